@@ -1,0 +1,197 @@
+//! The guest's end: a session that serves dom0's commands.
+//!
+//! ```text
+//!            Begin              Stop               Unload
+//!  Running ────────> Copying ────────> Quiesced ────────> Detached
+//!     ^  ^    Resume    │     Resume       │                  │
+//!     │  └──────────────┴──────────────────┘                  │
+//!     └───────────────────────── Restore ─────────────────────┘
+//! ```
+//!
+//! Each state is a type of the workload's own: what a state does not offer cannot be called in it. A
+//! command that does not fit the state is answered `Failed` and changes nothing. When the link ends,
+//! `Copying` and `Quiesced` fall back to `Running` (dom0 is gone or has given up: the program goes on);
+//! `Detached` stays, and waits for whoever has the image.
+//!
+//! A link ends at dom0's request, or by itself when dom0 breaks the rules or [`Patience`] is out: no page
+//! and no port is kept for a daemon that may never come back.
+
+#![forbid(unsafe_code)]
+
+mod boxes;
+mod session;
+mod slots;
+mod traffic;
+
+pub use boxes::{Filled, Inbox, Interrupt, Outbox};
+pub use session::Session;
+pub use slots::Slot;
+
+use crate::message::ToHost;
+use std::time::Duration;
+
+/// How long the guest waits for dom0 while a link is open.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For room in a ring, a drained slot or fetched bytes, and (on top of the time-out of the `Stop`) for the
+    /// next command while the program is held up.
+    pub silence: Duration,
+    /// For the next command while the program is not held up: dom0 may be copying RAM.
+    pub idle: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Patience {
+            silence: Duration::from_secs(60),
+            idle: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// What a started capture will carry.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Begun {
+    /// Buffers resident now.
+    pub buffers: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl From<Begun> for ToHost {
+    fn from(b: Begun) -> ToHost {
+        ToHost::Begun {
+            buffers: b.buffers,
+            bytes: b.bytes,
+        }
+    }
+}
+
+/// What a round carried.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Round {
+    /// Buffer bytes sent.
+    pub bytes: u64,
+    /// Bytes that may have changed again already.
+    pub dirty: u64,
+}
+
+/// What a stop-and-copy carried.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Stop {
+    /// Buffer bytes sent.
+    pub bytes: u64,
+    /// Buffers the image holds.
+    pub buffers: u64,
+    /// Nanoseconds from the closed gate to idle queues.
+    pub drain_ns: u64,
+}
+
+impl From<Stop> for ToHost {
+    fn from(s: Stop) -> ToHost {
+        ToHost::Stopped {
+            bytes: s.bytes,
+            buffers: s.buffers,
+            drain_ns: s.drain_ns,
+        }
+    }
+}
+
+/// What an unload found.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unload {
+    /// Nanoseconds it took.
+    pub unload_ns: u64,
+    /// Vendor libraries that stayed mapped.
+    pub holders: u64,
+}
+
+impl From<Unload> for ToHost {
+    fn from(u: Unload) -> ToHost {
+        ToHost::Unloaded {
+            unload_ns: u.unload_ns,
+            holders: u.holders,
+        }
+    }
+}
+
+/// What a restore cost.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Restored {
+    /// Nanoseconds the program's calls were blocked, from closed to open gate.
+    pub blackout_ns: u64,
+    /// Nanoseconds of these in which the VCPUs were paused.
+    pub downtime_ns: u64,
+    /// Nanoseconds for driver and objects.
+    pub reload_ns: u64,
+    /// Buffer bytes fetched.
+    pub bytes: u64,
+}
+
+impl From<Restored> for ToHost {
+    fn from(r: Restored) -> ToHost {
+        ToHost::Restored {
+            blackout_ns: r.blackout_ns,
+            downtime_ns: r.downtime_ns,
+            reload_ns: r.reload_ns,
+            bytes: r.bytes,
+        }
+    }
+}
+
+/// A step failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// The workload could not do it; the text is for the operator.
+    #[error("{0}")]
+    Failed(String),
+    /// The link ended or dom0 called the step off.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupt),
+}
+
+/// The GPU state of one process, as the channel sees it.
+pub trait Workload {
+    /// A capture in progress; the program runs.
+    type Copying;
+    /// Gate closed, queues idle.
+    type Quiesced;
+    /// Driver gone.
+    type Detached;
+
+    /// Why it cannot be moved now, if so.
+    fn blocked(&self) -> Option<String>;
+    /// Starts a capture.
+    fn begin(&mut self) -> Result<(Begun, Self::Copying), StepError>;
+    /// Sends what changed since the last round.
+    fn round(
+        &mut self,
+        copying: &mut Self::Copying,
+        number: u32,
+        out: &mut Outbox<'_>,
+    ) -> Result<Round, StepError>;
+    /// Closes the gate, drains within `timeout`, sends the rest and the manifest of `generation`.
+    /// On failure the gate is open again.
+    fn stop(
+        &mut self,
+        copying: Self::Copying,
+        timeout: Duration,
+        generation: u64,
+        out: &mut Outbox<'_>,
+    ) -> Result<(Stop, Self::Quiesced), (Self::Copying, StepError)>;
+    /// Releases every object and unloads the driver.
+    fn unload(
+        &mut self,
+        quiesced: Self::Quiesced,
+    ) -> Result<(Unload, Self::Detached), (Self::Quiesced, StepError)>;
+    /// Gives a capture up.
+    fn give_up(&mut self, copying: Self::Copying);
+    /// Opens the gate again; nanoseconds it was closed.
+    fn reopen(&mut self, quiesced: Self::Quiesced) -> u64;
+    /// Loads the driver, makes the objects, fetches their contents, opens the gate.
+    fn restore(
+        &mut self,
+        detached: Self::Detached,
+        inbox: &mut Inbox<'_>,
+    ) -> Result<Restored, (Self::Detached, StepError)>;
+}

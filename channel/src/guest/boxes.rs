@@ -1,0 +1,250 @@
+//! What a workload sends through and fetches from.
+
+use super::slots::Slot;
+use super::traffic::{Traffic, unexpected};
+use crate::image::{BatchLayout, SLOT_EXTENTS};
+use crate::layout::Layout;
+use crate::memory::SharedBytes;
+use crate::message::{ToGuest, ToHost};
+use crate::port::PortError;
+use std::io;
+
+/// Why a transfer ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum Interrupt {
+    /// dom0 sent another command in the middle of it.
+    #[error("called off by dom0")]
+    CalledOff,
+    /// A request at the rendezvous (close, or the domain is a new one).
+    #[error("interrupted by a request")]
+    Request,
+    /// dom0 cannot serve a fetch.
+    #[error("dom0 has no {len} bytes at {offset} of object {object} for us")]
+    Unserved {
+        /// The object asked for.
+        object: u64,
+        /// Where in it, in bytes.
+        offset: u64,
+        /// How many.
+        len: usize,
+    },
+    /// The link is of no more use.
+    #[error(transparent)]
+    Port(PortError),
+}
+
+impl From<io::Error> for Interrupt {
+    fn from(e: io::Error) -> Self {
+        Interrupt::Port(e.into())
+    }
+}
+
+/// Where a capture's batches go.
+pub struct Outbox<'a> {
+    traffic: Traffic<'a>,
+    round: u32,
+}
+
+impl<'a> Outbox<'a> {
+    pub(super) fn new(traffic: Traffic<'a>, round: u32) -> Self {
+        Outbox { traffic, round }
+    }
+
+    fn layout(&self) -> &Layout {
+        self.traffic.line.port.layout()
+    }
+
+    /// Slots there are in all: how many transfers can be in flight.
+    pub fn slots(&self) -> usize {
+        self.layout().slots()
+    }
+
+    /// Payload bytes of a slot.
+    pub fn payload_size(&self) -> usize {
+        self.layout().payload_size()
+    }
+
+    /// Takes a free slot; waits until dom0 has drained one.
+    pub fn slot(&mut self) -> Result<Slot, Interrupt> {
+        loop {
+            if let Some(slot) = self.traffic.line.slots.take() {
+                return Ok(slot);
+            }
+            match self.traffic.recv()? {
+                ToGuest::SlotFree { slot } => self.traffic.line.slots.copied(slot)?,
+                other => return Err(unexpected(other)),
+            }
+        }
+    }
+
+    /// The slot's payload area, to be filled.
+    ///
+    /// # Panics
+    /// As all that take a [`Slot`], when it is of an earlier step.
+    pub fn payload(&self, slot: &Slot) -> SharedBytes<'_> {
+        self.traffic.payload(slot)
+    }
+
+    /// An empty plan for a slot's batch.
+    pub fn plan(&self) -> BatchLayout {
+        BatchLayout::new(self.payload_size(), SLOT_EXTENTS)
+    }
+
+    /// Sends a slot whose payload has been filled as `plan` says.
+    pub fn send(&mut self, slot: Slot, plan: &BatchLayout) -> Result<(), Interrupt> {
+        let line = &mut *self.traffic.line;
+        line.slots.sent(&slot);
+        let bytes = plan.table();
+        let memory = line.port.link().memory();
+        let table = line.port.layout().table(memory, slot.index());
+        table
+            .slice(0, bytes.len())
+            .expect("a plan has no more extents than a table holds")
+            .write(&bytes);
+        self.traffic.send(ToHost::Data {
+            slot: slot.index() as u64,
+            round: self.round.into(),
+            payload: plan.payload_len() as u64,
+            extents: plan.extents().len() as u64,
+        })
+    }
+
+    /// Puts an unused slot back. (One that is dropped is free again after the step.)
+    pub fn put_back(&mut self, slot: Slot) {
+        self.traffic.line.slots.put_back(slot);
+    }
+
+    /// Tells dom0 that the step is alive; for waits that may last longer than its patience. Every few
+    /// seconds is enough, and more than ten minutes of it is too much.
+    pub fn busy(&mut self) -> Result<(), Interrupt> {
+        self.traffic.send(ToHost::Busy {})
+    }
+}
+
+/// Bytes that have arrived in a slot.
+#[derive(Debug)]
+pub struct Filled {
+    slot: Slot,
+    /// The object they belong to.
+    pub object: u64,
+    /// Where in it, in bytes.
+    pub offset: u64,
+    /// How many.
+    pub len: usize,
+}
+
+/// Where a restore's contents come from.
+pub struct Inbox<'a> {
+    traffic: Traffic<'a>,
+    asked: Vec<Asked>,
+}
+
+struct Asked {
+    slot: u64,
+    object: u64,
+    offset: u64,
+    len: usize,
+}
+
+impl<'a> Inbox<'a> {
+    pub(super) fn new(traffic: Traffic<'a>) -> Self {
+        let asked = Vec::new();
+        Inbox { traffic, asked }
+    }
+
+    /// Most bytes of one fetch.
+    pub fn payload_size(&self) -> usize {
+        self.traffic.line.port.layout().payload_size()
+    }
+
+    /// Asks for `len` bytes (at least one) of `object` at `offset`; `Ok(false)` where no slot is free.
+    pub fn fetch(&mut self, object: u64, offset: u64, len: usize) -> Result<bool, Interrupt> {
+        assert!(
+            (1..=self.payload_size()).contains(&len),
+            "a fetch of {len} bytes into slots of {}",
+            self.payload_size()
+        );
+        let Some(slot) = self.traffic.line.slots.take() else {
+            return Ok(false);
+        };
+        self.traffic.line.slots.asked(&slot);
+        let slot = slot.index() as u64;
+        self.traffic.send(ToHost::Fetch {
+            slot,
+            object,
+            offset,
+            len: len as u64,
+        })?;
+        self.asked.push(Asked {
+            slot,
+            object,
+            offset,
+            len,
+        });
+        Ok(true)
+    }
+
+    /// Fetches whose answer is still due.
+    pub fn pending(&self) -> usize {
+        self.asked.len()
+    }
+
+    /// Waits for the next answer.
+    pub fn wait(&mut self) -> Result<Filled, Interrupt> {
+        loop {
+            let message = self.traffic.recv()?;
+            let slots = &mut self.traffic.line.slots;
+            let (ToGuest::Filled { slot, .. } | ToGuest::FetchFailed { slot }) = message else {
+                match message {
+                    ToGuest::SlotFree { slot } => slots.copied(slot)?,
+                    other => return Err(unexpected(other)),
+                }
+                continue;
+            };
+            let at = self.asked.iter().position(|a| a.slot == slot);
+            let Asked {
+                object,
+                offset,
+                len,
+                ..
+            } = self
+                .asked
+                .swap_remove(at.ok_or_else(|| unexpected(message))?);
+            return match message {
+                ToGuest::Filled { slot, len: filled } if filled == len as u64 => Ok(Filled {
+                    slot: slots.filled(slot)?,
+                    object,
+                    offset,
+                    len,
+                }),
+                ToGuest::FetchFailed { slot } => {
+                    slots.unfilled(slot)?;
+                    Err(Interrupt::Unserved {
+                        object,
+                        offset,
+                        len,
+                    })
+                }
+                other => Err(unexpected(other)),
+            };
+        }
+    }
+
+    /// The bytes.
+    pub fn payload(&self, filled: &Filled) -> SharedBytes<'_> {
+        self.traffic
+            .payload(&filled.slot)
+            .slice(0, filled.len)
+            .expect("checked when it was asked")
+    }
+
+    /// The bytes have been used: the slot is free again.
+    pub fn done(&mut self, filled: Filled) {
+        self.traffic.line.slots.put_back(filled.slot);
+    }
+
+    /// Tells dom0 that the step is alive: see [`Outbox::busy`].
+    pub fn busy(&mut self) -> Result<(), Interrupt> {
+        self.traffic.send(ToHost::Busy {})
+    }
+}

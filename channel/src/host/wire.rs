@@ -1,0 +1,332 @@
+//! The conversation under dom0's states: commands out, batches in, fetches served.
+
+use super::clock::{Clock, Patience};
+use super::error::{HostError, printable};
+use crate::PAGE_SIZE;
+use crate::image::{Batch, EXTENT_BYTES, SLOT_EXTENTS};
+use crate::link::Link;
+use crate::message::{ToGuest, ToHost};
+use crate::port::Port;
+use std::time::{Duration, Instant};
+
+/// Longest text of a failure that is kept, in characters.
+const FAILURE_TEXT: usize = 2000;
+/// Largest count of bytes, buffers or libraries that a guest may claim: sums of such claims stay in a u64.
+const MAX_CLAIM: u64 = 1 << 56;
+
+/// What one step may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Payload bytes a guest may send in one round; a restore may fetch twice as many.
+    pub round_bytes: u64,
+    /// Bounds of one batch.
+    pub batch: crate::image::Limits,
+}
+
+impl Limits {
+    /// Extents of a round, or fetches of a restore, for `bytes` bytes: honest ones stand for 4 KiB or more,
+    /// small buffers get some slack.
+    fn pieces(bytes: u64) -> u64 {
+        bytes / PAGE_SIZE as u64 + (1 << 20)
+    }
+}
+
+/// Where captured batches go.
+pub trait Sink {
+    /// Takes one validated batch of round `round`; an error is for the operator and ends the step.
+    fn batch(&mut self, round: u32, batch: &Batch<'_>) -> Result<(), String>;
+}
+
+/// Where restored contents come from.
+pub trait Source {
+    /// Fills `to` from `object` at `offset`, all three as the guest wants: nothing about them has been checked.
+    /// An error is for the operator and fails the fetch.
+    fn read(&mut self, object: u64, offset: u64, to: &mut [u8]) -> Result<(), String>;
+}
+
+/// A port with its limits.
+pub(super) struct Wire<L> {
+    pub(super) port: Port<L>,
+    pub(super) patience: Patience,
+    limits: Limits,
+    payload: Vec<u8>,
+    /// A step was cut short: its answer may still come, after a silence of up to this much beyond the usual.
+    cut_short: Option<Duration>,
+}
+
+/// What has come in a step so far.
+struct Tally {
+    what: &'static str,
+    count: u64,
+    limit: u64,
+}
+
+impl Tally {
+    fn new(what: &'static str, limit: u64) -> Tally {
+        let count = 0;
+        Tally { what, count, limit }
+    }
+
+    fn add(&mut self, n: u64) -> Result<(), HostError> {
+        self.count = self.count.saturating_add(n);
+        if self.count <= self.limit {
+            return Ok(());
+        }
+        Err(HostError::TooMuch {
+            what: self.what,
+            limit: self.limit,
+        })
+    }
+}
+
+impl<L: Link> Wire<L> {
+    pub(super) fn boxed(port: Port<L>, limits: Limits, patience: Patience) -> Box<Self> {
+        let payload = vec![0; port.layout().payload_size()];
+        Box::new(Wire {
+            port,
+            patience,
+            limits,
+            payload,
+            cut_short: None,
+        })
+    }
+
+    fn send(&mut self, clock: &mut Clock, message: ToGuest) -> Result<(), HostError> {
+        let (start, limit) = (Instant::now(), clock.next_wait()?);
+        let sent = self.port.send_to_guest(message, limit);
+        clock.waited(start.elapsed());
+        Ok(sent?)
+    }
+
+    fn recv(&mut self, clock: &mut Clock) -> Result<ToHost, HostError> {
+        loop {
+            let (start, limit) = (Instant::now(), clock.next_wait()?);
+            let message = self.port.recv_from_guest(limit);
+            clock.waited(start.elapsed());
+            match message? {
+                ToHost::Busy {} => clock.busy(),
+                message => return plausible(message),
+            }
+        }
+    }
+
+    fn slot(&self, slot: u64) -> Result<usize, HostError> {
+        bounded("slot", slot, 0, self.port.layout().slots() - 1)
+    }
+
+    /// A length of at most the private payload buffer.
+    fn len(&self, len: u64, least: usize) -> Result<usize, HostError> {
+        bounded("length", len, least, self.payload.len())
+    }
+
+    /// Copies `len` bytes of a slot's payload to private memory.
+    fn take(&mut self, slot: usize, len: usize) -> &[u8] {
+        let shared = self.port.layout().payload(self.port.link().memory(), slot);
+        let private = &mut self.payload[..len];
+        let shared = shared.slice(0, len).expect("len() checked it");
+        shared.read(private);
+        private
+    }
+
+    fn failure(&mut self, clock: &mut Clock, slot: u64, len: u64) -> Result<HostError, HostError> {
+        let (index, len) = (self.slot(slot)?, self.len(len, 0)?);
+        let text = printable(
+            &String::from_utf8_lossy(self.take(index, len)),
+            FAILURE_TEXT,
+        );
+        self.send(clock, ToGuest::SlotFree { slot })?;
+        Ok(HostError::Refused(text))
+    }
+
+    /// Gives a command, unless the guest is still at an earlier one.
+    fn command(&mut self, command: ToGuest, allowance: Duration) -> Result<Clock, HostError> {
+        if self.cut_short.is_some() {
+            return Err(HostError::CutShort(command));
+        }
+        let mut clock = Clock::start(self.patience, allowance);
+        self.send(&mut clock, command)?;
+        Ok(clock)
+    }
+
+    /// A command whose answer comes alone.
+    pub(super) fn ask<T>(
+        &mut self,
+        command: ToGuest,
+        allowance: Duration,
+        answer: impl Fn(ToHost) -> Option<T>,
+    ) -> Result<T, HostError> {
+        let mut clock = self.command(command, allowance)?;
+        match self.recv(&mut clock)? {
+            ToHost::Failed { slot, len } => Err(self.failure(&mut clock, slot, len)?),
+            other => in_turn(command, other, answer),
+        }
+    }
+
+    /// Gives a capture up: what is still in flight of it is dropped. Nanoseconds of blackout.
+    pub(super) fn resume(&mut self) -> Result<u64, HostError> {
+        let command = ToGuest::Resume {};
+        let mut clock = Clock::start(self.patience, self.cut_short.unwrap_or_default());
+        self.send(&mut clock, command)?;
+        // Of the step that was cut short: each slot once, as none comes back before the guest has read this
+        // command, and then its answer.
+        let mut batches = Tally::new(
+            "batches of an ended capture",
+            self.port.layout().slots() as u64,
+        );
+        loop {
+            match self.recv(&mut clock)? {
+                ToHost::Resumed { blackout_ns } => {
+                    self.cut_short = None;
+                    return Ok(blackout_ns);
+                }
+                ToHost::Data { slot, .. } if self.cut_short.is_some() => {
+                    batches.add(1)?;
+                    self.slot(slot)?;
+                    self.send(&mut clock, ToGuest::SlotFree { slot })?;
+                }
+                ToHost::RoundDone { .. } | ToHost::Stopped { .. } if self.cut_short.is_some() => {
+                    self.cut_short = None;
+                }
+                ToHost::Failed { slot, len } => {
+                    let error = self.failure(&mut clock, slot, len)?;
+                    if self.cut_short.take().is_none() {
+                        return Err(error);
+                    }
+                    log::debug!("the step that was given up: {error}");
+                }
+                other => {
+                    return in_turn(command, other, |_| None);
+                }
+            }
+        }
+    }
+
+    /// A command that is answered by batches of `round`, then by `answer`.
+    pub(super) fn receive<T>(
+        &mut self,
+        command: ToGuest,
+        allowance: Duration,
+        round: u32,
+        sink: &mut dyn Sink,
+        answer: impl Fn(ToHost) -> Option<T>,
+    ) -> Result<T, HostError> {
+        let mut clock = self.command(command, allowance)?;
+        let limit = self.limits.round_bytes;
+        let mut bytes = Tally::new("bytes", limit);
+        let mut pieces = Tally::new("extents", Limits::pieces(limit));
+        loop {
+            match self.recv(&mut clock)? {
+                ToHost::Data {
+                    slot,
+                    round: r,
+                    payload,
+                    extents,
+                } if r == u64::from(round) => {
+                    let (index, len) = (self.slot(slot)?, self.len(payload, 0)?);
+                    let count = bounded("extent count", extents, 1, SLOT_EXTENTS)?;
+                    bytes.add(payload)?;
+                    pieces.add(extents)?;
+                    clock.moved(payload);
+                    let mut table = vec![0; count * EXTENT_BYTES];
+                    let shared = self.port.layout().table(self.port.link().memory(), index);
+                    let shared = shared.slice(0, table.len());
+                    shared
+                        .expect("a table page holds SLOT_EXTENTS")
+                        .read(&mut table);
+                    self.take(index, len);
+                    self.send(&mut clock, ToGuest::SlotFree { slot })?;
+                    let batch = Batch::parse(&self.payload[..len], &table, &self.limits.batch)?;
+                    if let Err(e) = sink.batch(round, &batch) {
+                        self.cut_short = Some(clock.allowance());
+                        return Err(HostError::Store(e));
+                    }
+                }
+                ToHost::Failed { slot, len } => return Err(self.failure(&mut clock, slot, len)?),
+                other => return in_turn(command, other, answer),
+            }
+        }
+    }
+
+    /// A command during which the guest fetches, then says `answer`.
+    pub(super) fn serve<T>(
+        &mut self,
+        command: ToGuest,
+        allowance: Duration,
+        source: &mut dyn Source,
+        answer: impl Fn(ToHost) -> Option<T>,
+    ) -> Result<T, HostError> {
+        let mut clock = self.command(command, allowance)?;
+        let limit = self.limits.round_bytes.saturating_mul(2);
+        let mut bytes = Tally::new("bytes fetched", limit);
+        let mut pieces = Tally::new("fetches", Limits::pieces(limit));
+        // A guest gives up at the first; what it had asked for by then may fail as well.
+        let mut failures = Tally::new("fetches that fail", self.port.layout().slots() as u64);
+        loop {
+            match self.recv(&mut clock)? {
+                ToHost::Fetch {
+                    slot,
+                    object,
+                    offset,
+                    len,
+                } => {
+                    let (index, size) = (self.slot(slot)?, self.len(len, 1)?);
+                    bytes.add(len)?;
+                    pieces.add(1)?;
+                    clock.moved(len);
+                    let private = &mut self.payload[..size];
+                    let reply = match source.read(object, offset, private) {
+                        Ok(()) => {
+                            let memory = self.port.link().memory();
+                            let shared = self.port.layout().payload(memory, index).slice(0, size);
+                            shared.expect("len() checked it").write(private);
+                            ToGuest::Filled { slot, len }
+                        }
+                        Err(e) => {
+                            failures.add(1)?;
+                            log::error!("object {object}, {len} bytes at {offset}: {e}");
+                            ToGuest::FetchFailed { slot }
+                        }
+                    };
+                    self.send(&mut clock, reply)?;
+                }
+                ToHost::Failed { slot, len } => return Err(self.failure(&mut clock, slot, len)?),
+                other => return in_turn(command, other, answer),
+            }
+        }
+    }
+}
+
+fn bounded(what: &'static str, value: u64, least: usize, most: usize) -> Result<usize, HostError> {
+    usize::try_from(value)
+        .ok()
+        .filter(|v| (least..=most).contains(v))
+        .ok_or(HostError::Outside { what, value })
+}
+
+/// Figures that a guest tells are claims; those no machine has would overflow the sums made of them.
+fn plausible(message: ToHost) -> Result<ToHost, HostError> {
+    let claims: &[(&'static str, u64)] = match message {
+        ToHost::Begun { buffers, bytes } | ToHost::Stopped { buffers, bytes, .. } => {
+            &[("buffer count", buffers), ("byte count", bytes)]
+        }
+        ToHost::RoundDone { bytes, dirty, .. } => &[("byte count", bytes), ("dirty bytes", dirty)],
+        ToHost::Unloaded { holders, .. } => &[("library count", holders)],
+        ToHost::Restored { bytes, .. } => &[("byte count", bytes)],
+        _ => &[],
+    };
+    match claims.iter().find(|(_, value)| *value > MAX_CLAIM) {
+        Some(&(what, value)) => Err(HostError::Outside { what, value }),
+        None => Ok(message),
+    }
+}
+
+fn in_turn<T>(
+    command: ToGuest,
+    message: ToHost,
+    answer: impl Fn(ToHost) -> Option<T>,
+) -> Result<T, HostError> {
+    answer(message).ok_or(HostError::OutOfTurn {
+        command,
+        answer: message,
+    })
+}

@@ -1,0 +1,168 @@
+//! What a carrier provides: shared pages with a doorbell, and a way to meet.
+//!
+//! The guest shares and dom0 maps, never the reverse. An idle session holds no page and no port, so a
+//! migration that knows nothing of us finds nothing to break.
+
+#![forbid(unsafe_code)]
+
+use crate::image::SessionId;
+use crate::layout::Layout;
+use crate::memory::SharedRegion;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+/// Shared pages and a doorbell, open between the two ends.
+pub trait Link: Send {
+    /// The shared pages.
+    fn memory(&self) -> &SharedRegion;
+    /// Rings the peer's doorbell.
+    fn notify(&self) -> io::Result<()>;
+    /// Readable when the peer rang.
+    fn fd(&self) -> BorrowedFd<'_>;
+    /// Takes all rings so far, so that [`Link::fd`] blocks until the next one.
+    fn clear(&self) -> io::Result<()>;
+}
+
+impl<T: Link + ?Sized> Link for Box<T> {
+    fn memory(&self) -> &SharedRegion {
+        (**self).memory()
+    }
+
+    fn notify(&self) -> io::Result<()> {
+        (**self).notify()
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        (**self).fd()
+    }
+
+    fn clear(&self) -> io::Result<()> {
+        (**self).clear()
+    }
+}
+
+/// The guest's end of a link, before its pages are laid out.
+pub trait GuestLink: Link {
+    /// Grant references of the shared pages in order; zeros where the carrier has none.
+    fn references(&self) -> &[u32];
+}
+
+/// Where a session's GPU state is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Residence {
+    /// On the GPU; the program runs natively.
+    Attached,
+    /// In dom0's spool; API calls wait.
+    Detached,
+}
+
+impl fmt::Display for Residence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Residence::Attached => "attached",
+            Residence::Detached => "detached",
+        })
+    }
+}
+
+/// What a session tells of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announcement {
+    /// The session's name.
+    pub session: SessionId,
+    /// Oldest and newest protocol version it speaks.
+    pub protocol: (u32, u32),
+    /// Process id in the guest, as the process sees it.
+    pub pid: u32,
+    /// The program's name, for people.
+    pub program: String,
+    /// Where its GPU state is.
+    pub state: Residence,
+    /// Number of its newest image; the one it waits for while detached.
+    pub generation: u64,
+    /// Why it cannot be moved, where so.
+    pub blocked: Option<String>,
+}
+
+/// What dom0 asks of a session that is not open, or asks outside the rings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Request {
+    /// Share pages, bind a port, publish both.
+    Open,
+    /// dom0 has unmapped: unbind the port, end the grants, acknowledge.
+    Close,
+    /// The session's nodes are gone: the domain is a new one. Announce again.
+    Announce,
+}
+
+/// The guest's meeting place with dom0 (XenStore, or a socket for loopback).
+pub trait Rendezvous {
+    /// Publishes the session, or what changed of it.
+    fn announce(&mut self, announcement: &Announcement) -> io::Result<()>;
+    /// Readable when [`Rendezvous::next`] may have something.
+    fn fd(&self) -> BorrowedFd<'_>;
+    /// The next request, without blocking; `None` for noise. Once it has given `None`, [`Rendezvous::fd`] is readable
+    /// only for something new.
+    fn next(&mut self) -> io::Result<Option<Request>>;
+    /// Shares up to `pages` pages (fewer where the guest's limit leaves fewer) and binds a doorbell.
+    fn share(&mut self, pages: usize) -> io::Result<Box<dyn GuestLink>>;
+    /// Publishes a laid-out link and acknowledges the `Open`.
+    fn publish(&mut self, link: &dyn GuestLink) -> io::Result<()>;
+    /// Ends the link, if one is open, and acknowledges the `Close`. What `publish` wrote goes in any case: a
+    /// session ends a broken link by itself (it drops it), and is asked to close only later.
+    fn close(&mut self, link: Option<Box<dyn GuestLink>>) -> io::Result<()>;
+    /// Forgets a link that a move has cut off: the domain's pages and ports are no longer those it had.
+    /// Ending them now would hit another domain's or a dead one's, so they are leaked on purpose.
+    fn abandon(&mut self, link: Box<dyn GuestLink>) {
+        std::mem::forget(link);
+    }
+    /// Says why the last request failed, and acknowledges it, with nothing of an earlier `publish` left.
+    fn fail(&mut self, reason: &str) -> io::Result<()>;
+}
+
+/// dom0's end of a rendezvous: one session it may open.
+pub trait Peer: Send {
+    /// What the session last told of itself.
+    fn announcement(&self) -> &Announcement;
+    /// Asks the session to open, waits up to `patience` for its pages, maps and validates them.
+    fn open(&mut self, patience: Duration) -> io::Result<(Box<dyn Link>, Layout)>;
+    /// Unmaps the link, then has the guest end its side and waits up to `patience` for it.
+    fn close(&mut self, link: Box<dyn Link>, patience: Duration) -> io::Result<()>;
+}
+
+/// Waits until one of `fds` is readable. `None` waits for ever; `Ok(false)` on time-out.
+pub fn wait_readable(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result<bool> {
+    let mut polled: Vec<PollFd> = fds
+        .iter()
+        .map(|fd| PollFd::new(fd, PollFlags::IN))
+        .collect();
+    wait(&mut polled, timeout)
+}
+
+/// Waits as [`wait_readable`] does and says which it was; none on time-out (or a signal).
+pub fn which_readable<const N: usize>(
+    fds: [BorrowedFd<'_>; N],
+    timeout: Option<Duration>,
+) -> io::Result<[bool; N]> {
+    let mut polled = fds.each_ref().map(|fd| PollFd::new(fd, PollFlags::IN));
+    wait(&mut polled, timeout)?;
+    Ok(polled.map(|fd| !fd.revents().is_empty()))
+}
+
+fn wait(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<bool> {
+    let limit = timeout.map(|t| Timespec {
+        tv_sec: t.as_secs().try_into().unwrap_or(i64::MAX),
+        tv_nsec: t.subsec_nanos().into(),
+    });
+    match poll(fds, limit.as_ref()) {
+        Ok(n) => Ok(n > 0),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}

@@ -1,0 +1,148 @@
+//! Shared pages and doorbells of the loopback carrier. `unsafe` here is the mapping alone.
+
+use crate::PAGE_SIZE;
+use crate::link::{GuestLink, Link};
+use crate::memory::SharedRegion;
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::fs::{MemfdFlags, OFlags, SealFlags};
+use rustix::mm::{MapFlags, ProtFlags};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
+
+/// One side's link: the mapped pages, the peer's doorbell, our own.
+pub(super) struct MemfdLink {
+    memory: SharedRegion,
+    theirs: OwnedFd,
+    ours: OwnedFd,
+    references: Vec<u32>,
+}
+
+/// What the program passes to the daemon.
+pub(super) struct Shared {
+    pub memfd: OwnedFd,
+    pub host_bell: OwnedFd,
+    pub guest_bell: OwnedFd,
+}
+
+struct Mapping(NonNull<u8>, usize);
+
+// SAFETY: only ever unmapped, once, by drop.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `map` with this length; the SharedRegion that used it owned this value.
+        if let Err(e) = unsafe { rustix::mm::munmap(self.0.as_ptr().cast(), self.1) } {
+            log::error!("munmap of the shared pages: {e}");
+        }
+    }
+}
+
+fn map(memfd: &OwnedFd, pages: usize) -> io::Result<SharedRegion> {
+    let len = pages * PAGE_SIZE;
+    // SAFETY: a fresh mapping at an address of the kernel's choice.
+    let base = unsafe {
+        rustix::mm::mmap(
+            std::ptr::null_mut(),
+            len,
+            ProtFlags::READ | ProtFlags::WRITE,
+            MapFlags::SHARED,
+            memfd,
+            0,
+        )?
+    };
+    let base = NonNull::new(base.cast()).ok_or_else(|| io::Error::other("mmap gave no address"))?;
+    // SAFETY: len bytes just mapped read-write; Mapping unmaps them when the region goes.
+    Ok(unsafe { SharedRegion::new(base, len, Box::new(Mapping(base, len))) })
+}
+
+impl MemfdLink {
+    /// Makes and maps `pages` pages and two doorbells; the second value goes to the daemon.
+    pub(super) fn share(pages: usize) -> io::Result<(MemfdLink, Shared)> {
+        let memfd = rustix::fs::memfd_create(
+            "xl-gpu-channel",
+            MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,
+        )?;
+        rustix::fs::ftruncate(&memfd, (pages * PAGE_SIZE) as u64)?;
+        rustix::fs::fcntl_add_seals(
+            &memfd,
+            SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
+        )?;
+        let bell = || eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+        let (host_bell, guest_bell) = (bell()?, bell()?);
+        let link = MemfdLink {
+            memory: map(&memfd, pages)?,
+            theirs: host_bell.try_clone()?,
+            ours: guest_bell.try_clone()?,
+            references: vec![0; pages],
+        };
+        Ok((
+            link,
+            Shared {
+                memfd,
+                host_bell,
+                guest_bell,
+            },
+        ))
+    }
+
+    /// Maps what a program passed. A size that could shrink under us would be a SIGBUS: it must be sealed.
+    pub(super) fn map(shared: Shared, pages: usize) -> io::Result<MemfdLink> {
+        let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+        if !rustix::fs::fcntl_get_seals(&shared.memfd)?.contains(SealFlags::SHRINK) {
+            return Err(invalid(
+                "the shared pages are not sealed against shrinking".into(),
+            ));
+        }
+        let size = rustix::fs::fstat(&shared.memfd)?.st_size;
+        if u64::try_from(size).ok() != Some((pages * PAGE_SIZE) as u64) {
+            return Err(invalid(format!(
+                "{pages} pages announced, {size} bytes shared"
+            )));
+        }
+        for bell in [&shared.host_bell, &shared.guest_bell] {
+            let flags = rustix::fs::fcntl_getfl(bell)?;
+            rustix::fs::fcntl_setfl(bell, flags | OFlags::NONBLOCK)?;
+        }
+        Ok(MemfdLink {
+            memory: map(&shared.memfd, pages)?,
+            theirs: shared.guest_bell,
+            ours: shared.host_bell,
+            references: Vec::new(),
+        })
+    }
+}
+
+impl Link for MemfdLink {
+    fn memory(&self) -> &SharedRegion {
+        &self.memory
+    }
+
+    fn notify(&self) -> io::Result<()> {
+        match rustix::io::write(&self.theirs, &1u64.to_ne_bytes()) {
+            // A full counter means rings are waiting already.
+            Ok(_) | Err(rustix::io::Errno::AGAIN) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.ours.as_fd()
+    }
+
+    fn clear(&self) -> io::Result<()> {
+        match rustix::io::read(&self.ours, &mut [0u8; 8]) {
+            Ok(_) | Err(rustix::io::Errno::AGAIN) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+}
+
+impl GuestLink for MemfdLink {
+    fn references(&self) -> &[u32] {
+        &self.references
+    }
+}

@@ -1,0 +1,238 @@
+//! Memory that another party writes at the same time.
+//!
+//! The one module that reads and writes shared bytes. No Rust reference or slice is ever formed over
+//! them: words go through atomics, bulk data through an opaque string copy, so a peer that changes
+//! bytes under us can give wrong values but never undefined behaviour. Values are validated by the
+//! callers, once, in private memory.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A mapping shared with the peer, and whatever keeps it mapped.
+pub struct SharedRegion {
+    base: NonNull<u8>,
+    len: usize,
+    _owner: Box<dyn Send + Sync>,
+}
+
+// SAFETY: the region is plain memory that any thread may access through the methods below, which use
+// atomics or opaque copies only; the owner is Send + Sync itself.
+unsafe impl Send for SharedRegion {}
+// SAFETY: as above.
+unsafe impl Sync for SharedRegion {}
+
+impl SharedRegion {
+    /// Takes over a mapping.
+    ///
+    /// # Safety
+    /// `base` must be page-aligned and point to `len` readable and writable bytes that stay mapped for
+    /// as long as `owner` lives, and no Rust reference to them may exist.
+    pub unsafe fn new(base: NonNull<u8>, len: usize, owner: Box<dyn Send + Sync>) -> Self {
+        assert!(
+            base.addr().get().is_multiple_of(crate::PAGE_SIZE),
+            "shared region at {base:p} is not page-aligned"
+        );
+        SharedRegion {
+            base,
+            len,
+            _owner: owner,
+        }
+    }
+
+    /// Size in bytes.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True for a region of no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The bytes `offset .. offset + len`, or `None` where they leave the region.
+    pub fn slice(&self, offset: usize, len: usize) -> Option<SharedBytes<'_>> {
+        if offset.checked_add(len)? > self.len {
+            return None;
+        }
+        // SAFETY: offset + len <= self.len, so the result lies in the mapping.
+        let base = unsafe { self.base.add(offset) };
+        Some(SharedBytes {
+            base,
+            len,
+            region: PhantomData,
+        })
+    }
+
+    fn word(&self, offset: usize) -> &AtomicU32 {
+        assert!(
+            offset.is_multiple_of(4) && offset + 4 <= self.len,
+            "word at {offset} of a region of {} bytes",
+            self.len
+        );
+        // SAFETY: in bounds and aligned (asserted; the base is page-aligned), alive as long as self. The
+        // peer accesses it as an aligned 32-bit word too, which an atomic permits.
+        unsafe { AtomicU32::from_ptr(self.base.as_ptr().add(offset).cast()) }
+    }
+
+    /// Reads the 32-bit word at `offset` once. `offset` must be ours (a constant of the layout).
+    pub fn load(&self, offset: usize, order: Ordering) -> u32 {
+        u32::from_le(self.word(offset).load(order))
+    }
+
+    /// Writes the 32-bit word at `offset`. `offset` must be ours (a constant of the layout).
+    pub fn store(&self, offset: usize, value: u32, order: Ordering) {
+        self.word(offset).store(value.to_le(), order);
+    }
+}
+
+impl fmt::Debug for SharedRegion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SharedRegion({:p}, {} bytes)", self.base, self.len)
+    }
+}
+
+/// A range of a [`SharedRegion`]; copied in and out, never borrowed as a slice.
+#[derive(Clone, Copy)]
+pub struct SharedBytes<'a> {
+    base: NonNull<u8>,
+    len: usize,
+    region: PhantomData<&'a SharedRegion>,
+}
+
+// SAFETY: as for SharedRegion: access only by opaque copies.
+unsafe impl Send for SharedBytes<'_> {}
+
+impl<'a> SharedBytes<'a> {
+    /// Size in bytes.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True for no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Address of the first byte, for a driver's DMA or a system call; valid as long as the region.
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.base.as_ptr()
+    }
+
+    /// The bytes `offset .. offset + len` of this range, or `None` where they leave it.
+    pub fn slice(&self, offset: usize, len: usize) -> Option<SharedBytes<'a>> {
+        if offset.checked_add(len)? > self.len {
+            return None;
+        }
+        // SAFETY: in bounds of this range, which lies in the mapping.
+        let base = unsafe { self.base.add(offset) };
+        Some(SharedBytes {
+            base,
+            len,
+            region: PhantomData,
+        })
+    }
+
+    /// Copies the whole range out. `to` must have its length.
+    pub fn read(&self, to: &mut [u8]) {
+        assert_eq!(to.len(), self.len, "copy out of shared memory");
+        // SAFETY: both ranges have self.len bytes; `to` is private and exclusive.
+        unsafe { copy(self.base.as_ptr(), to.as_mut_ptr(), self.len) }
+    }
+
+    /// Copies `from` in. It must have the range's length.
+    pub fn write(&self, from: &[u8]) {
+        assert_eq!(from.len(), self.len, "copy into shared memory");
+        // SAFETY: both ranges have self.len bytes; shared memory is never behind a reference.
+        unsafe { copy(from.as_ptr(), self.base.as_ptr(), self.len) }
+    }
+}
+
+/// Copies `len` bytes by string instructions the compiler cannot see into: a concurrent writer is then
+/// not a data race of the language, and the processor's fast strings run at memcpy's speed.
+///
+/// # Safety
+/// `from` must be readable and `to` writable for `len` bytes, and they must not overlap.
+#[cfg(target_arch = "x86_64")]
+unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
+    // SAFETY: the caller's promise; the direction flag is clear by the ABI; only the named registers and
+    // the target's memory change.
+    unsafe {
+        std::arch::asm!(
+            "rep movsq",
+            "mov rcx, {tail}",
+            "rep movsb",
+            tail = in(reg) len % 8,
+            inout("rcx") len / 8 => _,
+            inout("rsi") from => _,
+            inout("rdi") to => _,
+            options(nostack, preserves_flags)
+        );
+    }
+}
+
+/// As above, word by word where there are no string instructions.
+///
+/// # Safety
+/// As above.
+#[cfg(not(target_arch = "x86_64"))]
+unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
+    for i in 0..len {
+        // SAFETY: i < len and the caller's promise.
+        unsafe { to.add(i).write_volatile(from.add(i).read_volatile()) }
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn private_region(len: usize) -> SharedRegion {
+    let layout = std::alloc::Layout::from_size_align(len, crate::PAGE_SIZE).expect("layout");
+    struct Owner(*mut u8, std::alloc::Layout);
+    // SAFETY: only freed, once, by drop.
+    unsafe impl Send for Owner {}
+    // SAFETY: as above.
+    unsafe impl Sync for Owner {}
+    impl Drop for Owner {
+        fn drop(&mut self) {
+            // SAFETY: allocated below with this layout.
+            unsafe { std::alloc::dealloc(self.0, self.1) }
+        }
+    }
+    // SAFETY: a fresh zeroed allocation of len > 0 bytes that Owner frees.
+    unsafe {
+        let p = std::alloc::alloc_zeroed(layout);
+        SharedRegion::new(
+            NonNull::new(p).expect("memory"),
+            len,
+            Box::new(Owner(p, layout)),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn copies_every_byte(offset in 0usize..64, data in proptest::collection::vec(any::<u8>(), 0..512)) {
+            let region = private_region(4096);
+            let range = region.slice(offset, data.len()).unwrap();
+            range.write(&data);
+            let mut back = vec![0; data.len()];
+            range.read(&mut back);
+            prop_assert_eq!(&back, &data);
+            let mut after = [1];
+            region.slice(offset + data.len(), 1).unwrap().read(&mut after);
+            prop_assert_eq!(after, [0], "a byte past the end was written");
+        }
+
+        #[test]
+        fn never_leaves_the_region(offset in any::<usize>(), len in any::<usize>()) {
+            let region = private_region(8192);
+            let ok = offset.checked_add(len).is_some_and(|end| end <= 8192);
+            prop_assert_eq!(region.slice(offset, len).is_some(), ok);
+        }
+    }
+}

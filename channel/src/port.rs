@@ -1,0 +1,252 @@
+//! One end of an open link: two rings and the doorbell.
+
+#![forbid(unsafe_code)]
+
+use crate::PAGE_SIZE;
+use crate::bell::{self, Bell, Woken};
+use crate::layout::Layout;
+use crate::link::{Link, which_readable};
+use crate::message::{ToGuest, ToHost, Unknown};
+use crate::ring::{Consumer, Corrupt, Entry, Producer};
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+/// How often a full ring is looked at again: its reader does not ring back.
+const FULL_RETRY: Duration = Duration::from_millis(1);
+/// Rings with no entry behind them that are answered at once; a peer that rings on is looked at every
+/// [`FULL_RETRY`] only, so that its doorbell cannot take a processor from us.
+const FREE_RINGS: u32 = 16;
+
+/// The link is of no more use.
+#[derive(Debug, thiserror::Error)]
+pub enum PortError {
+    /// The peer broke the ring's rules.
+    #[error(transparent)]
+    Corrupt(#[from] Corrupt),
+    /// The peer sent a message of no known kind.
+    #[error(transparent)]
+    Unknown(#[from] Unknown),
+    /// The doorbell failed.
+    #[error("doorbell: {0}")]
+    Doorbell(#[from] io::Error),
+    /// Nothing came for too long.
+    #[error("the peer said nothing for {0:?}")]
+    Silent(Duration),
+    /// The wait was called off by the caller's other file descriptor.
+    #[error("interrupted by a request")]
+    Interrupted,
+}
+
+/// Both rings of a link, from one side.
+pub struct Port<L> {
+    link: L,
+    layout: Layout,
+    side: Side,
+    sent: Producer,
+    received: Consumer,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Guest,
+    Host,
+}
+
+impl<L: Link> Port<L> {
+    /// The guest's end, freshly laid out.
+    pub fn guest(link: L, layout: Layout) -> Self {
+        Self::new(link, layout, Side::Guest)
+    }
+
+    /// dom0's end, its layout validated.
+    pub fn host(link: L, layout: Layout) -> Self {
+        Self::new(link, layout, Side::Host)
+    }
+
+    /// # Panics
+    /// When fewer pages are mapped than the layout describes: a fault of the carrier's.
+    fn new(link: L, layout: Layout, side: Side) -> Self {
+        let mapped = link.memory().len() / PAGE_SIZE;
+        assert!(
+            mapped >= layout.pages(),
+            "a layout of {} pages over {mapped}",
+            layout.pages()
+        );
+        Port {
+            link,
+            layout,
+            side,
+            sent: Producer::default(),
+            received: Consumer::default(),
+        }
+    }
+
+    /// The link.
+    pub fn link(&self) -> &L {
+        &self.link
+    }
+
+    /// Gives the link back, to close it.
+    pub fn into_link(self) -> L {
+        self.link
+    }
+
+    /// The validated layout.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Sends an entry; while the ring is full, waits up to `patience` or until `interrupt` is readable.
+    fn push(
+        &mut self,
+        entry: &Entry,
+        patience: Duration,
+        interrupt: Option<BorrowedFd<'_>>,
+    ) -> Result<(), PortError> {
+        let memory = self.link.memory();
+        let ring = match self.side {
+            Side::Guest => self.layout.guest_to_dom0(memory),
+            Side::Host => self.layout.dom0_to_guest(memory),
+        };
+        let mut bell = Waiter::new(&self.link, Some(patience), interrupt);
+        while !bell::send(&mut self.sent, &ring, &mut bell, entry)? {
+            if bell.left() == Some(Duration::ZERO) {
+                return Err(PortError::Silent(patience));
+            }
+            match interrupt {
+                Some(fd) if which_readable([fd], Some(FULL_RETRY))? == [true] => {
+                    return Err(PortError::Interrupted);
+                }
+                Some(_) => {}
+                None => std::thread::sleep(FULL_RETRY),
+            }
+        }
+        Ok(())
+    }
+
+    /// The next entry; waits up to `patience`, or until `interrupt` becomes readable.
+    fn wait(
+        &mut self,
+        patience: Option<Duration>,
+        interrupt: Option<BorrowedFd<'_>>,
+    ) -> Result<Entry, PortError> {
+        let memory = self.link.memory();
+        let ring = match self.side {
+            Side::Guest => self.layout.dom0_to_guest(memory),
+            Side::Host => self.layout.guest_to_dom0(memory),
+        };
+        let mut bell = Waiter::new(&self.link, patience, interrupt);
+        bell::receive(&mut self.received, &ring, &mut bell)?.ok_or(PortError::Interrupted)
+    }
+}
+
+/// A link's doorbell for one wait.
+struct Waiter<'a, L> {
+    link: &'a L,
+    patience: Option<Duration>,
+    /// `None`: no end to the wait.
+    deadline: Option<Instant>,
+    interrupt: Option<BorrowedFd<'a>>,
+    rings: u32,
+}
+
+impl<'a, L: Link> Waiter<'a, L> {
+    fn new(
+        link: &'a L,
+        patience: Option<Duration>,
+        interrupt: Option<BorrowedFd<'a>>,
+    ) -> Waiter<'a, L> {
+        Waiter {
+            link,
+            patience,
+            deadline: patience.and_then(|p| Instant::now().checked_add(p)),
+            interrupt,
+            rings: 0,
+        }
+    }
+
+    fn left(&self) -> Option<Duration> {
+        self.deadline
+            .map(|d| d.saturating_duration_since(Instant::now()))
+    }
+}
+
+impl<L: Link> Bell for Waiter<'_, L> {
+    type Error = PortError;
+
+    fn ring(&mut self) -> Result<(), PortError> {
+        Ok(self.link.notify()?)
+    }
+
+    fn sleep(&mut self) -> Result<Woken, PortError> {
+        loop {
+            let left = self.left();
+            if left == Some(Duration::ZERO) {
+                return Err(PortError::Silent(self.patience.unwrap_or_default()));
+            }
+            let ours = self.link.fd();
+            let [rang, called_off] = match self.interrupt {
+                Some(fd) => which_readable([ours, fd], left)?,
+                None => [which_readable([ours], left)? == [true], false],
+            };
+            // The interrupt first: a doorbell that never rests must not hide it. The bell stays rung.
+            if called_off {
+                return Ok(Woken::CalledOff);
+            }
+            if rang {
+                self.rings += 1;
+                if self.rings > FREE_RINGS {
+                    std::thread::sleep(FULL_RETRY);
+                }
+                return Ok(Woken::Rang);
+            }
+        }
+    }
+
+    fn clear(&mut self) -> Result<(), PortError> {
+        Ok(self.link.clear()?)
+    }
+}
+
+/// The guest's view. `interrupt`: a descriptor that ends the wait when readable ([`PortError::Interrupted`]).
+impl<L: Link> Port<L> {
+    /// Sends to dom0; waits up to `patience` for room.
+    pub fn send_to_host(
+        &mut self,
+        message: ToHost,
+        patience: Duration,
+        interrupt: BorrowedFd<'_>,
+    ) -> Result<(), PortError> {
+        debug_assert_eq!(self.side, Side::Guest);
+        self.push(&message.encode(), patience, Some(interrupt))
+    }
+
+    /// Receives from dom0.
+    pub fn recv_from_host(
+        &mut self,
+        patience: Option<Duration>,
+        interrupt: BorrowedFd<'_>,
+    ) -> Result<ToGuest, PortError> {
+        debug_assert_eq!(self.side, Side::Guest);
+        Ok(ToGuest::decode(&self.wait(patience, Some(interrupt))?)?)
+    }
+}
+
+/// dom0's view.
+impl<L: Link> Port<L> {
+    /// Sends to the guest; waits up to `patience` for room.
+    pub fn send_to_guest(&mut self, message: ToGuest, patience: Duration) -> Result<(), PortError> {
+        debug_assert_eq!(self.side, Side::Host);
+        self.push(&message.encode(), patience, None)
+    }
+
+    /// Receives from the guest.
+    pub fn recv_from_guest(&mut self, patience: Duration) -> Result<ToHost, PortError> {
+        debug_assert_eq!(self.side, Side::Host);
+        Ok(ToHost::decode(&self.wait(Some(patience), None)?)?)
+    }
+}
+
+#[cfg(test)]
+mod tests;
