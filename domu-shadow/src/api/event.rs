@@ -1,0 +1,117 @@
+//! Events.
+
+use std::ffi::c_void;
+use std::sync::Arc;
+
+use opencl_sys::{
+    CL_COMPLETE, CL_EVENT_COMMAND_EXECUTION_STATUS, CL_EVENT_COMMAND_QUEUE, CL_EVENT_COMMAND_TYPE,
+    CL_EVENT_CONTEXT, CL_EVENT_REFERENCE_COUNT, CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST,
+    CL_INVALID_CONTEXT, CL_INVALID_VALUE, CL_PROFILING_COMMAND_COMPLETE,
+    CL_PROFILING_COMMAND_QUEUED, CL_PROFILING_INFO_NOT_AVAILABLE, CL_RUNNING, CL_SUBMITTED,
+    cl_context, cl_event, cl_event_info, cl_int, cl_profiling_info,
+};
+
+use super::entry::entry;
+use super::info::Answer;
+use crate::core::CLResult;
+use crate::core::context::Context;
+use crate::core::event::{Event, Notify};
+use crate::core::handle::{self, Object};
+use crate::driver::dispatch::status;
+
+entry! {
+    fn clCreateUserEvent(_caller, context: cl_context) -> object {
+        let context = handle::share::<Context>(context)?;
+        Ok(handle::publish(Event::user(context)?))
+    }
+
+    #[drains]
+    fn clSetUserEventStatus(caller, event: cl_event, status: cl_int) -> status {
+        handle::borrow::<Event>(caller, event)?.set_user_status(status)
+    }
+
+    fn clRetainEvent(_caller, event: cl_event) -> status {
+        handle::retain::<Event>(event)
+    }
+
+    #[drains]
+    fn clReleaseEvent(_caller, event: cl_event) -> status {
+        handle::release::<Event>(event)
+    }
+
+    fn clWaitForEvents(caller, count: u32, events: *const cl_event) -> status {
+        if count == 0 || events.is_null() {
+            return Err(CL_INVALID_VALUE);
+        }
+        // Kept alive: another thread may release its reference while this one waits.
+        let events = caller.list(events, count as usize).iter().map(|&event| handle::share::<Event>(event));
+        let events = events.collect::<CLResult<Vec<_>>>()?;
+        if events.iter().any(|event| !Arc::ptr_eq(&event.context, &events[0].context)) {
+            return Err(CL_INVALID_CONTEXT);
+        }
+        let reals: Vec<_> = events.iter().map(|event| event.real.get()).filter(|real| !real.is_null()).collect();
+        if let Some(&first) = reals.first() {
+            let number = u32::try_from(reals.len()).unwrap_or(u32::MAX);
+            status!(first, clWaitForEvents(number, reals.as_ptr()))?;
+        }
+        // Those without a driver's event had ended before a move.
+        let failed = |event: &Arc<Event>| event.real.get().is_null() && event.status().is_ok_and(|status| status < 0);
+        if events.iter().any(failed) { Err(CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST) } else { Ok(()) }
+    }
+
+    fn clGetEventInfo(
+        caller,
+        event: cl_event,
+        parameter: cl_event_info,
+        size: usize,
+        value: *mut c_void,
+        size_ret: *mut usize,
+    ) -> status {
+        let answer = Answer { caller, size, value, size_ret };
+        let event = handle::borrow::<Event>(caller, event)?;
+        match parameter {
+            CL_EVENT_COMMAND_QUEUE => {
+                answer.handle(event.queue.as_ref().map_or(std::ptr::null_mut(), |queue| queue.slot().handle()))
+            }
+            CL_EVENT_CONTEXT => answer.handle(event.context.slot().handle()),
+            CL_EVENT_COMMAND_TYPE => answer.uint(event.command),
+            CL_EVENT_COMMAND_EXECUTION_STATUS => answer.bytes(&event.status()?.to_ne_bytes()),
+            CL_EVENT_REFERENCE_COUNT => answer.uint(event.slot().references()),
+            _ => Err(CL_INVALID_VALUE),
+        }
+    }
+
+    fn clSetEventCallback(
+        caller,
+        event: cl_event,
+        stage: cl_int,
+        call: Option<Notify>,
+        user: *mut c_void,
+    ) -> status {
+        let event = handle::borrow::<Event>(caller, event)?;
+        let call = call.ok_or(CL_INVALID_VALUE)?;
+        if ![CL_COMPLETE, CL_RUNNING, CL_SUBMITTED].contains(&stage) {
+            return Err(CL_INVALID_VALUE);
+        }
+        event.on_status(stage, call, user as usize)
+    }
+
+    fn clGetEventProfilingInfo(
+        caller,
+        event: cl_event,
+        parameter: cl_profiling_info,
+        size: usize,
+        value: *mut c_void,
+        size_ret: *mut usize,
+    ) -> status {
+        let answer = Answer { caller, size, value, size_ret };
+        let event = handle::borrow::<Event>(caller, event)?;
+        if event.queue.is_none() {
+            return Err(CL_PROFILING_INFO_NOT_AVAILABLE);
+        }
+        if !(CL_PROFILING_COMMAND_QUEUED..=CL_PROFILING_COMMAND_COMPLETE).contains(&parameter) {
+            return Err(CL_INVALID_VALUE);
+        }
+        answer.long(event.profile(parameter)?)
+    }
+}

@@ -1,0 +1,180 @@
+//! Extensions: what a program may see, and which functions it can get by name.
+
+use std::ffi::{c_char, c_void};
+
+use opencl_sys::cl_platform_id;
+
+use super::caller::Caller;
+use crate::core::handle;
+use crate::core::platform::Platform;
+use crate::gate::{self, Pass};
+
+/// Extensions that keep working: they add no function and no object of their own to the host API.
+const KEPT: [&str; 66] = [
+    "cl_amd_fp64",
+    "cl_amd_media_ops",
+    "cl_amd_media_ops2",
+    "cl_amd_popcnt",
+    "cl_amd_printf",
+    "cl_amd_vec3",
+    "cl_ext_float_atomics",
+    "cl_intel_advanced_motion_estimation",
+    "cl_intel_bfloat16_conversions",
+    "cl_intel_device_attribute_query",
+    "cl_intel_required_subgroup_size",
+    "cl_intel_spirv_device_side_avc_motion_estimation",
+    "cl_intel_spirv_media_block_io",
+    "cl_intel_spirv_subgroups",
+    "cl_intel_split_work_group_barrier",
+    "cl_intel_subgroup_2d_block_io",
+    "cl_intel_subgroup_local_block_io",
+    "cl_intel_subgroup_matrix_multiply_accumulate",
+    "cl_intel_subgroup_split_matrix_multiply_accumulate",
+    "cl_intel_subgroups",
+    "cl_intel_subgroups_char",
+    "cl_intel_subgroups_long",
+    "cl_intel_subgroups_short",
+    "cl_khr_3d_image_writes",
+    "cl_khr_byte_addressable_store",
+    "cl_khr_depth_images",
+    "cl_khr_device_uuid",
+    "cl_khr_expect_assume",
+    "cl_khr_extended_async_copies",
+    "cl_khr_extended_bit_ops",
+    "cl_khr_extended_versioning",
+    "cl_khr_fp16",
+    "cl_khr_fp64",
+    "cl_khr_global_int32_base_atomics",
+    "cl_khr_global_int32_extended_atomics",
+    "cl_khr_icd",
+    "cl_khr_image2d_from_buffer",
+    "cl_khr_int64_base_atomics",
+    "cl_khr_int64_extended_atomics",
+    "cl_khr_integer_dot_product",
+    "cl_khr_kernel_clock",
+    "cl_khr_local_int32_base_atomics",
+    "cl_khr_local_int32_extended_atomics",
+    "cl_khr_mipmap_image",
+    "cl_khr_pci_bus_info",
+    "cl_khr_priority_hints",
+    "cl_khr_select_fprounding_mode",
+    "cl_khr_spir",
+    "cl_khr_spirv_linkonce_odr",
+    "cl_khr_spirv_no_integer_wrap_decoration",
+    "cl_khr_spirv_queries",
+    "cl_khr_subgroup_ballot",
+    "cl_khr_subgroup_clustered_reduce",
+    "cl_khr_subgroup_extended_types",
+    "cl_khr_subgroup_named_barrier",
+    "cl_khr_subgroup_non_uniform_arithmetic",
+    "cl_khr_subgroup_non_uniform_vote",
+    "cl_khr_subgroup_rotate",
+    "cl_khr_subgroup_shuffle",
+    "cl_khr_subgroup_shuffle_relative",
+    "cl_khr_throttle_hints",
+    "cl_khr_work_group_uniform_arithmetic",
+    "cl_nv_compiler_options",
+    "cl_nv_copy_opts",
+    "cl_nv_device_attribute_query",
+    "cl_nv_pragma_unroll",
+];
+
+/// Bytes of a `cl_name_version`: version, then the name in 64 bytes.
+const NAME_VERSION: usize = 68;
+
+fn is_kept(name: &[u8]) -> bool {
+    std::str::from_utf8(name).is_ok_and(|name| KEPT.binary_search(&name).is_ok())
+}
+
+/// A driver's extension string without those that do not work here; no terminating zero.
+pub fn filter_names(names: &[u8]) -> Vec<u8> {
+    let names = names.split(|&byte| byte == b' ' || byte == 0);
+    names
+        .filter(|name| is_kept(name))
+        .collect::<Vec<_>>()
+        .join(&b' ')
+}
+
+/// The same for an array of `cl_name_version`.
+pub fn filter_versions(list: &[u8]) -> Vec<u8> {
+    let name_of = |entry: &[u8]| {
+        entry[4..]
+            .split(|&byte| byte == 0)
+            .next()
+            .unwrap_or(&[])
+            .to_vec()
+    };
+    list.chunks_exact(NAME_VERSION)
+        .filter(|entry| is_kept(&name_of(entry)))
+        .flatten()
+        .copied()
+        .collect()
+}
+
+/// The extension functions that a program may get: so far only what makes this library an ICD itself.
+fn function(name: &[u8]) -> *mut c_void {
+    match name {
+        b"clIcdGetPlatformIDsKHR" => super::platform::clGetPlatformIDs as *mut c_void,
+        b"clGetKernelSubGroupInfoKHR" => super::kernel::clGetKernelSubGroupInfo as *mut c_void,
+        _ => std::ptr::null_mut(),
+    }
+}
+
+fn named(caller: &Caller, name: *const c_char) -> *mut c_void {
+    let Some(name) = caller.text(name) else {
+        return std::ptr::null_mut();
+    };
+    let address = function(name.as_bytes());
+    if address.is_null() {
+        log::info!("extension function {name:?} is not offered");
+    }
+    address
+}
+
+/// # Safety
+/// As the OpenCL specification says of the parameter.
+#[allow(non_snake_case)]
+pub unsafe extern "C" fn clGetExtensionFunctionAddress(name: *const c_char) -> *mut c_void {
+    // SAFETY: the pointer used through it is this call's argument.
+    let caller = unsafe { Caller::new() };
+    named(&caller, name)
+}
+
+/// # Safety
+/// As the OpenCL specification says of the parameters.
+#[allow(non_snake_case)]
+pub unsafe extern "C" fn clGetExtensionFunctionAddressForPlatform(
+    platform: cl_platform_id,
+    name: *const c_char,
+) -> *mut c_void {
+    // SAFETY: the pointers used through it are this call's arguments.
+    let caller = unsafe { Caller::new() };
+    let _inside = gate::enter(Pass::Normal);
+    match handle::borrow::<Platform>(&caller, platform) {
+        Ok(_) => named(&caller, name),
+        Err(_) => std::ptr::null_mut(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_works_is_seen() {
+        assert!(KEPT.is_sorted());
+        assert_eq!(
+            filter_names(b"cl_khr_icd cl_khr_gl_sharing  cl_khr_fp64 cl_pocl_content_size\0"),
+            b"cl_khr_icd cl_khr_fp64"
+        );
+        assert_eq!(filter_names(b"\0"), b"");
+        let mut list = Vec::new();
+        for name in ["cl_khr_gl_sharing", "cl_khr_fp64"] {
+            list.extend_from_slice(&1_u32.to_ne_bytes());
+            let mut field = [0; 64];
+            field[..name.len()].copy_from_slice(name.as_bytes());
+            list.extend_from_slice(&field);
+        }
+        assert_eq!(filter_versions(&list), list[NAME_VERSION..]);
+    }
+}

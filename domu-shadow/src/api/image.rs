@@ -1,0 +1,172 @@
+//! Images: creation and queries.
+
+use std::ffi::c_void;
+
+use opencl_sys::{
+    CL_IMAGE_BUFFER, CL_INVALID_CONTEXT, CL_INVALID_IMAGE_DESCRIPTOR,
+    CL_INVALID_IMAGE_FORMAT_DESCRIPTOR, CL_INVALID_MEM_OBJECT, CL_INVALID_PROPERTY,
+    CL_MEM_OBJECT_IMAGE2D, CL_MEM_OBJECT_IMAGE3D, cl_context, cl_image_desc, cl_image_format,
+    cl_image_info, cl_mem, cl_mem_flags, cl_mem_object_type, cl_mem_properties,
+};
+
+use super::caller::Caller;
+use super::entry::entry;
+use super::info::Answer;
+use super::memory::check_flags;
+use crate::core::CLResult;
+use crate::core::context::Context;
+use crate::core::handle::{self, Object};
+use crate::core::image::Image;
+use crate::core::mem::Mem;
+use crate::driver::dispatch::status;
+
+fn create(
+    caller: &Caller,
+    context: cl_context,
+    flags: cl_mem_flags,
+    format: *const cl_image_format,
+    desc: cl_image_desc,
+    is_classic: bool,
+    host: *mut c_void,
+) -> CLResult<*mut c_void> {
+    let context = handle::share::<Context>(context)?;
+    let format = caller.list(format, 1).first().copied();
+    let format = format.ok_or(CL_INVALID_IMAGE_FORMAT_DESCRIPTOR)?;
+    check_flags(flags, host)?;
+    let parent = if desc.buffer.is_null() {
+        None
+    } else {
+        let parent = handle::share::<Mem>(desc.buffer);
+        let parent = parent.map_err(|_| CL_INVALID_IMAGE_DESCRIPTOR)?;
+        if !std::sync::Arc::ptr_eq(&parent.context, &context) {
+            return Err(CL_INVALID_CONTEXT);
+        }
+        Some(parent)
+    };
+    let image = Image::new(format, &desc, is_classic)?;
+    Ok(handle::publish(Mem::create_image(
+        context, flags, image, parent, host,
+    )?))
+}
+
+fn classic_desc(
+    image_type: cl_mem_object_type,
+    size: [usize; 3],
+    pitch: [usize; 2],
+) -> cl_image_desc {
+    cl_image_desc {
+        image_type,
+        image_width: size[0],
+        image_height: size[1],
+        image_depth: size[2],
+        image_array_size: 0,
+        image_row_pitch: pitch[0],
+        image_slice_pitch: pitch[1],
+        num_mip_levels: 0,
+        num_samples: 0,
+        buffer: std::ptr::null_mut(),
+    }
+}
+
+fn desc_of(caller: &Caller, desc: *const cl_image_desc) -> CLResult<cl_image_desc> {
+    caller
+        .list(desc, 1)
+        .first()
+        .copied()
+        .ok_or(CL_INVALID_IMAGE_DESCRIPTOR)
+}
+
+entry! {
+    fn clCreateImage(
+        caller,
+        context: cl_context,
+        flags: cl_mem_flags,
+        format: *const cl_image_format,
+        desc: *const cl_image_desc,
+        host: *mut c_void,
+    ) -> object {
+        handle::borrow::<Context>(caller, context)?;
+        create(caller, context, flags, format, desc_of(caller, desc)?, false, host)
+    }
+
+    /// No property is known yet, so an empty list is all that passes.
+    fn clCreateImageWithProperties(
+        caller,
+        context: cl_context,
+        properties: *const cl_mem_properties,
+        flags: cl_mem_flags,
+        format: *const cl_image_format,
+        desc: *const cl_image_desc,
+        host: *mut c_void,
+    ) -> object {
+        handle::borrow::<Context>(caller, context)?;
+        match caller.properties(properties) {
+            Some(list) if list.len() > 1 => Err(CL_INVALID_PROPERTY),
+            _ => create(caller, context, flags, format, desc_of(caller, desc)?, false, host),
+        }
+    }
+
+    fn clCreateImage2D(
+        caller,
+        context: cl_context,
+        flags: cl_mem_flags,
+        format: *const cl_image_format,
+        width: usize,
+        height: usize,
+        row_pitch: usize,
+        host: *mut c_void,
+    ) -> object {
+        let desc = classic_desc(CL_MEM_OBJECT_IMAGE2D, [width, height, 1], [row_pitch, 0]);
+        create(caller, context, flags, format, desc, true, host)
+    }
+
+    fn clCreateImage3D(
+        caller,
+        context: cl_context,
+        flags: cl_mem_flags,
+        format: *const cl_image_format,
+        width: usize,
+        height: usize,
+        depth: usize,
+        row_pitch: usize,
+        slice_pitch: usize,
+        host: *mut c_void,
+    ) -> object {
+        let desc = classic_desc(CL_MEM_OBJECT_IMAGE3D, [width, height, depth], [row_pitch, slice_pitch]);
+        create(caller, context, flags, format, desc, true, host)
+    }
+
+    fn clGetSupportedImageFormats(
+        caller,
+        context: cl_context,
+        flags: cl_mem_flags,
+        image_type: cl_mem_object_type,
+        entries: u32,
+        formats: *mut cl_image_format,
+        count: *mut u32,
+    ) -> status {
+        let real = handle::borrow::<Context>(caller, context)?.real.get();
+        status!(real, clGetSupportedImageFormats(real, flags, image_type, entries, formats, count))
+    }
+
+    fn clGetImageInfo(
+        caller,
+        image: cl_mem,
+        parameter: cl_image_info,
+        size: usize,
+        value: *mut c_void,
+        size_ret: *mut usize,
+    ) -> status {
+        let answer = Answer { caller, size, value, size_ret };
+        let mem = handle::borrow::<Mem>(caller, image)?;
+        mem.image().ok_or(CL_INVALID_MEM_OBJECT)?;
+        let real = mem.real.get();
+        match parameter {
+            CL_IMAGE_BUFFER => {
+                let buffer = mem.parent.as_ref().filter(|parent| parent.image().is_none());
+                answer.handle(buffer.map_or(std::ptr::null_mut(), |buffer| buffer.slot().handle()))
+            }
+            _ => status!(real, clGetImageInfo(real, parameter, size, value, size_ret)),
+        }
+    }
+}

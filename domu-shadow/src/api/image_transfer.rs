@@ -1,0 +1,124 @@
+//! Reading, writing, copying and filling images.
+
+use std::ffi::c_void;
+
+use opencl_sys::{
+    CL_COMMAND_COPY_BUFFER_TO_IMAGE, CL_COMMAND_COPY_IMAGE, CL_COMMAND_COPY_IMAGE_TO_BUFFER,
+    CL_COMMAND_FILL_IMAGE, CL_COMMAND_READ_IMAGE, CL_COMMAND_WRITE_IMAGE, cl_bool,
+    cl_command_queue, cl_event, cl_mem,
+};
+
+use super::entry::entry;
+use super::transfer::{check_host_reads, check_host_writes};
+use crate::core::event::{self, WaitList};
+use crate::core::handle;
+use crate::core::mem::Mem;
+use crate::core::queue::Queue;
+use crate::driver::dispatch::status;
+
+entry! {
+    fn clEnqueueReadImage(
+        caller, queue: cl_command_queue, image: cl_mem, blocking: cl_bool, origin: *const usize, region: *const usize,
+        row_pitch: usize, slice_pitch: usize, to: *mut c_void, wait_count: u32, wait: *const cl_event,
+        event: *mut cl_event,
+    ) -> status {
+        let queue = handle::borrow::<Queue>(caller, queue)?;
+        let mem = handle::borrow::<Mem>(caller, image)?;
+        check_host_reads(mem)?;
+        let wait = WaitList::new(caller, wait_count, wait)?;
+        let (q, i) = (queue.real.get(), mem.real.get());
+        event::issue(caller, queue, CL_COMMAND_READ_IMAGE, event, |event| {
+            status!(q, clEnqueueReadImage(
+                q, i, blocking, origin, region, row_pitch, slice_pitch, to, wait.count(), wait.pointer(), event
+            ))
+        })
+    }
+
+    fn clEnqueueWriteImage(
+        caller, queue: cl_command_queue, image: cl_mem, blocking: cl_bool, origin: *const usize, region: *const usize,
+        row_pitch: usize, slice_pitch: usize, from: *const c_void, wait_count: u32, wait: *const cl_event,
+        event: *mut cl_event,
+    ) -> status {
+        let queue = handle::borrow::<Queue>(caller, queue)?;
+        let mem = handle::borrow::<Mem>(caller, image)?;
+        check_host_writes(mem)?;
+        let wait = WaitList::new(caller, wait_count, wait)?;
+        let (q, i) = (queue.real.get(), mem.real.get());
+        event::issue(caller, queue, CL_COMMAND_WRITE_IMAGE, event, |event| {
+            status!(q, clEnqueueWriteImage(
+                q, i, blocking, origin, region, row_pitch, slice_pitch, from, wait.count(), wait.pointer(), event
+            ))
+        })?;
+        mem.mark_written();
+        Ok(())
+    }
+
+    fn clEnqueueCopyImage(
+        caller, queue: cl_command_queue, from: cl_mem, to: cl_mem, from_origin: *const usize, to_origin: *const usize,
+        region: *const usize, wait_count: u32, wait: *const cl_event, event: *mut cl_event,
+    ) -> status {
+        let queue = handle::borrow::<Queue>(caller, queue)?;
+        let source = handle::borrow::<Mem>(caller, from)?;
+        let target = handle::borrow::<Mem>(caller, to)?;
+        let wait = WaitList::new(caller, wait_count, wait)?;
+        let (q, s, t) = (queue.real.get(), source.real.get(), target.real.get());
+        event::issue(caller, queue, CL_COMMAND_COPY_IMAGE, event, |event| {
+            status!(q, clEnqueueCopyImage(
+                q, s, t, from_origin, to_origin, region, wait.count(), wait.pointer(), event
+            ))
+        })?;
+        target.mark_written();
+        Ok(())
+    }
+
+    fn clEnqueueCopyImageToBuffer(
+        caller, queue: cl_command_queue, from: cl_mem, to: cl_mem, origin: *const usize, region: *const usize,
+        offset: usize, wait_count: u32, wait: *const cl_event, event: *mut cl_event,
+    ) -> status {
+        let queue = handle::borrow::<Queue>(caller, queue)?;
+        let source = handle::borrow::<Mem>(caller, from)?;
+        let target = handle::borrow::<Mem>(caller, to)?;
+        let wait = WaitList::new(caller, wait_count, wait)?;
+        let (q, s, t) = (queue.real.get(), source.real.get(), target.real.get());
+        event::issue(caller, queue, CL_COMMAND_COPY_IMAGE_TO_BUFFER, event, |event| {
+            status!(q, clEnqueueCopyImageToBuffer(
+                q, s, t, origin, region, offset, wait.count(), wait.pointer(), event
+            ))
+        })?;
+        target.mark_written();
+        Ok(())
+    }
+
+    fn clEnqueueCopyBufferToImage(
+        caller, queue: cl_command_queue, from: cl_mem, to: cl_mem, offset: usize, origin: *const usize,
+        region: *const usize, wait_count: u32, wait: *const cl_event, event: *mut cl_event,
+    ) -> status {
+        let queue = handle::borrow::<Queue>(caller, queue)?;
+        let source = handle::borrow::<Mem>(caller, from)?;
+        let target = handle::borrow::<Mem>(caller, to)?;
+        let wait = WaitList::new(caller, wait_count, wait)?;
+        let (q, s, t) = (queue.real.get(), source.real.get(), target.real.get());
+        event::issue(caller, queue, CL_COMMAND_COPY_BUFFER_TO_IMAGE, event, |event| {
+            status!(q, clEnqueueCopyBufferToImage(
+                q, s, t, offset, origin, region, wait.count(), wait.pointer(), event
+            ))
+        })?;
+        target.mark_written();
+        Ok(())
+    }
+
+    fn clEnqueueFillImage(
+        caller, queue: cl_command_queue, image: cl_mem, color: *const c_void, origin: *const usize,
+        region: *const usize, wait_count: u32, wait: *const cl_event, event: *mut cl_event,
+    ) -> status {
+        let queue = handle::borrow::<Queue>(caller, queue)?;
+        let mem = handle::borrow::<Mem>(caller, image)?;
+        let wait = WaitList::new(caller, wait_count, wait)?;
+        let (q, i) = (queue.real.get(), mem.real.get());
+        event::issue(caller, queue, CL_COMMAND_FILL_IMAGE, event, |event| {
+            status!(q, clEnqueueFillImage(q, i, color, origin, region, wait.count(), wait.pointer(), event))
+        })?;
+        mem.mark_written();
+        Ok(())
+    }
+}

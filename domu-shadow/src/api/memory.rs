@@ -1,0 +1,158 @@
+//! Memory objects: creation, references, queries.
+
+use std::ffi::c_void;
+
+use opencl_sys::{
+    CL_BUFFER_CREATE_TYPE_REGION, CL_INVALID_BUFFER_SIZE, CL_INVALID_HOST_PTR,
+    CL_INVALID_MEM_OBJECT, CL_INVALID_PROPERTY, CL_INVALID_VALUE, CL_MEM_ALLOC_HOST_PTR,
+    CL_MEM_ASSOCIATED_MEMOBJECT, CL_MEM_CONTEXT, CL_MEM_COPY_HOST_PTR, CL_MEM_FLAGS,
+    CL_MEM_HOST_PTR, CL_MEM_MAP_COUNT, CL_MEM_PROPERTIES, CL_MEM_REFERENCE_COUNT,
+    CL_MEM_USE_HOST_PTR, cl_buffer_create_type, cl_buffer_region, cl_context, cl_mem, cl_mem_flags,
+    cl_mem_info, cl_mem_properties,
+};
+
+use super::entry::entry;
+use super::info::Answer;
+use crate::core::CLResult;
+use crate::core::context::Context;
+use crate::core::handle::{self, Object};
+use crate::core::mem::{Destructor, HOST_ACCESS, HOST_POINTER, Mem};
+use crate::driver::dispatch::status;
+use crate::driver::query;
+
+/// The checks of flags that the driver does not get to see as the program passed them.
+pub fn check_flags(flags: cl_mem_flags, host: *mut c_void) -> CLResult<()> {
+    let both = |a, b| flags & a != 0 && flags & b != 0;
+    if (flags & HOST_ACCESS).count_ones() > 1
+        || both(CL_MEM_USE_HOST_PTR, CL_MEM_ALLOC_HOST_PTR)
+        || both(CL_MEM_USE_HOST_PTR, CL_MEM_COPY_HOST_PTR)
+    {
+        return Err(CL_INVALID_VALUE);
+    }
+    let wants_host = flags & (CL_MEM_USE_HOST_PTR | CL_MEM_COPY_HOST_PTR) != 0;
+    if wants_host == host.is_null() {
+        Err(CL_INVALID_HOST_PTR)
+    } else {
+        Ok(())
+    }
+}
+
+fn create(
+    context: cl_context,
+    flags: cl_mem_flags,
+    size: usize,
+    host: *mut c_void,
+) -> CLResult<*mut c_void> {
+    let context = handle::share::<Context>(context)?;
+    check_flags(flags, host)?;
+    if size == 0 {
+        return Err(CL_INVALID_BUFFER_SIZE);
+    }
+    Ok(handle::publish(Mem::create(context, flags, size, host)?))
+}
+
+entry! {
+    fn clCreateBuffer(
+        _caller,
+        context: cl_context,
+        flags: cl_mem_flags,
+        size: usize,
+        host: *mut c_void,
+    ) -> object {
+        create(context, flags, size, host)
+    }
+
+    /// No property is known yet, so an empty list is all that passes.
+    fn clCreateBufferWithProperties(
+        caller,
+        context: cl_context,
+        properties: *const cl_mem_properties,
+        flags: cl_mem_flags,
+        size: usize,
+        host: *mut c_void,
+    ) -> object {
+        match caller.properties(properties) {
+            Some(list) if list.len() > 1 => Err(CL_INVALID_PROPERTY),
+            _ => create(context, flags, size, host),
+        }
+    }
+
+    fn clCreateSubBuffer(
+        caller,
+        buffer: cl_mem,
+        flags: cl_mem_flags,
+        create_type: cl_buffer_create_type,
+        info: *const c_void,
+    ) -> object {
+        let parent = handle::share::<Mem>(buffer)?;
+        if parent.parent.is_some() || parent.image().is_some() {
+            return Err(CL_INVALID_MEM_OBJECT);
+        }
+        let given = flags & HOST_ACCESS;
+        let allowed = parent.flags & HOST_ACCESS;
+        if create_type != CL_BUFFER_CREATE_TYPE_REGION
+            || flags & HOST_POINTER != 0
+            || given.count_ones() > 1
+            || (given != 0 && allowed != 0 && given != allowed)
+        {
+            return Err(CL_INVALID_VALUE);
+        }
+        let region = *caller.list(info.cast::<cl_buffer_region>(), 1).first().ok_or(CL_INVALID_VALUE)?;
+        if region.size == 0 {
+            return Err(CL_INVALID_BUFFER_SIZE);
+        }
+        if region.origin.checked_add(region.size).is_none_or(|end| end > parent.size) {
+            return Err(CL_INVALID_VALUE);
+        }
+        Ok(handle::publish(Mem::create_sub(parent, flags, region.origin, region.size)?))
+    }
+
+    fn clRetainMemObject(_caller, mem: cl_mem) -> status {
+        handle::retain::<Mem>(mem)
+    }
+
+    #[drains]
+    fn clReleaseMemObject(_caller, mem: cl_mem) -> status {
+        handle::release::<Mem>(mem)
+    }
+
+    fn clSetMemObjectDestructorCallback(
+        caller,
+        mem: cl_mem,
+        call: Option<Destructor>,
+        user: *mut c_void,
+    ) -> status {
+        handle::borrow::<Mem>(caller, mem)?.on_destruction(call.ok_or(CL_INVALID_VALUE)?, user as usize);
+        Ok(())
+    }
+
+    fn clGetMemObjectInfo(
+        caller,
+        mem: cl_mem,
+        parameter: cl_mem_info,
+        size: usize,
+        value: *mut c_void,
+        size_ret: *mut usize,
+    ) -> status {
+        let answer = Answer { caller, size, value, size_ret };
+        let mem = handle::borrow::<Mem>(caller, mem)?;
+        let real = mem.real.get();
+        let ask = |size, value, size_ret| status!(real, clGetMemObjectInfo(real, parameter, size, value, size_ret));
+        match parameter {
+            CL_MEM_CONTEXT => answer.handle(mem.context.slot().handle()),
+            CL_MEM_REFERENCE_COUNT => answer.uint(mem.slot().references()),
+            CL_MEM_MAP_COUNT => answer.uint(mem.maps().count(mem.slot().id()) as u32),
+            CL_MEM_HOST_PTR => answer.handle(mem.program_pointer()),
+            CL_MEM_ASSOCIATED_MEMOBJECT => {
+                answer.handle(mem.parent.as_ref().map_or(std::ptr::null_mut(), |parent| parent.slot().handle()))
+            }
+            // What the driver adds (a default access) stays, what it was not told comes from us.
+            CL_MEM_FLAGS => {
+                let hidden = HOST_ACCESS | HOST_POINTER;
+                answer.long(query::number(&ask)? & !hidden | mem.flags & hidden)
+            }
+            CL_MEM_PROPERTIES => answer.bytes(&[]),
+            _ => ask(size, value, size_ret),
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The C surface: one file per chapter of the specification.
+//!
+//! Each entry point is written with [`entry::entry`], as a Rust function that returns a `CLResult`; the C function
+//! around it (gate, panics, `errcode_ret`) comes from there.
+
+pub mod caller;
+pub mod context;
+pub mod device;
+pub mod enqueue;
+pub mod entry;
+pub mod event;
+pub mod extension;
+pub mod image;
+pub mod image_transfer;
+pub mod info;
+pub mod kernel;
+pub mod map;
+pub mod memory;
+pub mod not_yet;
+pub mod pipe;
+pub mod platform;
+pub mod program;
+pub mod queue;
+pub mod sampler;
+pub mod svm;
+pub mod transfer;

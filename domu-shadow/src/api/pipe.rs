@@ -1,0 +1,45 @@
+//! Pipes. What is in one cannot be read by the host, so a process that has some cannot be moved.
+
+use std::ffi::c_void;
+
+use opencl_sys::{
+    CL_INVALID_MEM_OBJECT, cl_context, cl_mem, cl_mem_flags, cl_pipe_info, cl_pipe_properties,
+};
+
+use super::entry::entry;
+use crate::core::context::Context;
+use crate::core::handle;
+use crate::core::mem::Mem;
+use crate::driver::dispatch::{create, status};
+
+entry! {
+    fn clCreatePipe(
+        _caller,
+        context: cl_context,
+        flags: cl_mem_flags,
+        packet_size: u32,
+        packets: u32,
+        properties: *const cl_pipe_properties,
+    ) -> object {
+        let context = handle::share::<Context>(context)?;
+        let real = context.real.get();
+        let pipe = create!(real, clCreatePipe(real, flags, packet_size, packets, properties))?;
+        Ok(handle::publish(Mem::of_pipe(context, flags, pipe)))
+    }
+
+    fn clGetPipeInfo(
+        caller,
+        pipe: cl_mem,
+        parameter: cl_pipe_info,
+        size: usize,
+        value: *mut c_void,
+        size_ret: *mut usize,
+    ) -> status {
+        let mem = handle::borrow::<Mem>(caller, pipe)?;
+        if mem.is_buffer() || mem.image().is_some() {
+            return Err(CL_INVALID_MEM_OBJECT);
+        }
+        let real = mem.real.get();
+        status!(real, clGetPipeInfo(real, parameter, size, value, size_ret))
+    }
+}

@@ -1,0 +1,46 @@
+//! Querying platform info.
+
+use opencl_sys::{
+    CL_PLATFORM_EXTENSIONS, CL_PLATFORM_EXTENSIONS_WITH_VERSION, CL_PLATFORM_NOT_FOUND_KHR,
+    cl_platform_id, cl_platform_info,
+};
+
+use super::entry::entry;
+use super::extension;
+use super::info::Answer;
+use crate::core::handle::{self, Object};
+use crate::core::platform::{self, Platform};
+use crate::driver::dispatch::status;
+use crate::driver::query;
+
+entry! {
+    fn clGetPlatformIDs(caller, entries: u32, platforms: *mut cl_platform_id, count: *mut u32) -> status {
+        let handles: Vec<_> = platform::all().iter().map(|platform| platform.slot().handle()).collect();
+        caller.give_some(&handles, entries, platforms, count)?;
+        if handles.is_empty() { Err(CL_PLATFORM_NOT_FOUND_KHR) } else { Ok(()) }
+    }
+
+    fn clGetPlatformInfo(
+        caller,
+        platform: cl_platform_id,
+        parameter: cl_platform_info,
+        size: usize,
+        value: *mut std::ffi::c_void,
+        size_ret: *mut usize,
+    ) -> status {
+        let answer = Answer { caller, size, value, size_ret };
+        // "platform can be NULL": what that means is up to us, and the first one is what programs expect.
+        let default = platform::all().first().filter(|_| platform.is_null());
+        let platform = match default {
+            Some(first) => first,
+            None => handle::borrow::<Platform>(caller, platform)?,
+        };
+        let real = platform.real.get();
+        let ask = |size, value, size_ret| status!(real, clGetPlatformInfo(real, parameter, size, value, size_ret));
+        match parameter {
+            CL_PLATFORM_EXTENSIONS => answer.text(&extension::filter_names(&query::bytes(&ask)?)),
+            CL_PLATFORM_EXTENSIONS_WITH_VERSION => answer.bytes(&extension::filter_versions(&query::bytes(&ask)?)),
+            _ => ask(size, value, size_ret),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Command queues.
+
+use std::ffi::c_void;
+use std::sync::Arc;
+
+use opencl_sys::{
+    CL_INVALID_DEVICE, CL_QUEUE_CONTEXT, CL_QUEUE_DEVICE, CL_QUEUE_DEVICE_DEFAULT,
+    CL_QUEUE_PROPERTIES_ARRAY, CL_QUEUE_REFERENCE_COUNT, cl_command_queue, cl_command_queue_info,
+    cl_command_queue_properties, cl_context, cl_device_id, cl_queue_properties,
+};
+
+use super::entry::entry;
+use super::info::Answer;
+use crate::core::CLResult;
+use crate::core::context::Context;
+use crate::core::device::Device;
+use crate::core::handle::{self, Object};
+use crate::core::queue::{Creation, Queue};
+use crate::driver::dispatch::status;
+
+fn parents(context: cl_context, device: cl_device_id) -> CLResult<(Arc<Context>, Arc<Device>)> {
+    let context = handle::share::<Context>(context)?;
+    let device = handle::share::<Device>(device)?;
+    if context.devices.iter().any(|one| Arc::ptr_eq(one, &device)) {
+        Ok((context, device))
+    } else {
+        Err(CL_INVALID_DEVICE)
+    }
+}
+
+entry! {
+    fn clCreateCommandQueue(
+        _caller,
+        context: cl_context,
+        device: cl_device_id,
+        properties: cl_command_queue_properties,
+    ) -> object {
+        let (context, device) = parents(context, device)?;
+        Ok(handle::publish(Queue::create(context, device, Creation::Bits, properties)?))
+    }
+
+    fn clCreateCommandQueueWithProperties(
+        caller,
+        context: cl_context,
+        device: cl_device_id,
+        properties: *const cl_queue_properties,
+    ) -> object {
+        let (context, device) = parents(context, device)?;
+        let list = Creation::List(caller.properties(properties));
+        Ok(handle::publish(Queue::create(context, device, list, 0)?))
+    }
+
+    fn clRetainCommandQueue(_caller, queue: cl_command_queue) -> status {
+        handle::retain::<Queue>(queue)
+    }
+
+    /// "Performs an implicit flush": the driver's object may live on with the queue's events, so it is done here.
+    #[drains]
+    fn clReleaseCommandQueue(caller, queue: cl_command_queue) -> status {
+        let real = handle::borrow::<Queue>(caller, queue)?.real.get();
+        status!(real, clFlush(real))?;
+        handle::release::<Queue>(queue)
+    }
+
+    fn clGetCommandQueueInfo(
+        caller,
+        queue: cl_command_queue,
+        parameter: cl_command_queue_info,
+        size: usize,
+        value: *mut c_void,
+        size_ret: *mut usize,
+    ) -> status {
+        let answer = Answer { caller, size, value, size_ret };
+        let queue = handle::borrow::<Queue>(caller, queue)?;
+        let real = queue.real.get();
+        match parameter {
+            CL_QUEUE_CONTEXT => answer.handle(queue.context.slot().handle()),
+            CL_QUEUE_DEVICE => answer.handle(queue.device.slot().handle()),
+            CL_QUEUE_REFERENCE_COUNT => answer.uint(queue.slot().references()),
+            CL_QUEUE_DEVICE_DEFAULT => answer.handle(std::ptr::null_mut()),
+            CL_QUEUE_PROPERTIES_ARRAY => match &queue.creation {
+                Creation::List(Some(list)) => answer.longs(Some(list.iter().copied())),
+                _ => answer.bytes(&[]),
+            },
+            _ => status!(real, clGetCommandQueueInfo(real, parameter, size, value, size_ret)),
+        }
+    }
+
+    fn clSetCommandQueueProperty(
+        caller,
+        queue: cl_command_queue,
+        properties: cl_command_queue_properties,
+        enable: u32,
+        old: *mut cl_command_queue_properties,
+    ) -> status {
+        let queue = handle::borrow::<Queue>(caller, queue)?;
+        let real = queue.real.get();
+        status!(real, clSetCommandQueueProperty(real, properties, enable, old))?;
+        queue.set_bits(properties, enable != 0);
+        Ok(())
+    }
+
+    fn clFlush(caller, queue: cl_command_queue) -> status {
+        let real = handle::borrow::<Queue>(caller, queue)?.real.get();
+        status!(real, clFlush(real))
+    }
+
+    fn clFinish(caller, queue: cl_command_queue) -> status {
+        let real = handle::borrow::<Queue>(caller, queue)?.real.get();
+        status!(real, clFinish(real))
+    }
+}

@@ -1,0 +1,372 @@
+//! Events: of commands, and of the program itself.
+//!
+//! After a move an event has no driver's object any more: it was complete, and its status and times were kept. A
+//! user event without a status gets a new one. Callbacks of user events are made here, without the driver, for only
+//! the program itself sets their status.
+
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use opencl_sys::{
+    CL_COMPLETE, CL_INVALID_EVENT, CL_INVALID_OPERATION, CL_INVALID_VALUE, CL_OUT_OF_RESOURCES,
+    CL_PROFILING_COMMAND_COMPLETE, CL_PROFILING_COMMAND_QUEUED, CL_SUBMITTED, CL_SUCCESS,
+    cl_command_type, cl_int,
+};
+
+use super::CLResult;
+use super::context::Context;
+use super::handle::{self, Kind, Object, Slot};
+use super::queue::Queue;
+use super::real::Real;
+use crate::api::caller::Caller;
+use crate::callbacks;
+use crate::driver::dispatch::{create, status};
+use crate::driver::query;
+
+/// The program's event callback: event, status, user data.
+pub type Notify = unsafe extern "C" fn(*mut c_void, cl_int, *mut c_void);
+
+/// `QUEUED`, `SUBMIT`, `START`, `END`, `COMPLETE`, each the driver's answer.
+pub type Profile = [CLResult<u64>; 5];
+
+/// No status known here: the driver is asked.
+const ASK: cl_int = cl_int::MAX;
+
+pub struct Event {
+    slot: Slot<Event>,
+    pub real: Real,
+    pub context: Arc<Context>,
+    /// `None` for user events.
+    pub queue: Option<Arc<Queue>>,
+    pub command: cl_command_type,
+    status: AtomicI32,
+    profile: OnceLock<Profile>,
+    /// User events only: stage waited for, function, user data.
+    waiting: Mutex<Vec<(cl_int, Notify, usize)>>,
+}
+
+impl Object for Event {
+    const KIND: Kind = Kind::Event;
+    const INVALID: cl_int = CL_INVALID_EVENT;
+    fn slot(&self) -> &Slot<Self> {
+        &self.slot
+    }
+}
+
+/// Runs `enqueue` with room for the driver's event if the program asked for one at `out`, and gives it the shadow.
+///
+/// # Errors
+/// Those of `enqueue`.
+pub fn issue(
+    caller: &Caller,
+    queue: &Queue,
+    command: cl_command_type,
+    out: *mut *mut c_void,
+    enqueue: impl FnOnce(*mut *mut c_void) -> CLResult<()>,
+) -> CLResult<()> {
+    if out.is_null() {
+        return enqueue(std::ptr::null_mut());
+    }
+    let mut real = std::ptr::null_mut();
+    enqueue(&raw mut real)?;
+    caller.give(
+        out,
+        handle::publish(Event::of_command(queue, command, real)),
+    );
+    Ok(())
+}
+
+impl Event {
+    /// The shadow of a driver's event that this process owns from now on.
+    pub fn of_command(queue: &Queue, command: cl_command_type, real: *mut c_void) -> Arc<Event> {
+        let queue = handle::shared(queue);
+        Arc::new(Event::new(
+            Arc::clone(&queue.context),
+            Some(queue),
+            command,
+            real,
+            ASK,
+        ))
+    }
+
+    /// # Errors
+    /// The driver's.
+    pub fn user(context: Arc<Context>) -> CLResult<Arc<Event>> {
+        let event = Event::new(
+            context,
+            None,
+            opencl_sys::CL_COMMAND_USER,
+            std::ptr::null_mut(),
+            CL_SUBMITTED,
+        );
+        event.make_user()?;
+        Ok(Arc::new(event))
+    }
+
+    fn new(
+        context: Arc<Context>,
+        queue: Option<Arc<Queue>>,
+        command: cl_command_type,
+        real: *mut c_void,
+        status: cl_int,
+    ) -> Event {
+        Event {
+            slot: Slot::reserve(),
+            real: Real::new(real),
+            context,
+            queue,
+            command,
+            status: AtomicI32::new(status),
+            profile: OnceLock::new(),
+            waiting: Mutex::default(),
+        }
+    }
+
+    fn make_user(&self) -> CLResult<()> {
+        let context = self.context.real.get();
+        self.real.set(create!(context, clCreateUserEvent(context))?);
+        Ok(())
+    }
+
+    /// `CL_EVENT_COMMAND_EXECUTION_STATUS`.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn status(&self) -> CLResult<cl_int> {
+        match self.status.load(Ordering::Acquire) {
+            ASK => query::event_status(self.real.get()),
+            known => Ok(known),
+        }
+    }
+
+    /// A user event whose status the program has not set yet.
+    pub fn is_open_user_event(&self) -> bool {
+        self.queue.is_none() && self.status.load(Ordering::Acquire) > CL_COMPLETE
+    }
+
+    /// `clSetUserEventStatus`.
+    ///
+    /// # Errors
+    /// `CL_INVALID_VALUE`, `CL_INVALID_OPERATION` if it was set before, `CL_INVALID_EVENT` if it is none, the driver's.
+    pub fn set_user_status(&self, status: cl_int) -> CLResult<()> {
+        if self.queue.is_some() {
+            return Err(CL_INVALID_EVENT);
+        }
+        if status > CL_COMPLETE {
+            return Err(CL_INVALID_VALUE);
+        }
+        self.status
+            .compare_exchange(CL_SUBMITTED, status, Ordering::AcqRel, Ordering::Acquire)
+            .map_err(|_| CL_INVALID_OPERATION)?;
+        let real = self.real.get();
+        let answer = status!(real, clSetUserEventStatus(real, status));
+        for (_, call, user) in std::mem::take(&mut *self.waiting()) {
+            self.notify(call, status, user);
+        }
+        answer
+    }
+
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<(cl_int, Notify, usize)>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `clSetEventCallback`.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn on_status(&self, stage: cl_int, call: Notify, user: usize) -> CLResult<()> {
+        if self.queue.is_none() {
+            let mut waiting = self.waiting();
+            let status = self.status.load(Ordering::Acquire);
+            if status > stage {
+                waiting.push((stage, call, user));
+            } else {
+                drop(waiting);
+                self.notify(call, status.min(stage), user);
+            }
+            return Ok(());
+        }
+        let real = self.real.get();
+        if real.is_null() {
+            // Complete before a move.
+            self.notify(call, self.status()?.min(stage), user);
+            return Ok(());
+        }
+        let owed = Box::into_raw(Box::new(Owed {
+            event: handle::shared(self),
+            call,
+            user,
+        }));
+        callbacks::owe();
+        let answer = status!(
+            real,
+            clSetEventCallback(real, stage, Some(driver_says), owed.cast())
+        );
+        if answer.is_err() {
+            callbacks::settle();
+            // SAFETY: the driver refused the callback, so the box is still ours.
+            drop(unsafe { Box::from_raw(owed) });
+        }
+        answer
+    }
+
+    /// Calls the program; the event lives until the callback returns.
+    fn notify(&self, call: Notify, status: cl_int, user: usize) {
+        let event = handle::shared(self);
+        callbacks::run(move || {
+            // SAFETY: the program registered the function for a call with its event and its own user data.
+            unsafe { call(event.slot.handle(), status, user as *mut c_void) };
+        });
+    }
+
+    /// `CL_PROFILING_COMMAND_*`, ns.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn profile(&self, parameter: u32) -> CLResult<u64> {
+        if let Some(profile) = self.profile.get() {
+            let at = parameter
+                .checked_sub(CL_PROFILING_COMMAND_QUEUED)
+                .ok_or(CL_INVALID_VALUE)?;
+            return profile
+                .get(at as usize)
+                .copied()
+                .unwrap_or(Err(CL_INVALID_VALUE));
+        }
+        let real = self.real.get();
+        query::number(&|size, value, size_ret| {
+            status!(
+                real,
+                clGetEventProfilingInfo(real, parameter, size, value, size_ret)
+            )
+        })
+    }
+
+    /// Before a move: keeps what the driver knows, and releases its event. The command has ended.
+    ///
+    /// # Errors
+    /// The status, if the command has not ended.
+    pub fn settle(&self) -> Result<(), cl_int> {
+        if self.queue.is_some() && self.status.load(Ordering::Acquire) == ASK {
+            let status = self.status().unwrap_or(CL_OUT_OF_RESOURCES);
+            if status > CL_COMPLETE {
+                return Err(status);
+            }
+            self.profile.get_or_init(|| {
+                let first = CL_PROFILING_COMMAND_QUEUED;
+                debug_assert_eq!(first + 4, CL_PROFILING_COMMAND_COMPLETE);
+                std::array::from_fn(|at| self.profile_of_driver(first + at as u32))
+            });
+            self.status.store(status, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    fn profile_of_driver(&self, parameter: u32) -> CLResult<u64> {
+        let real = self.real.get();
+        query::number(&|size, value, size_ret| {
+            status!(
+                real,
+                clGetEventProfilingInfo(real, parameter, size, value, size_ret)
+            )
+        })
+    }
+
+    /// Before a move, with nothing running: releases the driver's event.
+    pub fn unmake(&self) {
+        let real = self.real.get();
+        if self.is_open_user_event() && !real.is_null() {
+            // Nobody waits for it, but NVIDIA's driver waits for it when the context goes. The program's own callbacks
+            // are made here, so none comes of this.
+            if let Err(code) = status!(real, clSetUserEventStatus(real, CL_COMPLETE)) {
+                log::warn!("a driver refused to end a user event: error {code}");
+            }
+        }
+        self.release();
+    }
+
+    fn release(&self) {
+        if let Some(real) = self.real.take()
+            && let Err(code) = status!(real, clReleaseEvent(real))
+        {
+            log::warn!("a driver refused to release an event: error {code}");
+        }
+    }
+
+    /// After a move: open user events need a driver's event again.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn remake(&self) -> CLResult<()> {
+        if self.is_open_user_event() {
+            self.make_user()
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+/// A callback registered with the driver.
+struct Owed {
+    event: Arc<Event>,
+    call: Notify,
+    user: usize,
+}
+
+unsafe extern "C" fn driver_says(_real: *mut c_void, status: cl_int, owed: *mut c_void) {
+    // SAFETY: `owed` is the box leaked for this call, which a driver makes once.
+    let owed = unsafe { Box::from_raw(owed.cast::<Owed>()) };
+    callbacks::run(move || {
+        // SAFETY: the program registered the function for a call with its event and its own user data.
+        unsafe { (owed.call)(owed.event.slot.handle(), status, owed.user as *mut c_void) };
+    });
+    callbacks::settle();
+}
+
+/// The driver's events of a wait list. Events that were complete before a move need no waiting.
+pub struct WaitList(Vec<*mut c_void>);
+
+impl WaitList {
+    pub const EMPTY: WaitList = WaitList(Vec::new());
+
+    /// # Errors
+    /// `CL_INVALID_EVENT_WAIT_LIST` for a bad list; `CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST` for an event that
+    /// had failed before a move.
+    pub fn new(caller: &Caller, count: u32, events: *const *mut c_void) -> CLResult<WaitList> {
+        const BAD: cl_int = opencl_sys::CL_INVALID_EVENT_WAIT_LIST;
+        if (count == 0) != events.is_null() {
+            return Err(BAD);
+        }
+        let mut list = Vec::new();
+        for &handle in caller.list(events, count as usize) {
+            let event = handle::borrow::<Event>(caller, handle).map_err(|_| BAD)?;
+            let real = event.real.get();
+            if !real.is_null() {
+                list.push(real);
+            } else if event.status()? < CL_SUCCESS {
+                return Err(opencl_sys::CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST);
+            }
+        }
+        Ok(WaitList(list))
+    }
+
+    pub fn count(&self) -> u32 {
+        u32::try_from(self.0.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Null for an empty list, as the specification asks.
+    pub fn pointer(&self) -> *const *mut c_void {
+        if self.0.is_empty() {
+            std::ptr::null()
+        } else {
+            self.0.as_ptr()
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! The program's handles: addresses of 64-byte cells in one reserved region.
+//!
+//! A handle is checked by range, alignment and the kind its cell names: NULL, garbage, a freed handle or one of
+//! another kind is answered with the specification's error, never with a crash. Freed cells are used again in the
+//! order in which they were freed, so a stale handle stays invalid for long. This is the only module that turns a
+//! handle into a reference.
+
+use std::collections::VecDeque;
+use std::ffi::c_void;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use opencl_sys::cl_int;
+
+use super::CLResult;
+use crate::api::caller::Caller;
+
+/// Address space reserved for cells, bytes; pages are backed when first used.
+const REGION: usize = 4 << 30;
+const CELL: usize = 64;
+/// Freed cells that must wait before the oldest is used again.
+const RESTING: usize = 4096;
+
+/// What a cell holds; the values are unlikely in memory that is not a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Kind {
+    Platform = 0x7067_7001,
+    Device,
+    Context,
+    Queue,
+    Mem,
+    Program,
+    Kernel,
+    Event,
+    Sampler,
+}
+
+/// A shadow object that a handle can stand for.
+pub trait Object: Send + Sync + Sized + 'static {
+    const KIND: Kind;
+    /// The specification's error for a handle that is not one of this kind.
+    const INVALID: cl_int;
+    fn slot(&self) -> &Slot<Self>;
+}
+
+#[repr(C, align(64))]
+struct Cell {
+    /// Where an ICD's objects have their dispatch table: ours, so that another loader could call us.
+    dispatch: AtomicPtr<c_void>,
+    object: AtomicPtr<c_void>,
+    id: AtomicU64,
+    kind: AtomicU32,
+    /// References held by the program.
+    references: AtomicU32,
+}
+
+const _: () = assert!(size_of::<Cell>() == CELL);
+
+static BASE: AtomicUsize = AtomicUsize::new(0);
+static LAST_ID: AtomicU64 = AtomicU64::new(0);
+static CELLS: Mutex<Cells> = Mutex::new(Cells {
+    used: 0,
+    free: VecDeque::new(),
+});
+
+struct Cells {
+    used: usize,
+    free: VecDeque<&'static Cell>,
+}
+
+fn cells() -> MutexGuard<'static, Cells> {
+    CELLS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reserves the region; called before any thread passes the gate.
+pub fn prepare() {
+    let mut base = BASE.load(Ordering::Acquire);
+    if base == 0 {
+        let _guard = cells();
+        base = super::host_memory::reserve(REGION).expect("4 GiB of address space can be reserved");
+        BASE.store(base, Ordering::Release);
+    }
+}
+
+fn cell_at(base: usize, index: usize) -> &'static Cell {
+    assert!(index < REGION / CELL, "out of OpenCL handles");
+    let address = base + index * CELL;
+    // SAFETY: the region is mapped readable and writable for the life of the process, zero-filled, and `index` is
+    // inside it; a zeroed cell is a valid value (null pointers, kind 0), and all fields are atomics.
+    unsafe { &*std::ptr::with_exposed_provenance::<Cell>(address) }
+}
+
+/// The live cell that `handle` names, if it is one of kind `T`. O(1), no lock.
+#[inline]
+fn find<T: Object>(handle: *mut c_void) -> Option<&'static Cell> {
+    let base = BASE.load(Ordering::Relaxed);
+    let offset = (handle as usize).wrapping_sub(base);
+    if offset >= REGION || !offset.is_multiple_of(CELL) || base == 0 {
+        return None;
+    }
+    let cell = cell_at(base, offset / CELL);
+    (cell.kind.load(Ordering::Acquire) == T::KIND as u32).then_some(cell)
+}
+
+/// A cell reserved by its object; freed when the object is dropped.
+pub struct Slot<T: Object> {
+    cell: &'static Cell,
+    id: u64,
+    _object: PhantomData<fn(T)>,
+}
+
+impl<T: Object> Slot<T> {
+    /// Takes a free cell; it stays invalid until [`publish`].
+    pub fn reserve() -> Self {
+        prepare();
+        let base = BASE.load(Ordering::Relaxed);
+        let mut cells = cells();
+        let rested = if cells.free.len() > RESTING {
+            cells.free.pop_front()
+        } else {
+            None
+        };
+        let cell = rested.unwrap_or_else(|| {
+            cells.used += 1;
+            cell_at(base, cells.used - 1)
+        });
+        drop(cells);
+        let id = LAST_ID.fetch_add(1, Ordering::Relaxed) + 1;
+        cell.id.store(id, Ordering::Relaxed);
+        Slot {
+            cell,
+            id,
+            _object: PhantomData,
+        }
+    }
+
+    /// What the program gets.
+    pub fn handle(&self) -> *mut c_void {
+        std::ptr::from_ref(self.cell).cast_mut().cast()
+    }
+
+    /// Unique in this process, never used again; the object's name in a capture.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// References that the program holds.
+    pub fn references(&self) -> u32 {
+        self.cell.references.load(Ordering::Relaxed)
+    }
+}
+
+impl<T: Object> Drop for Slot<T> {
+    fn drop(&mut self) {
+        let mut cells = cells();
+        self.cell.kind.store(0, Ordering::Release);
+        let weak = self
+            .cell
+            .object
+            .swap(std::ptr::null_mut(), Ordering::AcqRel);
+        cells.free.push_back(self.cell);
+        drop(cells);
+        if !weak.is_null() {
+            // SAFETY: `publish` stored a pointer from `Weak::<T>::into_raw`, and the swap made this its only owner.
+            drop(unsafe { Weak::from_raw(weak.cast::<T>()) });
+        }
+    }
+}
+
+/// Makes the object's handle valid, with one reference that the program holds.
+pub fn publish<T: Object>(object: Arc<T>) -> *mut c_void {
+    let cell = object.slot().cell;
+    let handle = object.slot().handle();
+    cell.dispatch
+        .store(crate::exports::table(), Ordering::Relaxed);
+    cell.references.store(1, Ordering::Relaxed);
+    cell.object.store(
+        Weak::into_raw(Arc::downgrade(&object)).cast_mut().cast(),
+        Ordering::Relaxed,
+    );
+    cell.kind.store(T::KIND as u32, Ordering::Release);
+    // The program's references are one strong reference together; `release` takes it back.
+    std::mem::forget(object);
+    handle
+}
+
+fn upgrade<T: Object>(cell: &Cell) -> Option<Arc<T>> {
+    let pointer = cell.object.load(Ordering::Acquire);
+    if pointer.is_null() {
+        return None;
+    }
+    // SAFETY: a non-null pointer comes from `Weak::<T>::into_raw` (the cell's kind was checked against `T`), whose
+    // count the cell still owns; `ManuallyDrop` leaves it there.
+    ManuallyDrop::new(unsafe { Weak::from_raw(pointer.cast_const().cast::<T>()) }).upgrade()
+}
+
+/// The object behind a handle, for the length of the call: the program keeps its own reference meanwhile, as the
+/// specification asks of it.
+#[inline]
+pub fn borrow<T: Object>(_caller: &Caller, handle: *mut c_void) -> CLResult<&T> {
+    let cell = find::<T>(handle).ok_or(T::INVALID)?;
+    let pointer = cell.object.load(Ordering::Acquire).cast_const().cast::<T>();
+    // SAFETY: the cell is published, so the pointer is that of a live `T` inside an `Arc`, and the program holds a
+    // reference (or a child that does) until the call returns; null only in a race with a release, which is checked.
+    unsafe { pointer.as_ref() }.ok_or(T::INVALID)
+}
+
+/// The object behind a handle, kept alive beyond the call.
+pub fn share<T: Object>(handle: *mut c_void) -> CLResult<Arc<T>> {
+    find::<T>(handle).and_then(upgrade).ok_or(T::INVALID)
+}
+
+/// Another owner of an object that is only borrowed.
+pub fn shared<T: Object>(object: &T) -> Arc<T> {
+    upgrade(object.slot().cell).expect("a borrowed object is published and alive")
+}
+
+/// The live object whose handle is `handle`, if its id is still `id`: not a later one in the same cell.
+#[inline]
+pub fn share_if_same<T: Object>(handle: *mut c_void, id: u64) -> Option<Arc<T>> {
+    let cell = find::<T>(handle).filter(|cell| cell.id.load(Ordering::Relaxed) == id)?;
+    upgrade::<T>(cell).filter(|object| object.slot().id == id)
+}
+
+/// `clRetain…`.
+pub fn retain<T: Object>(handle: *mut c_void) -> CLResult<()> {
+    let cell = find::<T>(handle).ok_or(T::INVALID)?;
+    let alive = upgrade::<T>(cell).ok_or(T::INVALID)?;
+    if cell.references.fetch_add(1, Ordering::AcqRel) == 0 {
+        // A parent that the program had released and got back from an info query.
+        std::mem::forget(alive);
+    }
+    Ok(())
+}
+
+/// `clRelease…`.
+pub fn release<T: Object>(handle: *mut c_void) -> CLResult<()> {
+    let cell = find::<T>(handle).ok_or(T::INVALID)?;
+    let alive = upgrade::<T>(cell).ok_or(T::INVALID)?;
+    let before = cell
+        .references
+        .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
+            count.checked_sub(1)
+        })
+        .map_err(|_| T::INVALID)?;
+    if before == 1 {
+        // SAFETY: the count going from 1 to 0 gives back the one strong reference that `publish` or `retain` forgot.
+        drop(unsafe { Arc::from_raw(Arc::as_ptr(&alive)) });
+    }
+    Ok(())
+}
+
+/// Every live object of a kind, oldest first.
+pub fn all<T: Object>() -> Vec<Arc<T>> {
+    let base = BASE.load(Ordering::Acquire);
+    let guard = cells();
+    // Under the lock no cell is freed, so every weak pointer read here is still owned by its cell.
+    let mut found: Vec<Arc<T>> = (0..guard.used)
+        .map(|index| cell_at(base, index))
+        .filter(|cell| cell.kind.load(Ordering::Acquire) == T::KIND as u32)
+        .filter_map(upgrade::<T>)
+        .collect();
+    drop(guard);
+    found.sort_by_key(|object| object.slot().id);
+    found
+}

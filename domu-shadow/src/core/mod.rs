@@ -1,0 +1,26 @@
+//! The shadow objects: what the program's handles stand for.
+//!
+//! Each object keeps what is needed to make the driver's object again, and its parents, so that a released context
+//! lives while its children do. Reference counts are ours; the driver only ever sees one reference.
+
+pub mod context;
+pub mod device;
+pub mod event;
+pub mod handle;
+pub mod host_memory;
+pub mod image;
+pub mod kernel;
+pub mod kernel_arg;
+pub mod map;
+pub mod mem;
+pub mod movable;
+pub mod partition;
+pub mod platform;
+pub mod program;
+pub mod queue;
+pub mod real;
+pub mod sampler;
+pub mod transfer;
+
+/// What an API function answers: a value, or one of the specification's error codes.
+pub type CLResult<T> = Result<T, opencl_sys::cl_int>;

@@ -1,0 +1,137 @@
+//! Sub-devices: made again after a move by partitioning the device in their parent's place in the same way.
+
+use std::collections::BTreeMap;
+use std::ffi::c_void;
+use std::sync::Arc;
+
+use opencl_sys::{
+    CL_DEVICE_NAME, CL_DEVICE_PARTITION_FAILED, CL_DEVICE_TYPE, cl_device_partition_property,
+};
+
+use super::CLResult;
+use super::device::Device;
+use super::handle::{self, Slot};
+use super::real::Real;
+use crate::driver::dispatch::status;
+use crate::driver::query;
+
+/// One call of `clCreateSubDevices`.
+pub struct Partition {
+    pub parent: Arc<Device>,
+    /// As the program passed it, ending zero included.
+    list: Vec<cl_device_partition_property>,
+    count: u32,
+}
+
+impl Partition {
+    /// The driver's new sub-devices; the caller owns them.
+    fn make(&self) -> CLResult<Vec<*mut c_void>> {
+        let device = self.parent.real.get();
+        let mut reals = vec![std::ptr::null_mut(); self.count as usize];
+        let (list, room) = (self.list.as_ptr(), reals.as_mut_ptr());
+        let mut made = 0;
+        status!(
+            device,
+            clCreateSubDevices(device, list, self.count, room, &raw mut made)
+        )?;
+        if made == self.count {
+            return Ok(reals);
+        }
+        reals.truncate(made as usize);
+        reals.into_iter().for_each(release);
+        Err(CL_DEVICE_PARTITION_FAILED)
+    }
+}
+
+fn release(real: *mut c_void) {
+    if let Err(code) = status!(real, clReleaseDevice(real)) {
+        log::warn!("a driver refused to release a sub-device: error {code}");
+    }
+}
+
+/// Partitions a device.
+///
+/// # Errors
+/// The driver's.
+pub fn create(
+    parent: Arc<Device>,
+    list: Vec<cl_device_partition_property>,
+    count: u32,
+) -> CLResult<Vec<Arc<Device>>> {
+    let partition = Arc::new(Partition {
+        parent,
+        list,
+        count,
+    });
+    let reals = partition.make()?;
+    let of = |(index, real): (usize, *mut c_void)| {
+        Arc::new(Device {
+            slot: Slot::reserve(),
+            platform: Arc::clone(&partition.parent.platform),
+            real: Real::new(real),
+            name: query::device_text(real, CL_DEVICE_NAME).unwrap_or_default(),
+            device_type: query::device_number(real, CL_DEVICE_TYPE).unwrap_or_default(),
+            part: Some((Arc::clone(&partition), index)),
+        })
+    };
+    Ok(reals.into_iter().enumerate().map(of).collect())
+}
+
+/// Before a move: releases the driver's sub-devices, the youngest first.
+pub fn unmake_all() {
+    for device in handle::all::<Device>().iter().rev() {
+        device.release_part();
+    }
+}
+
+/// After a move, with all root devices there: makes them again, a device's before those of its parts.
+///
+/// # Errors
+/// The driver's.
+pub fn make_all() -> CLResult<()> {
+    let mut made: BTreeMap<usize, Vec<*mut c_void>> = BTreeMap::new();
+    let mut answer = Ok(());
+    for device in handle::all::<Device>() {
+        let Some((partition, index)) = &device.part else {
+            continue;
+        };
+        let reals = match made.entry(Arc::as_ptr(partition) as usize) {
+            std::collections::btree_map::Entry::Occupied(reals) => reals.into_mut(),
+            std::collections::btree_map::Entry::Vacant(place) => match partition.make() {
+                Ok(reals) => place.insert(reals),
+                Err(code) => {
+                    answer = Err(code);
+                    break;
+                }
+            },
+        };
+        device
+            .real
+            .set(std::mem::replace(&mut reals[*index], std::ptr::null_mut()));
+    }
+    // Those that the program has released meanwhile.
+    let left = made.into_values().flatten().filter(|real| !real.is_null());
+    left.for_each(release);
+    answer
+}
+
+impl Device {
+    /// The device that this one is a part of.
+    pub fn parent(&self) -> Option<&Arc<Device>> {
+        self.part.as_ref().map(|(partition, _)| &partition.parent)
+    }
+
+    fn release_part(&self) {
+        if self.part.is_some()
+            && let Some(real) = self.real.take()
+        {
+            release(real);
+        }
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        self.release_part();
+    }
+}

@@ -1,0 +1,122 @@
+//! Command queues.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use opencl_sys::{
+    CL_INVALID_COMMAND_QUEUE, CL_QUEUE_ON_DEVICE, CL_QUEUE_PROPERTIES, cl_int, cl_queue_properties,
+};
+
+use super::context::Context;
+use super::device::Device;
+use super::handle::{Kind, Object, Slot};
+use super::real::Real;
+use super::{CLResult, movable};
+use crate::driver::dispatch::{create, status};
+
+/// How the program created the queue: made again the same way.
+#[derive(Clone, Debug)]
+pub enum Creation {
+    /// `clCreateCommandQueue`.
+    Bits,
+    /// `clCreateCommandQueueWithProperties`, with the list as passed (ending zero included) or NULL.
+    List(Option<Vec<cl_queue_properties>>),
+}
+
+pub struct Queue {
+    slot: Slot<Queue>,
+    pub real: Real,
+    pub context: Arc<Context>,
+    pub device: Arc<Device>,
+    pub creation: Creation,
+    bits: AtomicU64,
+}
+
+impl Object for Queue {
+    const KIND: Kind = Kind::Queue;
+    const INVALID: cl_int = CL_INVALID_COMMAND_QUEUE;
+    fn slot(&self) -> &Slot<Self> {
+        &self.slot
+    }
+}
+
+impl Queue {
+    /// # Errors
+    /// The driver's.
+    pub fn create(
+        context: Arc<Context>,
+        device: Arc<Device>,
+        creation: Creation,
+        bits: u64,
+    ) -> CLResult<Arc<Queue>> {
+        let queue = Queue {
+            slot: Slot::reserve(),
+            real: Real::new(std::ptr::null_mut()),
+            context,
+            device,
+            creation,
+            bits: AtomicU64::new(bits),
+        };
+        queue.make()?;
+        if queue.is_on_device() {
+            movable::block("a device-side command queue");
+        }
+        Ok(Arc::new(queue))
+    }
+
+    fn is_on_device(&self) -> bool {
+        let Creation::List(Some(list)) = &self.creation else {
+            return false;
+        };
+        list.chunks_exact(2).any(|pair| {
+            pair[0] == u64::from(CL_QUEUE_PROPERTIES) && pair[1] & CL_QUEUE_ON_DEVICE != 0
+        })
+    }
+
+    /// Makes the driver's queue: at creation, and again after a move.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn make(&self) -> CLResult<()> {
+        let (context, device) = (self.context.real.get(), self.device.real.get());
+        let real = match &self.creation {
+            Creation::Bits => create!(
+                context,
+                clCreateCommandQueue(context, device, self.bits.load(Ordering::Relaxed))
+            )?,
+            Creation::List(list) => {
+                let list = list.as_ref().map_or(std::ptr::null(), |list| list.as_ptr());
+                create!(
+                    context,
+                    clCreateCommandQueueWithProperties(context, device, list)
+                )?
+            }
+        };
+        self.real.set(real);
+        Ok(())
+    }
+
+    /// Remembers `clSetCommandQueueProperty`, to make the queue again as it is.
+    pub fn set_bits(&self, bits: u64, enable: bool) {
+        let old = self.bits.load(Ordering::Relaxed);
+        self.bits.store(
+            if enable { old | bits } else { old & !bits },
+            Ordering::Relaxed,
+        );
+    }
+
+    /// Releases the driver's queue; made again by [`Queue::make`].
+    pub fn unmake(&self) {
+        if let Some(real) = self.real.take()
+            && let Err(code) = status!(real, clReleaseCommandQueue(real))
+        {
+            log::warn!("a driver refused to release a command queue: error {code}");
+        }
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.unmake();
+    }
+}

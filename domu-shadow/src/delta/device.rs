@@ -1,0 +1,289 @@
+//! The driver's objects that the engine owns: released when dropped, and errors that name the call.
+
+use std::ffi::c_void;
+use std::ptr::{null, null_mut};
+
+use opencl_sys::{
+    CL_FALSE, CL_MEM_READ_WRITE, CL_QUEUE_PROFILING_ENABLE, CL_TRUE, cl_command_queue_properties,
+};
+
+use crate::core::CLResult;
+use crate::driver::dispatch::{create, status};
+use crate::driver::query;
+
+/// A driver's function failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the OpenCL driver's {call} failed with error {code}")]
+pub struct DriverError {
+    pub call: &'static str,
+    /// One of the specification's error codes, negative.
+    pub code: i32,
+}
+
+pub(super) type Result<T> = std::result::Result<T, DriverError>;
+
+/// Names the call that failed.
+pub(super) fn named<T>(call: &'static str, result: CLResult<T>) -> Result<T> {
+    result.map_err(|code| DriverError { call, code })
+}
+
+/// An owned object and its release function.
+macro_rules! owned {
+    ($(#[$doc:meta])* $name:ident, $release:ident) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub(super) struct $name(*mut c_void);
+
+        // SAFETY: OpenCL objects belong to no thread; only `clSetKernelArg` is not thread-safe, and kernels are
+        // used through `&mut Engine` alone.
+        unsafe impl Send for $name {}
+
+        impl Drop for $name {
+            fn drop(&mut self) {
+                if let Err(code) = status!(self.0, $release(self.0)) {
+                    log::warn!("{} failed with error {code}", stringify!($release));
+                }
+            }
+        }
+    };
+}
+
+owned!(Memory, clReleaseMemObject);
+owned!(Queue, clReleaseCommandQueue);
+owned!(Program, clReleaseProgram);
+owned!(Kernel, clReleaseKernel);
+owned!(Event, clReleaseEvent);
+
+impl Memory {
+    pub(super) fn real(&self) -> *mut c_void {
+        self.0
+    }
+
+    /// Device memory of `size` bytes.
+    pub(super) fn new(context: *mut c_void, size: usize) -> Result<Memory> {
+        let made = create!(
+            context,
+            clCreateBuffer(context, CL_MEM_READ_WRITE, size, null_mut())
+        );
+        named("clCreateBuffer", made).map(Memory)
+    }
+}
+
+impl Queue {
+    /// An in-order queue.
+    pub(super) fn new(context: *mut c_void, device: *mut c_void, profiling: bool) -> Result<Queue> {
+        let properties: cl_command_queue_properties = if profiling {
+            CL_QUEUE_PROFILING_ENABLE
+        } else {
+            0
+        };
+        let made = create!(context, clCreateCommandQueue(context, device, properties));
+        named("clCreateCommandQueue", made).map(Queue)
+    }
+
+    pub(super) fn flush(&self) -> Result<()> {
+        named("clFlush", status!(self.0, clFlush(self.0)))
+    }
+
+    pub(super) fn finish(&self) -> Result<()> {
+        named("clFinish", status!(self.0, clFinish(self.0)))
+    }
+
+    /// Copies `data` to `memory` from byte `offset` on and waits for it.
+    pub(super) fn write<T: Copy>(&self, memory: &Memory, offset: usize, data: &[T]) -> Result<()> {
+        let (source, size) = (data.as_ptr().cast(), size_of_val(data));
+        let written = status!(
+            self.0,
+            clEnqueueWriteBuffer(
+                self.0,
+                memory.0,
+                CL_TRUE,
+                offset,
+                size,
+                source,
+                0,
+                null(),
+                null_mut()
+            )
+        );
+        named("clEnqueueWriteBuffer", written)
+    }
+
+    /// Copies the start of `memory` into `bytes`, after `after`, and waits for it.
+    pub(super) fn read(
+        &self,
+        memory: &Memory,
+        bytes: &mut [u8],
+        after: Option<&Event>,
+    ) -> Result<()> {
+        let wait = after.map(|event| event.0);
+        let (count, list) = wait_list(&wait);
+        let (target, size) = (bytes.as_mut_ptr().cast(), bytes.len());
+        let read = status!(
+            self.0,
+            clEnqueueReadBuffer(
+                self.0,
+                memory.0,
+                CL_TRUE,
+                0,
+                size,
+                target,
+                count,
+                list,
+                null_mut()
+            )
+        );
+        named("clEnqueueReadBuffer", read)
+    }
+
+    /// Starts copying `size` bytes of `memory` from `offset` to `target`, after `after`.
+    ///
+    /// # Safety
+    /// `target` must stay valid for `size` bytes of writes until the event is complete.
+    pub(super) unsafe fn start_read(
+        &self,
+        memory: &Memory,
+        offset: usize,
+        size: usize,
+        target: *mut u8,
+        after: &Event,
+    ) -> Result<Event> {
+        let wait = Some(after.0);
+        let (count, list) = wait_list(&wait);
+        let mut event = null_mut();
+        let (target, event_at) = (target.cast(), &raw mut event);
+        let read = status!(
+            self.0,
+            clEnqueueReadBuffer(
+                self.0, memory.0, CL_FALSE, offset, size, target, count, list, event_at
+            )
+        );
+        named("clEnqueueReadBuffer", read).map(|()| Event(event))
+    }
+
+    /// Starts `groups` work-groups of `items` work-items.
+    pub(super) fn launch(&self, kernel: &Kernel, groups: usize, items: usize) -> Result<Event> {
+        let (global, local) = (groups * items, items);
+        let (global, local) = (&raw const global, &raw const local);
+        let mut event = null_mut();
+        let event_at = &raw mut event;
+        let launched = status!(
+            self.0,
+            clEnqueueNDRangeKernel(
+                self.0,
+                kernel.0,
+                1,
+                null(),
+                global,
+                local,
+                0,
+                null(),
+                event_at
+            )
+        );
+        named("clEnqueueNDRangeKernel", launched).map(|()| Event(event))
+    }
+}
+
+fn wait_list(event: &Option<*mut c_void>) -> (u32, *const *mut c_void) {
+    match event {
+        Some(event) => (1, &raw const *event),
+        None => (0, null()),
+    }
+}
+
+impl Event {
+    pub(super) fn wait(&self) -> Result<()> {
+        let list = &raw const self.0;
+        named("clWaitForEvents", status!(self.0, clWaitForEvents(1, list)))
+    }
+
+    /// Whether the command has ended.
+    ///
+    /// # Errors
+    /// Its error, if it failed.
+    pub(super) fn is_complete(&self) -> Result<bool> {
+        match named("clGetEventInfo", query::event_status(self.0))? {
+            code if code < 0 => Err(DriverError {
+                call: "enqueued command",
+                code,
+            }),
+            status => Ok(status == opencl_sys::CL_COMPLETE),
+        }
+    }
+
+    /// Nanoseconds from start to end on the device; 0 where the queue keeps none.
+    pub(super) fn device_ns(&self) -> u64 {
+        let ask = |parameter| {
+            query::number(&|size, value, size_ret| {
+                let event = self.0;
+                status!(
+                    event,
+                    clGetEventProfilingInfo(event, parameter, size, value, size_ret)
+                )
+            })
+        };
+        let start = ask(opencl_sys::CL_PROFILING_COMMAND_START);
+        let end = ask(opencl_sys::CL_PROFILING_COMMAND_END);
+        start
+            .and_then(|start| end.map(|end| end.saturating_sub(start)))
+            .unwrap_or(0)
+    }
+}
+
+/// Builds `source` for one device.
+///
+/// # Errors
+/// The error, and the compiler's log where there is one.
+pub(super) fn build(
+    context: *mut c_void,
+    device: *mut c_void,
+    source: &str,
+) -> std::result::Result<Program, (DriverError, String)> {
+    let mut text = source.as_ptr().cast();
+    let length = source.len();
+    let (text, lengths) = (&raw mut text, &raw const length);
+    let made = create!(
+        context,
+        clCreateProgramWithSource(context, 1, text, lengths)
+    );
+    let program = named("clCreateProgramWithSource", made)
+        .map(Program)
+        .map_err(|error| (error, String::new()))?;
+    let real = program.0;
+    let devices = &raw const device;
+    let built = status!(
+        real,
+        clBuildProgram(real, 1, devices, c"".as_ptr(), None, null_mut())
+    );
+    match named("clBuildProgram", built) {
+        Ok(()) => Ok(program),
+        Err(error) => {
+            let log = query::text(&|size, value, size_ret| {
+                let parameter = opencl_sys::CL_PROGRAM_BUILD_LOG;
+                status!(
+                    real,
+                    clGetProgramBuildInfo(real, device, parameter, size, value, size_ret)
+                )
+            });
+            Err((error, log.unwrap_or_default()))
+        }
+    }
+}
+
+impl Kernel {
+    pub(super) fn new(program: &Program, name: &std::ffi::CStr) -> Result<Kernel> {
+        let made = create!(program.0, clCreateKernel(program.0, name.as_ptr()));
+        named("clCreateKernel", made).map(Kernel)
+    }
+
+    /// Sets a scalar, a vector, or a memory object's handle.
+    pub(super) fn set<T: Copy>(&self, index: u32, value: T) -> Result<()> {
+        let value = &raw const value;
+        let set = status!(
+            self.0,
+            clSetKernelArg(self.0, index, size_of::<T>(), value.cast())
+        );
+        named("clSetKernelArg", set)
+    }
+}

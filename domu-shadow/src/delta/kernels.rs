@@ -1,0 +1,141 @@
+//! The two kernels of `kernels.cl`: building them, and their arguments in one place.
+
+use std::ffi::c_void;
+
+use super::device::{Event, Kernel, Memory, Queue, Result, build};
+use super::digest::{ChunkDigest, Secret};
+use super::engine::Unavailable;
+
+const SOURCE: &str = include_str!("kernels.cl");
+/// Work-items of a group, in both kernels.
+const ITEMS: usize = super::digest::ITEMS;
+/// Chunks of a detect group.
+pub(super) const GROUP: u32 = 8;
+/// Bytes of flags a detect group writes.
+pub(super) const GROUP_FLAGS: usize = 2;
+/// Chunks of a gather group.
+const BATCH: usize = 4;
+
+const MODE_ALL: u32 = 1;
+const MODE_DRY: u32 = 2;
+const MODE_BYTEWISE: u32 = 4;
+
+/// A buffer as the kernels see it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source<'a> {
+    pub(super) buffer: *mut c_void,
+    /// Bytes.
+    pub(super) size: u64,
+    pub(super) table: &'a Memory,
+    /// Not 16-byte aligned on the device.
+    pub(super) bytewise: bool,
+}
+
+/// What detect does beside comparing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Compare {
+    /// Nothing: the table stays as it is.
+    Only,
+    /// Zero chunks go into the table.
+    AndSend,
+    /// The same, and every chunk counts as changed: nothing of this buffer was sent yet.
+    Fresh,
+}
+
+#[derive(Debug)]
+pub(super) struct Kernels {
+    detect: Kernel,
+    gather: Kernel,
+    keys: Memory,
+    finish: Memory,
+    zero: ChunkDigest,
+}
+
+impl Kernels {
+    pub(super) fn new(
+        context: *mut c_void,
+        device: *mut c_void,
+        queue: &Queue,
+        secret: &Secret,
+    ) -> std::result::Result<Kernels, Unavailable> {
+        let program = build(context, device, SOURCE)
+            .map_err(|(error, log)| Unavailable::Build { error, log })?;
+        let (keys, finish) = (secret.item_keys(), secret.finish_keys());
+        let made = || -> Result<Kernels> {
+            let kernels = Kernels {
+                detect: Kernel::new(&program, c"detect")?,
+                gather: Kernel::new(&program, c"gather")?,
+                keys: Memory::new(context, size_of_val(keys.as_slice()))?,
+                finish: Memory::new(context, size_of_val(&finish))?,
+                zero: secret.digest(&[]),
+            };
+            queue.write(&kernels.keys, 0, &keys)?;
+            queue.write(&kernels.finish, 0, &finish)?;
+            Ok(kernels)
+        };
+        Ok(made()?)
+    }
+
+    /// Starts comparing the chunks `first .. end` of `source` with its table; flags from group `flags_at` on.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a kernel's arguments, named by its one caller"
+    )]
+    pub(super) fn detect(
+        &self,
+        queue: &Queue,
+        source: Source<'_>,
+        first: u32,
+        end: u32,
+        flags: &Memory,
+        flags_at: u32,
+        compare: Compare,
+    ) -> Result<Event> {
+        let mode = bytewise(source)
+            | match compare {
+                Compare::Only => MODE_DRY,
+                Compare::AndSend => 0,
+                Compare::Fresh => MODE_ALL,
+            };
+        let kernel = &self.detect;
+        kernel.set(0, source.buffer)?;
+        kernel.set(1, source.size)?;
+        kernel.set(2, first)?;
+        kernel.set(3, end)?;
+        kernel.set(4, source.table.real())?;
+        kernel.set(5, self.keys.real())?;
+        kernel.set(6, self.finish.real())?;
+        kernel.set(7, self.zero.0)?;
+        kernel.set(8, flags.real())?;
+        kernel.set(9, flags_at)?;
+        kernel.set(10, mode)?;
+        queue.launch(kernel, (end - first).div_ceil(GROUP) as usize, ITEMS)
+    }
+
+    /// Starts copying what `entries[first .. end]` list from `source` into `staging`.
+    pub(super) fn gather(
+        &self,
+        queue: &Queue,
+        source: Source<'_>,
+        entries: &Memory,
+        (first, end): (usize, usize),
+        staging: &Memory,
+    ) -> Result<Event> {
+        let kernel = &self.gather;
+        kernel.set(0, source.buffer)?;
+        kernel.set(1, source.size)?;
+        kernel.set(2, source.table.real())?;
+        kernel.set(3, self.keys.real())?;
+        kernel.set(4, self.finish.real())?;
+        kernel.set(5, entries.real())?;
+        kernel.set(6, first as u32)?;
+        kernel.set(7, end as u32)?;
+        kernel.set(8, staging.real())?;
+        kernel.set(9, bytewise(source))?;
+        queue.launch(kernel, (end - first).div_ceil(BATCH), ITEMS)
+    }
+}
+
+fn bytewise(source: Source<'_>) -> u32 {
+    if source.bytewise { MODE_BYTEWISE } else { 0 }
+}

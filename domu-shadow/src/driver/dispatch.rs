@@ -1,0 +1,71 @@
+//! Calls through the dispatch table that every object of an ICD starts with (`cl_khr_icd`).
+
+use std::ffi::c_void;
+
+use opencl_sys::cl_icd::cl_icd_dispatch;
+use opencl_sys::{CL_SUCCESS, cl_int};
+
+use crate::core::CLResult;
+
+/// Every entry absent: what an object without a driver answers from.
+// SAFETY: the table holds only `Option<fn>` (zero is `None`) and integers.
+static NONE: cl_icd_dispatch = unsafe { std::mem::zeroed() };
+
+/// The table of a driver's object; an empty one for null.
+#[inline]
+pub fn table_of(real: *mut c_void) -> &'static cl_icd_dispatch {
+    if real.is_null() {
+        return &NONE;
+    }
+    // SAFETY: `real` came from a loaded driver, whose objects start with a pointer to its table (`cl_khr_icd`);
+    // drivers are unloaded only when no object of theirs is left here.
+    unsafe { &**real.cast::<*const cl_icd_dispatch>() }
+}
+
+/// `CL_SUCCESS` or the error.
+#[inline]
+pub fn check(code: cl_int) -> CLResult<()> {
+    if code == CL_SUCCESS {
+        Ok(())
+    } else {
+        Err(code)
+    }
+}
+
+/// Calls a driver's function that returns a status: `status!(real, clFinish(real))`.
+///
+/// The handles must be the driver's own and live; pointers are the program's, passed on under the specification's
+/// contract, or ours, valid for what the function does with them.
+macro_rules! status {
+    ($real:expr, $function:ident ( $($argument:expr),* $(,)? )) => {{
+        match $crate::driver::dispatch::table_of($real).$function {
+            Some(function) => {
+                // SAFETY: see the macro's contract above.
+                $crate::driver::dispatch::check(unsafe { function($($argument),*) })
+            }
+            None => Err(opencl_sys::CL_INVALID_OPERATION),
+        }
+    }};
+}
+
+/// Calls a driver's function that returns an object and takes `errcode_ret` last: `create!(real, clCreateBuffer(…))`.
+/// Same contract as `status!`.
+macro_rules! create {
+    ($real:expr, $function:ident ( $($argument:expr),* $(,)? )) => {{
+        match $crate::driver::dispatch::table_of($real).$function {
+            Some(function) => {
+                let mut code = opencl_sys::CL_SUCCESS;
+                // SAFETY: see the contract of `status!`; `code` outlives the call.
+                let object = unsafe { function($($argument,)* &raw mut code) };
+                match $crate::driver::dispatch::check(code) {
+                    Ok(()) if object.is_null() => Err(opencl_sys::CL_OUT_OF_HOST_MEMORY),
+                    Ok(()) => Ok(object),
+                    Err(code) => Err(code),
+                }
+            }
+            None => Err(opencl_sys::CL_INVALID_OPERATION),
+        }
+    }};
+}
+
+pub(crate) use {create, status};

@@ -1,0 +1,120 @@
+//! Opening the vendors' libraries and asking them for their platforms (`cl_khr_icd`).
+
+use std::ffi::{OsString, c_char, c_void};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+use opencl_sys::cl_int;
+
+use super::snapshot::Snapshot;
+use super::{discover, query};
+
+type GetExtension = unsafe extern "C" fn(*const c_char) -> *mut c_void;
+type GetPlatforms = unsafe extern "C" fn(u32, *mut *mut c_void, *mut u32) -> cl_int;
+
+/// One vendor's library, open.
+pub(super) struct Vendor {
+    pub(super) name: OsString,
+    pub(super) library: Library,
+    get_platforms: GetPlatforms,
+}
+
+/// All that is loaded, and the process as it was before.
+#[derive(Default)]
+pub(super) struct Loaded {
+    pub(super) before: Option<Snapshot>,
+    pub(super) vendors: Vec<Vendor>,
+}
+
+static LOADED: Mutex<Loaded> = Mutex::new(Loaded {
+    before: None,
+    vendors: Vec::new(),
+});
+
+pub(super) fn loaded() -> MutexGuard<'static, Loaded> {
+    LOADED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Opens every vendor's library that is not open yet, and returns the platforms of all, in the vendors' order.
+/// A library that cannot be opened or has no platform is logged and left out, as ICD loaders do.
+pub fn platforms() -> Vec<*mut c_void> {
+    let mut loaded = loaded();
+    if loaded.before.is_none() {
+        loaded.before = Some(Snapshot::take());
+    }
+    for name in discover::libraries() {
+        if loaded.vendors.iter().any(|vendor| vendor.name == name) {
+            continue;
+        }
+        match open(name.clone()) {
+            Ok(vendor) => loaded.vendors.push(vendor),
+            Err(reason) => log::info!("OpenCL driver {}: {reason}", name.display()),
+        }
+    }
+    loaded.vendors.iter().flat_map(Vendor::platforms).collect()
+}
+
+fn open(name: OsString) -> Result<Vendor, String> {
+    // SAFETY: opening a vendor's library runs its initialisers; that is what an ICD loader is for, and the names
+    // come from the administrator's configuration or the user's own environment.
+    let library = unsafe { Library::open(Some(&name), RTLD_NOW | RTLD_LOCAL) }
+        .map_err(|error| error.to_string())?;
+    // SAFETY: `cl_khr_icd` gives this symbol this prototype.
+    let get_extension = unsafe { library.get::<GetExtension>(b"clGetExtensionFunctionAddress\0") }
+        .map_err(|error| error.to_string())?;
+    // SAFETY: the argument is a C string; the answer is a function or null.
+    let address = unsafe { get_extension(c"clIcdGetPlatformIDsKHR".as_ptr()) };
+    if address.is_null() {
+        return Err("has no clIcdGetPlatformIDsKHR".to_owned());
+    }
+    // SAFETY: `cl_khr_icd` gives the function of that name this prototype; it lives as long as the library.
+    let get_platforms = unsafe { std::mem::transmute::<*mut c_void, GetPlatforms>(address) };
+    Ok(Vendor {
+        name,
+        library,
+        get_platforms,
+    })
+}
+
+impl Vendor {
+    fn platforms(&self) -> Vec<*mut c_void> {
+        let mut count = 0;
+        // SAFETY: asking for the count only; the library is open.
+        let code = unsafe { (self.get_platforms)(0, std::ptr::null_mut(), &raw mut count) };
+        if code != opencl_sys::CL_SUCCESS || count == 0 {
+            log::info!(
+                "OpenCL driver {} has no platform (error {code})",
+                self.name.display()
+            );
+            return Vec::new();
+        }
+        let mut platforms = vec![std::ptr::null_mut(); count as usize];
+        // SAFETY: `platforms` has room for `count` entries.
+        let code =
+            unsafe { (self.get_platforms)(count, platforms.as_mut_ptr(), std::ptr::null_mut()) };
+        if code != opencl_sys::CL_SUCCESS {
+            return Vec::new();
+        }
+        platforms.retain(|platform| !platform.is_null());
+        platforms
+    }
+}
+
+/// A platform's root devices of a type; empty if there are none.
+pub fn devices(platform: *mut c_void, device_type: u64) -> Vec<*mut c_void> {
+    let ask = |size: usize, value: *mut c_void, size_ret: *mut usize| {
+        // This call counts entries, the queries' pattern counts bytes.
+        let entries = u32::try_from(size / size_of::<*mut c_void>()).unwrap_or(u32::MAX);
+        let mut count = 0;
+        let answer = super::dispatch::status!(
+            platform,
+            clGetDeviceIDs(platform, device_type, entries, value.cast(), &raw mut count)
+        );
+        // SAFETY: `size_ret` is null or points to the query's own variable.
+        if let Some(size_ret) = unsafe { size_ret.as_mut() } {
+            *size_ret = count as usize * size_of::<*mut c_void>();
+        }
+        answer
+    };
+    query::handles(&ask).unwrap_or_default()
+}

@@ -1,0 +1,99 @@
+//! The driver's own answers to `clGet*Info`, as Rust values.
+
+use std::ffi::c_void;
+
+use opencl_sys::cl_int;
+
+use super::dispatch::status;
+use crate::core::CLResult;
+
+/// One info query of the driver: `(size, value, size_ret)` as every `clGet*Info` takes them.
+pub type Ask<'a> = &'a dyn Fn(usize, *mut c_void, *mut usize) -> CLResult<()>;
+
+/// The whole answer as bytes.
+pub fn bytes(ask: Ask<'_>) -> CLResult<Vec<u8>> {
+    let mut size = 0;
+    ask(0, std::ptr::null_mut(), &raw mut size)?;
+    let mut answer = vec![0; size];
+    if size > 0 {
+        ask(size, answer.as_mut_ptr().cast(), std::ptr::null_mut())?;
+    }
+    Ok(answer)
+}
+
+/// The answer as text, without its terminating zero.
+pub fn text(ask: Ask<'_>) -> CLResult<String> {
+    let mut answer = bytes(ask)?;
+    while answer.last() == Some(&0) {
+        answer.pop();
+    }
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// The answer as handles.
+pub fn handles(ask: Ask<'_>) -> CLResult<Vec<*mut c_void>> {
+    let mut size = 0;
+    ask(0, std::ptr::null_mut(), &raw mut size)?;
+    let mut answer: Vec<*mut c_void> = vec![std::ptr::null_mut(); size / size_of::<*mut c_void>()];
+    if !answer.is_empty() {
+        ask(size, answer.as_mut_ptr().cast(), std::ptr::null_mut())?;
+    }
+    Ok(answer)
+}
+
+/// The answer as one number. Drivers answer some queries with fewer bytes than `u64`; the rest is zero.
+pub fn number(ask: Ask<'_>) -> CLResult<u64> {
+    let mut value = 0_u64;
+    ask(
+        size_of::<u64>(),
+        (&raw mut value).cast(),
+        std::ptr::null_mut(),
+    )?;
+    Ok(value)
+}
+
+/// A platform's string.
+pub fn platform_text(platform: *mut c_void, parameter: u32) -> CLResult<String> {
+    text(&|size, value, size_ret| {
+        status!(
+            platform,
+            clGetPlatformInfo(platform, parameter, size, value, size_ret)
+        )
+    })
+}
+
+/// A device's string.
+pub fn device_text(device: *mut c_void, parameter: u32) -> CLResult<String> {
+    text(&|size, value, size_ret| {
+        status!(
+            device,
+            clGetDeviceInfo(device, parameter, size, value, size_ret)
+        )
+    })
+}
+
+/// A device's number.
+pub fn device_number(device: *mut c_void, parameter: u32) -> CLResult<u64> {
+    number(&|size, value, size_ret| {
+        status!(
+            device,
+            clGetDeviceInfo(device, parameter, size, value, size_ret)
+        )
+    })
+}
+
+/// The status of a driver's event: `CL_COMPLETE`, a stage above it, or a negative error.
+pub fn event_status(event: *mut c_void) -> CLResult<cl_int> {
+    let mut value: cl_int = 0;
+    status!(
+        event,
+        clGetEventInfo(
+            event,
+            opencl_sys::CL_EVENT_COMMAND_EXECUTION_STATUS,
+            size_of::<cl_int>(),
+            (&raw mut value).cast(),
+            std::ptr::null_mut()
+        )
+    )?;
+    Ok(value)
+}

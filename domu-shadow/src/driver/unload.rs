@@ -1,0 +1,282 @@
+//! Unloading the drivers for real.
+//!
+//! The order is the point: objects first (by the caller), then the libraries in dependency order until none is
+//! mapped, and only then the device files and mappings that the driver left behind. Where a library's threads live on,
+//! or a library stays mapped, it is left alone and reported as a holder.
+
+use std::collections::BTreeSet;
+use std::ffi::{CString, OsStr};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::loader::{self, Vendor};
+use super::snapshot::{Snapshot, file_name, is_device_node};
+
+/// Libraries that a driver opens by itself and forgets: file name of the driver, then its family in the order of closing.
+const FAMILIES: [(&str, &[&str]); 1] = [(
+    "libnvidia-opencl.so",
+    &[
+        "libnvidia-opencl.so",
+        "libnvidia-nvvm",
+        "libnvidia-ptxjitcompiler.so",
+        "libnvidia-",
+        "libcuda.so",
+    ],
+)];
+
+/// Start of the paths of device nodes that only that family opens.
+const FAMILY_NODES: &str = "/dev/nvidia";
+
+/// How long threads that end with the driver's last objects may take for it.
+const ENDING: Duration = Duration::from_secs(1);
+
+/// What is still there after unloading.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holders {
+    /// Libraries that stay mapped, with the reason. Harmless unless they hold a device.
+    pub libraries: Vec<String>,
+    /// Device nodes still open or mapped: the GPU cannot be taken away.
+    pub devices: Vec<String>,
+}
+
+/// Closes every vendor's library and what it left behind. No object of a driver may be in use any more.
+pub fn unload() -> Holders {
+    let mut loaded = loader::loaded();
+    let before = loaded.before.clone().unwrap_or_default();
+    let mut holders = Holders::default();
+    for vendor in std::mem::take(&mut loaded.vendors) {
+        let threads = lasting_threads(&before, &vendor);
+        if threads.is_empty() {
+            close(vendor, &before, &mut holders);
+        } else {
+            holders.libraries.push(format!(
+                "{}: {} of its threads live on",
+                vendor.name.display(),
+                threads.len()
+            ));
+            loaded.vendors.push(vendor);
+        }
+    }
+    let now = Snapshot::take();
+    let mut families = FAMILIES.iter().flat_map(|(_, family)| *family);
+    let family_stays = families.any(|stem| newly_mapped(stem, &now, &before).is_some());
+    let vendor_stays = !holders.libraries.is_empty();
+    close_left_devices(&now, &before, |path| {
+        let has_user = if path.starts_with(FAMILY_NODES) {
+            family_stays
+        } else {
+            vendor_stays
+        };
+        !has_user
+    });
+    holders.devices = left_devices(&Snapshot::take(), &before);
+    // What is held now must not look as if it had been there before the next load.
+    if loaded.vendors.is_empty() && holders == Holders::default() {
+        loaded.before = None;
+    }
+    holders
+}
+
+fn close(vendor: Vendor, before: &Snapshot, holders: &mut Holders) {
+    let name = vendor.name.clone();
+    if let Err(error) = vendor.library.close() {
+        holders
+            .libraries
+            .push(format!("{}: {error}", name.display()));
+        return;
+    }
+    let stem = library_stem(&name);
+    if let Some((_, family)) = FAMILIES.iter().find(|(driver, _)| stem.starts_with(driver)) {
+        // Closing one may let another go, or show one that it had kept.
+        for _ in 0..3 {
+            family
+                .iter()
+                .for_each(|member| close_member(member, before));
+        }
+    }
+    if let Some(path) = newly_mapped(&stem, &Snapshot::take(), before) {
+        holders
+            .libraries
+            .push(format!("{path}: stays mapped after dlclose"));
+    }
+}
+
+/// `libpocl.so.2.10.0` → `libpocl.so`: the loader may have followed a link to another version.
+fn library_stem(name: &OsStr) -> String {
+    let file = file_name(Path::new(name));
+    file.find(".so")
+        .map_or(file, |at| &file[..at + 3])
+        .to_owned()
+}
+
+fn newly_mapped(stem: &str, now: &Snapshot, before: &Snapshot) -> Option<String> {
+    if before.maps_library(stem) {
+        return None;
+    }
+    now.mappings
+        .iter()
+        .find(|m| file_name(&m.path).starts_with(stem))
+        .map(|m| m.path.display().to_string())
+}
+
+/// Drops every reference to the libraries of one family member that were not there before the driver.
+fn close_member(stem: &str, before: &Snapshot) {
+    const MOST_REFERENCES: usize = 32;
+    if before.maps_library(stem) {
+        return;
+    }
+    let now = Snapshot::take();
+    let paths: BTreeSet<_> = now
+        .mappings
+        .into_iter()
+        .map(|m| m.path)
+        .filter(|path| file_name(path).starts_with(stem))
+        .collect();
+    for path in paths {
+        let Ok(name) = CString::new(path.as_os_str().as_bytes()) else {
+            continue;
+        };
+        for _ in 0..MOST_REFERENCES {
+            // SAFETY: with RTLD_NOLOAD this only looks for a library that is mapped; no code of it runs.
+            let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_NOLOAD) };
+            if handle.is_null() {
+                break;
+            }
+            // SAFETY: the first call gives back the reference just taken, the second one that the driver left: no
+            // thread of the family lives and no object of it is in use.
+            unsafe {
+                libc::dlclose(handle);
+                libc::dlclose(handle);
+            }
+        }
+    }
+}
+
+/// The driver's threads that do not end although no object of it is left.
+fn lasting_threads(before: &Snapshot, vendor: &Vendor) -> Vec<i32> {
+    let deadline = Instant::now() + ENDING;
+    loop {
+        let threads = threads_in(&Snapshot::take(), before, vendor);
+        if threads.is_empty() || Instant::now() >= deadline {
+            return threads;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Threads that came after the driver, never called OpenCL themselves, and have the library's code on their stacks.
+fn threads_in(now: &Snapshot, before: &Snapshot, vendor: &Vendor) -> Vec<i32> {
+    let stem = library_stem(&vendor.name);
+    let code: Vec<_> = now
+        .mappings
+        .iter()
+        .filter(|mapping| mapping.executable && file_name(&mapping.path).starts_with(&stem))
+        .map(|mapping| mapping.range.clone())
+        .collect();
+    let own = crate::gate::known_threads();
+    let is_new = |thread: &&i32| !before.threads.contains(thread) && !own.contains(thread);
+    let this = super::snapshot::current_thread();
+    now.threads
+        .iter()
+        .filter(is_new)
+        .copied()
+        .filter(|&thread| thread != this && stack_has(thread, &code))
+        .collect()
+}
+
+/// Whether a sleeping thread's stack holds a return address into `code`. A running thread counts as having one.
+fn stack_has(thread: i32, code: &[std::ops::Range<usize>]) -> bool {
+    const DEEPEST: usize = 64 << 10;
+    let Ok(line) = fs::read_to_string(format!("/proc/self/task/{thread}/syscall")) else {
+        return false;
+    };
+    let words: Vec<&str> = line.split_whitespace().collect();
+    // proc_pid_syscall(5): "running", or number, six arguments, stack pointer, program counter.
+    let Some(stack) = words
+        .len()
+        .checked_sub(2)
+        .and_then(|at| words[at].strip_prefix("0x"))
+    else {
+        return words.first() == Some(&"running");
+    };
+    let Ok(stack) = usize::from_str_radix(stack, 16) else {
+        return true;
+    };
+    read_memory(stack, DEEPEST)
+        .chunks_exact(size_of::<usize>())
+        .map(|word| usize::from_ne_bytes(word.try_into().expect("a chunk is one word")))
+        .any(|word| code.iter().any(|range| range.contains(&word)))
+}
+
+/// Reads this process's memory through the kernel, which stops at the end of the mapping instead of faulting.
+fn read_memory(address: usize, bytes: usize) -> Vec<u8> {
+    use std::os::unix::fs::FileExt;
+    const PAGE: usize = 4096;
+    let mut content = Vec::new();
+    let Ok(memory) = fs::File::open("/proc/self/mem") else {
+        return content;
+    };
+    while content.len() < bytes {
+        let at = address + content.len();
+        let mut page = vec![0; PAGE - at % PAGE];
+        match memory.read_at(&mut page, at as u64) {
+            Ok(read) if read > 0 => content.extend_from_slice(&page[..read]),
+            _ => break,
+        }
+    }
+    content
+}
+
+fn left_files(now: &Snapshot, before: &Snapshot) -> Vec<(i32, String)> {
+    let is_new = |(number, path): &(&i32, &std::path::PathBuf)| {
+        is_device_node(path) && before.files.get(number) != Some(path)
+    };
+    now.files
+        .iter()
+        .filter(is_new)
+        .map(|(&number, path)| (number, path.display().to_string()))
+        .collect()
+}
+
+fn left_devices(now: &Snapshot, before: &Snapshot) -> Vec<String> {
+    let files = left_files(now, before)
+        .into_iter()
+        .map(|(number, path)| format!("{path} (file descriptor {number})"));
+    let mappings = now
+        .mappings
+        .iter()
+        .filter(|mapping| is_device_node(&mapping.path) && !before.mappings.contains(mapping))
+        .map(|mapping| {
+            format!(
+                "{} (mapped at {:#x})",
+                mapping.path.display(),
+                mapping.range.start
+            )
+        });
+    files.chain(mappings).collect()
+}
+
+/// Only what no library that is left can use.
+fn close_left_devices(now: &Snapshot, before: &Snapshot, may_close: impl Fn(&str) -> bool) {
+    for (number, path) in left_files(now, before) {
+        if !may_close(&path) {
+            continue;
+        }
+        log::debug!("closing {path}, left open by a driver");
+        // SAFETY: the descriptor was opened by a driver that is unloaded, on a GPU's device node.
+        unsafe { libc::close(number) };
+    }
+    for mapping in &now.mappings {
+        let path = &mapping.path;
+        if is_device_node(path)
+            && !before.mappings.contains(mapping)
+            && may_close(&path.to_string_lossy())
+        {
+            let start = std::ptr::with_exposed_provenance_mut(mapping.range.start);
+            // SAFETY: the mapping belongs to a driver that is unloaded; no code refers to it.
+            unsafe { libc::munmap(start, mapping.range.len()) };
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Without a driver: releasing everything, and making it again.
+
+use opencl_sys::cl_int;
+
+use super::capture::Capture;
+use super::error::driver;
+use super::restoring::Restoring;
+use super::{MoveError, matching};
+use crate::core::context::Context;
+use crate::core::event::Event;
+use crate::core::handle;
+use crate::core::kernel::Kernel;
+use crate::core::mem::Mem;
+use crate::core::partition;
+use crate::core::platform;
+use crate::core::program::Program;
+use crate::core::queue::Queue;
+use crate::core::sampler::Sampler;
+use crate::driver::unload::{self, Holders};
+use crate::gate::Closed;
+
+/// No object of a driver exists and the drivers are unloaded. The contents of the buffers are only where the capture
+/// sent them: dropping this value would open the gate to a program whose GPU state is gone.
+pub struct Detached {
+    closed: Closed,
+    capture: Capture,
+    since: u64,
+    holders: Box<Holders>,
+}
+
+pub(super) fn unload(closed: Closed, capture: Capture, since: u64) -> Detached {
+    capture.engine().close();
+    release_all();
+    for platform in platform::known() {
+        platform
+            .devices()
+            .iter()
+            .for_each(|device| device.real.set(std::ptr::null_mut()));
+        platform.real.set(std::ptr::null_mut());
+    }
+    let holders = unload::unload();
+    for library in &holders.libraries {
+        log::info!("still loaded: {library}");
+    }
+    for device in &holders.devices {
+        log::warn!("still held: {device}");
+    }
+    Detached {
+        closed,
+        capture,
+        since,
+        holders: Box::new(holders),
+    }
+}
+
+/// Children before their parents, as drivers expect it.
+fn release_all() {
+    handle::all::<Event>()
+        .iter()
+        .for_each(|event| event.unmake());
+    handle::all::<Kernel>()
+        .iter()
+        .for_each(|kernel| kernel.unmake());
+    handle::all::<Program>()
+        .iter()
+        .for_each(|program| program.unmake());
+    handle::all::<Sampler>()
+        .iter()
+        .for_each(|sampler| sampler.unmake());
+    // What is made from another object is younger than that.
+    handle::all::<Mem>()
+        .iter()
+        .rev()
+        .for_each(|mem| mem.unmake());
+    handle::all::<Queue>()
+        .iter()
+        .for_each(|queue| queue.unmake());
+    handle::all::<Context>()
+        .iter()
+        .for_each(|context| context.unmake());
+    partition::unmake_all();
+}
+
+/// Parents before their children, oldest first.
+fn make_all() -> Result<(), MoveError> {
+    partition::make_all().map_err(driver("making a sub-device again"))?;
+    fn each<T>(
+        what: &'static str,
+        objects: &[T],
+        make: impl Fn(&T) -> Result<(), cl_int>,
+    ) -> Result<(), MoveError> {
+        objects.iter().try_for_each(make).map_err(driver(what))
+    }
+    each(
+        "making a context again",
+        &handle::all::<Context>(),
+        |context| context.make(),
+    )?;
+    each(
+        "making a command queue again",
+        &handle::all::<Queue>(),
+        |queue| queue.make(),
+    )?;
+    each(
+        "making a memory object again",
+        &handle::all::<Mem>(),
+        |mem| {
+            mem.make(std::ptr::null_mut())?;
+            mem.lend_again();
+            Ok(())
+        },
+    )?;
+    each(
+        "making a sampler again",
+        &handle::all::<Sampler>(),
+        |sampler| sampler.make(),
+    )?;
+    each(
+        "making a program again",
+        &handle::all::<Program>(),
+        |program| program.make(),
+    )?;
+    each(
+        "making a kernel again",
+        &handle::all::<Kernel>(),
+        |kernel| kernel.make(),
+    )?;
+    each(
+        "making a user event again",
+        &handle::all::<Event>(),
+        |event| event.remake(),
+    )
+}
+
+impl Detached {
+    /// When the gate closed, `CLOCK_BOOTTIME` ns.
+    pub fn since(&self) -> u64 {
+        self.since
+    }
+
+    /// Libraries that stay loaded, with the reason. Harmless where no device is held.
+    pub fn libraries_held(&self) -> &[String] {
+        &self.holders.libraries
+    }
+
+    /// Device nodes that the process still holds: while there are any, the GPU can't be taken away.
+    pub fn devices_held(&self) -> &[String] {
+        &self.holders.devices
+    }
+
+    /// Loads the drivers and makes every object again, on devices like those before.
+    ///
+    /// # Errors
+    /// `NoDevice`, or the driver's. Everything is released again, and it can be tried later.
+    pub fn reload(self) -> Result<Restoring, (Detached, MoveError)> {
+        let made = matching::load().and_then(|()| make_all());
+        let Detached {
+            closed,
+            capture,
+            since,
+            ..
+        } = self;
+        match made {
+            Ok(()) => Ok(Restoring::new(closed, capture, since)),
+            Err(error) => Err((unload(closed, capture, since), error)),
+        }
+    }
+}

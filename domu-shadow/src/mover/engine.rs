@@ -1,0 +1,234 @@
+//! Reading and writing buffers and images beside the program, on queues of our own.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::ffi::c_void;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use opencl_sys::CL_COMPLETE;
+
+use super::MoveError;
+use super::error::driver;
+use super::memory::{self, HostBytes};
+use super::packed::{Beside, Piece, free_parts, pieces};
+use crate::core::context::Context;
+use crate::core::handle::{self, Object};
+use crate::core::mem::Mem;
+use crate::driver::dispatch::{create, status};
+use crate::driver::query;
+
+/// Every live buffer and image with contents of its own, oldest first.
+pub(super) fn root_buffers() -> Vec<Arc<Mem>> {
+    let mut all = handle::all::<Mem>();
+    all.retain(|mem| mem.parent.is_none() && (mem.is_buffer() || mem.image().is_some()));
+    all
+}
+
+/// One queue of our own, released when dropped.
+struct Lane(*mut c_void);
+
+// SAFETY: OpenCL's queues may be used from any thread.
+unsafe impl Send for Lane {}
+
+impl Lane {
+    fn open(context: &Context) -> Result<Lane, MoveError> {
+        let real = context.real.get();
+        let device = context
+            .devices
+            .first()
+            .map_or(std::ptr::null_mut(), |device| device.real.get());
+        let queue = create!(real, clCreateCommandQueue(real, device, 0))
+            .map_err(driver("clCreateCommandQueue"))?;
+        Ok(Lane(queue))
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        let queue = self.0;
+        let finished = status!(queue, clFinish(queue));
+        if let Err(code) = finished.and_then(|()| status!(queue, clReleaseCommandQueue(queue))) {
+            log::warn!("releasing a capture's queue failed: OpenCL error {code}");
+        }
+    }
+}
+
+/// The queues of one move, by context.
+#[derive(Default)]
+pub(super) struct Engine {
+    lanes: Mutex<BTreeMap<u64, Lane>>,
+    /// Buffers by id: those seen last, released ones not kept alive.
+    known: Mutex<BTreeMap<u64, std::sync::Weak<Mem>>>,
+}
+
+impl Engine {
+    pub(super) fn know(&self, buffers: &[Arc<Mem>]) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = buffers
+            .iter()
+            .map(|mem| (mem.slot().id(), Arc::downgrade(mem)))
+            .collect();
+    }
+
+    fn find(&self, object: u64, offset: u64, len: u64) -> Result<Arc<Mem>, MoveError> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mem = known
+            .get(&object)
+            .and_then(std::sync::Weak::upgrade)
+            .ok_or(MoveError::Gone(object))?;
+        let size = mem.size as u64;
+        if offset.checked_add(len).is_none_or(|end| end > size) {
+            return Err(MoveError::OutOfRange {
+                object,
+                offset,
+                len,
+                size,
+            });
+        }
+        Ok(mem)
+    }
+
+    fn queue(&self, context: &Context) -> Result<*mut c_void, MoveError> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = context.slot().id();
+        match lanes.entry(id) {
+            Entry::Occupied(lane) => Ok(lane.get().0),
+            Entry::Vacant(place) => Ok(place.insert(Lane::open(context)?).0),
+        }
+    }
+
+    /// Starts to read `to.len()` bytes of a buffer or of an image's packed contents.
+    pub(super) fn read<M: HostBytes>(
+        &self,
+        object: u64,
+        offset: u64,
+        to: M,
+    ) -> Result<Transfer<M>, MoveError> {
+        let mem = self.find(object, offset, to.len() as u64)?;
+        let lane = Beside::new(self.queue(&mem.context)?, &mem);
+        let mut transfer = Transfer {
+            events: Vec::new(),
+            memory: Some(to),
+            _mem: Arc::clone(&mem),
+        };
+        // Events go where they are waited for, should a later piece fail.
+        let Transfer {
+            events, memory: to, ..
+        } = &mut transfer;
+        let to = to.as_ref().expect("just stored");
+        let start = offset as usize;
+        for (at, piece) in pieces(&mem, start..start + to.len()) {
+            match piece {
+                Piece::Whole(part) => {
+                    let pointer = to.as_ptr().wrapping_add(at - start);
+                    events.push(lane.start_read(&part, pointer)?);
+                }
+                Piece::Pixel { pixel, bytes } => {
+                    let content = lane.read_pixel(&pixel)?;
+                    memory::put(to, at - start, &content[bytes]);
+                }
+            }
+        }
+        lane.flush()?;
+        Ok(transfer)
+    }
+
+    /// Starts to write `from.len()` bytes into a buffer or an image's packed contents. What the program has mapped for
+    /// writing over host memory is left out: there its own bytes are the newest.
+    pub(super) fn write<M: HostBytes>(
+        &self,
+        object: u64,
+        offset: u64,
+        from: M,
+    ) -> Result<Transfer<M>, MoveError> {
+        let mem = self.find(object, offset, from.len() as u64)?;
+        let lane = Beside::new(self.queue(&mem.context)?, &mem);
+        let mut transfer = Transfer {
+            events: Vec::new(),
+            memory: Some(from),
+            _mem: Arc::clone(&mem),
+        };
+        // Events go where they are waited for, should a later piece fail.
+        let Transfer {
+            events,
+            memory: from,
+            ..
+        } = &mut transfer;
+        let from = from.as_ref().expect("just stored");
+        let start = offset as usize;
+        for (at, piece) in pieces(&mem, start..start + from.len()) {
+            match piece {
+                Piece::Whole(part) => {
+                    for (at, part) in free_parts(&mem, at, part) {
+                        let pointer = from.as_ptr().wrapping_add(at - start);
+                        events.push(lane.start_write(&part, pointer)?);
+                    }
+                }
+                Piece::Pixel { pixel, bytes } => {
+                    for (_, pixel) in free_parts(&mem, at, pixel) {
+                        let mut content = lane.read_pixel(&pixel)?;
+                        memory::get(from, at - start, &mut content[bytes.clone()]);
+                        lane.write_pixel(&pixel, &content)?;
+                    }
+                }
+            }
+        }
+        lane.flush()?;
+        Ok(transfer)
+    }
+
+    /// Releases all queues; transfers must have ended or are waited for here.
+    pub(super) fn close(&self) {
+        self.lanes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+}
+
+/// A read or write under way. It owns the memory until it has ended; dropping it waits for that.
+pub struct Transfer<M: HostBytes> {
+    events: Vec<*mut c_void>,
+    memory: Option<M>,
+    _mem: Arc<Mem>,
+}
+
+// SAFETY: the events are OpenCL's, usable from any thread.
+unsafe impl<M: HostBytes + Send> Send for Transfer<M> {}
+
+impl<M: HostBytes> Transfer<M> {
+    /// Whether it has ended, well or not.
+    pub fn is_done(&self) -> bool {
+        self.events
+            .iter()
+            .all(|&event| query::event_status(event).is_ok_and(|status| status <= CL_COMPLETE))
+    }
+
+    /// Waits for the end and gives the memory back.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn wait(mut self) -> Result<M, MoveError> {
+        self.settle()?;
+        Ok(self.memory.take().expect("the memory is only taken here"))
+    }
+
+    fn settle(&mut self) -> Result<(), MoveError> {
+        let mut answer = Ok(());
+        for event in std::mem::take(&mut self.events) {
+            let waited = status!(event, clWaitForEvents(1, &raw const event))
+                .map_err(driver("clWaitForEvents"));
+            let released = status!(event, clReleaseEvent(event)).map_err(driver("clReleaseEvent"));
+            answer = answer.and(waited).and(released);
+        }
+        answer
+    }
+}
+
+impl<M: HostBytes> Drop for Transfer<M> {
+    fn drop(&mut self) {
+        if let Err(error) = self.settle() {
+            log::warn!("a transfer that nobody waited for failed: {error}");
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The process' GPU state as the channel's workload.
+
+use super::clock::Moment;
+use super::flow::{Sender, failed, fetch_all};
+use super::identity::Identity;
+use crate::mover::{self, Capture, Detached, Quiesced};
+use channel::guest::{Begun, Inbox, Outbox, Restored, Round, StepError, Stop, Unload, Workload};
+use channel::image::{BufferEntry, DeviceEntry, MANIFEST_OBJECT, MANIFEST_VERSION, Manifest};
+use std::time::{Duration, Instant};
+
+/// Capture and restore by the [`mover`].
+pub(super) struct GpuWorkload {
+    program: String,
+    pid: u32,
+}
+
+/// The program at rest, and since when.
+pub(super) struct AtRest {
+    quiesced: Quiesced,
+    since: Moment,
+}
+
+/// Without a driver, and since when the program waits.
+pub(super) struct Gone {
+    detached: Detached,
+    since: Moment,
+}
+
+impl GpuWorkload {
+    pub(super) fn new(identity: &Identity) -> Self {
+        GpuWorkload {
+            program: identity.program.clone(),
+            pid: identity.pid,
+        }
+    }
+
+    fn manifest(&self, generation: u64, objects: &[(u64, u64)]) -> Result<Vec<u8>, StepError> {
+        let device = |name| DeviceEntry {
+            name,
+            vendor: String::new(),
+            driver: String::new(),
+        };
+        let manifest = Manifest {
+            version: MANIFEST_VERSION,
+            program: self.program.clone(),
+            pid: self.pid,
+            generation,
+            devices: mover::summary().devices.into_iter().map(device).collect(),
+            buffers: objects
+                .iter()
+                .map(|(id, bytes)| BufferEntry {
+                    id: *id,
+                    bytes: *bytes,
+                })
+                .collect(),
+        };
+        manifest
+            .to_bytes()
+            .map_err(|e| StepError::Failed(e.to_string()))
+    }
+
+    /// The last round and the manifest: bytes of buffers, and how many there are.
+    fn last_round(
+        &self,
+        quiesced: &mut Quiesced,
+        generation: u64,
+        out: &mut Outbox<'_>,
+    ) -> Result<(u64, u64), StepError> {
+        let round = quiesced.last_round();
+        let objects = quiesced.objects();
+        let mut sender = Sender::new(out);
+        round
+            .dropped
+            .iter()
+            .try_for_each(|object| sender.dropped(*object))?;
+        round
+            .regions
+            .iter()
+            .try_for_each(|region| sender.region(quiesced, region))?;
+        sender.object(MANIFEST_OBJECT, &self.manifest(generation, &objects)?)?;
+        Ok((sender.finish()?, objects.len() as u64))
+    }
+}
+
+impl Workload for GpuWorkload {
+    type Copying = Capture;
+    type Quiesced = AtRest;
+    type Detached = Gone;
+
+    fn blocked(&self) -> Option<String> {
+        mover::blocked()
+    }
+
+    fn begin(&mut self) -> Result<(Begun, Capture), StepError> {
+        let capture = mover::begin().map_err(failed)?;
+        let summary = mover::summary();
+        Ok((
+            Begun {
+                buffers: summary.buffers,
+                bytes: summary.bytes,
+            },
+            capture,
+        ))
+    }
+
+    fn round(
+        &mut self,
+        capture: &mut Capture,
+        _number: u32,
+        out: &mut Outbox<'_>,
+    ) -> Result<Round, StepError> {
+        let round = capture.round();
+        let mut sender = Sender::new(out);
+        round
+            .dropped
+            .iter()
+            .try_for_each(|object| sender.dropped(*object))?;
+        round
+            .regions
+            .iter()
+            .try_for_each(|region| sender.region(capture, region))?;
+        let bytes = sender.finish()?;
+        Ok(Round {
+            bytes,
+            dirty: capture.dirty_bytes(),
+        })
+    }
+
+    fn stop(
+        &mut self,
+        capture: Capture,
+        timeout: Duration,
+        generation: u64,
+        out: &mut Outbox<'_>,
+    ) -> Result<(Stop, AtRest), (Capture, StepError)> {
+        let since = Moment::now();
+        let mut quiesced = capture
+            .quiesce(timeout)
+            .map_err(|(capture, e)| (capture, failed(e)))?;
+        let drain_ns = since.elapsed_ns();
+        match self.last_round(&mut quiesced, generation, out) {
+            Ok((bytes, buffers)) => Ok((
+                Stop {
+                    bytes,
+                    buffers,
+                    drain_ns,
+                },
+                AtRest { quiesced, since },
+            )),
+            Err(e) => Err((quiesced.reopen(), e)),
+        }
+    }
+
+    fn unload(&mut self, rest: AtRest) -> Result<(Unload, Gone), (AtRest, StepError)> {
+        let start = Instant::now();
+        let AtRest { quiesced, since } = rest;
+        match quiesced.unload() {
+            Ok(detached) => {
+                let unload_ns = start.elapsed().as_nanos() as u64;
+                Ok((
+                    Unload {
+                        unload_ns,
+                        holders: detached.libraries_held().len() as u64,
+                    },
+                    Gone { detached, since },
+                ))
+            }
+            Err((quiesced, e)) => Err((AtRest { quiesced, since }, failed(e))),
+        }
+    }
+
+    fn give_up(&mut self, capture: Capture) {
+        drop(capture);
+    }
+
+    fn reopen(&mut self, rest: AtRest) -> u64 {
+        drop(rest.quiesced.reopen());
+        rest.since.elapsed_ns()
+    }
+
+    fn restore(
+        &mut self,
+        gone: Gone,
+        inbox: &mut Inbox<'_>,
+    ) -> Result<Restored, (Gone, StepError)> {
+        let Gone { detached, since } = gone;
+        let start = Instant::now();
+        let restoring = match detached.reload() {
+            Ok(restoring) => restoring,
+            Err((detached, e)) => return Err((Gone { detached, since }, failed(e))),
+        };
+        let reload_ns = start.elapsed().as_nanos() as u64;
+        match fetch_all(&restoring, &restoring.objects(), inbox) {
+            Ok(bytes) => {
+                restoring.finish();
+                Ok(Restored {
+                    blackout_ns: since.elapsed_ns(),
+                    downtime_ns: since.paused_ns(),
+                    reload_ns,
+                    bytes,
+                })
+            }
+            // The image is still where it was: the driver goes again, and it can be tried again.
+            Err(e) => Err((
+                Gone {
+                    detached: restoring.unload(),
+                    since,
+                },
+                e,
+            )),
+        }
+    }
+}

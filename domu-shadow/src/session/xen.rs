@@ -1,0 +1,224 @@
+//! Meeting dom0 in XenStore.
+//!
+//! The nodes are described in `docs/xenstore.md`. All paths are relative, so they mean this domain's
+//! own home before and after every move.
+
+use super::identity::{Identity, Instance};
+use super::pages::GrantLink;
+use channel::link::{Announcement, GuestLink, Rendezvous, Request};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use xen_bindings::{Store, StoreError};
+
+const HOME: &str = "data/gpu-migration";
+
+/// True where this machine is a Xen guest that can talk to XenStore.
+pub(super) fn in_guest() -> bool {
+    Path::new("/dev/xen/xenbus").exists() || Path::new("/proc/xen/xenbus").exists()
+}
+
+/// This session's nodes.
+pub(super) struct XenRendezvous {
+    store: Store,
+    /// `data/gpu-migration/<session>`.
+    path: String,
+    instance: Instance,
+    /// Port of the link between `share` and `publish`.
+    port: Option<u32>,
+    /// The last request that was read.
+    asked: String,
+}
+
+impl XenRendezvous {
+    /// Connects to XenStore and watches this session's nodes.
+    pub(super) fn connect(identity: &Identity) -> io::Result<Self> {
+        let store = Store::open().map_err(to_io)?;
+        let path = format!("{HOME}/{}", identity.session);
+        clean_up_after_the_dead(&store);
+        store
+            .watch(&format!("{path}/request"), "request")
+            .map_err(to_io)?;
+        remove_at_exit(&path);
+        Ok(XenRendezvous {
+            store,
+            path,
+            instance: identity.instance.clone(),
+            port: None,
+            asked: String::new(),
+        })
+    }
+
+    fn node(&self, name: &str) -> String {
+        format!("{}/{name}", self.path)
+    }
+
+    /// Writes what goes with an answer, removes `channel` where `open` is false, and acknowledges `request`, all at
+    /// once. A request that dom0 has written since stays: it is answered next.
+    fn answer(&self, request: &str, write: Option<(&str, &str)>, open: bool) -> io::Result<()> {
+        self.store
+            .transaction(|t| {
+                if let Some((name, value)) = write {
+                    t.write(&self.node(name), value)?;
+                }
+                if !open && t.read(&self.node("channel"))?.is_some() {
+                    t.remove(&self.node("channel"))?;
+                }
+                match t.read_text(&self.node("request"))? {
+                    Some(now) if now == request => t.write(&self.node("request"), ""),
+                    _ => Ok(()),
+                }
+            })
+            .map_err(to_io)
+    }
+}
+
+impl Rendezvous for XenRendezvous {
+    fn announce(&mut self, a: &Announcement) -> io::Result<()> {
+        let leaving = LEAVING.lock().unwrap_or_else(PoisonError::into_inner);
+        if *leaving {
+            return Ok(());
+        }
+        self.store
+            .transaction(|t| {
+                let node = |name| self.node(name);
+                t.write(&node("pid"), a.pid.to_string())?;
+                t.write(&node("program"), &a.program)?;
+                t.write(&node("instance"), self.instance.to_text())?;
+                t.write(&node("generation"), a.generation.to_string())?;
+                t.write(&node("state"), a.state.to_string())?;
+                match &a.blocked {
+                    Some(reason) => t.write(&node("blocked"), reason)?,
+                    None if t.read(&node("blocked"))?.is_some() => t.remove(&node("blocked"))?,
+                    None => {}
+                }
+                // A request that has come meanwhile stays.
+                if t.read(&node("request"))?.is_none() {
+                    t.write(&node("request"), "")?;
+                }
+                t.write(
+                    &node("protocol"),
+                    format!("{} {}", a.protocol.0, a.protocol.1),
+                )
+            })
+            .map_err(to_io)
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.store.as_fd()
+    }
+
+    fn next(&mut self) -> io::Result<Option<Request>> {
+        let mut changed = false;
+        while self.store.next_event().map_err(to_io)?.is_some() {
+            changed = true;
+        }
+        if !changed {
+            return Ok(None);
+        }
+        match self
+            .store
+            .read_text(&self.node("request"))
+            .map_err(to_io)?
+            .as_deref()
+        {
+            // Gone with the old domain (or with the toolstack's blessing): the new one has to hear of us.
+            None => Ok(Some(Request::Announce)),
+            Some("") => Ok(None),
+            Some(request) => {
+                self.asked = request.to_owned();
+                match request {
+                    "open" => return Ok(Some(Request::Open)),
+                    "close" => return Ok(Some(Request::Close)),
+                    other => self.fail(&format!(
+                        "unknown request `{}`: expected `open` or `close`",
+                        other.escape_default()
+                    ))?,
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    fn share(&mut self, pages: usize) -> io::Result<Box<dyn GuestLink>> {
+        let link = GrantLink::share(pages)?;
+        self.port = Some(link.port());
+        Ok(Box::new(link))
+    }
+
+    fn publish(&mut self, link: &dyn GuestLink) -> io::Result<()> {
+        let port = self
+            .port
+            .take()
+            .ok_or_else(|| io::Error::other("publish without share"))?;
+        let references = link.references();
+        let first = references
+            .first()
+            .ok_or_else(|| io::Error::other("a link without pages"))?;
+        let value = format!("{first} {port} {}", references.len());
+        self.answer("open", Some(("channel", &value)), true)
+    }
+
+    fn close(&mut self, link: Option<Box<dyn GuestLink>>) -> io::Result<()> {
+        // Port and grants end before dom0 hears so: after it the domain may be suspended at any moment.
+        drop(link);
+        self.answer("close", None, false)
+    }
+
+    fn fail(&mut self, reason: &str) -> io::Result<()> {
+        let request = self.asked.clone();
+        self.answer(&request, Some(("error", reason)), false)
+    }
+}
+
+fn to_io(e: StoreError) -> io::Error {
+    io::Error::other(e)
+}
+
+/// Removes the nodes of processes that were killed: nobody else can, and they would hold up a migration.
+fn clean_up_after_the_dead(store: &Store) {
+    for session in store.directory(HOME).unwrap_or_default() {
+        let path = format!("{HOME}/{session}");
+        let instance = store.read_text(&format!("{path}/instance"));
+        if let Ok(Some(text)) = instance
+            && Instance::parse(&text).is_some_and(|i| i.is_dead())
+        {
+            log::info!("{path}: its process is gone");
+            if let Err(e) = store.remove(&path) {
+                log::warn!("{e}");
+            }
+        }
+    }
+}
+
+/// Nodes to remove when this process exits, and the process they belong to (not a fork's child).
+static LEFT_BEHIND: Mutex<Option<(u32, String)>> = Mutex::new(None);
+
+/// Set once the process exits; held while the session announces itself.
+static LEAVING: Mutex<bool> = Mutex::new(false);
+
+fn remove_at_exit(path: &str) {
+    extern "C" fn remove() {
+        let Ok(Some((pid, path))) = LEFT_BEHIND.try_lock().map(|mut p| p.take()) else {
+            return;
+        };
+        if pid != std::process::id() {
+            return;
+        }
+        // The removal makes the session's watch fire, and it would announce itself again.
+        *LEAVING.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        if let Ok(store) = Store::open() {
+            // The process is going: there is nobody left to tell of an error.
+            let _ = store.remove(&path);
+        }
+    }
+    if let Ok(mut left) = LEFT_BEHIND.lock()
+        && left
+            .replace((std::process::id(), path.to_owned()))
+            .is_none()
+    {
+        // SAFETY: registers a plain function of this library, which is never unloaded before exit.
+        unsafe { libc::atexit(remove) };
+    }
+}

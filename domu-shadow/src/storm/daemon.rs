@@ -1,0 +1,197 @@
+//! The daemon in the process: one move after another.
+
+use std::time::Duration;
+
+use channel::host::{Attached, Copying, Detached, HostError, Limits, Patience, Refused};
+use channel::layout::Layout;
+use channel::link::{Link, Peer};
+use channel::loopback::LoopbackPeer;
+
+use super::image::Image;
+use super::pace::{self, Storm};
+use super::report::{Counts, Moving};
+use crate::gate::{self, Pass};
+
+/// For answers of the session's thread, which shares the machine with the program's.
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Rounds while the program runs: the first takes everything, the second what the program wrote meanwhile.
+const ROUNDS: u32 = 2;
+
+/// A failed restore is tried again so many times.
+const RESTORES: u32 = 5;
+
+type DynLink = Box<dyn Link>;
+
+/// The host end of the process's one session.
+pub(super) struct Daemon {
+    peer: LoopbackPeer,
+    storm: Storm,
+    image: Image,
+    generation: u64,
+}
+
+/// How a move ended. The program runs on in every case.
+enum Outcome {
+    Moved { blackout_ns: u64, retries: u64 },
+    GivenUp { why: HostError, blackout_ns: u64 },
+}
+
+impl Daemon {
+    pub(super) fn new(peer: LoopbackPeer, storm: Storm) -> Daemon {
+        Daemon {
+            peer,
+            storm,
+            image: Image::default(),
+            generation: 0,
+        }
+    }
+
+    /// Moves until the program exits.
+    pub(super) fn run(mut self) {
+        // Makes this thread known as one of ours: it is no driver's thread that keeps a library.
+        drop(gate::enter(Pass::Drains));
+        loop {
+            self.storm.pace.wait();
+            let Some(moving) = Moving::start() else {
+                return;
+            };
+            let outcome = self.move_once();
+            let bytes = self.image.taken;
+            moving.end(|counts| {
+                counts.bytes = bytes;
+                count(counts, &outcome);
+            });
+            pace::moved();
+        }
+    }
+
+    fn move_once(&mut self) -> Outcome {
+        let (link, layout) = self
+            .peer
+            .open(PATIENCE)
+            .unwrap_or_else(|error| lost(&format!("the session does not open: {error}")));
+        let (outcome, link) = self.over(link, layout);
+        self.peer
+            .close(link, PATIENCE)
+            .unwrap_or_else(|error| lost(&format!("the session does not close: {error}")));
+        self.image.clear();
+        outcome
+    }
+
+    /// A whole move over an open link.
+    fn over(&mut self, link: DynLink, layout: Layout) -> (Outcome, DynLink) {
+        let limits = Limits {
+            round_bytes: 1 << 44,
+            batch: channel::image::Limits::default(),
+        };
+        let patience = Patience { silence: PATIENCE };
+        self.generation += 1;
+        let mut copying = match Attached::new(link, layout, limits, patience).begin(self.generation)
+        {
+            Ok((_, copying)) => copying,
+            Err(refused) => {
+                let (attached, why) = kept(refused);
+                return (given_up(why, 0), attached.into_link());
+            }
+        };
+        for number in 0..ROUNDS {
+            if let Err(why) = copying.round(number, &mut self.image) {
+                return resume(copying, why);
+            }
+        }
+        let quiesced = match copying.stop(self.storm.drain, &mut self.image) {
+            Ok((_, quiesced)) => quiesced,
+            Err(refused) => {
+                let (copying, why) = kept(refused);
+                return resume(copying, why);
+            }
+        };
+        match quiesced.unload() {
+            Ok((_, detached)) => self.restore(detached),
+            Err(refused) => {
+                let (quiesced, why) = kept(refused);
+                let (blackout_ns, attached) = quiesced
+                    .resume()
+                    .unwrap_or_else(|refused| lost(&refused.error.to_string()));
+                (given_up(why, blackout_ns), attached.into_link())
+            }
+        }
+    }
+
+    fn restore(&mut self, mut detached: Detached<DynLink>) -> (Outcome, DynLink) {
+        for retries in 0..RESTORES {
+            match detached.restore(self.generation, &mut self.image) {
+                Ok((restored, attached)) => {
+                    let outcome = Outcome::Moved {
+                        blackout_ns: restored.blackout_ns,
+                        retries: retries.into(),
+                    };
+                    return (outcome, attached.into_link());
+                }
+                Err(refused) => {
+                    let why;
+                    (detached, why) = kept(refused);
+                    log::warn!("storm: a restore failed: {why}");
+                }
+            }
+        }
+        lost(&format!("it could not be restored {RESTORES} times"))
+    }
+}
+
+fn given_up(why: HostError, blackout_ns: u64) -> Outcome {
+    Outcome::GivenUp { why, blackout_ns }
+}
+
+fn resume(copying: Copying<DynLink>, why: HostError) -> (Outcome, DynLink) {
+    if why.ends_the_link() {
+        lost(&why.to_string());
+    }
+    match copying.resume() {
+        Ok(attached) => (given_up(why, 0), attached.into_link()),
+        Err(refused) => lost(&refused.error.to_string()),
+    }
+}
+
+/// The state that a refusal left things in.
+fn kept<S>(refused: Refused<S, DynLink>) -> (S, HostError) {
+    match refused.session {
+        Some(session) => (session, refused.error),
+        None => lost(&refused.error.to_string()),
+    }
+}
+
+/// A program without its session cannot go on to any result: its test must end here, not hang.
+fn lost(why: &str) -> ! {
+    log::error!("storm: the program's state is lost: {why}");
+    std::process::abort()
+}
+
+fn count(counts: &mut Counts, outcome: &Outcome) {
+    let blackout = match outcome {
+        Outcome::Moved {
+            blackout_ns,
+            retries,
+        } => {
+            counts.moves += 1;
+            counts.failed += retries;
+            *blackout_ns
+        }
+        Outcome::GivenUp { why, blackout_ns } => {
+            let text = why.to_string();
+            log::info!("storm: {text}");
+            // The session passes the mover's own words on.
+            if text.contains("cannot be migrated") {
+                counts.blocked += 1;
+            } else if text.contains("did not come to rest") {
+                counts.not_quiet += 1;
+            } else {
+                log::warn!("storm: a move was given up: {text}");
+                counts.failed += 1;
+            }
+            *blackout_ns
+        }
+    };
+    counts.longest_blackout_ns = counts.longest_blackout_ns.max(blackout);
+}

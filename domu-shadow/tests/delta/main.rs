@@ -1,0 +1,6 @@
+//! The delta engine on a real driver: pocl where there is no GPU.
+
+mod exact;
+mod image;
+mod race;
+mod rig;

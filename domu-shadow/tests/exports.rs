@@ -1,0 +1,81 @@
+//! The shared library that `cargo build` makes: its name, its symbols, its version nodes, what it needs.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const DEBIANS: &str = "/usr/lib/x86_64-linux-gnu/libOpenCL.so.1";
+
+fn library() -> PathBuf {
+    let test = env::current_exe().expect("a test has a path");
+    let folder = test.parent().expect("a test lies in a folder");
+    let library = folder.join("libxl_gpu_shadow.so");
+    if library.exists() {
+        library
+    } else {
+        folder.with_file_name("libxl_gpu_shadow.so")
+    }
+}
+
+fn readelf(option: &str, library: &Path) -> String {
+    let output = Command::new("readelf")
+        .args(["-W", option])
+        .arg(library)
+        .output()
+        .expect("readelf runs");
+    assert!(
+        output.status.success(),
+        "readelf {option} {}",
+        library.display()
+    );
+    String::from_utf8(output.stdout).expect("readelf prints text")
+}
+
+/// Defined dynamic symbols, as `name@@node`.
+fn symbols(library: &Path) -> BTreeSet<String> {
+    let table = readelf("--dyn-syms", library);
+    let defined = table
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>());
+    defined
+        .filter(|columns| columns.len() >= 8 && columns[6] != "UND" && columns[3] != "OBJECT")
+        .map(|columns| columns[7].to_owned())
+        .filter(|name| name.starts_with("cl"))
+        .collect()
+}
+
+#[test]
+fn exports_every_symbol_with_its_node() {
+    let listed: BTreeSet<String> = xl_gpu_shadow::exports::EXPORTS
+        .iter()
+        .map(|(name, node)| format!("{name}@@{node}"))
+        .collect();
+    assert_eq!(listed.len(), 134);
+    assert_eq!(symbols(&library()), listed);
+}
+
+#[test]
+fn has_all_that_debians_loader_has() {
+    let debians = Path::new(DEBIANS);
+    assert!(
+        debians.exists(),
+        "{DEBIANS} (package ocl-icd-libopencl1) is needed for this test"
+    );
+    let ours = symbols(&library());
+    let missing: Vec<_> = symbols(debians)
+        .into_iter()
+        .filter(|symbol| !ours.contains(symbol))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn has_the_loaders_name_and_needs_no_loader() {
+    let dynamic = readelf("--dynamic", &library());
+    assert!(
+        dynamic.contains("Library soname: [libOpenCL.so.1]"),
+        "{dynamic}"
+    );
+    assert!(!dynamic.contains("Shared library: [libOpenCL"), "{dynamic}");
+}
