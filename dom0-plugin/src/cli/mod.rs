@@ -1,0 +1,235 @@
+//! The command line: one definition gives the parsing, `-h` and `--help`.
+
+mod client;
+mod show;
+
+use crate::daemon::manual::Request;
+use crate::daemon::socket::Control;
+use anyhow::{Context, bail};
+use channel::image::SessionId;
+use clap::{Parser, Subcommand};
+use client::Client;
+use serde_json::Value;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Shows and steers the GPU sessions of Xen guests.
+///
+/// A program in a guest that runs with the shadow library announces a session; `xl migrate`, `xl save` and
+/// `xl restore` carry its GPU state along. This command asks the daemon xl-gpud, which must be running.
+#[derive(Debug, Parser)]
+#[command(name = "xl-gpu", version, arg_required_else_help = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// Socket of xl-gpud
+    #[arg(long, global = true, value_name = "PATH", env = crate::plugin::wire::SOCKET_VARIABLE,
+          default_value = crate::plugin::wire::SOCKET)]
+    socket: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show sessions, their programs, what cannot be moved and why
+    Status {
+        /// Name or number of a domain; without it all are shown
+        domain: Option<String>,
+        /// Everything, as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what the last migration of a domain cost, as this host saw it
+    Report {
+        /// Name or number of the domain; may be left out where only one has GPU sessions
+        domain: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Detach or attach all GPU sessions of a domain, or make a checkpoint of them
+    ///
+    /// `detach` captures the programs' GPU state into dom0's spool and unloads the driver: the GPU is free, GPU calls
+    /// wait. `attach` gives the state back. `checkpoint` captures, and the programs go on.
+    ///
+    /// The same as writing to /local/domain/<id>/control/gpu-migration/request in XenStore; this waits for the end.
+    Request {
+        /// checkpoint, detach or attach
+        #[arg(value_parser = parse_request)]
+        request: Request,
+        /// Name or number of the domain; may be left out where only one has GPU sessions
+        domain: Option<String>,
+    },
+    /// Move sessions out of and into this host, through real migration records, without Xen's help
+    ///
+    /// Pre-copy rounds, stop-and-copy, unload, and the restore from what came out at the other end: everything of a
+    /// migration but the domain. Shows whether a program can be moved, and what that will cost.
+    MigrateLoopback {
+        /// Name or number of the domain; may be left out where only one has GPU sessions
+        domain: Option<String>,
+        /// One session instead of all
+        #[arg(long, value_name = "ID")]
+        session: Option<SessionId>,
+        /// The report as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove what a dead process left behind, and the images kept for it
+    ///
+    /// A process that is killed cannot take its session back; until another session in the guest notices, or this
+    /// command is used, migrations of its domain are refused.
+    Forget {
+        /// Name or number of the domain
+        domain: String,
+        /// The session's id, as `xl-gpu status` shows it
+        session: SessionId,
+    },
+    /// Look into the GPU records of an `xl save` file; the daemon is not needed
+    #[command(subcommand)]
+    Stream(StreamCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum StreamCommand {
+    /// Check every GPU record, checksum and total of a saved domain
+    Verify {
+        /// An `xl save` file, or a recorded migration stream; `-` for standard input
+        file: PathBuf,
+        /// The findings as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn parse_request(text: &str) -> Result<Request, String> {
+    Request::parse(text).ok_or_else(|| "expected checkpoint, detach or attach".into())
+}
+
+/// Does what was asked for.
+pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let connect = || Client::connect(&arguments.socket);
+    match arguments.command {
+        Command::Stream(StreamCommand::Verify { file, json }) => return verify(&file, json),
+        Command::Status { domain, json } => {
+            let mut status = connect()?.ask(&Control::Status)?;
+            if let Some(domain) = domain {
+                let found = find(&status, Some(&domain))?;
+                let domains = status["domains"].as_array_mut().into_iter().flatten();
+                let kept: Vec<Value> = domains
+                    .filter(|d| d["domid"] == found)
+                    .map(Value::take)
+                    .collect();
+                status["domains"] = kept.into();
+            }
+            show::print(&status, json, show::status)?;
+        }
+        Command::Report { domain, json } => {
+            let mut client = connect()?;
+            let domid = client.find(domain.as_deref())?;
+            let report = client.ask(&Control::Report { domid })?;
+            show::print(&report, json, show::report)?;
+        }
+        Command::Request { domain, request } => {
+            let mut client = connect()?;
+            let domid = client.find(domain.as_deref())?;
+            let outcome = client.ask(&Control::Request { domid, request })?;
+            show::print(&outcome, false, show::outcome)?;
+        }
+        Command::MigrateLoopback {
+            domain,
+            session,
+            json,
+        } => {
+            let mut client = connect()?;
+            let domid = client.find(domain.as_deref())?;
+            let report = client.ask(&Control::MigrateLoopback { domid, session })?;
+            show::print(&report, json, show::report)?;
+        }
+        Command::Forget { domain, session } => {
+            let mut client = connect()?;
+            let domid = client.find(Some(&domain))?;
+            client.ask(&Control::Forget { domid, session })?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Client {
+    /// The number of a domain given by number or name; the only one there is where none is given.
+    fn find(&mut self, domain: Option<&str>) -> anyhow::Result<u32> {
+        if let Some(domid) = domain.and_then(|d| d.parse().ok()) {
+            return Ok(domid);
+        }
+        find(&self.ask(&Control::Status)?, domain)
+    }
+}
+
+fn find(status: &Value, domain: Option<&str>) -> anyhow::Result<u32> {
+    let domains = status["domains"].as_array().map_or(&[][..], Vec::as_slice);
+    let domid = |d: &Value| d["domid"].as_u64().and_then(|id| u32::try_from(id).ok());
+    match domain {
+        Some(wanted) => domains
+            .iter()
+            .find(|d| d["name"] == *wanted || wanted.parse().ok() == domid(d))
+            .and_then(domid)
+            .with_context(|| {
+                format!("no domain `{wanted}` has GPU sessions here; `xl-gpu status` lists those that do")
+            }),
+        None => match domains {
+            [only] => domid(only).context("the daemon's answer makes no sense"),
+            [] => bail!("no domain has GPU sessions"),
+            _ => bail!("several domains have GPU sessions; name one of those that `xl-gpu status` lists"),
+        },
+    }
+}
+
+fn verify(file: &std::path::Path, json: bool) -> anyhow::Result<ExitCode> {
+    let verified = if file == std::path::Path::new("-") {
+        crate::verify::verify(std::io::stdin().lock())
+    } else {
+        let opened = std::fs::File::open(file);
+        let opened = opened.with_context(|| format!("cannot read {}", file.display()))?;
+        crate::verify::verify(std::io::BufReader::with_capacity(1 << 20, opened))
+    };
+    let report = verified.with_context(|| format!("{}: not a sound stream", file.display()))?;
+    let value = serde_json::to_value(&report)?;
+    show::print(&value, json, |_| report.to_string())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use serde_json::json;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn domains_are_found_by_name_number_or_being_alone() {
+        let status = json!({"domains": [{"domid": 4, "name": "web"}, {"domid": 7, "name": "12"}]});
+        assert_eq!(find(&status, Some("web")).unwrap(), 4);
+        assert_eq!(find(&status, Some("7")).unwrap(), 7);
+        assert!(
+            find(&status, Some("db"))
+                .unwrap_err()
+                .to_string()
+                .contains("`db`")
+        );
+        assert!(find(&status, None).is_err());
+        let one = json!({"domains": [{"domid": 0, "name": "loopback"}]});
+        assert_eq!(find(&one, None).unwrap(), 0);
+    }
+
+    #[test]
+    fn requests_are_words() {
+        let parsed = Arguments::try_parse_from(["xl-gpu", "request", "detach", "web"]);
+        assert!(matches!(
+            parsed.unwrap().command,
+            Command::Request { domain: Some(d), request: Request::Detach } if d == "web"
+        ));
+        assert!(Arguments::try_parse_from(["xl-gpu", "request", "destroy", "web"]).is_err());
+    }
+}

@@ -1,0 +1,177 @@
+//! One thing at a time with a domain.
+//!
+//! A migration, a manual request and the serving of detached sessions must not meet in one domain. Serving
+//! is shared (several sessions at once), everything else is alone.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+/// The domain is taken.
+#[derive(Debug, thiserror::Error)]
+#[error("domain {domid} is busy: {what}; try again when it is over (xl-gpu status shows it)")]
+pub struct Busy {
+    /// The domain.
+    pub domid: u32,
+    /// What is going on.
+    pub what: &'static str,
+}
+
+#[derive(Debug)]
+enum Held {
+    Alone(&'static str),
+    Serving(usize),
+}
+
+/// Who works on which domain.
+#[derive(Debug, Default)]
+pub struct Claims {
+    held: Mutex<HashMap<u32, Held>>,
+    changed: Condvar,
+}
+
+const SERVING: &str = "sessions are being attached";
+
+impl Claims {
+    fn held(&self) -> MutexGuard<'_, HashMap<u32, Held>> {
+        self.held.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Takes the domain for `what` alone. Sessions that are being served are waited for, up to `patience`;
+    /// another that is alone is not.
+    pub fn alone(
+        self: &Arc<Self>,
+        domid: u32,
+        what: &'static str,
+        patience: Duration,
+    ) -> Result<Claim, Busy> {
+        let deadline = Instant::now() + patience;
+        let mut held = self.held();
+        loop {
+            match held.get(&domid) {
+                None => {
+                    held.insert(domid, Held::Alone(what));
+                    return Ok(Claim {
+                        claims: self.clone(),
+                        domid,
+                    });
+                }
+                Some(Held::Alone(what)) => return Err(Busy { domid, what }),
+                Some(Held::Serving(_)) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Err(Busy {
+                            domid,
+                            what: SERVING,
+                        });
+                    }
+                    held = match self.changed.wait_timeout(held, left) {
+                        Ok((held, _)) => held,
+                        Err(e) => e.into_inner().0,
+                    };
+                }
+            }
+        }
+    }
+
+    /// Joins those who serve sessions of the domain; `None` while somebody has it alone.
+    pub fn serving(self: &Arc<Self>, domid: u32) -> Option<Claim> {
+        let mut held = self.held();
+        match held.entry(domid).or_insert(Held::Serving(0)) {
+            Held::Alone(_) => return None,
+            Held::Serving(n) => *n += 1,
+        }
+        Some(Claim {
+            claims: self.clone(),
+            domid,
+        })
+    }
+
+    /// What is going on with the domain, for people.
+    pub fn what(&self, domid: u32) -> Option<&'static str> {
+        self.held().get(&domid).map(|held| match held {
+            Held::Alone(what) => what,
+            Held::Serving(_) => SERVING,
+        })
+    }
+}
+
+/// A taken domain; given back when dropped.
+#[derive(Debug)]
+pub struct Claim {
+    claims: Arc<Claims>,
+    domid: u32,
+}
+
+impl Claim {
+    /// From alone to serving, without a moment in which somebody else could take the domain.
+    pub fn share(&self) {
+        self.claims.held().insert(self.domid, Held::Serving(1));
+        self.claims.changed.notify_all();
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut held = self.claims.held();
+        match held.get_mut(&self.domid) {
+            Some(Held::Serving(n)) if *n > 1 => *n -= 1,
+            _ => {
+                held.remove(&self.domid);
+            }
+        }
+        drop(held);
+        self.claims.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alone_keeps_everybody_out() {
+        let claims = Arc::new(Claims::default());
+        let claim = claims.alone(1, "a migration", Duration::ZERO).unwrap();
+        assert!(claims.serving(1).is_none());
+        let busy = claims
+            .alone(1, "detach", Duration::from_secs(60))
+            .unwrap_err();
+        assert!(busy.to_string().contains("a migration"), "{busy}");
+        assert!(claims.alone(2, "detach", Duration::ZERO).is_ok());
+        drop(claim);
+        assert!(claims.serving(1).is_some());
+    }
+
+    #[test]
+    fn those_who_serve_are_waited_for() {
+        let claims = Arc::new(Claims::default());
+        let first = claims.serving(1).unwrap();
+        let second = claims.serving(1).unwrap();
+        assert!(claims.alone(1, "a migration", Duration::ZERO).is_err());
+        let waiting = std::thread::spawn({
+            let claims = claims.clone();
+            move || {
+                claims
+                    .alone(1, "a migration", Duration::from_secs(60))
+                    .map(drop)
+            }
+        });
+        drop(first);
+        drop(second);
+        waiting.join().unwrap().unwrap();
+        assert_eq!(claims.what(1), None);
+    }
+
+    #[test]
+    fn a_shared_claim_lets_others_serve() {
+        let claims = Arc::new(Claims::default());
+        let claim = claims.alone(1, "a migration", Duration::ZERO).unwrap();
+        claim.share();
+        let other = claims.serving(1).unwrap();
+        drop(claim);
+        assert!(claims.alone(1, "detach", Duration::ZERO).is_err());
+        drop(other);
+        assert!(claims.alone(1, "detach", Duration::ZERO).is_ok());
+    }
+}

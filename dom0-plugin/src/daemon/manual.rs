@@ -1,0 +1,319 @@
+//! Requests of the administrator: `checkpoint`, `detach` and `attach`, for all sessions of a domain.
+
+use super::Daemon;
+use super::capture::{Capture, CaptureError, in_parallel};
+use super::claim::Claim;
+use super::images::Purpose;
+use super::migrate::{ANNOUNCE_PATIENCE, silent};
+use super::tee::Tee;
+use super::{serve, text};
+use channel::image::SessionKey;
+use channel::link::{Announcement, Peer, Residence};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// What can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Request {
+    /// Capture into the spool; the programs go on.
+    Checkpoint,
+    /// Capture into the spool and unload the driver; the programs' GPU calls wait.
+    Detach,
+    /// Give detached sessions their state back.
+    Attach,
+}
+
+impl Request {
+    /// The request named `text`.
+    pub fn parse(text: &str) -> Option<Request> {
+        match text {
+            "checkpoint" => Some(Request::Checkpoint),
+            "detach" => Some(Request::Detach),
+            "attach" => Some(Request::Attach),
+            _ => None,
+        }
+    }
+
+    fn doing(self) -> &'static str {
+        match self {
+            Request::Checkpoint => "checkpointing",
+            Request::Detach => "detaching",
+            Request::Attach => "attaching",
+        }
+    }
+
+    fn done(self) -> &'static str {
+        match self {
+            Request::Checkpoint => "checkpointed",
+            Request::Detach => "detached",
+            Request::Attach => "attached",
+        }
+    }
+}
+
+/// What came of a request.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Sessions it worked on.
+    pub sessions: usize,
+    /// Bytes captured or restored.
+    pub bytes: u64,
+    /// Longest time a program's GPU calls had to wait so far, in nanoseconds.
+    pub blackout_ns: u64,
+}
+
+/// A request that came as a node's value: done, acknowledged, reported.
+pub fn from_store(daemon: &Arc<Daemon>, domid: u32, text: &str) {
+    // Acknowledged first: what is written after this is the next request.
+    daemon.carrier.acknowledge(domid);
+    match Request::parse(text) {
+        Some(request) => {
+            // The outcome stands in `state` and `error`.
+            let _ = run(daemon, domid, request, &AtomicBool::new(false));
+        }
+        None => {
+            let reason = format!(
+                "unknown request `{}`: expected checkpoint, detach or attach",
+                text::clean(text)
+            );
+            log::warn!("domain {domid}: {reason}");
+            let state = daemon.told(domid).state;
+            daemon.tell(domid, &state, Some(&reason));
+        }
+    }
+}
+
+/// Does `request` and says how it went, in the log, in XenStore and to the caller.
+pub fn run(
+    daemon: &Arc<Daemon>,
+    domid: u32,
+    request: Request,
+    cancelled: &AtomicBool,
+) -> Result<Outcome, String> {
+    let before = daemon.told(domid).state;
+    let claim = match daemon
+        .claims
+        .alone(domid, request.doing(), daemon.settings.busy_patience)
+    {
+        Ok(claim) => claim,
+        Err(busy) => {
+            // What is going on there tells its own state.
+            daemon.tell(domid, &before, Some(&busy.to_string()));
+            return Err(busy.to_string());
+        }
+    };
+    daemon.tell(domid, request.doing(), None);
+    let result = alone(daemon, domid, request, cancelled, claim);
+    match &result {
+        Ok(outcome) => {
+            log::info!(
+                "domain {domid}: {}: {} sessions, {} bytes",
+                request.done(),
+                outcome.sessions,
+                outcome.bytes
+            );
+            daemon.tell(domid, request.done(), None);
+        }
+        Err(reason) => {
+            log::error!("domain {domid}: {}: {reason}", request.doing());
+            daemon.tell(domid, "failed", Some(reason));
+        }
+    }
+    serve::look(daemon, domid);
+    result
+}
+
+fn alone(
+    daemon: &Arc<Daemon>,
+    domid: u32,
+    request: Request,
+    cancelled: &AtomicBool,
+    claim: Claim,
+) -> Result<Outcome, String> {
+    let sessions = daemon
+        .carrier
+        .sessions(domid)
+        .map_err(|e| format!("the sessions of domain {domid} cannot be read: {e}"))?;
+    if sessions.announced.is_empty() {
+        return Err(format!(
+            "domain {domid} has no GPU session; is the program started with the shadow library?"
+        ));
+    }
+    let outcome = match request {
+        Request::Attach => attach(daemon, domid, &sessions.announced),
+        Request::Detach => detach(daemon, domid, &sessions.announced, cancelled),
+        Request::Checkpoint => checkpoint(daemon, domid, &sessions.announced, cancelled),
+    };
+    drop(claim);
+    outcome
+}
+
+/// Peers of the attached sessions; an error where one cannot be captured.
+pub fn peers_to_capture(
+    daemon: &Daemon,
+    domid: u32,
+    announced: &[Announcement],
+) -> Result<Vec<Box<dyn Peer>>, String> {
+    let mut peers = Vec::new();
+    for a in announced.iter().filter(|a| a.state == Residence::Attached) {
+        let who = format!("session {} ({}, pid {})", a.session, a.program, a.pid);
+        if let Some(reason) = &a.blocked {
+            return Err(format!(
+                "{who} cannot be moved: {reason}; end the program, or what it uses of that kind, and try again"
+            ));
+        }
+        let (oldest, newest) = a.protocol;
+        if oldest > *channel::PROTOCOL.end() || newest < *channel::PROTOCOL.start() {
+            return Err(format!(
+                "{who} speaks channel protocol {oldest} to {newest}, this xl-gpud {} to {}; update the older of the two",
+                channel::PROTOCOL.start(),
+                channel::PROTOCOL.end()
+            ));
+        }
+        let peer = daemon.carrier.peer(domid, a.session);
+        peers.push(peer.map_err(|e| format!("{who}: {e}"))?);
+    }
+    Ok(peers)
+}
+
+fn detach(
+    daemon: &Daemon,
+    domid: u32,
+    announced: &[Announcement],
+    cancelled: &AtomicBool,
+) -> Result<Outcome, String> {
+    let peers = peers_to_capture(daemon, domid, announced)?;
+    if peers.is_empty() {
+        return Ok(Outcome::default());
+    }
+    let (mut capture, mut outcome) = copy_and_stop(daemon, domid, peers, cancelled)?;
+    let given_up = daemon
+        .identity(domid)
+        .map_err(CaptureError::from)
+        .and_then(|identity| capture.save(&daemon.images, identity.as_deref(), Purpose::Held))
+        .and_then(|()| capture.unload().map_err(CaptureError::from))
+        .and_then(|_| capture.close().map_err(CaptureError::from));
+    if let Err(e) = given_up {
+        capture.undo(&daemon.images);
+        return Err(e.to_string());
+    }
+    let keys = capture.keys();
+    outcome.sessions = keys.len();
+    capture
+        .keep(&daemon.images, Purpose::Held)
+        .map_err(|e| e.to_string())?;
+    let carrier = &daemon.carrier;
+    match keys.iter().find(|key| {
+        !carrier.await_state(domid, key.session, Residence::Detached, ANNOUNCE_PATIENCE)
+    }) {
+        Some(key) => Err(silent(key)),
+        None => Ok(outcome),
+    }
+}
+
+fn checkpoint(
+    daemon: &Daemon,
+    domid: u32,
+    announced: &[Announcement],
+    cancelled: &AtomicBool,
+) -> Result<Outcome, String> {
+    let peers = peers_to_capture(daemon, domid, announced)?;
+    if peers.is_empty() {
+        return Err(format!(
+            "all sessions of domain {domid} are detached: they are in the spool already"
+        ));
+    }
+    let (mut capture, mut outcome) = copy_and_stop(daemon, domid, peers, cancelled)?;
+    match capture.resume() {
+        Ok(waited) => outcome.blackout_ns = waited,
+        Err(e) => {
+            capture.undo(&daemon.images);
+            return Err(e.to_string());
+        }
+    }
+    let keys = capture.keys();
+    outcome.sessions = keys.len();
+    let earlier = daemon.images.keys(domid, |old, purpose| {
+        purpose == Purpose::Checkpoint && keys.iter().any(|key| key.session == old.session)
+    });
+    let identity = daemon.identity(domid).map_err(|e| e.to_string())?;
+    capture
+        .save(&daemon.images, identity.as_deref(), Purpose::Checkpoint)
+        .map_err(|e| e.to_string())?;
+    capture
+        .keep(&daemon.images, Purpose::Checkpoint)
+        .map_err(|e| e.to_string())?;
+    for key in earlier {
+        daemon.images.drop_image(domid, key);
+    }
+    Ok(outcome)
+}
+
+/// A full round while the programs run, then the rest with the programs stopped.
+fn copy_and_stop(
+    daemon: &Daemon,
+    domid: u32,
+    peers: Vec<Box<dyn Peer>>,
+    cancelled: &AtomicBool,
+) -> Result<(Capture, Outcome), String> {
+    let settings = &daemon.settings;
+    let (mut capture, _) = Capture::open(
+        domid,
+        peers,
+        &daemon.images,
+        settings.limits,
+        settings.open_patience,
+    )
+    .map_err(|e| e.to_string())?;
+    let tee = Tee {
+        records: None,
+        cancelled,
+    };
+    let copied = capture.round(0, &tee).and_then(|round| {
+        let stop = capture.stop(settings.drain_timeout, &tee)?;
+        Ok(round.bytes.saturating_add(stop.bytes))
+    });
+    match copied {
+        Ok(bytes) => Ok((
+            capture,
+            Outcome {
+                bytes,
+                ..Outcome::default()
+            },
+        )),
+        Err(e) => {
+            capture.undo(&daemon.images);
+            Err(e.to_string())
+        }
+    }
+}
+
+fn attach(daemon: &Daemon, domid: u32, announced: &[Announcement]) -> Result<Outcome, String> {
+    let detached: Vec<SessionKey> = announced
+        .iter()
+        .filter(|a| a.state == Residence::Detached)
+        .map(|a| SessionKey {
+            session: a.session,
+            generation: a.generation,
+        })
+        .collect();
+    let served = in_parallel(detached, |key| {
+        serve::one(daemon, domid, key, daemon.settings.open_patience)
+            .and_then(|served| served.ok_or_else(|| format!("no image {key} is kept here")))
+    });
+    let mut outcome = Outcome::default();
+    let mut failure = None;
+    for result in served {
+        match result {
+            Ok(restored) => {
+                outcome.sessions += 1;
+                outcome.bytes += restored.bytes;
+                outcome.blackout_ns = outcome.blackout_ns.max(restored.blackout_ns);
+            }
+            Err(e) => failure = failure.or(Some(e)),
+        }
+    }
+    failure.map_or(Ok(outcome), Err)
+}

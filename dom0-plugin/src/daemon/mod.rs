@@ -1,0 +1,178 @@
+//! `xl-gpud`: finds the GPU sessions of guests, captures them, keeps their images, serves them.
+//!
+//! ```text
+//!   plugin, CLI                     Daemon                              guests
+//!  ─────────────   ┌──────────────────────────────────────┐   ────────────────────────
+//!   socket.rs ───> │ migrate.rs  receive.rs  manual.rs    │
+//!   one thread     │      │           │         │         │    carrier.rs: XenStore and
+//!   each           │      └─ capture.rs ─ session.rs ─────┼──> grants (xen/), or memfds
+//!                  │              │ tee.rs                │    (loopback.rs)
+//!                  │              v                       │
+//!                  │          images.rs (spool)           │
+//!                  │              │                       │
+//!   events ──────> │          serve.rs ───────────────────┼──> detached sessions
+//!                  └──────────────────────────────────────┘
+//! ```
+//!
+//! Threads, no async: one for events, one for each connection, one for each session while it is worked on.
+//! [`claim`] keeps them from meeting in one domain.
+
+pub mod capture;
+pub mod carrier;
+pub mod claim;
+pub mod images;
+pub mod loopback;
+pub mod manual;
+pub mod migrate;
+pub mod receive;
+pub mod rehearse;
+pub mod report;
+pub mod rounds;
+pub mod serve;
+pub mod session;
+pub mod settings;
+pub mod socket;
+pub mod status;
+pub mod stream_end;
+pub mod tee;
+pub mod text;
+pub mod xen;
+
+use crate::spool::{Image, SpoolError};
+use carrier::{Carrier, Event};
+use channel::image::SessionKey;
+use claim::Claims;
+use images::{Images, Purpose};
+use report::Reports;
+use settings::Settings;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// What all threads share.
+pub struct Daemon {
+    /// Where sessions are met.
+    pub carrier: Box<dyn Carrier>,
+    /// Images by domain.
+    pub images: Images,
+    /// Who works on which domain.
+    pub claims: Arc<Claims>,
+    /// Reports of migrations.
+    pub reports: Reports,
+    /// Limits and patience.
+    pub settings: Settings,
+    told: Mutex<BTreeMap<u32, Told>>,
+    complaints: Mutex<BTreeSet<(u32, SessionKey)>>,
+}
+
+/// What was last published about a domain.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Told {
+    /// `idle`, `detached`, `migrating`, …: the values of `control/gpu-migration/state`.
+    pub state: String,
+    /// Why the last request failed; empty where it did not.
+    pub error: String,
+}
+
+impl Daemon {
+    /// A daemon over `carrier`. Images that an earlier one kept in the spool are taken over.
+    pub fn new(
+        carrier: Box<dyn Carrier>,
+        images: Images,
+        reports: Reports,
+        settings: Settings,
+    ) -> Arc<Self> {
+        images.adopt(|domid| carrier.identity(domid));
+        let by_hand = |domid: &u32| {
+            !images
+                .keys(*domid, |_, purpose| purpose == Purpose::Held)
+                .is_empty()
+        };
+        let detached = Told {
+            state: "detached".into(),
+            error: String::new(),
+        };
+        let adopted = images.domains().into_iter().filter(by_hand);
+        let told = adopted.map(|domid| (domid, detached.clone())).collect();
+        Arc::new(Daemon {
+            carrier,
+            images,
+            claims: Arc::default(),
+            reports,
+            settings,
+            told: Mutex::new(told),
+            complaints: Mutex::default(),
+        })
+    }
+
+    /// Puts `image` on record and keeps it.
+    pub fn keep(
+        &self,
+        domid: u32,
+        key: SessionKey,
+        mut image: Image,
+        purpose: Purpose,
+    ) -> Result<(), SpoolError> {
+        let identity = self.identity(domid)?;
+        self.images
+            .save(domid, identity, key, &mut image, purpose)?;
+        self.images.insert(domid, key, image, purpose)
+    }
+
+    /// What a domain's images are labelled with.
+    fn identity(&self, domid: u32) -> Result<Option<String>, SpoolError> {
+        let identity = self.carrier.identity(domid);
+        identity.map_err(|error| SpoolError::Owner { domid, error })
+    }
+
+    fn told_map(&self) -> MutexGuard<'_, BTreeMap<u32, Told>> {
+        self.told.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Detached sessions of which nobody need be told again that their image is not here.
+    fn complaints(&self) -> MutexGuard<'_, BTreeSet<(u32, SessionKey)>> {
+        self.complaints.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Publishes what is going on with a domain. `error` replaces the last one.
+    pub fn tell(&self, domid: u32, state: &str, error: Option<&str>) {
+        let told = Told {
+            state: state.to_owned(),
+            error: error.unwrap_or_default().to_owned(),
+        };
+        self.told_map().insert(domid, told);
+        self.carrier.tell(domid, state, error);
+    }
+
+    /// What was last published.
+    pub fn told(&self, domid: u32) -> Told {
+        let told = self.told_map().get(&domid).cloned();
+        told.unwrap_or_else(|| Told {
+            state: "idle".into(),
+            error: String::new(),
+        })
+    }
+
+    /// Handles events until there are no more.
+    pub fn run(self: &Arc<Self>, events: &Receiver<Event>) {
+        for event in events {
+            match event {
+                Event::Sessions(domid) => serve::look(self, domid),
+                Event::Request(domid, request) => {
+                    let daemon = self.clone();
+                    // Its own thread: a request lasts as long as the guest lets it.
+                    std::thread::spawn(move || manual::from_store(&daemon, domid, &request));
+                }
+                Event::Gone(domid) => {
+                    self.told_map().remove(&domid);
+                    self.complaints().retain(|(of, _)| *of != domid);
+                    let dropped = self.images.drop_domain(domid);
+                    if dropped > 0 {
+                        log::info!("domain {domid} is gone: {dropped} images dropped");
+                    }
+                }
+                Event::Lost => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! A whole migration within this daemon: real rounds, real records through a pipe, a second set of images, and the
+//! restore from that. No Xen is needed for it.
+
+use super::Daemon;
+use super::capture::in_parallel;
+use super::images::{Images, Purpose};
+use super::migrate::Migration;
+use super::receive::{END, Receiving};
+use super::report::{Report, Role};
+use super::serve;
+use super::stream_end::StreamEnd;
+use crate::spool::Image;
+use crate::stream::RecordHeader;
+use channel::image::{SessionId, SessionKey};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+type Arrived = (BTreeMap<SessionKey, Image>, Report);
+
+/// Moves the domain's sessions (or one) out and in again.
+pub fn run(
+    daemon: &Arc<Daemon>,
+    domid: u32,
+    only: Option<SessionId>,
+    cancelled: &Arc<AtomicBool>,
+) -> Result<Report, String> {
+    let started = Instant::now();
+    let (reader, writer) = std::io::pipe().map_err(|e| format!("no pipe: {e}"))?;
+    let elsewhere = Images::new(daemon.images.spool().clone());
+    let max_object = daemon.settings.limits.batch.max_object_bytes;
+    let moved = std::thread::scope(|scope| {
+        let receiver = scope.spawn(|| {
+            receive(
+                Receiving::new(&elsewhere, domid, max_object),
+                reader.into(),
+                cancelled,
+            )
+        });
+        let sent = send(daemon, domid, only, writer.into(), cancelled);
+        let arrived = receiver
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        match (sent, arrived) {
+            (Ok(migration), Ok(arrived)) => Ok((migration, arrived)),
+            (Err(e), _) => Err(e),
+            (Ok(migration), Err(e)) => {
+                migration.end(Some(&e));
+                Err(e)
+            }
+        }
+    });
+    let (migration, arrived) = moved?;
+    swap(daemon, domid, migration, arrived, started)
+}
+
+/// The source's half, up to the detached sessions and the end of the stream.
+fn send<'d>(
+    daemon: &'d Arc<Daemon>,
+    domid: u32,
+    only: Option<SessionId>,
+    writer: OwnedFd,
+    cancelled: &Arc<AtomicBool>,
+) -> Result<Migration<'d>, String> {
+    let mut migration = Migration::begin(daemon, domid, only, writer, cancelled)?
+        .ok_or_else(|| format!("domain {domid} has no such GPU session"))?;
+    migration.rehearse();
+    let sent = loop {
+        match migration.precopy() {
+            Ok(round) if round.finished => break migration.stop(),
+            Ok(_) => {}
+            Err(e) => break Err(e),
+        }
+    };
+    let ended = sent.and_then(|()| {
+        let mut stream = migration.take_stream().ok_or("the stream was not sealed")?;
+        let end = RecordHeader {
+            record_type: END,
+            length: 0,
+        };
+        stream
+            .write_all(&end.to_bytes())
+            .map_err(|e| format!("the end of the stream: {e}"))
+    });
+    match ended {
+        Ok(()) => Ok(migration),
+        Err(e) => {
+            migration.end(Some(&e));
+            Err(e)
+        }
+    }
+}
+
+/// The destination's half.
+fn receive(
+    mut receiving: Receiving<'_>,
+    reader: OwnedFd,
+    cancelled: &Arc<AtomicBool>,
+) -> Result<Arrived, String> {
+    let mut stream = StreamEnd::new(reader, cancelled.clone()).map_err(|e| e.to_string())?;
+    let mut header = receiving.first_header(&mut stream)?;
+    while header.record_type != END {
+        header = receiving.records(&mut stream, header)?;
+    }
+    receiving.finish()
+}
+
+/// What arrived takes the place of what was sent, and is served.
+fn swap(
+    daemon: &Arc<Daemon>,
+    domid: u32,
+    migration: Migration<'_>,
+    (arrived, received): Arrived,
+    started: Instant,
+) -> Result<Report, String> {
+    let (mut report, claim) = migration.into_rehearsal();
+    report.role = Role::Rehearsal;
+    if report.gpu_bytes != received.gpu_bytes {
+        log::info!(
+            "domain {domid}: {:?} were captured, {:?} were sent",
+            report.gpu_bytes,
+            received.gpu_bytes
+        );
+    }
+    let mut keys = Vec::new();
+    for (key, image) in arrived {
+        daemon.images.drop_image(domid, key);
+        daemon
+            .keep(domid, key, image, Purpose::Serve)
+            .map_err(|e| e.to_string())?;
+        keys.push(key);
+    }
+    daemon.reports.put(report.clone());
+    let served = in_parallel(keys, |key| {
+        serve::one(daemon, domid, key, daemon.settings.open_patience)
+    });
+    drop(claim);
+    let failure = served.into_iter().find_map(Result::err);
+    let mut report = daemon.reports.get(domid).unwrap_or(report);
+    report.total_s = Some(started.elapsed().as_secs_f64());
+    report.ok = Some(failure.is_none());
+    report.error = failure.clone();
+    daemon.reports.put(report.clone());
+    let state = if failure.is_none() {
+        "attached"
+    } else {
+        "failed"
+    };
+    daemon.tell(domid, state, failure.as_deref());
+    serve::look(daemon, domid);
+    match failure {
+        None => Ok(report),
+        Some(e) => Err(e),
+    }
+}

@@ -1,0 +1,243 @@
+//! What the last migration of each domain cost.
+//!
+//! The source knows the phases up to the suspend, the destination what came and how long the programs waited: each
+//! writes its half, `xl-gpu report` shows it.
+
+use channel::guest::Restored;
+use channel::image::SessionKey;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+/// Which end wrote a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// `xl migrate` or `xl save` here.
+    Source,
+    /// The domain came here.
+    Destination,
+    /// Both, within this machine: `xl-gpu migrate-loopback`.
+    Rehearsal,
+}
+
+/// Bytes of buffers by phase.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpuBytes {
+    /// Each pre-copy round's, in order.
+    pub precopy: Vec<u64>,
+    /// The stop-and-copy's.
+    pub stop: u64,
+}
+
+/// A session in a report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionReport {
+    /// Session and generation.
+    #[serde(flatten)]
+    pub key: SessionKey,
+    /// Program name, where known.
+    #[serde(default)]
+    pub program: String,
+    /// Process id in the guest, where known.
+    #[serde(default)]
+    pub pid: u32,
+    /// Bytes of its image.
+    #[serde(default)]
+    pub bytes: u64,
+}
+
+/// One migration as one end saw it. Times in seconds; those that this end does not know are absent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Which end.
+    pub role: Role,
+    /// The domain, on this host.
+    pub domid: u32,
+    /// Whether it went through, as far as this end knows; absent while it is under way.
+    pub ok: Option<bool>,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// When it began, in seconds since 1970.
+    pub started: u64,
+    /// The sessions.
+    pub sessions: Vec<SessionReport>,
+    /// What was sent or received.
+    pub gpu_bytes: GpuBytes,
+    /// Longest time that a program's GPU calls were blocked.
+    pub gpu_blackout_s: Option<f64>,
+    /// Of it, the time the VCPUs were paused.
+    pub vm_downtime_s: Option<f64>,
+    /// From the closed gate to idle queues.
+    pub drain_s: Option<f64>,
+    /// The whole stop: last copy, seal, unload, unmap.
+    pub stop_s: Option<f64>,
+    /// Releasing objects and unloading the driver.
+    pub unload_s: Option<f64>,
+    /// Loading the driver and making objects again.
+    pub reload_s: Option<f64>,
+    /// Serving the images.
+    pub restore_s: Option<f64>,
+    /// From the first word to the last at this end.
+    pub total_s: Option<f64>,
+}
+
+impl Report {
+    /// An empty report of a migration that begins now.
+    pub fn new(role: Role, domid: u32) -> Self {
+        let started = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |d| d.as_secs());
+        Report {
+            role,
+            domid,
+            ok: None,
+            error: None,
+            started,
+            sessions: Vec::new(),
+            gpu_bytes: GpuBytes::default(),
+            gpu_blackout_s: None,
+            vm_downtime_s: None,
+            drain_s: None,
+            stop_s: None,
+            unload_s: None,
+            reload_s: None,
+            restore_s: None,
+            total_s: None,
+        }
+    }
+
+    /// Adds what a session told when it had its state back.
+    pub fn restored(&mut self, restored: &Restored, took: Duration) {
+        longest(&mut self.gpu_blackout_s, nanos(restored.blackout_ns));
+        longest(&mut self.vm_downtime_s, nanos(restored.downtime_ns));
+        longest(&mut self.reload_s, nanos(restored.reload_ns));
+        longest(&mut self.restore_s, took.as_secs_f64());
+    }
+}
+
+/// Nanoseconds in seconds.
+pub fn nanos(ns: u64) -> f64 {
+    Duration::from_nanos(ns).as_secs_f64()
+}
+
+fn longest(slot: &mut Option<f64>, value: f64) {
+    *slot = Some(slot.map_or(value, |old| old.max(value)));
+}
+
+/// The last report of each domain, in memory and in a folder.
+#[derive(Debug)]
+pub struct Reports {
+    folder: Option<PathBuf>,
+    last: Mutex<BTreeMap<u32, Report>>,
+}
+
+impl Reports {
+    /// Reports kept in `folder`, those of an earlier daemon included; in memory only where it is `None`.
+    pub fn new(folder: Option<PathBuf>) -> Self {
+        let last = folder.as_deref().map(load).unwrap_or_default();
+        Reports {
+            folder,
+            last: Mutex::new(last),
+        }
+    }
+
+    fn last(&self) -> MutexGuard<'_, BTreeMap<u32, Report>> {
+        self.last.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Replaces the domain's report.
+    pub fn put(&self, report: Report) {
+        self.save(&report);
+        self.last().insert(report.domid, report);
+    }
+
+    /// The domain's last report.
+    pub fn get(&self, domid: u32) -> Option<Report> {
+        self.last().get(&domid).cloned()
+    }
+
+    /// A session of the domain has its state back: the report that names it learns how long that took.
+    pub fn restored(&self, domid: u32, key: &SessionKey, restored: &Restored, took: Duration) {
+        let mut last = self.last();
+        let Some(report) = last.get_mut(&domid) else {
+            return;
+        };
+        if report.sessions.iter().any(|s| s.key == *key) {
+            report.restored(restored, took);
+            self.save(report);
+        }
+    }
+
+    fn save(&self, report: &Report) {
+        let Some(folder) = &self.folder else { return };
+        if let Err(e) = write(folder, report) {
+            log::warn!("the report of domain {} cannot be kept: {e}", report.domid);
+        }
+    }
+}
+
+fn write(folder: &Path, report: &Report) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let (path, new) = (
+        folder.join(format!("{}.json", report.domid)),
+        folder.join(format!(".{}.new", report.domid)),
+    );
+    std::fs::write(&new, serde_json::to_vec_pretty(report)?)?;
+    std::fs::rename(new, path)
+}
+
+fn load(folder: &Path) -> BTreeMap<u32, Report> {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return BTreeMap::new();
+    };
+    entries
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            path.extension().filter(|e| *e == "json")?;
+            let report: Report = serde_json::from_slice(&std::fs::read(&path).ok()?)
+                .inspect_err(|e| log::warn!("{}: {e}", path.display()))
+                .ok()?;
+            Some((report.domid, report))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use channel::image::SessionId;
+
+    #[test]
+    fn a_report_outlives_the_daemon() {
+        let folder = std::env::temp_dir().join(format!("xl-gpu-reports-{}", std::process::id()));
+        let key = SessionKey {
+            session: SessionId([7; 16]),
+            generation: 2,
+        };
+        let reports = Reports::new(Some(folder.clone()));
+        let mut report = Report::new(Role::Destination, 9);
+        report.sessions.push(SessionReport {
+            key,
+            program: "p".into(),
+            pid: 4,
+            bytes: 100,
+        });
+        reports.put(report);
+        let restored = Restored {
+            blackout_ns: 1_500_000_000,
+            downtime_ns: 500_000_000,
+            reload_ns: 1,
+            bytes: 100,
+        };
+        reports.restored(9, &key, &restored, Duration::from_secs(1));
+        let again = Reports::new(Some(folder.clone())).get(9).unwrap();
+        std::fs::remove_dir_all(folder).unwrap();
+        assert_eq!(again.gpu_blackout_s, Some(1.5));
+        assert_eq!(again.vm_downtime_s, Some(0.5));
+        assert_eq!(Some(again), reports.get(9));
+    }
+}

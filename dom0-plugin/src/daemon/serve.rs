@@ -1,0 +1,193 @@
+//! Giving images back: whoever resumes the guest serves it.
+
+use super::Daemon;
+use super::claim::Claim;
+use super::images::{Due, Purpose};
+use super::migrate::ANNOUNCE_PATIENCE;
+use super::session;
+use channel::guest::Restored;
+use channel::image::SessionKey;
+use channel::link::{Announcement, Residence};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a guest that is suspended may take to come back, where it comes back at all.
+const UNTIL_RESUMED: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Looks at a domain's sessions: those that wait for an image of ours get it. Does nothing while somebody
+/// has the domain alone; whoever had calls it again.
+pub fn look(daemon: &Arc<Daemon>, domid: u32) {
+    let Some(claim) = daemon.claims.serving(domid) else {
+        return;
+    };
+    let sessions = match daemon.carrier.sessions(domid) {
+        Ok(sessions) => sessions,
+        Err(e) => return log::warn!("domain {domid}: its sessions cannot be read: {e}"),
+    };
+    daemon.complaints().retain(|(of, key)| {
+        let still = |a: &Announcement| a.session == key.session && a.state == Residence::Detached;
+        *of != domid || sessions.announced.iter().any(still)
+    });
+    let announced = |id| sessions.announced.iter().any(|a| a.session == id);
+    let orphans = daemon.images.keys(domid, |key, purpose| {
+        purpose == Purpose::Checkpoint && !announced(key.session)
+    });
+    for key in orphans {
+        log::info!("domain {domid}: session {key} has ended; its checkpoint is dropped");
+        daemon.images.drop_image(domid, key);
+    }
+    for a in sessions.announced {
+        let key = SessionKey {
+            session: a.session,
+            generation: a.generation,
+        };
+        match a.state {
+            Residence::Attached => forget_unneeded(daemon, domid, key),
+            Residence::Detached => match daemon.images.due(domid, &key) {
+                Some(Due::Now) => {
+                    if let Some(claim) = daemon.claims.serving(domid) {
+                        in_background(daemon, domid, key, daemon.settings.open_patience, claim);
+                    }
+                }
+                Some(Due::In(delay)) => again_after(daemon, domid, key, delay),
+                Some(Due::NotNow) => {}
+                None => complain(daemon, domid, key),
+            },
+        }
+    }
+    drop(claim);
+}
+
+/// Says once that a session waits for nothing: what is written there comes back as an event.
+fn complain(daemon: &Daemon, domid: u32, key: SessionKey) {
+    if !daemon.complaints().insert((domid, key)) {
+        return;
+    }
+    let reason = format!(
+        "no image {key} is kept here; was the domain restored or migrated without xl-gpud?"
+    );
+    log::error!("domain {domid}: session {}: {reason}", key.session);
+    daemon.carrier.tell_session(domid, key.session, &reason);
+}
+
+/// Has an image that could not be served tried again.
+fn again_after(daemon: &Arc<Daemon>, domid: u32, key: SessionKey, delay: Duration) {
+    let daemon = daemon.clone();
+    std::thread::spawn(move || {
+        std::thread::sleep(delay);
+        daemon.images.try_again(domid, &key);
+        look(&daemon, domid);
+    });
+}
+
+/// A session that runs with image `key` behind it, or a later one, has no use for it any more.
+fn forget_unneeded(daemon: &Daemon, domid: u32, running: SessionKey) {
+    let stale = daemon.images.keys(domid, |key, purpose| {
+        key.session == running.session
+            && key.generation <= running.generation
+            && purpose != Purpose::Checkpoint
+    });
+    for key in stale {
+        // One that is being served is on its way out anyway.
+        if let Some(image) = daemon.images.take(domid, key) {
+            drop(image);
+            daemon.images.served(domid, key);
+            log::info!("domain {domid}: session {key} runs; its image is dropped");
+        }
+    }
+}
+
+/// Serves `keys` in the background as soon as their sessions can be opened, however long that takes: the guest
+/// may be suspended. The claim becomes a shared one.
+pub fn when_resumed(daemon: &Arc<Daemon>, domid: u32, keys: &[SessionKey], claim: &Claim) {
+    claim.share();
+    for key in keys {
+        if let Some(claim) = daemon.claims.serving(domid) {
+            in_background(daemon, domid, *key, UNTIL_RESUMED, claim);
+        }
+    }
+}
+
+fn in_background(
+    daemon: &Arc<Daemon>,
+    domid: u32,
+    key: SessionKey,
+    patience: Duration,
+    claim: Claim,
+) {
+    let daemon = daemon.clone();
+    std::thread::spawn(move || {
+        let served = one(&daemon, domid, key, patience);
+        drop(claim);
+        match served {
+            Ok(Some(_)) => daemon.tell(domid, "attached", None),
+            // Somebody else is at it, or the session has gone: looking again would find the same.
+            Ok(None) => return,
+            Err(e) => daemon.tell(domid, "failed", Some(&e)),
+        }
+        look(&daemon, domid);
+    });
+}
+
+/// Serves one image; `None` where it is not there or being served already, or its session has gone with its domain.
+pub fn one(
+    daemon: &Daemon,
+    domid: u32,
+    key: SessionKey,
+    patience: Duration,
+) -> Result<Option<Restored>, String> {
+    let Some(image) = daemon.images.take(domid, key) else {
+        return Ok(None);
+    };
+    let started = Instant::now();
+    let gone = || {
+        log::info!("domain {domid}: session {key} is no longer there");
+        Ok(None)
+    };
+    let peer = match daemon.carrier.peer(domid, key.session) {
+        Ok(peer) => peer,
+        Err(e) => {
+            let is_gone = e.kind() == std::io::ErrorKind::NotFound;
+            daemon.images.put_back(domid, key, image, !is_gone);
+            return match is_gone {
+                true => gone(),
+                false => Err(format!("session {key}: {e}")),
+            };
+        }
+    };
+    let result = session::restore(peer, key, &image, daemon.settings.limits, patience);
+    match result {
+        Ok(restored) => {
+            drop(image);
+            // Until it says itself that it is attached, it looks as if it waited for an image.
+            daemon.complaints().insert((domid, key));
+            daemon.images.served(domid, key);
+            log::info!(
+                "domain {domid}: session {key} is attached: {} bytes in {:?}, its calls had waited {:?}",
+                restored.bytes,
+                started.elapsed(),
+                Duration::from_nanos(restored.blackout_ns)
+            );
+            daemon
+                .reports
+                .restored(domid, &key, &restored, started.elapsed());
+            // Whoever comes next goes by what it says.
+            let carrier = &daemon.carrier;
+            if !carrier.await_state(domid, key.session, Residence::Attached, ANNOUNCE_PATIENCE) {
+                log::warn!("domain {domid}: session {key} does not say that it is attached");
+            }
+            Ok(Some(restored))
+        }
+        Err(e) if e.is_gone() => {
+            daemon.images.put_back(domid, key, image, false);
+            gone()
+        }
+        Err(e) => {
+            log::error!("domain {domid}: {e}");
+            daemon.images.put_back(domid, key, image, true);
+            let reason = e.to_string();
+            daemon.carrier.tell_session(domid, key.session, &reason);
+            Err(reason)
+        }
+    }
+}

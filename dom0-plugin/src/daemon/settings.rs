@@ -1,0 +1,42 @@
+//! Limits and patience of the daemon.
+
+use crate::config::Config;
+use channel::host::Limits;
+use std::time::Duration;
+
+/// What the daemon grants guests, and how long it waits for them.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Bounds of what a session may send.
+    pub limits: Limits,
+    /// How long a session may take to share its pages.
+    pub open_patience: Duration,
+    /// How long a program's queues may take to become idle at a stop.
+    pub drain_timeout: Duration,
+    /// How long sessions that are being attached are waited for before something else begins.
+    pub busy_patience: Duration,
+    /// Pre-copy ends when no more bytes than this are dirty.
+    pub dirty_bytes: u64,
+    /// Most pre-copy rounds.
+    pub rounds: u32,
+}
+
+impl From<&Config> for Settings {
+    fn from(config: &Config) -> Self {
+        Settings {
+            limits: Limits {
+                // A round may send everything the guest may keep, and then some that was written meanwhile.
+                round_bytes: config.spool_guest_quota.saturating_mul(2),
+                batch: channel::image::Limits {
+                    max_object_bytes: config.max_object,
+                    ..channel::image::Limits::default()
+                },
+            },
+            open_patience: config.timeout_open,
+            drain_timeout: config.timeout_drain,
+            busy_patience: config.timeout_busy,
+            dirty_bytes: config.precopy_stop_below,
+            rounds: config.precopy_rounds,
+        }
+    }
+}

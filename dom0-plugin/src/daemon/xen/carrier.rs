@@ -1,0 +1,149 @@
+//! Xen as the daemon's carrier.
+
+use super::domains;
+use super::peer::XenPeer;
+use super::store::XenStore;
+use super::watches::Watches;
+use crate::daemon::carrier::{Carrier, Domain, Event, Sessions};
+use crate::daemon::text;
+use channel::image::SessionId;
+use channel::link::{Peer, Residence};
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+/// XenStore and its watches.
+pub struct XenCarrier {
+    store: Arc<XenStore>,
+    watches: Watches,
+}
+
+impl XenCarrier {
+    /// Connects to XenStore and follows all domains.
+    pub fn start() -> io::Result<(Self, Receiver<Event>)> {
+        let store = Arc::new(XenStore::open()?);
+        let watches = Watches::start()?;
+        let (sender, events) = channel();
+        let (for_thread, watching) = (store.clone(), watches.clone());
+        std::thread::Builder::new()
+            .name("domains".into())
+            .spawn(move || domains::follow(&for_thread, &watching, &sender))?;
+        Ok((XenCarrier { store, watches }, events))
+    }
+
+    /// Writes to the administrator's folder, unless the domain has gone.
+    fn control(&self, domid: u32, name: &str, value: Option<&str>) {
+        let (guard, path) = (
+            domains::guard(domid),
+            format!("{}/{name}", domains::control(domid)),
+        );
+        let written = match value {
+            Some(value) => self.store.write_under(&guard, &path, value),
+            None => self.store.remove_under(&guard, &path),
+        };
+        if let Err(e) = written {
+            log::warn!("{path}: {e}");
+        }
+    }
+}
+
+impl Carrier for XenCarrier {
+    fn name(&self) -> &'static str {
+        "xen"
+    }
+
+    fn domains(&self) -> io::Result<Vec<Domain>> {
+        domains::list(&self.store)?
+            .into_iter()
+            .map(|domid| {
+                let name = self.store.read(&format!("/local/domain/{domid}/name"))?;
+                Ok(Domain {
+                    domid,
+                    name: text::clean(&name.unwrap_or_default()),
+                })
+            })
+            .collect()
+    }
+
+    fn sessions(&self, domid: u32) -> io::Result<Sessions> {
+        domains::sessions(&self.store, domid)
+    }
+
+    fn peer(&self, domid: u32, session: SessionId) -> io::Result<Box<dyn Peer>> {
+        let announcement = domains::session(&self.store, domid, session)?.ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("session {session} is not announced in domain {domid}"),
+            )
+        })?;
+        Ok(Box::new(XenPeer::new(
+            self.store.clone(),
+            self.watches.clone(),
+            domid,
+            announcement,
+        )))
+    }
+
+    fn is_open(&self, domid: u32, session: SessionId) -> io::Result<bool> {
+        let channel = format!("{}/{session}/channel", domains::data(domid));
+        self.store.read(&channel).map(|node| node.is_some())
+    }
+
+    fn await_state(
+        &self,
+        domid: u32,
+        session: SessionId,
+        wanted: Residence,
+        patience: Duration,
+    ) -> bool {
+        let deadline = Instant::now() + patience;
+        loop {
+            let seen = self.watches.data(domid);
+            match domains::session(&self.store, domid, session) {
+                Ok(Some(a)) if a.state != wanted => {}
+                Ok(_) => return true,
+                Err(e) => {
+                    log::warn!("domain {domid}: session {session}: {e}");
+                    return false;
+                }
+            }
+            if Instant::now() >= deadline {
+                return false;
+            }
+            self.watches.wait_for_data(domid, seen, deadline);
+        }
+    }
+
+    fn identity(&self, domid: u32) -> io::Result<Option<String>> {
+        self.store.read(&format!("/local/domain/{domid}/vm"))
+    }
+
+    fn tell(&self, domid: u32, state: &str, error: Option<&str>) {
+        self.control(domid, "error", error);
+        self.control(domid, "state", Some(state));
+    }
+
+    fn tell_session(&self, domid: u32, session: SessionId, error: &str) {
+        let folder = format!("{}/{session}", domains::data(domid));
+        let (guard, path) = (format!("{folder}/protocol"), format!("{folder}/error"));
+        if let Err(e) = self.store.write_under(&guard, &path, error) {
+            log::warn!("{path}: {e}");
+        }
+    }
+
+    fn acknowledge(&self, domid: u32) {
+        self.control(domid, "request", Some(""));
+    }
+
+    fn forget(&self, domid: u32, session: SessionId) -> io::Result<()> {
+        let folder = format!("{}/{session}", domains::data(domid));
+        match self.store.remove_under(&domains::guard(domid), &folder)? {
+            true => Ok(()),
+            false => Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("there is no domain {domid}"),
+            )),
+        }
+    }
+}

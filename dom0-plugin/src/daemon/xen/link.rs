@@ -1,0 +1,127 @@
+//! A guest's granted pages and event channel as a link of the channel.
+
+use channel::PAGE_SIZE;
+use channel::layout::{Layout, MAX_PAGES, MIN_PAGES};
+use channel::link::Link;
+use channel::memory::SharedRegion;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::ptr::NonNull;
+use xen_bindings::{EventChannel, GrantMap};
+
+/// What a guest published in its node `channel`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    /// Grant reference of page 0.
+    pub reference: u32,
+    /// Event channel port in the guest.
+    pub port: u32,
+    /// Pages in all.
+    pub pages: usize,
+}
+
+impl Published {
+    /// Reads the node's value; `None` for nonsense.
+    pub fn parse(text: &str) -> Option<Published> {
+        let mut words = text.split(' ');
+        let published = Published {
+            reference: words.next()?.parse().ok()?,
+            port: words.next()?.parse().ok()?,
+            pages: words.next()?.parse().ok()?,
+        };
+        (words.next().is_none() && (MIN_PAGES..=MAX_PAGES).contains(&published.pages))
+            .then_some(published)
+    }
+}
+
+/// Mapped pages and a bound port. The port goes first.
+pub struct MappedLink {
+    bell: EventChannel,
+    memory: SharedRegion,
+}
+
+impl MappedLink {
+    /// Maps what domain `domid` published: page 0 for the layout, the directory for the references, then all pages
+    /// at once.
+    pub fn map(domid: u16, published: Published) -> io::Result<(MappedLink, Layout)> {
+        let first = map(domid, &[published.reference])?;
+        let layout = Layout::read(&first, published.pages).map_err(invalid)?;
+        let mut references = vec![published.reference];
+        references.extend(layout.references(&first));
+        drop(first);
+        if layout.directory_pages() > 1 {
+            references.truncate(layout.directory_pages());
+            let directory = map(domid, &references)?;
+            references.truncate(1);
+            references.extend(layout.references(&directory));
+        }
+        if references.len() != layout.pages() {
+            return Err(invalid(format!(
+                "{} references for {} pages",
+                references.len(),
+                layout.pages()
+            )));
+        }
+        let memory = map(domid, &references)?;
+        let bell = EventChannel::connect(domid, published.port).map_err(io::Error::other)?;
+        Ok((MappedLink { bell, memory }, layout))
+    }
+}
+
+fn invalid(e: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, e)
+}
+
+fn map(domid: u16, references: &[u32]) -> io::Result<SharedRegion> {
+    let map = GrantMap::new(domid, references, true).map_err(io::Error::other)?;
+    let base = NonNull::new(map.as_ptr())
+        .ok_or_else(|| io::Error::other("grants were mapped at address zero"))?;
+    let len = references.len() * PAGE_SIZE;
+    // SAFETY: the grants are mapped page-aligned, readable and writable for `len` bytes until the map is dropped,
+    // which the region owns; no reference to them exists.
+    Ok(unsafe { SharedRegion::new(base, len, Box::new(map)) })
+}
+
+impl Link for MappedLink {
+    fn memory(&self) -> &SharedRegion {
+        &self.memory
+    }
+
+    fn notify(&self) -> io::Result<()> {
+        self.bell.notify().map_err(io::Error::other)
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
+    }
+
+    fn clear(&self) -> io::Result<()> {
+        self.bell.take_pending().map(drop).map_err(io::Error::other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_node_is_three_numbers() {
+        let published = Published::parse("8 12 263").unwrap();
+        assert_eq!(
+            (published.reference, published.port, published.pages),
+            (8, 12, 263)
+        );
+        for bad in [
+            "",
+            "8 12",
+            "8 12 4",
+            "8 12 32769",
+            "8 12 263 1",
+            "8 12 -1",
+            "a b c",
+            "8  12 263",
+        ] {
+            assert_eq!(Published::parse(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Sessions of Xen guests: XenStore to meet, grants and event channels to talk.
+//!
+//! `docs/xenstore.md` has the nodes. `xenstore-rs` does the reading and the watches. `xen-bindings` does the writes:
+//! a write makes missing parents, so one that comes after a domain has gone would bring its folder back, and only a
+//! transaction (which `xenstore-rs` does not have) can check and write in one.
+
+mod carrier;
+mod domains;
+mod link;
+mod peer;
+mod store;
+mod watches;
+
+pub use carrier::XenCarrier;

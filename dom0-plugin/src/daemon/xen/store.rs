@@ -1,0 +1,94 @@
+//! XenStore as the daemon uses it: texts, short, read and written from any thread.
+
+use std::io;
+use std::sync::Mutex;
+use xen_bindings::{Store, StoreError};
+use xenstore_rs::Xs;
+use xenstore_rs::unix::XsUnix;
+
+/// Longest value that is taken from a guest, in bytes (XenStore's own limit is 2 KiB for guests).
+const MAX_VALUE: usize = 4096;
+
+/// Two connections: one to read, one for guarded writes.
+pub struct XenStore {
+    reading: Mutex<XsUnix>,
+    writing: Store,
+}
+
+impl XenStore {
+    /// Connects.
+    pub fn open() -> io::Result<Self> {
+        let explain = |e: io::Error| {
+            io::Error::new(
+                e.kind(),
+                format!("XenStore cannot be reached ({e}); xl-gpud runs in dom0, as root"),
+            )
+        };
+        Ok(XenStore {
+            reading: Mutex::new(XsUnix::new().map_err(explain)?),
+            writing: Store::open().map_err(|e| explain(to_io(e)))?,
+        })
+    }
+
+    fn reading<T>(&self, f: impl FnOnce(&XsUnix) -> io::Result<T>) -> io::Result<T> {
+        f(&self.reading.lock().unwrap_or_else(|e| e.into_inner()))
+    }
+
+    /// A node's value; `None` where there is no such node.
+    pub fn read(&self, path: &str) -> io::Result<Option<String>> {
+        match self.reading(|xs| xs.read(path)) {
+            Ok(value) if value.len() > MAX_VALUE => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{path} holds {} bytes", value.len()),
+            )),
+            Ok(value) => Ok(Some(value.into())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(io::Error::new(e.kind(), format!("{path}: {e}"))),
+        }
+    }
+
+    /// Names of a node's children; none where there is no such node.
+    pub fn list(&self, path: &str) -> io::Result<Vec<String>> {
+        match self.reading(|xs| xs.directory(path)) {
+            Ok(names) => Ok(names
+                .iter()
+                .filter(|n| !n.is_empty())
+                .map(|n| n.to_string())
+                .collect()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(e) => Err(io::Error::new(e.kind(), format!("{path}: {e}"))),
+        }
+    }
+
+    /// Writes `path` if there is a node `guard`; whether there was.
+    pub fn write_under(&self, guard: &str, path: &str, value: &str) -> io::Result<bool> {
+        self.under(guard, |t| t.write(path, value))
+    }
+
+    /// Removes `path`, where there is a node `guard`.
+    pub fn remove_under(&self, guard: &str, path: &str) -> io::Result<bool> {
+        self.under(guard, |t| match t.read(path)? {
+            Some(_) => t.remove(path),
+            None => Ok(()),
+        })
+    }
+
+    fn under(
+        &self,
+        guard: &str,
+        change: impl Fn(&xen_bindings::Transaction<'_>) -> Result<(), StoreError>,
+    ) -> io::Result<bool> {
+        self.writing
+            .transaction(|t| {
+                if t.read(guard)?.is_none() {
+                    return Ok(false);
+                }
+                change(t).map(|()| true)
+            })
+            .map_err(to_io)
+    }
+}
+
+fn to_io(e: StoreError) -> io::Error {
+    io::Error::other(e)
+}

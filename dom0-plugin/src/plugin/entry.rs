@@ -1,0 +1,103 @@
+//! The symbols that come before libxenguest's and libxenctrl's own.
+//!
+//! Each is one jump through a slot. The slots are filled before `main`: with the plugin's handlers beside a
+//! libxenguest of a known version, else with the originals. A jump passes on every argument there is, so beside an
+//! unknown version the plugin is not there, whatever the prototypes have become.
+
+use std::arch::naked_asm;
+use std::ffi::c_void;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use super::originals::{self, ReadExact, Symbols};
+use super::report::{self, Level};
+use super::{restore, save};
+
+type Slot = AtomicPtr<c_void>;
+
+static SAVE: Slot = Slot::new(null_mut());
+static RESTORE: Slot = Slot::new(null_mut());
+static READ_EXACT: Slot = Slot::new(null_mut());
+static SHADOW_CONTROL: Slot = Slot::new(null_mut());
+static INTERFACE_OPEN: Slot = Slot::new(null_mut());
+
+macro_rules! jump {
+    ($($(#[$doc:meta])* $symbol:ident through $slot:ident;)*) => {$(
+        $(#[$doc])*
+        ///
+        /// # Safety
+        /// As the function of this name in Xen's library; called by C code only.
+        #[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $symbol() {
+            naked_asm!("endbr64", "jmp qword ptr [rip + {slot}]", slot = sym $slot)
+        }
+    )*};
+}
+
+jump! {
+    /// Saves a domain: to [`save::xc_domain_save`].
+    xc_domain_save through SAVE;
+    /// Restores a domain: to [`restore::xc_domain_restore`].
+    xc_domain_restore through RESTORE;
+    /// Reads from the stream: to the original, except while a domain is restored.
+    read_exact through READ_EXACT;
+    /// Switches log-dirty on and off: to the original. Between the stream's headers and the first page of memory this
+    /// is the last point at which a PCI device may still be assigned.
+    xc_shadow_control through SHADOW_CONTROL;
+    /// Opens libxenctrl: to [`report::xc_interface_open`], which remembers the helper's logger.
+    xc_interface_open through INTERFACE_OPEN;
+}
+
+/// The dynamic linker calls what is listed in this section, after it has loaded all libraries and before `main`.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static INITIALISE: extern "C" fn() = initialise;
+
+extern "C" fn initialise() {
+    let _ = std::panic::catch_unwind(|| {
+        let Some(symbols) = Symbols::find() else {
+            return;
+        }; // not in a process with libxenguest
+        SAVE.store(symbols.save, Ordering::Release);
+        RESTORE.store(symbols.restore, Ordering::Release);
+        READ_EXACT.store(symbols.read_exact, Ordering::Release);
+        SHADOW_CONTROL.store(symbols.shadow_control, Ordering::Release);
+        INTERFACE_OPEN.store(symbols.interface_open, Ordering::Release);
+        match symbols.known() {
+            Some(_) => {
+                SAVE.store(save::xc_domain_save as *mut c_void, Ordering::Release);
+                RESTORE.store(restore::xc_domain_restore as *mut c_void, Ordering::Release);
+                INTERFACE_OPEN.store(report::xc_interface_open as *mut c_void, Ordering::Release);
+            }
+            None => report::unknown_version(symbols.version),
+        }
+    });
+}
+
+/// Sends `read_exact` to `handler` until the value is dropped.
+#[derive(Debug)]
+pub struct ReadHook(());
+
+impl ReadHook {
+    pub fn set(handler: ReadExact) -> Self {
+        READ_EXACT.store(handler as *mut c_void, Ordering::Release);
+        Self(())
+    }
+
+    /// Sends `read_exact` to the original from now on.
+    pub fn step_aside() {
+        match originals::get() {
+            Some(originals) => {
+                READ_EXACT.store(originals.read_exact as *mut c_void, Ordering::Release)
+            }
+            None => report::say(Level::Error, "no original read_exact"),
+        }
+    }
+}
+
+impl Drop for ReadHook {
+    fn drop(&mut self) {
+        Self::step_aside();
+    }
+}

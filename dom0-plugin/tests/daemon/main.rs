@@ -1,0 +1,9 @@
+//! The daemon from its socket to the programs' bytes: real conversations, real streams, fake GPUs.
+
+mod aborts;
+mod host;
+mod hostile;
+mod manual;
+mod migration;
+mod program;
+mod restart;

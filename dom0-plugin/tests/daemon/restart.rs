@@ -1,0 +1,114 @@
+//! A daemon that is killed loses nothing that was acknowledged.
+
+use crate::host::{Folder, eventually};
+use crate::program::{Program, objects};
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Child, Command};
+
+struct Running(Child);
+
+impl Running {
+    fn start(folder: &Path, spool_memory: u64) -> Running {
+        let config = folder.join("xl-gpu.conf");
+        let spool = folder.join("disk");
+        std::fs::create_dir_all(&spool).unwrap();
+        let text = format!("spool_memory = {spool_memory}\nspool_dir = {spool:?}\n");
+        std::fs::write(&config, text).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_xl-gpud"))
+            .env_remove("XL_GPU_SOCKET")
+            .arg("--run-dir")
+            .arg(folder)
+            .arg("--config")
+            .arg(config)
+            .arg("--loopback")
+            .arg(folder.join("programs"))
+            .spawn()
+            .unwrap();
+        Running(child)
+    }
+
+    /// As the kernel's OOM killer would.
+    fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+fn xl_gpu(folder: &Path, arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_xl-gpu"))
+        .arg("--socket")
+        .arg(folder.join("gpud.sock"))
+        .args(arguments)
+        .output()
+        .unwrap();
+    match output.status.success() {
+        true => Ok(String::from_utf8(output.stdout).unwrap()),
+        false => Err(String::from_utf8(output.stderr).unwrap()),
+    }
+}
+
+fn status(folder: &Path) -> Option<Value> {
+    let shown = xl_gpu(folder, &["status", "--json"]).ok()?;
+    Some(serde_json::from_str::<Value>(&shown).unwrap()["domains"][0].take())
+}
+
+fn await_session(folder: &Path, state: &str) {
+    eventually("the session is announced", || {
+        status(folder).is_some_and(|s| s["sessions"][0]["state"] == state)
+    });
+}
+
+#[test]
+fn killed_between_detach_and_attach() {
+    // In memory, on disk, and both.
+    for memory in [1 << 30, 0, 1 << 20] {
+        let folder = Folder::new();
+        let programs = folder.0.join("programs");
+        let first = Running::start(&folder.0, memory);
+        eventually("the socket is there", || programs.exists());
+        let program = Program::start(&programs, 1, objects(1, 6));
+        await_session(&folder.0, "attached");
+        xl_gpu(&folder.0, &["request", "detach"]).unwrap();
+        assert_eq!(program.bytes(), None);
+        first.kill();
+
+        let second = Running::start(&folder.0, memory);
+        await_session(&folder.0, "detached");
+        let shown = status(&folder.0).unwrap();
+        assert_eq!(shown["images"].as_array().unwrap().len(), 1, "{shown}");
+        assert_eq!(shown["state"], "detached");
+        xl_gpu(&folder.0, &["request", "attach"]).unwrap();
+        assert_eq!(program.bytes(), Some(objects(1, 6)));
+
+        // And once more, so that nothing of the first round is in the way.
+        xl_gpu(&folder.0, &["request", "detach"]).unwrap();
+        second.kill();
+        let third = Running::start(&folder.0, memory);
+        await_session(&folder.0, "detached");
+        xl_gpu(&folder.0, &["request", "attach"]).unwrap();
+        assert_eq!(program.bytes(), Some(objects(1, 6)));
+        let left = |dir: &str| std::fs::read_dir(folder.0.join(dir)).unwrap().count();
+        assert_eq!(
+            (left("spool"), left("disk")),
+            (0, 0),
+            "nothing stays behind"
+        );
+        third.kill();
+    }
+}
+
+#[test]
+fn the_command_line_says_what_to_do() {
+    let folder = Folder::new();
+    let error = xl_gpu(&folder.0, &["status"]).unwrap_err();
+    assert!(error.contains("is it running?"), "{error}");
+    let daemon = Running::start(&folder.0, 1 << 20);
+    eventually("the daemon answers", || {
+        xl_gpu(&folder.0, &["status"]).is_ok()
+    });
+    assert_eq!(xl_gpu(&folder.0, &["status"]).unwrap(), "no GPU sessions\n");
+    let error = xl_gpu(&folder.0, &["request", "detach", "web"]).unwrap_err();
+    assert!(error.contains("no domain `web`"), "{error}");
+    daemon.kill();
+}
