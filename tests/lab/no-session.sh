@@ -1,0 +1,25 @@
+# A guest without a GPU session moves there and back, and through a file, by stock Xen alone and with xl-gpu's helper in the way but no
+# daemon: its memory and its running processes come along.
+# timeout: 400
+guest_start plain 256
+guest plain 'head -c 8M /dev/urandom >/tmp/data; sha256sum /tmp/data >/tmp/sum; sleep 100000 & echo $! >/tmp/pid'
+
+intact() {
+    guest plain 'sha256sum -c --status /tmp/sum && kill -0 $(cat /tmp/pid)' || { echo "$1: the guest has changed"; return 1; }
+    echo "intact after $1"
+}
+
+migrate plain
+intact "a migration"
+migrate plain
+intact "a migration back"
+
+timed "xl save" xl save plain /var/tmp/plain.save
+timed "xl restore" xl restore /var/tmp/plain.save
+intact "a restore from file"
+
+with_plugin migrate plain
+intact "a migration with the helper"
+with_plugin xl save plain /var/tmp/plain.save
+with_plugin xl restore /var/tmp/plain.save
+intact "save and restore with the helper"

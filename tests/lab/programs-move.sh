@@ -1,0 +1,28 @@
+# Two OpenCL programs in one guest, moved there and back by stock xl migrate and through a file; both results are right.
+# timeout: 900
+. $LIB/program.sh
+gpud_start
+guest_start gpu 448
+program_start gpu one --mib 8 --hot 1
+program_start gpu two --mib 6 --hot 2
+wait_until 60 has_sessions gpu attached 2
+
+for n in 1 2 3; do
+    with_plugin migrate gpu
+    wait_until 90 has_sessions gpu attached 2
+    program_goes_on gpu one "after migration $n"
+    program_goes_on gpu two "after migration $n"
+    wait_until 10 holds_nothing gpu
+done
+
+with_plugin timed "xl save" xl save gpu /var/tmp/gpu.save
+xl-gpu stream verify /var/tmp/gpu.save
+xl-gpu stream verify /var/tmp/gpu.save --json | jq -e '.gpu.sessions | length == 2'
+with_plugin timed "xl restore" xl restore /var/tmp/gpu.save
+wait_until 90 has_sessions gpu attached 2
+program_goes_on gpu one "after save and restore"
+rm -f /var/tmp/gpu.save
+
+program_result gpu one
+program_result gpu two
+wait_until 20 has_sessions gpu attached 0

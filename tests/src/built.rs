@@ -1,0 +1,61 @@
+//! Where the built parts are: beside the test itself.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// Folder of this profile's build products; everything is built when it is first asked for.
+pub fn folder() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let test = std::env::current_exe().expect("the test's own path");
+        let deps = test.parent().expect("a folder");
+        let folder = deps.parent().expect("the profile's folder").to_owned();
+        let mut build = Command::new(env!("CARGO"));
+        build.args([
+            "build",
+            "--quiet",
+            "-p",
+            "xl-gpu-dom0",
+            "-p",
+            "xl-gpu-shadow",
+        ]);
+        build
+            .arg("--target-dir")
+            .arg(folder.parent().expect("the target folder"));
+        if folder.ends_with("release") {
+            build.arg("--release");
+        }
+        let built = build.status().expect("cargo runs");
+        assert!(built.success(), "the workspace does not build");
+        folder
+    })
+}
+
+/// A binary.
+pub fn binary(name: &str) -> PathBuf {
+    folder().join(name)
+}
+
+/// The shadow library under the name by which programs know it, in `folder`.
+pub fn shadow(into: &Path) -> PathBuf {
+    let link = into.join("libOpenCL.so.1");
+    std::os::unix::fs::symlink(folder().join("libxl_gpu_shadow.so"), &link)
+        .expect("a link to the shadow library");
+    link
+}
+
+/// One of `tests/programs`, compiled in `folder` against the system's OpenCL loader.
+pub fn program(name: &str, into: &Path) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("programs/{name}.c"));
+    let binary = into.join(name);
+    let compiled = Command::new("cc")
+        .args(["-O2", "-Wall", "-o"])
+        .arg(&binary)
+        .arg(source)
+        .arg("-lOpenCL")
+        .status()
+        .expect("a C compiler");
+    assert!(compiled.success(), "{name}.c does not compile");
+    binary
+}

@@ -1,0 +1,36 @@
+//! Finding functions by name.
+
+use std::ffi::{CStr, c_char, c_void};
+
+use super::platform::{clGetPlatformIDs, clGetPlatformInfo};
+
+/// What an ICD loader asks for by name (`cl_khr_icd`); there are no other extension functions.
+///
+/// # Safety
+/// `name` is null or a C string.
+#[allow(non_snake_case, reason = "the name is OpenCL's")]
+pub unsafe extern "C" fn clGetExtensionFunctionAddress(name: *const c_char) -> *mut c_void {
+    if name.is_null() {
+        return std::ptr::null_mut();
+    }
+    // SAFETY: not null, so a C string by the caller's contract.
+    match unsafe { CStr::from_ptr(name) }.to_bytes() {
+        b"clIcdGetPlatformIDsKHR" => clGetPlatformIDs as *mut c_void,
+        b"clGetPlatformInfo" => clGetPlatformInfo as *mut c_void,
+        _ => std::ptr::null_mut(),
+    }
+}
+
+/// # Safety
+/// As `clGetExtensionFunctionAddress`.
+#[allow(non_snake_case, reason = "the name is OpenCL's")]
+pub unsafe extern "C" fn clGetExtensionFunctionAddressForPlatform(
+    platform: *mut c_void,
+    name: *const c_char,
+) -> *mut c_void {
+    if crate::handle::get::<crate::core::platform::Platform>(platform).is_err() {
+        return std::ptr::null_mut();
+    }
+    // SAFETY: the caller's contract is the same.
+    unsafe { clGetExtensionFunctionAddress(name) }
+}

@@ -1,0 +1,201 @@
+//! Events: status, time stamps, callbacks.
+
+use std::ffi::c_void;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use opencl_sys::{
+    CL_COMMAND_USER, CL_COMPLETE, CL_INVALID_EVENT, CL_INVALID_OPERATION, CL_QUEUED, CL_RUNNING,
+    CL_SUBMITTED, cl_int,
+};
+
+use super::context::Context;
+use super::queue::Queue;
+use super::schedule;
+use crate::callback::EventNotify;
+use crate::ffi::CLResult;
+use crate::handle::{self, Object, Slot};
+
+pub struct Event {
+    pub slot: Slot,
+    pub context: Arc<Context>,
+    /// `None` for a user event.
+    pub queue: Option<Arc<Queue>>,
+    pub command: u32,
+    state: Mutex<State>,
+    /// Itself, kept while a callback is owed or the command is not done.
+    owed: Mutex<Option<Arc<Event>>>,
+}
+
+struct State {
+    status: cl_int,
+    /// Nanoseconds: queued, submitted, started, ended.
+    stamps: [u64; 4],
+    callbacks: Vec<(cl_int, EventNotify)>,
+}
+
+impl Object for Event {
+    const KIND: &'static str = "cl_event";
+    const INVALID: cl_int = CL_INVALID_EVENT;
+}
+
+/// Nanoseconds of the device's clock, which is the host's monotonic one.
+pub fn now() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
+}
+
+impl Event {
+    /// The event of a command; the caller of OpenCL gets it if `wanted`.
+    pub fn of_command(queue: &Arc<Queue>, command: u32, wanted: bool) -> Arc<Event> {
+        let context = queue.context.clone();
+        Self::make(
+            context,
+            Some(queue.clone()),
+            command,
+            CL_QUEUED as cl_int,
+            u32::from(wanted),
+        )
+    }
+
+    pub fn user(context: Arc<Context>) -> Arc<Event> {
+        Self::make(context, None, CL_COMMAND_USER, CL_SUBMITTED as cl_int, 1)
+    }
+
+    fn make(
+        context: Arc<Context>,
+        queue: Option<Arc<Queue>>,
+        command: u32,
+        status: cl_int,
+        references: u32,
+    ) -> Arc<Event> {
+        let stamps = [now(), 0, 0, 0];
+        let state = Mutex::new(State {
+            status,
+            stamps,
+            callbacks: Vec::new(),
+        });
+        let owed = Mutex::new(None);
+        handle::publish(references, |slot| Event {
+            slot,
+            context,
+            queue,
+            command,
+            state,
+            owed,
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn status(&self) -> cl_int {
+        self.state().status
+    }
+
+    /// Queued, submitted, started, ended; `None` before the end or without an end.
+    pub fn stamps(&self) -> Option<[u64; 4]> {
+        let state = self.state();
+        (state.status == CL_COMPLETE as cl_int).then_some(state.stamps)
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.status() <= CL_COMPLETE as cl_int
+    }
+
+    /// The command runs or ends: wakes who waits and calls back who asked. An error calls back all.
+    pub fn advance(&self, status: cl_int) {
+        let due = {
+            let mut state = self.state();
+            state.status = status;
+            let place = if status == CL_RUNNING as cl_int { 2 } else { 3 };
+            state.stamps[place] = now();
+            if state.stamps[1] == 0 {
+                state.stamps[1] = state.stamps[0];
+            }
+            let (due, later) = std::mem::take(&mut state.callbacks)
+                .into_iter()
+                .partition(|(at, _)| *at >= status);
+            state.callbacks = later;
+            due
+        };
+        schedule::changed();
+        self.call(due, status);
+        if status <= CL_COMPLETE as cl_int {
+            let kept = self
+                .owed
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
+            drop(kept);
+        }
+    }
+
+    /// From queued to submitted; nothing if the worker was quicker.
+    pub fn submit(&self) {
+        let due = {
+            let mut state = self.state();
+            if state.status != CL_QUEUED as cl_int {
+                return;
+            }
+            state.status = CL_SUBMITTED as cl_int;
+            state.stamps[1] = now();
+            let (due, later) = std::mem::take(&mut state.callbacks)
+                .into_iter()
+                .partition(|(at, _)| *at >= CL_SUBMITTED as cl_int);
+            state.callbacks = later;
+            due
+        };
+        schedule::changed();
+        self.call(due, CL_SUBMITTED as cl_int);
+    }
+
+    fn call(&self, callbacks: Vec<(cl_int, EventNotify)>, status: cl_int) {
+        for (at, callback) in callbacks {
+            let told = if status < 0 { status } else { at };
+            callback.call(self.slot.handle(), told);
+        }
+    }
+
+    /// `clSetUserEventStatus`.
+    pub fn set_user_status(&self, status: cl_int) -> CLResult<()> {
+        if self.queue.is_some() || self.command != CL_COMMAND_USER {
+            return Err(CL_INVALID_EVENT);
+        }
+        if self.is_done() {
+            return Err(CL_INVALID_OPERATION);
+        }
+        self.advance(status);
+        Ok(())
+    }
+
+    /// `clSetEventCallback`: at once, in this thread, if the status is reached already.
+    pub fn on_status(self: &Arc<Self>, at: cl_int, callback: EventNotify) {
+        let status = {
+            let mut state = self.state();
+            if state.status > at {
+                state.callbacks.push((at, callback));
+                *self.owed.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.clone());
+                return;
+            }
+            state.status
+        };
+        self.call(vec![(at, callback)], status);
+    }
+
+    /// Waits for the end and returns the last status.
+    pub fn wait(&self) -> cl_int {
+        schedule::wait_for(|| Some(self.status()).filter(|&status| status <= CL_COMPLETE as cl_int))
+    }
+
+    /// Sees to it that the command runs some time, before somebody waits for it.
+    pub fn flush_queue(&self) {
+        if let Some(queue) = &self.queue {
+            queue.flush();
+        }
+    }
+
+    pub fn handle(&self) -> *mut c_void {
+        self.slot.handle()
+    }
+}

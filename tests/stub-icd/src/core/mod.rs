@@ -1,0 +1,16 @@
+//! The objects of OpenCL, in safe Rust. `api` is the C surface over them.
+
+pub mod command;
+pub mod context;
+pub mod device;
+pub mod event;
+pub mod geometry;
+pub mod image;
+pub mod kernel;
+pub mod mapping;
+pub mod mem;
+pub mod platform;
+pub mod program;
+pub mod queue;
+pub mod sampler;
+pub mod schedule;

@@ -1,0 +1,198 @@
+//! Command queues: one worker thread each.
+
+use std::collections::VecDeque;
+use std::ffi::c_void;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use opencl_sys::{
+    CL_INVALID_COMMAND_QUEUE, CL_OUT_OF_RESOURCES, CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE,
+    CL_QUEUE_PROFILING_ENABLE, cl_int,
+};
+
+use super::command::{Command, Order};
+use super::context::Context;
+use super::device::Device;
+use super::schedule;
+use crate::ffi::CLResult;
+use crate::handle::{self, Object, Slot};
+use crate::report::violation;
+use crate::{driver, thread};
+
+pub struct Queue {
+    pub slot: Slot,
+    pub context: Arc<Context>,
+    pub device: Arc<Device>,
+    /// `cl_command_queue_properties`.
+    pub properties: u64,
+    /// As passed to `clCreateCommandQueueWithProperties`, with the ending zero.
+    pub property_list: Vec<u64>,
+    line: Arc<Line>,
+}
+
+impl Object for Queue {
+    const KIND: &'static str = "cl_command_queue";
+    const INVALID: cl_int = CL_INVALID_COMMAND_QUEUE;
+}
+
+/// What queue and worker share.
+struct Line {
+    in_order: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Command>,
+    running: bool,
+    /// Commands enqueued, and how many of these were flushed.
+    enqueued: u64,
+    flushed: u64,
+    /// Commands that the worker has taken.
+    taken: u64,
+    closed: bool,
+}
+
+/// What the worker does next.
+enum Next {
+    Run(Command),
+    End,
+}
+
+impl Queue {
+    pub fn create(
+        context: Arc<Context>,
+        device: Arc<Device>,
+        properties: u64,
+        property_list: Vec<u64>,
+    ) -> CLResult<*mut c_void> {
+        let in_order = properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE == 0;
+        let line = Arc::new(Line {
+            in_order,
+            state: Mutex::default(),
+        });
+        let worker = line.clone();
+        thread::spawn(Box::new(move || worker.work()))?;
+        let queue = handle::publish(1, |slot| Queue {
+            slot,
+            context,
+            device,
+            properties,
+            property_list,
+            line,
+        });
+        Ok(queue.slot.handle())
+    }
+
+    pub fn profiles(&self) -> bool {
+        self.properties & CL_QUEUE_PROFILING_ENABLE != 0
+    }
+
+    pub fn push(&self, command: Command) -> CLResult<()> {
+        if driver::leaving() {
+            return Err(CL_OUT_OF_RESOURCES);
+        }
+        let lazy = driver::options().lazy_flush;
+        let event = command.event.clone();
+        {
+            let mut state = self.line.state();
+            state.waiting.push_back(command);
+            state.enqueued += 1;
+            if !lazy {
+                state.flushed = state.enqueued;
+            }
+        }
+        if lazy {
+            schedule::changed();
+        } else {
+            event.submit();
+            schedule::changed();
+        }
+        Ok(())
+    }
+
+    /// `clFlush`.
+    pub fn flush(&self) {
+        let events: Vec<_> = {
+            let mut state = self.line.state();
+            state.flushed = state.enqueued;
+            state
+                .waiting
+                .iter()
+                .map(|command| command.event.clone())
+                .collect()
+        };
+        events.iter().for_each(|event| event.submit());
+        schedule::changed();
+    }
+
+    /// `clFinish`.
+    pub fn finish(&self) {
+        self.flush();
+        schedule::wait_for(|| {
+            let state = self.line.state();
+            (state.waiting.is_empty() && !state.running).then_some(())
+        });
+    }
+}
+
+impl Drop for Queue {
+    /// The worker does what is left, as the implicit flush of the last release wants, and ends.
+    fn drop(&mut self) {
+        {
+            let mut state = self.line.state();
+            state.closed = true;
+            state.flushed = state.enqueued;
+        }
+        schedule::changed();
+    }
+}
+
+impl Line {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self) {
+        while let Next::Run(command) = schedule::wait_for(|| self.next()) {
+            command.run();
+            self.state().running = false;
+            schedule::changed();
+        }
+        let left = std::mem::take(&mut self.state().waiting);
+        if !left.is_empty() {
+            violation(format!("unloaded with {} commands not done", left.len()));
+        }
+        left.into_iter()
+            .for_each(|command| command.abandon(CL_OUT_OF_RESOURCES));
+    }
+
+    /// The next command that may run. Never drops a command: see `schedule::wait_for`.
+    fn next(&self) -> Option<Next> {
+        let mut state = self.state();
+        if driver::leaving() {
+            return Some(Next::End);
+        }
+        let flushed = usize::try_from(state.flushed - state.taken).unwrap_or(usize::MAX);
+        let startable = state.waiting.iter().take(flushed);
+        let at = if self.in_order {
+            startable.take(1).position(Command::is_ready)
+        } else {
+            let barrier = state
+                .waiting
+                .iter()
+                .position(|command| command.order == Order::Barrier);
+            let until = barrier.map_or(usize::MAX, |at| at + 1);
+            startable.take(until).enumerate().position(|(at, command)| {
+                command.is_ready() && (at == 0 || command.order == Order::Free)
+            })
+        };
+        match at.and_then(|at| state.waiting.remove(at)) {
+            Some(command) => {
+                state.running = true;
+                state.taken += 1;
+                Some(Next::Run(command))
+            }
+            None => (state.closed && state.waiting.is_empty()).then_some(Next::End),
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! `XL_GPU_STUB`: what the driver pretends to be and how it misbehaves. README.md has the table.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Which calls of a function a rule is for; the first call is 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nth {
+    Exactly(u64),
+    From(u64),
+}
+
+impl Nth {
+    pub fn matches(self, call: u64) -> bool {
+        match self {
+            Nth::Exactly(nth) => call == nth,
+            Nth::From(nth) => call >= nth,
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let number = |text: &str| {
+            text.parse()
+                .map_err(|_| format!("{text:?} is not the number of a call"))
+        };
+        match text.strip_suffix('+') {
+            _ if text == "*" => Ok(Nth::From(1)),
+            Some(first) => number(first).map(Nth::From),
+            None => number(text).map(Nth::Exactly),
+        }
+    }
+}
+
+/// `fail=` and `fail_exec=`: the code that the n-th call of a function answers, or its command ends with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub function: String,
+    pub nth: Nth,
+    pub code: i32,
+}
+
+/// `slow=` and `slow_exec=`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delay {
+    pub function: String,
+    pub time: Duration,
+}
+
+/// Everything `XL_GPU_STUB` can say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    pub device: Option<PathBuf>,
+    pub leak_fds: usize,
+    pub leak_maps: usize,
+    pub failures: Vec<Failure>,
+    pub exec_failures: Vec<Failure>,
+    pub delays: Vec<Delay>,
+    pub exec_delays: Vec<Delay>,
+    pub name: String,
+    pub vendor: String,
+    pub driver: String,
+    pub name_after_reload: Option<String>,
+    pub vendor_after_reload: Option<String>,
+    pub driver_after_reload: Option<String>,
+    pub loads: Option<PathBuf>,
+    pub linger_thread: bool,
+    pub stay_mapped: bool,
+    pub lazy_flush: bool,
+    /// OpenCL version, (major, minor).
+    pub spec: (u32, u32),
+    pub devices: usize,
+    /// Bytes of device memory.
+    pub memory: u64,
+    pub report: Option<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            device: None,
+            leak_fds: 0,
+            leak_maps: 0,
+            failures: Vec::new(),
+            exec_failures: Vec::new(),
+            delays: Vec::new(),
+            exec_delays: Vec::new(),
+            name: "xl-gpu stub GPU".to_owned(),
+            vendor: "xl-gpu".to_owned(),
+            driver: "1.0".to_owned(),
+            name_after_reload: None,
+            vendor_after_reload: None,
+            driver_after_reload: None,
+            loads: None,
+            linger_thread: false,
+            stay_mapped: false,
+            lazy_flush: false,
+            spec: (3, 0),
+            devices: 1,
+            memory: 1 << 30,
+            report: None,
+        }
+    }
+}
+
+impl Options {
+    /// Reads `key=value,key,…`.
+    ///
+    /// # Errors
+    /// Says which item is not understood: a test with a slip in it must not pass by accident.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut options = Options::default();
+        for item in text
+            .split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+        {
+            let (key, value) = item
+                .split_once('=')
+                .map_or((item, None), |(key, value)| (key, Some(value)));
+            options
+                .set(key, value)
+                .map_err(|reason| format!("XL_GPU_STUB: {item:?}: {reason}"))?;
+        }
+        Ok(options)
+    }
+
+    fn set(&mut self, key: &str, value: Option<&str>) -> Result<(), String> {
+        let given = || {
+            value
+                .filter(|value| !value.is_empty())
+                .ok_or_else(|| "needs a value".to_owned())
+        };
+        let number = || {
+            given()?
+                .parse::<usize>()
+                .map_err(|_| "needs a number".to_owned())
+        };
+        match key {
+            "nvidia" => (self.leak_fds, self.leak_maps) = (7, 3),
+            "device" => self.device = Some(given()?.into()),
+            "leak_fds" => self.leak_fds = number()?,
+            "leak_maps" => self.leak_maps = number()?,
+            "fail" => self.failures.push(failure(given()?)?),
+            "fail_exec" => self.exec_failures.push(failure(given()?)?),
+            "slow" => self.delays.push(delay(given()?)?),
+            "slow_exec" => self.exec_delays.push(delay(given()?)?),
+            "name" => self.name = given()?.to_owned(),
+            "vendor" => self.vendor = given()?.to_owned(),
+            "driver" => self.driver = given()?.to_owned(),
+            "name_after_reload" => self.name_after_reload = Some(given()?.to_owned()),
+            "vendor_after_reload" => self.vendor_after_reload = Some(given()?.to_owned()),
+            "driver_after_reload" => self.driver_after_reload = Some(given()?.to_owned()),
+            "loads" => self.loads = Some(given()?.into()),
+            "linger_thread" => self.linger_thread = true,
+            "stay_mapped" => self.stay_mapped = true,
+            "lazy_flush" => self.lazy_flush = true,
+            "spec" => self.spec = spec(given()?)?,
+            "devices" => {
+                self.devices = number()
+                    .and_then(|n| (1..=8).contains(&n).then_some(n).ok_or("1 to 8".into()))?
+            }
+            "memory" => self.memory = bytes(given()?)?,
+            "report" => self.report = Some(given()?.into()),
+            _ => return Err("is no option".to_owned()),
+        }
+        Ok(())
+    }
+
+    /// Whether an answer changes when the driver is loaded again.
+    pub fn changes_after_reload(&self) -> bool {
+        [
+            &self.name_after_reload,
+            &self.vendor_after_reload,
+            &self.driver_after_reload,
+        ]
+        .iter()
+        .any(|o| o.is_some())
+    }
+}
+
+/// `NAME:NTH:CODE`.
+fn failure(text: &str) -> Result<Failure, String> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let [function, nth, code] = parts[..] else {
+        return Err("wants NAME:NTH:CODE".to_owned());
+    };
+    let code = code
+        .parse()
+        .ok()
+        .filter(|&code: &i32| code < 0)
+        .ok_or("wants a negative code")?;
+    Ok(Failure {
+        function: known(function)?,
+        nth: Nth::parse(nth)?,
+        code,
+    })
+}
+
+/// `NAME:TIME`.
+fn delay(text: &str) -> Result<Delay, String> {
+    let (function, time) = text.split_once(':').ok_or("wants NAME:TIME")?;
+    let (number, unit) = time.split_at(
+        time.find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(time.len()),
+    );
+    let number: u64 = number.parse().map_err(|_| format!("{time:?} is no time"))?;
+    let time = match unit {
+        "us" => Duration::from_micros(number),
+        "ms" => Duration::from_millis(number),
+        "s" => Duration::from_secs(number),
+        _ => return Err(format!("{time:?} has no unit: us, ms, s")),
+    };
+    Ok(Delay {
+        function: known(function)?,
+        time,
+    })
+}
+
+fn known(function: &str) -> Result<String, String> {
+    if crate::table::is_entry_point(function) {
+        Ok(function.to_owned())
+    } else {
+        Err(format!("{function} is no entry point"))
+    }
+}
+
+fn spec(text: &str) -> Result<(u32, u32), String> {
+    match text {
+        "1.0" => Ok((1, 0)),
+        "1.1" => Ok((1, 1)),
+        "1.2" => Ok((1, 2)),
+        "2.0" => Ok((2, 0)),
+        "2.1" => Ok((2, 1)),
+        "2.2" => Ok((2, 2)),
+        "3.0" => Ok((3, 0)),
+        _ => Err("is no OpenCL version".to_owned()),
+    }
+}
+
+/// A number of bytes with an optional K, M or G.
+fn bytes(text: &str) -> Result<u64, String> {
+    let (digits, shift) = match text.as_bytes().last() {
+        Some(b'K') => (&text[..text.len() - 1], 10),
+        Some(b'M') => (&text[..text.len() - 1], 20),
+        Some(b'G') => (&text[..text.len() - 1], 30),
+        _ => (text, 0),
+    };
+    let number = digits
+        .parse::<u64>()
+        .map_err(|_| format!("{text:?} is no number of bytes"))?;
+    number
+        .checked_mul(1 << shift)
+        .ok_or_else(|| format!("{text:?} is too much"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_every_kind_of_item() {
+        let read = Options::parse(
+            "leak_fds=7, leak_maps=3,device=/dev/x,fail=clCreateBuffer:3:-4,fail=clFinish:2+:-5,\
+             slow=clEnqueueReadBuffer:50ms,name_after_reload=Other GPU,linger_thread,stay_mapped,spec=1.2,memory=64M",
+        )
+        .unwrap();
+        assert_eq!(
+            (read.leak_fds, read.leak_maps, read.spec, read.memory),
+            (7, 3, (1, 2), 64 << 20)
+        );
+        assert_eq!(read.device.as_deref(), Some(std::path::Path::new("/dev/x")));
+        assert_eq!(
+            read.failures[0],
+            Failure {
+                function: "clCreateBuffer".into(),
+                nth: Nth::Exactly(3),
+                code: -4
+            }
+        );
+        assert_eq!(read.failures[1].nth, Nth::From(2));
+        assert_eq!(read.delays[0].time, Duration::from_millis(50));
+        assert_eq!(read.name_after_reload.as_deref(), Some("Other GPU"));
+        assert!(read.linger_thread && read.stay_mapped && read.changes_after_reload());
+    }
+
+    #[test]
+    fn refuses_what_it_does_not_know() {
+        for wrong in [
+            "leak",
+            "leak_fds",
+            "leak_fds=x",
+            "fail=clFoo:1:-4",
+            "fail=clFinish:1:4",
+            "slow=clFinish:5",
+            "spec=4.0",
+        ] {
+            assert!(
+                Options::parse(wrong).unwrap_err().contains("XL_GPU_STUB"),
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
+    fn counts_calls_from_one() {
+        assert!(Nth::Exactly(3).matches(3) && !Nth::Exactly(3).matches(4));
+        assert!(Nth::From(2).matches(9) && !Nth::From(2).matches(1));
+    }
+}
