@@ -1,0 +1,46 @@
+# The part of scripts/demo that runs in dom0: demo.sh MIGRATIONS MIB
+# shellcheck shell=bash
+migrations=$1 mib=$2
+progress() { echo "[dom0] $*"; }
+# report DOMID: the daemon's report of that domain's last migration
+report() { xl-gpu report "$1" --json; }
+
+step_of_program() { guest demo "sed -n 's/^step \([0-9]*\) .*/\1/p' /tmp/wave.log | tail -n 1"; }
+steps_beyond() { [ "$(step_of_program)" -gt "$1" ]; }
+restored() { report "$1" | jq -e '.gpu_blackout_s != null' ; }
+announced() { xl-gpu status demo --json | jq -e '[.domains[].sessions[] | select(.state == "attached")] | length == 1'; }
+
+gpud_start
+guest_start demo $((mib * 2 + 288))
+progress "starting an OpenCL program with $mib MiB of buffers in the guest (the first kernel build takes a while under emulation)"
+guest demo "cd /tmp; LD_PRELOAD=$XL_GPU/libOpenCL.so.1 /opt/xl-gpu-tests/wave --mib $mib --hot 4 --pause-ms 20 >/tmp/wave.log 2>&1 &"
+wait_until 240 steps_beyond 0 || { guest demo 'cat /tmp/wave.log'; exit 1; }
+wait_until 30 announced
+xl-gpu status demo
+
+each=()
+for ((n = 1; n <= migrations; n++)); do
+    source=$(domid demo)
+    before=$(step_of_program)
+    progress "xl migrate, $n of $migrations; the program is at step $before"
+    start=$(now)
+    with_plugin migrate demo
+    total=$(elapsed "$start")
+    target=$(domid demo)
+    wait_until 60 restored "$target"
+    wait_until 60 steps_beyond "$before"
+    progress "the program goes on in domain $target: step $(step_of_program)"
+    each+=("$(jq -n --argjson source "$(report "$source")" --argjson target "$(report "$target")" --argjson total "$total" '{
+        gpu_bytes: $source.gpu_bytes, gpu_blackout_s: $target.gpu_blackout_s, vm_downtime_s: $target.vm_downtime_s, total_s: $total }')")
+done
+
+progress "stopping the program, which checks every word of its buffers"
+guest demo 'kill -TERM $(pidof wave)'
+wait_until 120 guest demo 'grep -q ^PROGRAM /tmp/wave.log'
+guest demo 'tail -n 3 /tmp/wave.log'
+says=$(guest demo 'grep ^PROGRAM /tmp/wave.log')
+printf '%s\n' "${each[@]}" | jq -s --arg says "$says" '
+    { program_ok: ($says | startswith("PROGRAM OK ")), program_says: $says } + .[-1] + { migrations: length, each: . }' >/share/out/demo.json
+guest_stop demo
+gpud_stop
+assert_no_leftovers

@@ -1,0 +1,135 @@
+# What jobs in dom0 build on (scripts/lab/run loads it first). A failing command ends the job, with its line shown.
+# shellcheck shell=bash
+set -eEuo pipefail
+trap 'echo "FAILED in line $LINENO (status $?): $BASH_COMMAND" >&2' ERR
+
+LIB=/usr/lib/xl-lab/dom0
+XL_GPU=/usr/lib/xl-gpu
+GUEST_TYPE=pv
+. /share/settings
+export PATH=$PATH:$LIB:$XL_GPU
+
+# Starting a process takes a while under emulation: these need none.
+exec {tick}<> <(:)
+pause() { read -rt "$1" -u "$tick" || true; }
+now() { echo "$EPOCHREALTIME"; }
+# elapsed START: seconds since then, to 1/100
+elapsed() { awk -v a="$1" -v b="$(now)" 'BEGIN { printf "%.2f\n", b - a }'; }
+
+# timed LABEL COMMAND...: run it and say in the log of the job how long it took
+exec {report}>&1
+timed() {
+    local label=$1 start status=0
+    shift
+    start=$(now)
+    "$@" || status=$?
+    echo "[time] $label: $(elapsed "$start") s" >&"$report"
+    return $status
+}
+
+# wait_until SECONDS COMMAND...: until the command succeeds; seconds of an idle machine
+wait_until() {
+    local end=$((SECONDS + $1 * PATIENCE))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ $SECONDS -lt $end ] || { echo "timed out waiting for: $*" >&2; return 1; }
+        pause 0.1
+    done
+}
+
+# The files that scripts/lab/publish left on the share, taken over when they changed.
+take_over_stage() {
+    local id
+    id=$(cat /share/stage.id)
+    exec 8>/run/stage.lock
+    flock 8
+    if [ "$(cat /run/stage.id 2>/dev/null)" != "$id" ]; then
+        tar -C / -xf "/share/dom0-$id.tar" --no-same-owner --no-overwrite-dir --keep-directory-symlink
+        cp "/share/guest-$id.img" "/var/lib/guest-$id.img"
+        ln -sfn "$(losetup -r -f --show "/var/lib/guest-$id.img")" /run/guest-files
+        echo "$id" >/run/stage.id
+    fi
+    exec 8>&-
+}
+take_over_stage
+
+domid() { xl domid "$1"; }
+
+# guest_config NAME [MIB] [LINE...]: write /root/NAME.cfg; more configuration lines may follow
+guest_config() {
+    local name=$1 memory=${2:-320}
+    shift $(($# > 2 ? 2 : $#))
+    [ "$GUEST_TYPE" = pv ] || set -- 'tsc_mode="native"' "$@"
+    cat >"/root/$name.cfg" <<C
+name = "$name"
+type = "$GUEST_TYPE"
+kernel = "/boot/guest/vmlinux"
+ramdisk = "/boot/guest/initrd.img"
+extra = "console=hvc0 mitigations=off quiet loglevel=4 xl-lab=guest"
+memory = $memory
+maxmem = $memory
+vcpus = ${GUEST_VCPUS:-1}
+on_crash = "destroy"
+disk = ["script=$LIB/block,vdev=xvda,access=ro,target=/dev/vdb",
+        "script=$LIB/block,vdev=xvdb,access=ro,target=$(readlink /run/guest-files)"]
+$(printf '%s\n' "$@")
+C
+}
+
+# guest_start NAME [MIB] [LINE...]: create it and wait until it takes commands
+guest_start() {
+    guest_config "$@"
+    rm -f "/share/console/guest-$1.log" "/share/console/guest-$1--incoming.log"
+    timed "xl create $1 ($GUEST_TYPE)" xl create -q "/root/$1.cfg"
+    timed "$1 takes commands" guest --timeout 60 "$1" true
+}
+
+# guest_console NAME: all it wrote, here and after each migration
+guest_console() {
+    cat "/share/console/guest-$1.log" "/share/console/guest-$1--incoming.log" 2>/dev/null | tr -d '\r'
+}
+
+# console_has NAME PATTERN
+console_has() { guest_console "$1" | grep -aq -- "$2"; }
+
+# migrate NAME [xl migrate's options]: to this same machine. Like xl itself, sender and receiver take LIBXL_SAVE_HELPER from
+# the environment; RECEIVER_SAVE_HELPER gives the receiver another one (empty: stock).
+migrate() {
+    local name=$1
+    shift
+    timed "xl migrate $name" xl migrate "$@" -s "$LIB/localhost" "$name" localhost
+}
+
+# with_plugin COMMAND...: with xl-gpu's save helper
+with_plugin() { LIBXL_SAVE_HELPER=$XL_GPU/libxl-save-helper "$@"; }
+
+# gpud_start / gpud_stop: the daemon, log in /share/out/xl-gpud.log
+gpud_start() {
+    [ -x "$XL_GPU/xl-gpud" ] || { echo "no xl-gpud in dom0: run scripts/stage" >&2; return 1; }
+    "$XL_GPU/xl-gpud" >>/share/out/xl-gpud.log 2>&1 </dev/null &
+    echo $! >/run/xl-gpud.pid
+    wait_until 20 test -S /run/xl-gpu/gpud.sock || { tail -n 20 /share/out/xl-gpud.log >&2; return 1; }
+}
+gpud_stop() {
+    local pid
+    pid=$(cat /run/xl-gpud.pid 2>/dev/null) || return 0
+    rm -f /run/xl-gpud.pid
+    kill "$pid" 2>/dev/null || return 0
+    wait_until 10 test ! -e "/proc/$pid/exe" || kill -9 "$pid"
+}
+
+# guest_stop NAME...: whatever state it is in
+guest_stop() {
+    local name
+    for name in "$@"; do xl destroy "$name" 2>/dev/null || true; done
+}
+
+# leftovers: anything a finished case must not leave behind, one a line
+leftovers() {
+    xl list | awk 'NR > 1 && $1 != "Domain-0" { print "domain: " $0 }'
+    pgrep -af '/libxl-save-helper --|/xl (migrate|save|restore|create)' || true
+}
+nothing_left() { [ -z "$(leftovers)" ]; }
+assert_no_leftovers() {
+    wait_until 10 nothing_left || { leftovers; return 1; }
+}

@@ -1,0 +1,62 @@
+# OpenCL programs in a guest, for cases that move them. Sourced by a case: . $LIB/program.sh
+# shellcheck shell=bash
+
+# program_start GUEST NAME [wave's options]: runs until program_result; waits until it computes
+program_start() {
+    local guest=$1 name=$2
+    shift 2
+    guest "$guest" "cd /tmp; LD_PRELOAD=$XL_GPU/libOpenCL.so.1 /opt/xl-gpu-tests/wave --pause-ms 20 $* >/tmp/$name.log 2>&1 & echo \$! >/tmp/$name.pid"
+    wait_until 240 program_started "$guest" "$name"
+    program_beyond "$guest" "$name" 0 || { guest "$guest" "cat /tmp/$name.log"; return 1; }
+}
+# It computes, or has ended already.
+program_started() { program_beyond "$1" "$2" 0 || ! guest "$1" "kill -0 \$(cat /tmp/$2.pid)"; }
+
+# program_step GUEST NAME: the last step it told of (0: none yet)
+program_step() { guest "$1" "sed -n 's/^step \([0-9]*\) .*/\1/p' /tmp/$2.log | tail -n 1 | grep . || echo 0"; }
+program_beyond() { [ "$(program_step "$1" "$2")" -gt "$3" ]; }
+
+# program_goes_on GUEST NAME WHEN: it gets further than it is now
+program_goes_on() {
+    local step
+    step=$(program_step "$1" "$2")
+    wait_until 90 program_beyond "$1" "$2" "$step" || {
+        echo "$2 stands still at step $step $3"
+        xl-gpu status || true
+        return 1
+    }
+    echo "$2 goes on $3, beyond step $step"
+}
+
+# program_result GUEST NAME: stop it; it checks every word it computed
+program_result() {
+    guest "$1" "kill -TERM \$(cat /tmp/$2.pid)"
+    wait_until 120 guest "$1" "grep -q ^PROGRAM /tmp/$2.log" || { guest "$1" "tail -n 5 /tmp/$2.log"; return 1; }
+    guest "$1" "tail -n 2 /tmp/$2.log"
+    guest "$1" "grep -q '^PROGRAM OK' /tmp/$2.log"
+}
+
+# sessions GUEST STATE: how many of its sessions are in that state
+sessions() { xl-gpu status "$1" --json | jq "[.domains[].sessions[] | select(.state == \"$2\")] | length"; }
+has_sessions() { [ "$(sessions "$1" "$2")" = "$3" ]; }
+
+# holds_nothing GUEST: no session of it has granted a page or bound a port
+holds_nothing() {
+    local home
+    home=/local/domain/$(domid "$1")/data/gpu-migration
+    ! xenstore-ls "$home" | grep -q '^ channel'
+}
+
+# at_rest CONTROL: its request has been acknowledged and carried out, or refused
+at_rest() {
+    [ -z "$(xenstore-read "$1/request")" ] && [[ "$(xenstore-read "$1/state")" != *ing ]]
+}
+
+# request GUEST WHAT: manual control, as an administrator does it; waits for the end
+request() {
+    local node
+    node=/local/domain/$(domid "$1")/control/gpu-migration
+    xenstore-write "$node/request" "$2"
+    wait_until 120 at_rest "$node"
+    echo "request $2: state $(xenstore-read "$node/state"), error: $(xenstore-read "$node/error" 2>/dev/null || echo none)"
+}

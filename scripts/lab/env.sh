@@ -1,0 +1,31 @@
+# Settings shared by the lab's scripts; sourced, never run.
+#
+# XL_GPU_IMAGE  the built image: hypervisor, kernel, root file system (read-only once built, shared by all instances)
+# LAB           one instance: its 9p share, sockets and logs; a second one beside it needs only another folder
+# shellcheck shell=bash disable=SC2034
+
+REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+IMAGE=${XL_GPU_IMAGE:-$REPO/.lab/image}
+LAB=${LAB:-$REPO/.lab}
+STAGE=$LAB/stage
+SHARE=$LAB/share
+SERIAL=$LAB/serial.log
+PIDFILE=$LAB/qemu.pid
+XEN=4.17
+
+say() { printf '[%s] %s\n' "${0##*/}" "$*" >&2; }
+die() { printf '[%s] error: %s\n' "${0##*/}" "$*" >&2; exit 1; }
+now() { date +%s.%N; }
+# since START: seconds since `now` gave START
+since() { echo "scale=1; ($(now) - $1) / 1" | bc; }
+
+# The instance's QEMU runs (a stale pid file, or another process under its number, does not count).
+alive() {
+    [ -s "$PIDFILE" ] && [ "$(readlink -f "/proc/$(cat "$PIDFILE" 2>/dev/null)/exe" 2>/dev/null)" = "$(readlink -f "$(command -v qemu-system-x86_64)")" ]
+}
+
+# What the serial log says when the machine is beyond hope.
+crashed() { grep -aqE 'Dom0 crashed|Panic on CPU|Kernel panic' "$SERIAL" 2>/dev/null; }
+
+# patience: how many times longer than on an idle machine things may take here, from the load
+patience() { awk -v cores="$(nproc)" '{ n = int($1 / cores + 0.5); print (n > 1 ? n : 1) }' /proc/loadavg; }
