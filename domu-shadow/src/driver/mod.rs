@@ -12,3 +12,4 @@ pub mod loader;
 pub mod query;
 pub mod snapshot;
 pub mod unload;
+pub mod workers;

@@ -17,6 +17,7 @@ use crate::core::program::Program;
 use crate::core::queue::Queue;
 use crate::core::sampler::Sampler;
 use crate::driver::unload::{self, Holders};
+use crate::driver::workers;
 use crate::gate::Closed;
 
 /// No object of a driver exists and the drivers are unloaded. The contents of the buffers are only where the capture
@@ -29,8 +30,7 @@ pub struct Detached {
 }
 
 pub(super) fn unload(closed: Closed, capture: Capture, since: u64) -> Detached {
-    capture.engine().close();
-    release_all();
+    release_all(&capture);
     for platform in platform::known() {
         platform
             .devices()
@@ -54,7 +54,7 @@ pub(super) fn unload(closed: Closed, capture: Capture, since: u64) -> Detached {
 }
 
 /// Children before their parents, as drivers expect it.
-fn release_all() {
+fn release_all(capture: &Capture) {
     handle::all::<Event>()
         .iter()
         .for_each(|event| event.unmake());
@@ -72,9 +72,13 @@ fn release_all() {
         .iter()
         .rev()
         .for_each(|mem| mem.unmake());
-    handle::all::<Queue>()
+    capture.engine().outlast_workers();
+    capture.engine().close();
+    let queues = handle::all::<Queue>();
+    queues
         .iter()
-        .for_each(|queue| queue.unmake());
+        .for_each(|queue| workers::outlast(queue.real.get()));
+    queues.iter().for_each(|queue| queue.unmake());
     handle::all::<Context>()
         .iter()
         .for_each(|context| context.unmake());

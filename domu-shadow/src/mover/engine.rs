@@ -15,7 +15,7 @@ use crate::core::context::Context;
 use crate::core::handle::{self, Object};
 use crate::core::mem::Mem;
 use crate::driver::dispatch::{create, status};
-use crate::driver::query;
+use crate::driver::{query, workers};
 
 /// Every live buffer and image with contents of its own, oldest first.
 pub(super) fn root_buffers() -> Vec<Arc<Mem>> {
@@ -175,6 +175,12 @@ impl Engine {
         }
         lane.flush()?;
         Ok(transfer)
+    }
+
+    /// Before the release of sub-devices, all memory objects being released already: see [`workers::outlast`].
+    pub(super) fn outlast_workers(&self) {
+        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.values().for_each(|lane| workers::outlast(lane.0));
     }
 
     /// Releases all queues; transfers must have ended or are waited for here.
