@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::ffi::c_void;
 use std::sync::Arc;
 
-use opencl_sys::{CL_DEVICE_NAME, CL_DEVICE_TYPE, CL_DEVICE_TYPE_ALL, CL_PLATFORM_NAME};
+use opencl_sys::{
+    CL_DEVICE_NAME, CL_DEVICE_TYPE, CL_DEVICE_TYPE_ALL, CL_DEVICE_TYPE_DEFAULT, CL_PLATFORM_NAME,
+};
 
 use super::MoveError;
 use crate::core::context::Context;
@@ -33,9 +35,14 @@ struct Wanted {
     in_use: bool,
 }
 
+/// Set to 1, a device of another type may take one's place: a program that began on a CPU goes on on a GPU, or back.
+/// Otherwise that is refused, as an administrator who forgot a driver would find the programs on a CPU, hundreds of
+/// times slower.
+const ANY_DEVICE_ENV: &str = "XL_GPU_ANY_DEVICE";
+
 /// For each wanted device the index of a candidate: the same device of the same platform, each once; for those in use
-/// that have none, any device of the same type, unused ones first.
-fn choose(wanted: &[Wanted], candidates: &[Candidate]) -> Vec<Option<usize>> {
+/// that have none, any device of the same type (or of any type, with `any`), unused ones first.
+fn choose(wanted: &[Wanted], candidates: &[Candidate], any: bool) -> Vec<Option<usize>> {
     let mut taken = BTreeSet::new();
     let mut chosen: Vec<Option<usize>> = wanted
         .iter()
@@ -51,9 +58,20 @@ fn choose(wanted: &[Wanted], candidates: &[Candidate]) -> Vec<Option<usize>> {
             found
         })
         .collect();
+    let types: &[u64] = if any {
+        &[!CL_DEVICE_TYPE_DEFAULT, CL_DEVICE_TYPE_ALL]
+    } else {
+        &[!CL_DEVICE_TYPE_DEFAULT]
+    };
     for (wish, found) in wanted.iter().zip(&mut chosen) {
-        if found.is_none() && wish.in_use {
-            let fits = |at: &usize| candidates[*at].device_type & wish.device_type & !1 != 0;
+        for mask in types {
+            if found.is_some() || !wish.in_use {
+                break;
+            }
+            let fits = |at: &usize| {
+                *mask == CL_DEVICE_TYPE_ALL
+                    || candidates[*at].device_type & wish.device_type & mask != 0
+            };
             *found = (0..candidates.len())
                 .find(|at| fits(at) && !taken.contains(at))
                 .or_else(|| (0..candidates.len()).find(fits));
@@ -111,13 +129,22 @@ pub(super) fn load() -> Result<(), MoveError> {
         })
         .collect();
     let candidates = candidates();
-    for ((device, wish), found) in devices
-        .iter()
-        .zip(&wanted)
-        .zip(choose(&wanted, &candidates))
+    let any = std::env::var_os(ANY_DEVICE_ENV).is_some_and(|value| value == "1");
+    for ((device, wish), found) in
+        devices
+            .iter()
+            .zip(&wanted)
+            .zip(choose(&wanted, &candidates, any))
     {
         match found {
             Some(at) => {
+                if candidates[at].name != wish.name {
+                    log::warn!(
+                        "device \"{}\" takes the place of \"{}\"",
+                        candidates[at].name,
+                        wish.name
+                    );
+                }
                 device.real.set(candidates[at].device as *mut c_void);
                 if device.platform.real.get().is_null()
                     || candidates[at].platform_name == wish.platform_name
@@ -180,23 +207,27 @@ mod tests {
             wanted("NV", "H200", GPU, true),
             wanted("NV", "H200", GPU, true),
         ];
-        assert_eq!(choose(&two, &here), [Some(1), Some(2)]);
+        assert_eq!(choose(&two, &here, false), [Some(1), Some(2)]);
         let other = [
             wanted("NV", "H100", GPU, true),
             wanted("pocl", "cpu", CPU, true),
         ];
-        assert_eq!(choose(&other, &here), [Some(1), Some(0)]);
+        assert_eq!(choose(&other, &here, false), [Some(1), Some(0)]);
         let unused = [
             wanted("AMD", "MI", GPU, false),
             wanted("NV", "H200", GPU, true),
         ];
-        assert_eq!(choose(&unused, &here), [None, Some(1)]);
+        assert_eq!(choose(&unused, &here, false), [None, Some(1)]);
         let none = [wanted(
             "X",
             "fpga",
             opencl_sys::CL_DEVICE_TYPE_ACCELERATOR,
             true,
         )];
-        assert_eq!(choose(&none, &here), [None]);
+        assert_eq!(choose(&none, &here, false), [None]);
+        assert_eq!(choose(&none, &here, true), [Some(0)]);
+        let moved = [wanted("NV", "H200", GPU, true)];
+        assert_eq!(choose(&moved, &here[..1], false), [None]);
+        assert_eq!(choose(&moved, &here[..1], true), [Some(0)]);
     }
 }
