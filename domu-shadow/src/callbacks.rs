@@ -13,26 +13,20 @@ static QUEUE: Mutex<Option<Sender<Call>>> = Mutex::new(None);
 /// Callbacks that a driver still owes us.
 static OWED: AtomicUsize = AtomicUsize::new(0);
 
-/// Runs `call` here if the thread is the program's own, inside an API call, else on the callback thread.
+/// Runs `call` on the callback thread, behind those given before. Also what the program's own call brings about: it
+/// may hold a lock that its callback takes.
 pub fn run(call: impl FnOnce() + Send + 'static) {
-    if crate::gate::is_inside() {
-        call();
-    } else {
-        hand_over(Box::new(call));
-    }
-}
-
-fn hand_over(call: Call) {
     let mut queue = QUEUE.lock().unwrap_or_else(PoisonError::into_inner);
     let sender = queue.get_or_insert_with(|| {
         let (sender, receiver) = channel::<Call>();
         let thread = std::thread::Builder::new().name("xl-gpu-callback".to_owned());
-        if let Err(error) = thread.spawn(move || receiver.into_iter().for_each(|call| call())) {
+        let work = move || receiver.into_iter().for_each(|call| call());
+        if let Err(error) = thread.spawn(work) {
             log::error!("cannot start the thread for OpenCL callbacks: {error}");
         }
         sender
     });
-    if sender.send(call).is_err() {
+    if sender.send(Box::new(call)).is_err() {
         log::error!("an OpenCL callback is lost: its thread has ended");
     }
 }

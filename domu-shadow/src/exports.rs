@@ -9,8 +9,8 @@ use std::ffi::c_void;
 use opencl_sys::cl_icd::cl_icd_dispatch;
 
 use crate::api::{
-    context, device, enqueue, event, extension, image, image_transfer, kernel, map, memory,
-    not_yet, pipe, platform, program, queue, sampler, svm, transfer,
+    build, context, device, enqueue, event, extension, image, image_transfer, kernel, kernel_info,
+    map, memory, pipe, platform, program, queue, sampler, sharing, svm, transfer,
 };
 
 macro_rules! export {
@@ -33,17 +33,17 @@ macro_rules! export {
 
 export! {
     "OPENCL_1.0":
-        program::clBuildProgram
+        build::clBuildProgram
         memory::clCreateBuffer
         queue::clCreateCommandQueue
         context::clCreateContext
         context::clCreateContextFromType
-        not_yet::clCreateEventFromEGLSyncKHR
-        not_yet::clCreateFromEGLImageKHR
-        not_yet::clCreateFromGLBuffer
-        not_yet::clCreateFromGLRenderbuffer
-        not_yet::clCreateFromGLTexture2D
-        not_yet::clCreateFromGLTexture3D
+        sharing::clCreateEventFromEGLSyncKHR
+        sharing::clCreateFromEGLImageKHR
+        sharing::clCreateFromGLBuffer
+        sharing::clCreateFromGLRenderbuffer
+        sharing::clCreateFromGLTexture2D
+        sharing::clCreateFromGLTexture3D
         image::clCreateImage2D
         image::clCreateImage3D
         kernel::clCreateKernel
@@ -51,8 +51,8 @@ export! {
         program::clCreateProgramWithBinary
         program::clCreateProgramWithSource
         sampler::clCreateSampler
-        not_yet::clEnqueueAcquireEGLObjectsKHR
-        not_yet::clEnqueueAcquireGLObjects
+        sharing::clEnqueueAcquireEGLObjectsKHR
+        sharing::clEnqueueAcquireGLObjects
         enqueue::clEnqueueBarrier
         transfer::clEnqueueCopyBuffer
         image_transfer::clEnqueueCopyBufferToImage
@@ -65,8 +65,8 @@ export! {
         enqueue::clEnqueueNativeKernel
         transfer::clEnqueueReadBuffer
         image_transfer::clEnqueueReadImage
-        not_yet::clEnqueueReleaseEGLObjectsKHR
-        not_yet::clEnqueueReleaseGLObjects
+        sharing::clEnqueueReleaseEGLObjectsKHR
+        sharing::clEnqueueReleaseGLObjects
         enqueue::clEnqueueTask
         map::clEnqueueUnmapMemObject
         enqueue::clEnqueueWaitForEvents
@@ -81,12 +81,12 @@ export! {
         event::clGetEventInfo
         event::clGetEventProfilingInfo
         extension::clGetExtensionFunctionAddress
-        not_yet::clGetGLContextInfoKHR
-        not_yet::clGetGLObjectInfo
-        not_yet::clGetGLTextureInfo
+        sharing::clGetGLContextInfoKHR
+        sharing::clGetGLObjectInfo
+        sharing::clGetGLTextureInfo
         image::clGetImageInfo
-        kernel::clGetKernelInfo
-        kernel::clGetKernelWorkGroupInfo
+        kernel_info::clGetKernelInfo
+        kernel_info::clGetKernelWorkGroupInfo
         memory::clGetMemObjectInfo
         platform::clGetPlatformIDs
         platform::clGetPlatformInfo
@@ -110,10 +110,10 @@ export! {
         sampler::clRetainSampler
         queue::clSetCommandQueueProperty
         kernel::clSetKernelArg
-        program::clUnloadCompiler
+        build::clUnloadCompiler
         event::clWaitForEvents;
     "OPENCL_1.1":
-        not_yet::clCreateEventFromGLsyncKHR
+        sharing::clCreateEventFromGLsyncKHR
         memory::clCreateSubBuffer
         device::clCreateSubDevicesEXT
         event::clCreateUserEvent
@@ -126,10 +126,10 @@ export! {
         memory::clSetMemObjectDestructorCallback
         event::clSetUserEventStatus;
     "OPENCL_1.2":
-        program::clCompileProgram
-        not_yet::clCreateFromGLTexture
+        build::clCompileProgram
+        sharing::clCreateFromGLTexture
         image::clCreateImage
-        not_yet::clCreateProgramWithBuiltInKernels
+        program::clCreateProgramWithBuiltInKernels
         device::clCreateSubDevices
         enqueue::clEnqueueBarrierWithWaitList
         transfer::clEnqueueFillBuffer
@@ -137,11 +137,11 @@ export! {
         enqueue::clEnqueueMarkerWithWaitList
         transfer::clEnqueueMigrateMemObjects
         extension::clGetExtensionFunctionAddressForPlatform
-        kernel::clGetKernelArgInfo
-        program::clLinkProgram
+        kernel_info::clGetKernelArgInfo
+        build::clLinkProgram
         device::clReleaseDevice
         device::clRetainDevice
-        program::clUnloadPlatformCompiler;
+        build::clUnloadPlatformCompiler;
     "OPENCL_2.0":
         queue::clCreateCommandQueueWithProperties
         pipe::clCreatePipe
@@ -151,7 +151,7 @@ export! {
         svm::clEnqueueSVMMemFill
         svm::clEnqueueSVMMemcpy
         svm::clEnqueueSVMUnmap
-        kernel::clGetKernelSubGroupInfoKHR
+        kernel_info::clGetKernelSubGroupInfoKHR
         pipe::clGetPipeInfo
         svm::clSVMAlloc
         svm::clSVMFree
@@ -159,21 +159,21 @@ export! {
         svm::clSetKernelExecInfo;
     "OPENCL_2.1":
         kernel::clCloneKernel
-        not_yet::clCreateProgramWithIL
+        program::clCreateProgramWithIL
         svm::clEnqueueSVMMigrateMem
         device::clGetDeviceAndHostTimer
         device::clGetHostTimer
-        kernel::clGetKernelSubGroupInfo
-        not_yet::clSetDefaultDeviceCommandQueue;
+        kernel_info::clGetKernelSubGroupInfo
+        queue::clSetDefaultDeviceCommandQueue;
     "OPENCL_2.2":
-        not_yet::clSetProgramReleaseCallback
-        not_yet::clSetProgramSpecializationConstant;
+        program::clSetProgramReleaseCallback
+        program::clSetProgramSpecializationConstant;
     "OPENCL_3.0":
         memory::clCreateBufferWithProperties
         image::clCreateImageWithProperties
         context::clSetContextDestructorCallback;
     "OPENCL_3.1":
-        not_yet::clGetKernelSuggestedLocalWorkSize;
+        kernel_info::clGetKernelSuggestedLocalWorkSize;
 }
 
 /// Our own table; functions that only exist on Windows are absent.
@@ -208,8 +208,8 @@ static TABLE: cl_icd_dispatch = cl_icd_dispatch {
     clCreateProgramWithBinary: Some(program::clCreateProgramWithBinary),
     clRetainProgram: Some(program::clRetainProgram),
     clReleaseProgram: Some(program::clReleaseProgram),
-    clBuildProgram: Some(program::clBuildProgram),
-    clUnloadCompiler: Some(program::clUnloadCompiler),
+    clBuildProgram: Some(build::clBuildProgram),
+    clUnloadCompiler: Some(build::clUnloadCompiler),
     clGetProgramInfo: Some(program::clGetProgramInfo),
     clGetProgramBuildInfo: Some(program::clGetProgramBuildInfo),
     clCreateKernel: Some(kernel::clCreateKernel),
@@ -217,8 +217,8 @@ static TABLE: cl_icd_dispatch = cl_icd_dispatch {
     clRetainKernel: Some(kernel::clRetainKernel),
     clReleaseKernel: Some(kernel::clReleaseKernel),
     clSetKernelArg: Some(kernel::clSetKernelArg),
-    clGetKernelInfo: Some(kernel::clGetKernelInfo),
-    clGetKernelWorkGroupInfo: Some(kernel::clGetKernelWorkGroupInfo),
+    clGetKernelInfo: Some(kernel_info::clGetKernelInfo),
+    clGetKernelWorkGroupInfo: Some(kernel_info::clGetKernelWorkGroupInfo),
     clWaitForEvents: Some(event::clWaitForEvents),
     clGetEventInfo: Some(event::clGetEventInfo),
     clRetainEvent: Some(event::clRetainEvent),
@@ -244,15 +244,15 @@ static TABLE: cl_icd_dispatch = cl_icd_dispatch {
     clEnqueueWaitForEvents: Some(enqueue::clEnqueueWaitForEvents),
     clEnqueueBarrier: Some(enqueue::clEnqueueBarrier),
     clGetExtensionFunctionAddress: Some(extension::clGetExtensionFunctionAddress),
-    clCreateFromGLBuffer: Some(not_yet::clCreateFromGLBuffer),
-    clCreateFromGLTexture2D: Some(not_yet::clCreateFromGLTexture2D),
-    clCreateFromGLTexture3D: Some(not_yet::clCreateFromGLTexture3D),
-    clCreateFromGLRenderbuffer: Some(not_yet::clCreateFromGLRenderbuffer),
-    clGetGLObjectInfo: Some(not_yet::clGetGLObjectInfo),
-    clGetGLTextureInfo: Some(not_yet::clGetGLTextureInfo),
-    clEnqueueAcquireGLObjects: Some(not_yet::clEnqueueAcquireGLObjects),
-    clEnqueueReleaseGLObjects: Some(not_yet::clEnqueueReleaseGLObjects),
-    clGetGLContextInfoKHR: Some(not_yet::clGetGLContextInfoKHR),
+    clCreateFromGLBuffer: Some(sharing::clCreateFromGLBuffer),
+    clCreateFromGLTexture2D: Some(sharing::clCreateFromGLTexture2D),
+    clCreateFromGLTexture3D: Some(sharing::clCreateFromGLTexture3D),
+    clCreateFromGLRenderbuffer: Some(sharing::clCreateFromGLRenderbuffer),
+    clGetGLObjectInfo: Some(sharing::clGetGLObjectInfo),
+    clGetGLTextureInfo: Some(sharing::clGetGLTextureInfo),
+    clEnqueueAcquireGLObjects: Some(sharing::clEnqueueAcquireGLObjects),
+    clEnqueueReleaseGLObjects: Some(sharing::clEnqueueReleaseGLObjects),
+    clGetGLContextInfoKHR: Some(sharing::clGetGLContextInfoKHR),
     clGetDeviceIDsFromD3D10KHR: None,
     clCreateFromD3D10BufferKHR: None,
     clCreateFromD3D10Texture2DKHR: None,
@@ -270,16 +270,16 @@ static TABLE: cl_icd_dispatch = cl_icd_dispatch {
     clCreateSubDevicesEXT: Some(device::clCreateSubDevicesEXT),
     clRetainDeviceEXT: Some(device::clRetainDeviceEXT),
     clReleaseDeviceEXT: Some(device::clReleaseDeviceEXT),
-    clCreateEventFromGLsyncKHR: Some(not_yet::clCreateEventFromGLsyncKHR),
+    clCreateEventFromGLsyncKHR: Some(sharing::clCreateEventFromGLsyncKHR),
     clCreateSubDevices: Some(device::clCreateSubDevices),
     clRetainDevice: Some(device::clRetainDevice),
     clReleaseDevice: Some(device::clReleaseDevice),
     clCreateImage: Some(image::clCreateImage),
-    clCreateProgramWithBuiltInKernels: Some(not_yet::clCreateProgramWithBuiltInKernels),
-    clCompileProgram: Some(program::clCompileProgram),
-    clLinkProgram: Some(program::clLinkProgram),
-    clUnloadPlatformCompiler: Some(program::clUnloadPlatformCompiler),
-    clGetKernelArgInfo: Some(kernel::clGetKernelArgInfo),
+    clCreateProgramWithBuiltInKernels: Some(program::clCreateProgramWithBuiltInKernels),
+    clCompileProgram: Some(build::clCompileProgram),
+    clLinkProgram: Some(build::clLinkProgram),
+    clUnloadPlatformCompiler: Some(build::clUnloadPlatformCompiler),
+    clGetKernelArgInfo: Some(kernel_info::clGetKernelArgInfo),
     clEnqueueFillBuffer: Some(transfer::clEnqueueFillBuffer),
     clEnqueueFillImage: Some(image_transfer::clEnqueueFillImage),
     clEnqueueMigrateMemObjects: Some(transfer::clEnqueueMigrateMemObjects),
@@ -288,7 +288,7 @@ static TABLE: cl_icd_dispatch = cl_icd_dispatch {
     clGetExtensionFunctionAddressForPlatform: Some(
         extension::clGetExtensionFunctionAddressForPlatform,
     ),
-    clCreateFromGLTexture: Some(not_yet::clCreateFromGLTexture),
+    clCreateFromGLTexture: Some(sharing::clCreateFromGLTexture),
     clGetDeviceIDsFromD3D11KHR: None,
     clCreateFromD3D11BufferKHR: None,
     clCreateFromD3D11Texture2DKHR: None,
@@ -299,10 +299,10 @@ static TABLE: cl_icd_dispatch = cl_icd_dispatch {
     clGetDeviceIDsFromDX9MediaAdapterKHR: None,
     clEnqueueAcquireDX9MediaSurfacesKHR: None,
     clEnqueueReleaseDX9MediaSurfacesKHR: None,
-    clCreateFromEGLImageKHR: Some(not_yet::clCreateFromEGLImageKHR),
-    clEnqueueAcquireEGLObjectsKHR: Some(not_yet::clEnqueueAcquireEGLObjectsKHR),
-    clEnqueueReleaseEGLObjectsKHR: Some(not_yet::clEnqueueReleaseEGLObjectsKHR),
-    clCreateEventFromEGLSyncKHR: Some(not_yet::clCreateEventFromEGLSyncKHR),
+    clCreateFromEGLImageKHR: Some(sharing::clCreateFromEGLImageKHR),
+    clEnqueueAcquireEGLObjectsKHR: Some(sharing::clEnqueueAcquireEGLObjectsKHR),
+    clEnqueueReleaseEGLObjectsKHR: Some(sharing::clEnqueueReleaseEGLObjectsKHR),
+    clCreateEventFromEGLSyncKHR: Some(sharing::clCreateEventFromEGLSyncKHR),
     clCreateCommandQueueWithProperties: Some(queue::clCreateCommandQueueWithProperties),
     clCreatePipe: Some(pipe::clCreatePipe),
     clGetPipeInfo: Some(pipe::clGetPipeInfo),
@@ -316,16 +316,16 @@ static TABLE: cl_icd_dispatch = cl_icd_dispatch {
     clCreateSamplerWithProperties: Some(sampler::clCreateSamplerWithProperties),
     clSetKernelArgSVMPointer: Some(svm::clSetKernelArgSVMPointer),
     clSetKernelExecInfo: Some(svm::clSetKernelExecInfo),
-    clGetKernelSubGroupInfoKHR: Some(kernel::clGetKernelSubGroupInfoKHR),
+    clGetKernelSubGroupInfoKHR: Some(kernel_info::clGetKernelSubGroupInfoKHR),
     clCloneKernel: Some(kernel::clCloneKernel),
-    clCreateProgramWithIL: Some(not_yet::clCreateProgramWithIL),
+    clCreateProgramWithIL: Some(program::clCreateProgramWithIL),
     clEnqueueSVMMigrateMem: Some(svm::clEnqueueSVMMigrateMem),
     clGetDeviceAndHostTimer: Some(device::clGetDeviceAndHostTimer),
     clGetHostTimer: Some(device::clGetHostTimer),
-    clGetKernelSubGroupInfo: Some(kernel::clGetKernelSubGroupInfo),
-    clSetDefaultDeviceCommandQueue: Some(not_yet::clSetDefaultDeviceCommandQueue),
-    clSetProgramReleaseCallback: Some(not_yet::clSetProgramReleaseCallback),
-    clSetProgramSpecializationConstant: Some(not_yet::clSetProgramSpecializationConstant),
+    clGetKernelSubGroupInfo: Some(kernel_info::clGetKernelSubGroupInfo),
+    clSetDefaultDeviceCommandQueue: Some(queue::clSetDefaultDeviceCommandQueue),
+    clSetProgramReleaseCallback: Some(program::clSetProgramReleaseCallback),
+    clSetProgramSpecializationConstant: Some(program::clSetProgramSpecializationConstant),
     clCreateBufferWithProperties: Some(memory::clCreateBufferWithProperties),
     clCreateImageWithProperties: Some(image::clCreateImageWithProperties),
     clSetContextDestructorCallback: Some(context::clSetContextDestructorCallback),

@@ -118,11 +118,6 @@ pub fn enter(pass: Pass) -> Inside {
     }
 }
 
-/// Whether the calling thread is inside an API call.
-pub fn is_inside() -> bool {
-    mine().is_some_and(|word| word.inside.load(Ordering::Relaxed) > 0)
-}
-
 /// The kernel's ids of the threads that ever made an API call and still live.
 pub fn known_threads() -> Vec<i32> {
     lock()

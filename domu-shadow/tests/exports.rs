@@ -1,22 +1,14 @@
 //! The shared library that `cargo build` makes: its name, its symbols, its version nodes, what it needs.
 
 use std::collections::BTreeSet;
-use std::env;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-const DEBIANS: &str = "/usr/lib/x86_64-linux-gnu/libOpenCL.so.1";
+mod common;
 
-fn library() -> PathBuf {
-    let test = env::current_exe().expect("a test has a path");
-    let folder = test.parent().expect("a test lies in a folder");
-    let library = folder.join("libxl_gpu_shadow.so");
-    if library.exists() {
-        library
-    } else {
-        folder.with_file_name("libxl_gpu_shadow.so")
-    }
-}
+use common::native::library;
+
+const DEBIANS: &str = "/usr/lib/x86_64-linux-gnu/libOpenCL.so.1";
 
 fn readelf(option: &str, library: &Path) -> String {
     let output = Command::new("readelf")

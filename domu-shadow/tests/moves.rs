@@ -344,6 +344,10 @@ fn an_open_user_event_moves_and_releases_a_blocked_thread_while_draining() {
         there_and_back(0);
     });
     assert_eq!(gpu.read::<u32>(buffer, 0, 1), [5]);
+    // Callbacks come from a thread of their own.
+    while NOTIFIED.load(Ordering::SeqCst) == 0 {
+        std::thread::yield_now();
+    }
     assert_eq!(NOTIFIED.load(Ordering::SeqCst), 1);
     ok!(clReleaseEvent(user));
     ok!(clReleaseMemObject(buffer));

@@ -5,20 +5,29 @@ use std::sync::Arc;
 
 use opencl_sys::{
     CL_CONTEXT_DEVICES, CL_CONTEXT_NUM_DEVICES, CL_CONTEXT_PLATFORM, CL_CONTEXT_PROPERTIES,
-    CL_CONTEXT_REFERENCE_COUNT, CL_DEVICE_NOT_FOUND, CL_INVALID_PLATFORM, CL_INVALID_VALUE,
-    cl_context, cl_context_info, cl_context_properties, cl_device_id, cl_device_type,
+    CL_CONTEXT_REFERENCE_COUNT, CL_DEVICE_NOT_FOUND, CL_DEVICE_TYPE_ACCELERATOR,
+    CL_DEVICE_TYPE_ALL, CL_DEVICE_TYPE_CPU, CL_DEVICE_TYPE_CUSTOM, CL_DEVICE_TYPE_DEFAULT,
+    CL_DEVICE_TYPE_GPU, CL_INVALID_DEVICE_TYPE, CL_INVALID_PLATFORM, CL_INVALID_VALUE, cl_context,
+    cl_context_info, cl_context_properties, cl_device_id, cl_device_type,
 };
 
 use super::caller::Caller;
 use super::entry::entry;
 use super::info::Answer;
 use crate::core::CLResult;
-use crate::core::context::{Context, Destructor, Notify};
+use crate::core::context::{Context, Notify};
 use crate::core::device::Device;
+use crate::core::farewell::Destructor;
 use crate::core::handle::{self, Object};
 use crate::core::platform::{self, Platform};
 use crate::driver::dispatch::status;
 use crate::driver::loader;
+
+const KNOWN_TYPES: cl_device_type = CL_DEVICE_TYPE_DEFAULT
+    | CL_DEVICE_TYPE_CPU
+    | CL_DEVICE_TYPE_GPU
+    | CL_DEVICE_TYPE_ACCELERATOR
+    | CL_DEVICE_TYPE_CUSTOM;
 
 type NotifyArgument =
     Option<unsafe extern "C" fn(*const c_char, *const c_void, usize, *mut c_void)>;
@@ -88,6 +97,9 @@ entry! {
         let notify = notify_of(notify, user)?;
         let properties = caller.properties(properties);
         let platform = platform_of(properties.as_ref())?;
+        if device_type != CL_DEVICE_TYPE_ALL && (device_type == 0 || device_type & !KNOWN_TYPES != 0) {
+            return Err(CL_INVALID_DEVICE_TYPE);
+        }
         let real = platform.real.get();
         let mut count = 0;
         status!(real, clGetDeviceIDs(real, device_type, 0, std::ptr::null_mut(), &raw mut count))?;
@@ -136,7 +148,7 @@ entry! {
         user: *mut c_void,
     ) -> status {
         let context = handle::borrow::<Context>(caller, context)?;
-        context.on_destruction(call.ok_or(CL_INVALID_VALUE)?, user as usize);
+        context.destructors.add(call.ok_or(CL_INVALID_VALUE)?, user as usize);
         Ok(())
     }
 }

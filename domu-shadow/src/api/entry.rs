@@ -9,7 +9,8 @@
 //! ```
 //!
 //! `status` functions return the code; `object` functions get a last parameter `errcode_ret` and return a pointer;
-//! `pointer` functions return a pointer or NULL, `nothing` ones nothing.
+//! `pointer` functions return a pointer or NULL, `nothing` ones nothing; `object_and_code` bodies return both, for the
+//! object that is there although the call failed.
 
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -54,13 +55,10 @@ pub fn code(answer: CLResult<()>) -> cl_int {
 #[inline]
 pub fn object(
     caller: &Caller,
-    answer: CLResult<*mut c_void>,
+    answer: CLResult<(*mut c_void, cl_int)>,
     errcode_ret: *mut cl_int,
 ) -> *mut c_void {
-    let (object, code) = match answer {
-        Ok(object) => (object, CL_SUCCESS),
-        Err(code) => (std::ptr::null_mut(), code),
-    };
+    let (object, code) = answer.unwrap_or_else(|code| (std::ptr::null_mut(), code));
     caller.give(errcode_ret, code);
     object
 }
@@ -124,6 +122,17 @@ macro_rules! entry {
     };
     (@one $pass:ident [$(#[$doc:meta])*]
         $name:ident($caller:ident $(, $argument:ident: $type:ty)* $(,)?) -> object $body:block $($rest:tt)*) => {
+        $crate::api::entry::entry! {
+            @one $pass [$(#[$doc])*]
+            $name($caller $(, $argument: $type)*) -> object_and_code {
+                let body = || -> $crate::core::CLResult<*mut std::ffi::c_void> { $body };
+                body().map(|object| (object, opencl_sys::CL_SUCCESS))
+            }
+            $($rest)*
+        }
+    };
+    (@one $pass:ident [$(#[$doc:meta])*]
+        $name:ident($caller:ident $(, $argument:ident: $type:ty)* $(,)?) -> object_and_code $body:block $($rest:tt)*) => {
         $(#[$doc])*
         ///
         /// # Safety

@@ -9,8 +9,9 @@ use crate::core::handle;
 use crate::core::platform::Platform;
 use crate::gate::{self, Pass};
 
-/// Extensions that keep working: they add no function and no object of their own to the host API.
-const KEPT: [&str; 66] = [
+/// Extensions that work: those that add no object of their own to the host API, and no function or one that
+/// [`function`] offers. docs/opencl.md says more.
+const KEPT: [&str; 69] = [
     "cl_amd_fp64",
     "cl_amd_media_ops",
     "cl_amd_media_ops2",
@@ -47,6 +48,7 @@ const KEPT: [&str; 66] = [
     "cl_khr_global_int32_base_atomics",
     "cl_khr_global_int32_extended_atomics",
     "cl_khr_icd",
+    "cl_khr_il_program",
     "cl_khr_image2d_from_buffer",
     "cl_khr_int64_base_atomics",
     "cl_khr_int64_extended_atomics",
@@ -71,6 +73,8 @@ const KEPT: [&str; 66] = [
     "cl_khr_subgroup_rotate",
     "cl_khr_subgroup_shuffle",
     "cl_khr_subgroup_shuffle_relative",
+    "cl_khr_subgroups",
+    "cl_khr_suggested_local_work_size",
     "cl_khr_throttle_hints",
     "cl_khr_work_group_uniform_arithmetic",
     "cl_nv_compiler_options",
@@ -111,11 +115,22 @@ pub fn filter_versions(list: &[u8]) -> Vec<u8> {
         .collect()
 }
 
-/// The extension functions that a program may get: so far only what makes this library an ICD itself.
+/// The extension functions that a program may get; an address may be given where the platform lacks the extension
+/// (the specification allows it), and the function then says so. Never a driver's own: it would take driver's handles.
 fn function(name: &[u8]) -> *mut c_void {
     match name {
+        // cl_khr_icd
         b"clIcdGetPlatformIDsKHR" => super::platform::clGetPlatformIDs as *mut c_void,
-        b"clGetKernelSubGroupInfoKHR" => super::kernel::clGetKernelSubGroupInfo as *mut c_void,
+        // ocl-icd's own, of the loader
+        b"clGetICDLoaderInfoOCLICD" => super::platform::clGetICDLoaderInfoOCLICD as *mut c_void,
+        // cl_khr_il_program
+        b"clCreateProgramWithILKHR" => super::program::clCreateProgramWithIL as *mut c_void,
+        // cl_khr_subgroups
+        b"clGetKernelSubGroupInfoKHR" => super::kernel_info::clGetKernelSubGroupInfo as *mut c_void,
+        // cl_khr_suggested_local_work_size
+        b"clGetKernelSuggestedLocalWorkSizeKHR" => {
+            super::kernel_info::clGetKernelSuggestedLocalWorkSize as *mut c_void
+        }
         _ => std::ptr::null_mut(),
     }
 }

@@ -1,9 +1,10 @@
 //! Images: creation and queries.
 
 use std::ffi::c_void;
+use std::sync::Arc;
 
 use opencl_sys::{
-    CL_IMAGE_BUFFER, CL_INVALID_CONTEXT, CL_INVALID_IMAGE_DESCRIPTOR,
+    CL_DEVICE_EXTENSIONS, CL_IMAGE_BUFFER, CL_INVALID_CONTEXT, CL_INVALID_IMAGE_DESCRIPTOR,
     CL_INVALID_IMAGE_FORMAT_DESCRIPTOR, CL_INVALID_MEM_OBJECT, CL_INVALID_PROPERTY,
     CL_MEM_OBJECT_IMAGE2D, CL_MEM_OBJECT_IMAGE3D, cl_context, cl_image_desc, cl_image_format,
     cl_image_info, cl_mem, cl_mem_flags, cl_mem_object_type, cl_mem_properties,
@@ -15,10 +16,12 @@ use super::info::Answer;
 use super::memory::check_flags;
 use crate::core::CLResult;
 use crate::core::context::Context;
+use crate::core::device::Device;
 use crate::core::handle::{self, Object};
 use crate::core::image::Image;
 use crate::core::mem::Mem;
 use crate::driver::dispatch::status;
+use crate::driver::query;
 
 fn create(
     caller: &Caller,
@@ -38,15 +41,29 @@ fn create(
     } else {
         let parent = handle::share::<Mem>(desc.buffer);
         let parent = parent.map_err(|_| CL_INVALID_IMAGE_DESCRIPTOR)?;
-        if !std::sync::Arc::ptr_eq(&parent.context, &context) {
+        if !Arc::ptr_eq(&parent.context, &context) {
             return Err(CL_INVALID_CONTEXT);
         }
         Some(parent)
     };
+    // Some drivers take what they do not have, and abort.
+    if desc.num_samples != 0 || (desc.num_mip_levels != 0 && !has_mip_levels(&context)) {
+        return Err(CL_INVALID_IMAGE_DESCRIPTOR);
+    }
     let image = Image::new(format, &desc, is_classic)?;
     Ok(handle::publish(Mem::create_image(
         context, flags, image, parent, host,
     )?))
+}
+
+/// Whether a device has `cl_khr_mipmap_image`; else "num_mip_levels and num_samples must be 0".
+fn has_mip_levels(context: &Context) -> bool {
+    let names = |device: &Arc<Device>| query::device_text(device.real.get(), CL_DEVICE_EXTENSIONS);
+    let is_it = |name: &str| name == "cl_khr_mipmap_image";
+    let devices = context.devices.iter();
+    devices
+        .filter_map(|device| names(device).ok())
+        .any(|names| names.split_whitespace().any(is_it))
 }
 
 fn classic_desc(

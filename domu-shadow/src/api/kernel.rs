@@ -1,35 +1,25 @@
-//! Kernels: creation, arguments, queries.
+//! Kernels: creation, arguments. `kernel_info` has the queries.
 
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
 use opencl_sys::{
-    CL_INVALID_ARG_INDEX, CL_INVALID_ARG_SIZE, CL_INVALID_ARG_VALUE, CL_INVALID_MEM_OBJECT,
-    CL_INVALID_VALUE, CL_KERNEL_ARG_INFO_NOT_AVAILABLE, CL_KERNEL_CONTEXT, CL_KERNEL_PROGRAM,
-    CL_KERNEL_REFERENCE_COUNT, cl_device_id, cl_kernel, cl_kernel_arg_info, cl_kernel_info,
-    cl_kernel_sub_group_info, cl_kernel_work_group_info, cl_mem, cl_program, cl_sampler,
+    CL_INVALID_ARG_INDEX, CL_INVALID_ARG_SIZE, CL_INVALID_ARG_VALUE, CL_INVALID_COMMAND_QUEUE,
+    CL_INVALID_DEVICE_QUEUE, CL_INVALID_MEM_OBJECT, CL_INVALID_VALUE, cl_int, cl_kernel, cl_mem,
+    cl_program,
 };
 
 use super::caller::Caller;
 use super::entry::entry;
-use super::info::Answer;
 use crate::core::CLResult;
-use crate::core::device::Device;
 use crate::core::handle::{self, Object};
-use crate::core::kernel::{ARG_INFO, Kernel, set_handle};
+use crate::core::kernel::{Kernel, set_handle};
 use crate::core::kernel_arg::{Arg, ArgKind};
 use crate::core::mem::Mem;
 use crate::core::program::Program;
+use crate::core::queue::Queue;
 use crate::core::sampler::Sampler;
 use crate::driver::dispatch::{create, status};
-
-/// "device … can be NULL" where the kernel has one device only; the driver checks that.
-fn device_of(caller: &Caller, device: cl_device_id) -> CLResult<*mut c_void> {
-    if device.is_null() {
-        return Ok(device);
-    }
-    Ok(handle::borrow::<Device>(caller, device)?.real.get())
-}
 
 /// Sets an argument that is a buffer.
 #[inline]
@@ -71,24 +61,22 @@ fn set_mem(
     Ok(())
 }
 
-/// Sets an argument that is a sampler.
-fn set_sampler(
-    caller: &Caller,
-    kernel: &Kernel,
-    index: u32,
-    size: usize,
-    value: *const c_void,
-    arg: &Arg,
-) -> CLResult<()> {
-    let handle = caller.list(value.cast::<cl_sampler>(), 1).first();
-    if size != size_of::<cl_sampler>() {
+/// The one object that the program names as an argument: its handle and itself.
+fn named<T: Object>(caller: &Caller, size: usize, value: *const c_void) -> CLResult<(usize, &T)> {
+    if size != size_of::<*mut c_void>() {
         return Err(CL_INVALID_ARG_SIZE);
     }
+    let handle = caller.list(value.cast::<*mut c_void>(), 1).first();
     let handle = *handle.ok_or(CL_INVALID_ARG_VALUE)?;
-    let sampler = handle::borrow::<Sampler>(caller, handle)?;
-    set_handle(kernel.real.get(), index, sampler.real.get())?;
-    arg.set_sampler(handle as usize, sampler.slot().id());
-    Ok(())
+    Ok((handle as usize, handle::borrow::<T>(caller, handle)?))
+}
+
+fn device_queue(code: cl_int) -> cl_int {
+    if code == CL_INVALID_COMMAND_QUEUE {
+        CL_INVALID_DEVICE_QUEUE
+    } else {
+        code
+    }
 }
 
 /// Without argument info: eight bytes that are a live object's handle are one.
@@ -106,6 +94,8 @@ fn guessed(caller: &Caller, size: usize, value: *const c_void) -> ArgKind {
         ArgKind::Mem { writable: true }
     } else if handle::borrow::<Sampler>(caller, handle).is_ok() {
         ArgKind::Sampler
+    } else if handle::borrow::<Queue>(caller, handle).is_ok() {
+        ArgKind::Queue
     } else {
         ArgKind::Value
     }
@@ -172,12 +162,24 @@ entry! {
         let kernel = handle::borrow::<Kernel>(caller, kernel)?;
         let arg = kernel.args.get(index as usize).ok_or(CL_INVALID_ARG_INDEX)?;
         let kind = if arg.kind == ArgKind::Unknown { guessed(caller, size, value) } else { arg.kind };
+        let real = kernel.real.get();
         match kind {
             ArgKind::Mem { .. } => return set_mem(caller, kernel, index, size, value, arg),
-            ArgKind::Sampler => return set_sampler(caller, kernel, index, size, value, arg),
+            ArgKind::Sampler => {
+                let (handle, sampler) = named::<Sampler>(caller, size, value)?;
+                set_handle(real, index, sampler.real.get())?;
+                arg.set_sampler(handle, sampler.slot().id());
+                return Ok(());
+            }
+            ArgKind::Queue => {
+                // "`CL_INVALID_DEVICE_QUEUE` for an argument declared to be of type queue_t".
+                let (handle, queue) = named::<Queue>(caller, size, value).map_err(device_queue)?;
+                set_handle(real, index, queue.real.get())?;
+                arg.set_queue(handle, queue.slot().id());
+                return Ok(());
+            }
             ArgKind::Value | ArgKind::Local | ArgKind::Unknown => {}
         }
-        let real = kernel.real.get();
         status!(real, clSetKernelArg(real, index, size, value))?;
         if value.is_null() {
             arg.set_size(size);
@@ -186,79 +188,4 @@ entry! {
         }
         Ok(())
     }
-
-    fn clGetKernelInfo(
-        caller,
-        kernel: cl_kernel,
-        parameter: cl_kernel_info,
-        size: usize,
-        value: *mut c_void,
-        size_ret: *mut usize,
-    ) -> status {
-        let answer = Answer { caller, size, value, size_ret };
-        let kernel = handle::borrow::<Kernel>(caller, kernel)?;
-        let real = kernel.real.get();
-        match parameter {
-            CL_KERNEL_REFERENCE_COUNT => answer.uint(kernel.slot().references()),
-            CL_KERNEL_CONTEXT => answer.handle(kernel.program.context.slot().handle()),
-            CL_KERNEL_PROGRAM => answer.handle(kernel.program.slot().handle()),
-            _ => status!(real, clGetKernelInfo(real, parameter, size, value, size_ret)),
-        }
-    }
-
-    fn clGetKernelArgInfo(
-        caller,
-        kernel: cl_kernel,
-        index: u32,
-        parameter: cl_kernel_arg_info,
-        size: usize,
-        value: *mut c_void,
-        size_ret: *mut usize,
-    ) -> status {
-        let answer = Answer { caller, size, value, size_ret };
-        let kernel = handle::borrow::<Kernel>(caller, kernel)?;
-        let info = kernel.arg_info.get(index as usize).ok_or(CL_INVALID_ARG_INDEX)?;
-        let at = ARG_INFO.iter().position(|&known| known == parameter).ok_or(CL_INVALID_VALUE)?;
-        match &info[at] {
-            // The info is there because we asked for it: a program that did not must see it missing.
-            Some(bytes) if kernel.program.shows_arg_info() => answer.bytes(bytes),
-            _ => Err(CL_KERNEL_ARG_INFO_NOT_AVAILABLE),
-        }
-    }
-
-    fn clGetKernelWorkGroupInfo(
-        caller,
-        kernel: cl_kernel,
-        device: cl_device_id,
-        parameter: cl_kernel_work_group_info,
-        size: usize,
-        value: *mut c_void,
-        size_ret: *mut usize,
-    ) -> status {
-        let real = handle::borrow::<Kernel>(caller, kernel)?.real.get();
-        let device = device_of(caller, device)?;
-        status!(real, clGetKernelWorkGroupInfo(real, device, parameter, size, value, size_ret))
-    }
-
-    fn clGetKernelSubGroupInfo(
-        caller,
-        kernel: cl_kernel,
-        device: cl_device_id,
-        parameter: cl_kernel_sub_group_info,
-        input_size: usize,
-        input: *const c_void,
-        size: usize,
-        value: *mut c_void,
-        size_ret: *mut usize,
-    ) -> status {
-        let real = handle::borrow::<Kernel>(caller, kernel)?.real.get();
-        let device = device_of(caller, device)?;
-        status!(
-            real,
-            clGetKernelSubGroupInfo(real, device, parameter, input_size, input, size, value, size_ret)
-        )
-    }
 }
-
-// Drivers of OpenCL 2.0 only know the extension's name; the parameters are the same.
-pub use clGetKernelSubGroupInfo as clGetKernelSubGroupInfoKHR;

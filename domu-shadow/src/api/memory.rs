@@ -15,8 +15,9 @@ use super::entry::entry;
 use super::info::Answer;
 use crate::core::CLResult;
 use crate::core::context::Context;
+use crate::core::farewell::Destructor;
 use crate::core::handle::{self, Object};
-use crate::core::mem::{Destructor, HOST_ACCESS, HOST_POINTER, Mem};
+use crate::core::mem::{HOST_ACCESS, HOST_POINTER, Mem};
 use crate::driver::dispatch::status;
 use crate::driver::query;
 
@@ -122,7 +123,8 @@ entry! {
         call: Option<Destructor>,
         user: *mut c_void,
     ) -> status {
-        handle::borrow::<Mem>(caller, mem)?.on_destruction(call.ok_or(CL_INVALID_VALUE)?, user as usize);
+        let mem = handle::borrow::<Mem>(caller, mem)?;
+        mem.destructors.add(call.ok_or(CL_INVALID_VALUE)?, user as usize);
         Ok(())
     }
 

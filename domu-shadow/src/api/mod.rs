@@ -3,6 +3,7 @@
 //! Each entry point is written with [`entry::entry`], as a Rust function that returns a `CLResult`; the C function
 //! around it (gate, panics, `errcode_ret`) comes from there.
 
+pub mod build;
 pub mod caller;
 pub mod context;
 pub mod device;
@@ -14,13 +15,14 @@ pub mod image;
 pub mod image_transfer;
 pub mod info;
 pub mod kernel;
+pub mod kernel_info;
 pub mod map;
 pub mod memory;
-pub mod not_yet;
 pub mod pipe;
 pub mod platform;
 pub mod program;
 pub mod queue;
 pub mod sampler;
+pub mod sharing;
 pub mod svm;
 pub mod transfer;

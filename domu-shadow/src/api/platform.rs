@@ -1,8 +1,8 @@
 //! Querying platform info.
 
 use opencl_sys::{
-    CL_PLATFORM_EXTENSIONS, CL_PLATFORM_EXTENSIONS_WITH_VERSION, CL_PLATFORM_NOT_FOUND_KHR,
-    cl_platform_id, cl_platform_info,
+    CL_INVALID_VALUE, CL_PLATFORM_EXTENSIONS, CL_PLATFORM_EXTENSIONS_WITH_VERSION,
+    CL_PLATFORM_NOT_FOUND_KHR, cl_platform_id, cl_platform_info,
 };
 
 use super::entry::entry;
@@ -12,6 +12,14 @@ use crate::core::handle::{self, Object};
 use crate::core::platform::{self, Platform};
 use crate::driver::dispatch::status;
 use crate::driver::query;
+
+/// `cl_icdl_info` of ocl-icd's `ocl_icd.h`: OpenCL version, version, name, vendor.
+const LOADER_INFO: [&str; 4] = [
+    "OpenCL 3.0",
+    env!("CARGO_PKG_VERSION"),
+    "xl-gpu shadow",
+    "xl-gpu",
+];
 
 entry! {
     fn clGetPlatformIDs(caller, entries: u32, platforms: *mut cl_platform_id, count: *mut u32) -> status {
@@ -42,5 +50,18 @@ entry! {
             CL_PLATFORM_EXTENSIONS_WITH_VERSION => answer.bytes(&extension::filter_versions(&query::bytes(&ask)?)),
             _ => ask(size, value, size_ret),
         }
+    }
+
+    /// ocl-icd's extension, so that `clinfo` shows what stands in the loader's place.
+    fn clGetICDLoaderInfoOCLICD(
+        caller,
+        parameter: u32,
+        size: usize,
+        value: *mut std::ffi::c_void,
+        size_ret: *mut usize,
+    ) -> status {
+        let answer = Answer { caller, size, value, size_ret };
+        let at = (parameter as usize).checked_sub(1).ok_or(CL_INVALID_VALUE)?;
+        answer.text(LOADER_INFO.get(at).ok_or(CL_INVALID_VALUE)?.as_bytes())
     }
 }

@@ -1,81 +1,27 @@
-//! Programs: creation, building, queries.
+//! Programs: creation, queries. `build` has what compiles and links.
 
-use std::ffi::{CString, c_char, c_uchar, c_void};
-use std::sync::Arc;
+use std::ffi::{c_char, c_uchar, c_void};
 
 use opencl_sys::{
-    CL_INVALID_DEVICE, CL_INVALID_OPERATION, CL_INVALID_VALUE, CL_PROGRAM_BUILD_LOG,
-    CL_PROGRAM_BUILD_OPTIONS, CL_PROGRAM_BUILD_STATUS, CL_PROGRAM_CONTEXT, CL_PROGRAM_DEVICES,
+    CL_INVALID_DEVICE, CL_INVALID_VALUE, CL_PROGRAM_BUILD_LOG, CL_PROGRAM_BUILD_OPTIONS,
+    CL_PROGRAM_BUILD_STATUS, CL_PROGRAM_CONTEXT, CL_PROGRAM_DEVICES, CL_PROGRAM_IL,
     CL_PROGRAM_NUM_DEVICES, CL_PROGRAM_REFERENCE_COUNT, CL_PROGRAM_SOURCE, cl_context,
-    cl_device_id, cl_int, cl_platform_id, cl_program, cl_program_build_info, cl_program_info,
+    cl_device_id, cl_int, cl_program, cl_program_build_info, cl_program_info,
 };
 
-use super::caller::Caller;
 use super::context::devices_of;
 use super::entry::entry;
 use super::info::Answer;
-use crate::callbacks;
-use crate::core::CLResult;
+use crate::core::build::reals;
 use crate::core::context::Context;
 use crate::core::device::Device;
+use crate::core::farewell::Destructor;
 use crate::core::handle::{self, Object};
-use crate::core::program::{self, Origin, Program, Step};
+use crate::core::program::{Origin, Program};
 use crate::driver::dispatch::{create, status};
 
-type NotifyArgument = Option<unsafe extern "C" fn(*mut c_void, *mut c_void)>;
-
-/// The devices a program is to be built for: those of the list, or all of the program's (an empty list to the driver).
-fn build_devices(
-    caller: &Caller,
-    of: &[Arc<Device>],
-    count: u32,
-    list: *const cl_device_id,
-) -> CLResult<Vec<Arc<Device>>> {
-    if (count == 0) != list.is_null() {
-        return Err(CL_INVALID_VALUE);
-    }
-    let devices = devices_of(caller, count, list)?;
-    if devices
-        .iter()
-        .all(|device| of.iter().any(|one| Arc::ptr_eq(one, device)))
-    {
-        Ok(devices)
-    } else {
-        Err(CL_INVALID_DEVICE)
-    }
-}
-
-/// Builds are made in the call; the program's callback comes right behind, also for a failed one.
-fn finish(
-    program: *mut c_void,
-    answer: CLResult<()>,
-    notify: NotifyArgument,
-    user: *mut c_void,
-) -> CLResult<()> {
-    const BUILD_ENDED: [cl_int; 3] = [
-        opencl_sys::CL_BUILD_PROGRAM_FAILURE,
-        opencl_sys::CL_COMPILE_PROGRAM_FAILURE,
-        opencl_sys::CL_LINK_PROGRAM_FAILURE,
-    ];
-    let ended = match answer {
-        Ok(()) => true,
-        Err(code) => BUILD_ENDED.contains(&code),
-    };
-    if let Some(call) = notify.filter(|_| ended) {
-        let (program, user) = (program as usize, user as usize);
-        // SAFETY: the program gave the function for a call with its program and its own user data.
-        callbacks::run(move || unsafe { call(program as *mut c_void, user as *mut c_void) });
-    }
-    answer
-}
-
-fn check_notify(notify: NotifyArgument, user: *mut c_void) -> CLResult<()> {
-    if notify.is_none() && !user.is_null() {
-        Err(CL_INVALID_VALUE)
-    } else {
-        Ok(())
-    }
-}
+/// A program release callback that asks whether a driver takes them.
+unsafe extern "C" fn ignored(_program: *mut c_void, _user: *mut c_void) {}
 
 entry! {
     fn clCreateProgramWithSource(
@@ -94,16 +40,8 @@ entry! {
         let length = |at: usize| lengths.get(at).copied().unwrap_or(0);
         let source: Vec<u8> =
             strings.iter().enumerate().flat_map(|(at, &string)| caller.source(string, length(at))).collect();
-        let real = context.real.get();
-        let mut text = source.as_ptr().cast();
-        let bytes = source.len();
-        // An empty program: a length of 0 would mean a zero-ended string.
-        if bytes == 0 {
-            text = c"".as_ptr();
-        }
-        let program = create!(real, clCreateProgramWithSource(real, 1, &raw mut text, &raw const bytes))?;
         let devices = context.devices.clone();
-        Ok(handle::publish(Program::of(context, devices, Origin::Source(source), program)))
+        Ok(handle::publish(Program::create(context, devices, Origin::Source(source))?))
     }
 
     fn clCreateProgramWithBinary(
@@ -125,12 +63,69 @@ entry! {
         let copies = pointers.iter().zip(lengths).map(|(&pointer, &length)| caller.list(pointer, length).to_vec());
         let copies = copies.collect();
         let real = context.real.get();
-        let reals = program::reals(&devices);
+        let reals = reals(&devices);
         let program = create!(
             real,
             clCreateProgramWithBinary(real, count, reals.as_ptr(), lengths.as_ptr(), binaries, binary_status)
         )?;
         Ok(handle::publish(Program::of(context, devices, Origin::Binary(copies), program)))
+    }
+
+    fn clCreateProgramWithIL(caller, context: cl_context, il: *const c_void, length: usize) -> object {
+        let context = handle::share::<Context>(context)?;
+        let il = caller.list(il.cast::<u8>(), length).to_vec();
+        if il.is_empty() {
+            return Err(CL_INVALID_VALUE);
+        }
+        let devices = context.devices.clone();
+        Ok(handle::publish(Program::create(context, devices, Origin::Il(il))?))
+    }
+
+    fn clCreateProgramWithBuiltInKernels(
+        caller,
+        context: cl_context,
+        count: u32,
+        devices: *const cl_device_id,
+        names: *const c_char,
+    ) -> object {
+        let context = handle::share::<Context>(context)?;
+        let names = caller.text(names).ok_or(CL_INVALID_VALUE)?;
+        let devices = devices_of(caller, count, devices)?;
+        if devices.is_empty() {
+            return Err(CL_INVALID_VALUE);
+        }
+        Ok(handle::publish(Program::create(context, devices, Origin::BuiltIn(names))?))
+    }
+
+    fn clSetProgramSpecializationConstant(
+        caller,
+        program: cl_program,
+        id: u32,
+        size: usize,
+        value: *const c_void,
+    ) -> status {
+        let program = handle::borrow::<Program>(caller, program)?;
+        let value = caller.list(value.cast::<u8>(), size);
+        if value.is_empty() {
+            return Err(CL_INVALID_VALUE);
+        }
+        program.specialize(id, value)
+    }
+
+    /// The driver says whether it has such callbacks; the program's are called when its own object is gone, not when a
+    /// move releases the driver's.
+    fn clSetProgramReleaseCallback(
+        caller,
+        program: cl_program,
+        call: Option<Destructor>,
+        user: *mut c_void,
+    ) -> status {
+        let program = handle::borrow::<Program>(caller, program)?;
+        let call = call.ok_or(CL_INVALID_VALUE)?;
+        let real = program.real.get();
+        status!(real, clSetProgramReleaseCallback(real, Some(ignored), std::ptr::null_mut()))?;
+        program.destructors.add(call, user as usize);
+        Ok(())
     }
 
     fn clRetainProgram(_caller, program: cl_program) -> status {
@@ -140,93 +135,6 @@ entry! {
     #[drains]
     fn clReleaseProgram(_caller, program: cl_program) -> status {
         handle::release::<Program>(program)
-    }
-
-    fn clBuildProgram(
-        caller,
-        program: cl_program,
-        count: u32,
-        devices: *const cl_device_id,
-        options: *const c_char,
-        notify: NotifyArgument,
-        user: *mut c_void,
-    ) -> status {
-        let shadow = handle::share::<Program>(program)?;
-        check_notify(notify, user)?;
-        let devices = build_devices(caller, &shadow.devices, count, devices)?;
-        if matches!(shadow.origin, Origin::Linked) {
-            return Err(CL_INVALID_OPERATION);
-        }
-        let answer = shadow.build(devices, Step::Build { options: caller.text(options) });
-        finish(program, answer, notify, user)
-    }
-
-    fn clCompileProgram(
-        caller,
-        program: cl_program,
-        count: u32,
-        devices: *const cl_device_id,
-        options: *const c_char,
-        header_count: u32,
-        headers: *const cl_program,
-        names: *mut *const c_char,
-        notify: NotifyArgument,
-        user: *mut c_void,
-    ) -> status {
-        let shadow = handle::share::<Program>(program)?;
-        check_notify(notify, user)?;
-        let devices = build_devices(caller, &shadow.devices, count, devices)?;
-        if (header_count == 0) != headers.is_null() || headers.is_null() != names.is_null() {
-            return Err(CL_INVALID_VALUE);
-        }
-        let names = caller.list(names.cast_const(), header_count as usize).iter();
-        let headers = caller.list(headers, header_count as usize).iter();
-        let headers = headers
-            .zip(names)
-            .map(|(&header, &name)| Ok((caller.text(name).unwrap_or_default(), handle::share::<Program>(header)?)))
-            .collect::<CLResult<Vec<(CString, Arc<Program>)>>>()?;
-        let answer = shadow.build(devices, Step::Compile { options: caller.text(options), headers });
-        finish(program, answer, notify, user)
-    }
-
-    fn clLinkProgram(
-        caller,
-        context: cl_context,
-        count: u32,
-        devices: *const cl_device_id,
-        options: *const c_char,
-        input_count: u32,
-        inputs: *const cl_program,
-        notify: NotifyArgument,
-        user: *mut c_void,
-    ) -> object {
-        let context = handle::share::<Context>(context)?;
-        check_notify(notify, user)?;
-        let devices = build_devices(caller, &context.devices, count, devices)?;
-        if input_count == 0 || inputs.is_null() {
-            return Err(CL_INVALID_VALUE);
-        }
-        let inputs = caller.list(inputs, input_count as usize).iter();
-        let inputs = inputs.map(|&input| handle::share::<Program>(input)).collect::<CLResult<Vec<_>>>()?;
-        let step = Step::Link { options: caller.text(options), inputs };
-        let real = program::link(&context, &devices, &step)?;
-        let devices = if devices.is_empty() { context.devices.clone() } else { devices };
-        let program = Program::of(context, devices, Origin::Linked, real);
-        program.linked(step);
-        let handle = handle::publish(program);
-        finish(handle, Ok(()), notify, user)?;
-        Ok(handle)
-    }
-
-    /// A hint that drivers may ignore, and so may we.
-    fn clUnloadCompiler(_caller) -> status {
-        Ok(())
-    }
-
-    fn clUnloadPlatformCompiler(caller, platform: cl_platform_id) -> status {
-        let platform = handle::borrow::<crate::core::platform::Platform>(caller, platform)?;
-        let real = platform.real.get();
-        status!(real, clUnloadPlatformCompiler(real))
     }
 
     fn clGetProgramInfo(
@@ -246,6 +154,7 @@ entry! {
             (CL_PROGRAM_NUM_DEVICES, _) => answer.uint(program.devices.len() as u32),
             (CL_PROGRAM_DEVICES, _) => answer.handles(program.devices.iter().map(|device| device.slot().handle())),
             (CL_PROGRAM_SOURCE, Origin::Source(source)) => answer.text(source),
+            (CL_PROGRAM_IL, Origin::Il(il)) => answer.bytes(il),
             _ => status!(real, clGetProgramInfo(real, parameter, size, value, size_ret)),
         }
     }
@@ -269,7 +178,7 @@ entry! {
         match (parameter, program.kept(device)) {
             (CL_PROGRAM_BUILD_OPTIONS, _) => {
                 let building = program.building();
-                let options = building.last.as_ref().and_then(|(_, step)| step.options().cloned());
+                let options = building.last.as_ref().and_then(|built| built.step.options().cloned());
                 answer.text(options.unwrap_or_default().as_bytes())
             }
             (CL_PROGRAM_BUILD_LOG, Some(kept)) => answer.bytes(&kept.log),

@@ -17,6 +17,7 @@ use crate::core::device::Device;
 use crate::core::handle::{self, Object};
 use crate::core::queue::{Creation, Queue};
 use crate::driver::dispatch::status;
+use crate::driver::query;
 
 fn parents(context: cl_context, device: cl_device_id) -> CLResult<(Arc<Context>, Arc<Device>)> {
     let context = handle::share::<Context>(context)?;
@@ -57,8 +58,11 @@ entry! {
     /// "Performs an implicit flush": the driver's object may live on with the queue's events, so it is done here.
     #[drains]
     fn clReleaseCommandQueue(caller, queue: cl_command_queue) -> status {
-        let real = handle::borrow::<Queue>(caller, queue)?.real.get();
-        status!(real, clFlush(real))?;
+        let shadow = handle::borrow::<Queue>(caller, queue)?;
+        if !shadow.is_on_device() {
+            let real = shadow.real.get();
+            status!(real, clFlush(real))?;
+        }
         handle::release::<Queue>(queue)
     }
 
@@ -77,7 +81,14 @@ entry! {
             CL_QUEUE_CONTEXT => answer.handle(queue.context.slot().handle()),
             CL_QUEUE_DEVICE => answer.handle(queue.device.slot().handle()),
             CL_QUEUE_REFERENCE_COUNT => answer.uint(queue.slot().references()),
-            CL_QUEUE_DEVICE_DEFAULT => answer.handle(std::ptr::null_mut()),
+            CL_QUEUE_DEVICE_DEFAULT => {
+                let default = query::number(&|size, value, size_ret| {
+                    status!(real, clGetCommandQueueInfo(real, parameter, size, value, size_ret))
+                })?;
+                let queues = handle::all::<Queue>();
+                let default = queues.iter().find(|queue| queue.real.get() as u64 == default);
+                answer.handle(default.map_or(std::ptr::null_mut(), |queue| queue.slot().handle()))
+            }
             CL_QUEUE_PROPERTIES_ARRAY => match &queue.creation {
                 Creation::List(Some(list)) => answer.longs(Some(list.iter().copied())),
                 _ => answer.bytes(&[]),
@@ -97,6 +108,21 @@ entry! {
         let real = queue.real.get();
         status!(real, clSetCommandQueueProperty(real, properties, enable, old))?;
         queue.set_bits(properties, enable != 0);
+        Ok(())
+    }
+
+    fn clSetDefaultDeviceCommandQueue(
+        caller,
+        context: cl_context,
+        device: cl_device_id,
+        queue: cl_command_queue,
+    ) -> status {
+        let context = handle::borrow::<Context>(caller, context)?;
+        let device = handle::borrow::<Device>(caller, device)?;
+        let queue = handle::share::<Queue>(queue)?;
+        let (c, d, q) = (context.real.get(), device.real.get(), queue.real.get());
+        status!(c, clSetDefaultDeviceCommandQueue(c, d, q))?;
+        context.set_default_queue(device, &queue);
         Ok(())
     }
 

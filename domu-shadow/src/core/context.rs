@@ -1,23 +1,27 @@
 //! Contexts: made from the devices and properties as the program gave them, with the handles translated.
 
-use std::ffi::{c_char, c_void};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::ffi::{CStr, c_char, c_void};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use opencl_sys::{
     CL_CONTEXT_INTEROP_USER_SYNC, CL_CONTEXT_PLATFORM, CL_INVALID_CONTEXT, CL_INVALID_OPERATION,
-    cl_context_properties, cl_int,
+    CL_INVALID_PROPERTY, cl_context_properties, cl_int,
 };
 
 use super::device::Device;
+use super::farewell::Destructors;
 use super::handle::{Kind, Object, Slot};
+use super::queue::Queue;
 use super::real::Real;
 use super::{CLResult, movable};
 use crate::driver::dispatch::{create, status};
 
 /// The program's error callback: `pfn_notify` of `clCreateContext`.
 pub type Notify = unsafe extern "C" fn(*const c_char, *const c_void, usize, *mut c_void);
-/// `clSetContextDestructorCallback`'s function: context, user data.
-pub type Destructor = unsafe extern "C" fn(*mut c_void, *mut c_void);
+
+/// `cl_khr_gl_sharing`, from `CL_GL_CONTEXT_KHR` to `CL_CGL_SHAREGROUP_KHR` (cl_gl.h).
+const GRAPHICS_PROPERTIES: std::ops::RangeInclusive<cl_context_properties> = 0x2008..=0x200C;
 
 pub struct Context {
     slot: Slot<Context>,
@@ -27,7 +31,9 @@ pub struct Context {
     pub properties: Option<Vec<cl_context_properties>>,
     /// Leaked: a driver may call until long after the release, and these are few and small.
     notify: Option<&'static (Notify, usize)>,
-    destructors: Mutex<Vec<(Destructor, usize)>>,
+    pub destructors: Destructors,
+    /// By device id: what `clSetDefaultDeviceCommandQueue` set last.
+    default_queues: Mutex<BTreeMap<u64, Weak<Queue>>>,
 }
 
 impl Object for Context {
@@ -52,8 +58,12 @@ impl Context {
             devices,
             properties,
             notify: notify.map(|pair| &*Box::leak(Box::new(pair))),
-            destructors: Mutex::new(Vec::new()),
+            destructors: Destructors::default(),
+            default_queues: Mutex::default(),
         };
+        if context.wants_graphics() {
+            return Err(CL_INVALID_PROPERTY);
+        }
         context.make()?;
         if context.shares_with_others() {
             movable::block("a context shares objects with another API (context properties)");
@@ -100,6 +110,15 @@ impl Context {
         Some(list)
     }
 
+    /// "`CL_INVALID_PROPERTY` if context property name in properties is not a supported property name": those of the
+    /// sharing extensions, which are not offered.
+    fn wants_graphics(&self) -> bool {
+        self.properties.as_ref().is_some_and(|list| {
+            list.chunks_exact(2)
+                .any(|pair| GRAPHICS_PROPERTIES.contains(&pair[0]))
+        })
+    }
+
     fn shares_with_others(&self) -> bool {
         self.properties.as_ref().is_some_and(|list| {
             list.chunks_exact(2).any(|pair| {
@@ -108,12 +127,23 @@ impl Context {
         })
     }
 
-    /// Registers a destructor callback; they run last registered first.
-    pub fn on_destruction(&self, call: Destructor, user: usize) {
-        self.destructors
+    /// Remembers a device's default queue.
+    pub fn set_default_queue(&self, device: &Device, queue: &Arc<Queue>) {
+        self.default_queues()
+            .insert(device.slot.id(), Arc::downgrade(queue));
+    }
+
+    /// Whether `queue` is its device's default by `clSetDefaultDeviceCommandQueue`.
+    pub fn is_default_queue(&self, queue: &Queue) -> bool {
+        let queues = self.default_queues();
+        let default = queues.get(&queue.device.slot.id());
+        default.is_some_and(|default| std::ptr::eq(default.as_ptr(), queue))
+    }
+
+    fn default_queues(&self) -> MutexGuard<'_, BTreeMap<u64, Weak<Queue>>> {
+        self.default_queues
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push((call, user));
     }
 
     /// Releases the driver's context; made again by [`Context::make`].
@@ -129,21 +159,11 @@ impl Context {
 impl Drop for Context {
     fn drop(&mut self) {
         self.unmake();
-        let calls = std::mem::take(
-            self.destructors
-                .get_mut()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
-        let handle = self.slot.handle() as usize;
-        for (call, user) in calls.into_iter().rev() {
-            // SAFETY: the program registered the function for a call with its context and its own user data.
-            crate::callbacks::run(move || unsafe {
-                call(handle as *mut c_void, user as *mut c_void)
-            });
-        }
+        self.destructors.farewell(self.slot.handle()).say();
     }
 }
 
+/// The texts live only for this call, so they are copied for the callback thread.
 unsafe extern "C" fn notified(
     text: *const c_char,
     private: *const c_void,
@@ -152,7 +172,17 @@ unsafe extern "C" fn notified(
 ) {
     // SAFETY: `user` is the pair leaked when the context was created.
     let (call, data) = unsafe { *user.cast::<(Notify, usize)>() };
-    // The text lives only for this call, so it is passed on here and not on the callback thread.
-    // SAFETY: the program gave this function for these arguments.
-    unsafe { call(text, private, bytes, data as *mut c_void) };
+    // SAFETY: the driver gives a zero-ended text, or NULL.
+    let text = (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_owned());
+    // SAFETY: the driver gives `bytes` bytes of its own, or NULL.
+    let private = (!private.is_null())
+        .then(|| unsafe { std::slice::from_raw_parts(private.cast::<u8>(), bytes) }.to_vec());
+    crate::callbacks::run(move || {
+        let text = text.as_ref().map_or(std::ptr::null(), |text| text.as_ptr());
+        let private = private
+            .as_ref()
+            .map_or(std::ptr::null(), |bytes| bytes.as_ptr().cast());
+        // SAFETY: the program gave this function for these arguments.
+        unsafe { call(text, private, bytes, data as *mut c_void) };
+    });
 }

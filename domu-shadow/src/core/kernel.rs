@@ -16,6 +16,7 @@ use super::handle::{self, Kind, Object, Slot};
 use super::kernel_arg::{Arg, ArgKind, ArgValue};
 use super::mem::{Mem, TRACKING};
 use super::program::Program;
+use super::queue::Queue;
 use super::real::Real;
 use super::sampler::Sampler;
 use crate::driver::dispatch::{create, status};
@@ -103,16 +104,13 @@ impl Kernel {
                 }
                 // What the program has released meanwhile can't be used with this kernel any more.
                 ArgValue::Mem { handle, id } => {
-                    match handle::share_if_same::<Mem>(handle as *mut c_void, id) {
-                        Some(mem) => set_handle(real, index, mem.real.get()),
-                        None => Ok(()),
-                    }
+                    set_again::<Mem>(real, index, (handle, id), |mem| &mem.real)
                 }
                 ArgValue::Sampler { handle, id } => {
-                    match handle::share_if_same::<Sampler>(handle as *mut c_void, id) {
-                        Some(sampler) => set_handle(real, index, sampler.real.get()),
-                        None => Ok(()),
-                    }
+                    set_again::<Sampler>(real, index, (handle, id), |sampler| &sampler.real)
+                }
+                ArgValue::Queue { handle, id } => {
+                    set_again::<Queue>(real, index, (handle, id), |queue| &queue.real)
                 }
             };
             if let Err(code) = answer {
@@ -175,6 +173,19 @@ pub fn set_handle(kernel: *mut c_void, index: u32, object: *mut c_void) -> CLRes
     )
 }
 
+/// The same for an object as the program set it: nothing if the program has released it.
+fn set_again<T: Object>(
+    kernel: *mut c_void,
+    index: u32,
+    (handle, id): (usize, u64),
+    real: impl FnOnce(&T) -> &Real,
+) -> CLResult<()> {
+    match handle::share_if_same::<T>(handle as *mut c_void, id) {
+        Some(object) => set_handle(kernel, index, real(&object).get()),
+        None => Ok(()),
+    }
+}
+
 fn arg_info(real: *mut c_void, index: u32) -> ArgInfo {
     ARG_INFO.map(|parameter| {
         query::bytes(&|size, value, size_ret| {
@@ -208,6 +219,7 @@ fn kind(info: &ArgInfo) -> ArgKind {
                 writable: number_of(access) != Some(CL_KERNEL_ARG_ACCESS_READ_ONLY),
             },
             name if name.starts_with(b"sampler") => ArgKind::Sampler,
+            name if name.starts_with(b"queue") => ArgKind::Queue,
             _ => ArgKind::Value,
         },
     }
@@ -265,6 +277,7 @@ mod tests {
         read_only[1] = text(&CL_KERNEL_ARG_ACCESS_READ_ONLY.to_ne_bytes());
         assert_eq!(kind(&read_only), ArgKind::Mem { writable: false });
         assert_eq!(kind(&info(private, b"sampler_t\0", 0)), ArgKind::Sampler);
+        assert_eq!(kind(&info(private, b"queue_t\0", 0)), ArgKind::Queue);
         assert_eq!(kind(&[None, None, None, None, None]), ArgKind::Unknown);
     }
 }

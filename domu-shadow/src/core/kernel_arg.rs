@@ -12,6 +12,8 @@ pub enum ArgKind {
     Mem { writable: bool },
     /// A `cl_sampler`.
     Sampler,
+    /// A `cl_command_queue` on the device (`queue_t`).
+    Queue,
     /// `__local` memory: only a size.
     Local,
     /// Bytes.
@@ -34,6 +36,11 @@ pub enum ArgValue {
         handle: usize,
         id: u64,
     },
+    /// The device queue's handle and id.
+    Queue {
+        handle: usize,
+        id: u64,
+    },
     /// A size without a value: `__local` memory, or a NULL buffer.
     Size {
         bytes: usize,
@@ -47,6 +54,7 @@ const SIZE: u32 = 2;
 const BYTES: u32 = 3;
 const BIG: u32 = 4;
 const SAMPLER: u32 = 5;
+const QUEUE: u32 = 6;
 /// Bytes kept in place; longer values (structures) go to the heap.
 const INLINE: usize = 64;
 
@@ -80,6 +88,11 @@ impl Arg {
     pub fn set_sampler(&self, handle: usize, id: u64) {
         self.set_mem(handle, id);
         self.state.store(SAMPLER, Ordering::Relaxed);
+    }
+
+    pub fn set_queue(&self, handle: usize, id: u64) {
+        self.set_mem(handle, id);
+        self.state.store(QUEUE, Ordering::Relaxed);
     }
 
     #[inline]
@@ -143,15 +156,12 @@ impl Arg {
     /// What the program set last.
     pub fn value(&self) -> ArgValue {
         let size = self.size.load(Ordering::Relaxed);
+        let handle = self.words[0].load(Ordering::Relaxed) as usize;
+        let id = self.words[1].load(Ordering::Relaxed);
         match self.state.load(Ordering::Acquire) {
-            MEM => ArgValue::Mem {
-                handle: self.words[0].load(Ordering::Relaxed) as usize,
-                id: self.words[1].load(Ordering::Relaxed),
-            },
-            SAMPLER => ArgValue::Sampler {
-                handle: self.words[0].load(Ordering::Relaxed) as usize,
-                id: self.words[1].load(Ordering::Relaxed),
-            },
+            MEM => ArgValue::Mem { handle, id },
+            SAMPLER => ArgValue::Sampler { handle, id },
+            QUEUE => ArgValue::Queue { handle, id },
             SIZE => ArgValue::Size { bytes: size },
             BYTES => {
                 let words = self
@@ -175,6 +185,7 @@ impl Arg {
             ArgValue::Unset => {}
             ArgValue::Mem { handle, id } => self.set_mem(handle, id),
             ArgValue::Sampler { handle, id } => self.set_sampler(handle, id),
+            ArgValue::Queue { handle, id } => self.set_queue(handle, id),
             ArgValue::Size { bytes } => self.set_size(bytes),
             ArgValue::Bytes(bytes) => self.set_bytes(&bytes),
         }

@@ -12,6 +12,7 @@ use opencl_sys::{
 };
 
 use super::context::Context;
+use super::farewell::Destructors;
 use super::handle::{Kind, Object, Slot};
 use super::host_memory::HostMemory;
 use super::image::Image;
@@ -29,9 +30,6 @@ pub const HOST_POINTER: cl_mem_flags =
 
 /// While set, commands that may write a buffer mark it. See [`crate::mover::dirty`].
 pub static TRACKING: AtomicBool = AtomicBool::new(false);
-
-/// The program's destructor callback: memory object, user data.
-pub type Destructor = unsafe extern "C" fn(*mut c_void, *mut c_void);
 
 /// What kind of memory object.
 pub enum Form {
@@ -66,7 +64,7 @@ pub struct Mem {
     /// Offset in the parent, bytes.
     pub origin: usize,
     storage: Arc<Storage>,
-    destructors: Mutex<Vec<(Destructor, usize)>>,
+    pub destructors: Destructors,
 }
 
 impl Object for Mem {
@@ -113,7 +111,7 @@ impl Mem {
                 maps: Mutex::default(),
                 written: AtomicBool::new(true),
             }),
-            destructors: Mutex::default(),
+            destructors: Destructors::default(),
         };
         if flags & CL_MEM_ALLOC_HOST_PTR != 0 {
             if flags & CL_MEM_COPY_HOST_PTR != 0 {
@@ -149,7 +147,7 @@ impl Mem {
             origin,
             storage: Arc::clone(&parent.storage),
             parent: Some(parent),
-            destructors: Mutex::default(),
+            destructors: Destructors::default(),
         };
         mem.make(std::ptr::null_mut())?;
         Ok(Arc::new(mem))
@@ -204,7 +202,7 @@ impl Mem {
                 written: AtomicBool::new(true),
             }),
             parent,
-            destructors: Mutex::default(),
+            destructors: Destructors::default(),
         }))
     }
 
@@ -226,7 +224,7 @@ impl Mem {
                 maps: Mutex::default(),
                 written: AtomicBool::new(false),
             }),
-            destructors: Mutex::default(),
+            destructors: Destructors::default(),
         })
     }
 
@@ -393,14 +391,6 @@ impl Mem {
         self.storage.written.swap(false, Ordering::AcqRel)
     }
 
-    /// Registers a destructor callback; they run last registered first.
-    pub fn on_destruction(&self, call: Destructor, user: usize) {
-        self.destructors
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push((call, user));
-    }
-
     /// Releases the driver's object; made again by [`Mem::make`].
     pub fn unmake(&self) {
         if let Some(real) = self.real.take() {
@@ -427,58 +417,20 @@ unsafe extern "C" fn give_back(_real: *mut c_void, lent: *mut c_void) {
     drop(unsafe { Arc::from_raw(lent.cast_const().cast::<HostMemory>()) });
 }
 
-/// The program's destructor callbacks of one object, on their way to the moment when the driver is done with it.
-struct Farewell {
-    handle: usize,
-    calls: Vec<(Destructor, usize)>,
-}
-
-impl Farewell {
-    fn say(self) {
-        for (call, user) in self.calls.into_iter().rev() {
-            let handle = self.handle;
-            // SAFETY: the program registered the function for a call with its object and its own user data.
-            crate::callbacks::run(move || unsafe {
-                call(handle as *mut c_void, user as *mut c_void)
-            });
-        }
-    }
-}
-
-unsafe extern "C" fn farewell(_real: *mut c_void, user: *mut c_void) {
-    // SAFETY: `user` is the box leaked for this call, which a driver makes once.
-    unsafe { Box::from_raw(user.cast::<Farewell>()) }.say();
-}
-
 impl Drop for Mem {
     fn drop(&mut self) {
-        let calls = std::mem::take(
-            self.destructors
-                .get_mut()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
-        let goodbye = Farewell {
-            handle: self.slot.handle() as usize,
-            calls,
-        };
-        let Some(real) = self.real.take() else {
-            return goodbye.say();
-        };
-        if !goodbye.calls.is_empty() {
-            // "Called when the memory object is deleted": commands may still be using it, so the driver says when.
-            let user = Box::into_raw(Box::new(goodbye));
-            if status!(
-                real,
-                clSetMemObjectDestructorCallback(real, Some(farewell), user.cast())
-            )
-            .is_err()
-            {
-                release(real);
-                // SAFETY: the driver refused the callback, so the box is still ours.
-                unsafe { Box::from_raw(user) }.say();
-                return;
-            }
+        let farewell = self.destructors.farewell(self.slot.handle());
+        match self.real.take() {
+            Some(real) => farewell.say_when_gone(
+                |call, user| {
+                    status!(
+                        real,
+                        clSetMemObjectDestructorCallback(real, Some(call), user)
+                    )
+                },
+                || release(real),
+            ),
+            None => farewell.say(),
         }
-        release(real);
     }
 }

@@ -3,9 +3,11 @@
 //! Each object keeps what is needed to make the driver's object again, and its parents, so that a released context
 //! lives while its children do. Reference counts are ours; the driver only ever sees one reference.
 
+pub mod build;
 pub mod context;
 pub mod device;
 pub mod event;
+pub mod farewell;
 pub mod handle;
 pub mod host_memory;
 pub mod image;
@@ -19,6 +21,7 @@ pub mod platform;
 pub mod program;
 pub mod queue;
 pub mod real;
+mod remake;
 pub mod sampler;
 pub mod transfer;
 

@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use opencl_sys::{
-    CL_INVALID_COMMAND_QUEUE, CL_QUEUE_ON_DEVICE, CL_QUEUE_PROPERTIES, cl_int, cl_queue_properties,
+    CL_DEVICE_MAX_ON_DEVICE_QUEUES, CL_INVALID_COMMAND_QUEUE, CL_INVALID_QUEUE_PROPERTIES,
+    CL_QUEUE_ON_DEVICE, CL_QUEUE_PROPERTIES, cl_int, cl_queue_properties,
 };
 
+use super::CLResult;
 use super::context::Context;
 use super::device::Device;
 use super::handle::{Kind, Object, Slot};
 use super::real::Real;
-use super::{CLResult, movable};
 use crate::driver::dispatch::{create, status};
+use crate::driver::query;
 
 /// How the program created the queue: made again the same way.
 #[derive(Clone, Debug)]
@@ -57,14 +59,21 @@ impl Queue {
             creation,
             bits: AtomicU64::new(bits),
         };
-        queue.make()?;
-        if queue.is_on_device() {
-            movable::block("a device-side command queue");
+        if queue.is_on_device()
+            && query::device_number(queue.device.real.get(), CL_DEVICE_MAX_ON_DEVICE_QUEUES)
+                .unwrap_or(0)
+                == 0
+        {
+            // "… are valid but are not supported by the device": some drivers take it and crash.
+            return Err(CL_INVALID_QUEUE_PROPERTIES);
         }
+        queue.make()?;
         Ok(Arc::new(queue))
     }
 
-    fn is_on_device(&self) -> bool {
+    /// Whether kernels fill it, not the host. Nothing is in it while no host command runs: "a parent kernel is
+    /// considered to be complete if it itself and all its child kernels have completed".
+    pub fn is_on_device(&self) -> bool {
         let Creation::List(Some(list)) = &self.creation else {
             return false;
         };
@@ -93,6 +102,12 @@ impl Queue {
             }
         };
         self.real.set(real);
+        if self.context.is_default_queue(self) {
+            status!(
+                context,
+                clSetDefaultDeviceCommandQueue(context, device, real)
+            )?;
+        }
         Ok(())
     }
 

@@ -8,6 +8,7 @@
 
 pub mod discover;
 pub mod dispatch;
+pub mod extension;
 pub mod loader;
 pub mod query;
 pub mod snapshot;

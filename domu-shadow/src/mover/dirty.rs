@@ -69,6 +69,7 @@ impl Markers {
         Markers(
             handle::all::<Queue>()
                 .into_iter()
+                .filter(|queue| !queue.is_on_device())
                 .filter_map(mark)
                 .collect(),
         )

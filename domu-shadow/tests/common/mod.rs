@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 pub mod moving;
+pub mod native;
 
 use std::ffi::{CString, c_void};
 use std::ptr::{null, null_mut};

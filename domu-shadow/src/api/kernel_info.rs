@@ -1,0 +1,135 @@
+//! Kernels: queries.
+
+use std::ffi::c_void;
+
+use opencl_sys::{
+    CL_INVALID_ARG_INDEX, CL_INVALID_GLOBAL_WORK_SIZE, CL_INVALID_VALUE,
+    CL_KERNEL_ARG_INFO_NOT_AVAILABLE, CL_KERNEL_CONTEXT, CL_KERNEL_PROGRAM,
+    CL_KERNEL_REFERENCE_COUNT, cl_command_queue, cl_device_id, cl_kernel, cl_kernel_arg_info,
+    cl_kernel_info, cl_kernel_sub_group_info, cl_kernel_work_group_info,
+};
+
+use super::caller::Caller;
+use super::entry::entry;
+use super::info::Answer;
+use crate::core::CLResult;
+use crate::core::device::Device;
+use crate::core::handle::{self, Object};
+use crate::core::kernel::{ARG_INFO, Kernel};
+use crate::core::queue::Queue;
+use crate::driver::dispatch::{status, table_of};
+use crate::driver::extension::suggest_local_size;
+
+/// "device … can be NULL" where the kernel has one device only; the driver checks that.
+fn device_of(caller: &Caller, device: cl_device_id) -> CLResult<*mut c_void> {
+    if device.is_null() {
+        return Ok(device);
+    }
+    Ok(handle::borrow::<Device>(caller, device)?.real.get())
+}
+
+entry! {
+    fn clGetKernelInfo(
+        caller,
+        kernel: cl_kernel,
+        parameter: cl_kernel_info,
+        size: usize,
+        value: *mut c_void,
+        size_ret: *mut usize,
+    ) -> status {
+        let answer = Answer { caller, size, value, size_ret };
+        let kernel = handle::borrow::<Kernel>(caller, kernel)?;
+        let real = kernel.real.get();
+        match parameter {
+            CL_KERNEL_REFERENCE_COUNT => answer.uint(kernel.slot().references()),
+            CL_KERNEL_CONTEXT => answer.handle(kernel.program.context.slot().handle()),
+            CL_KERNEL_PROGRAM => answer.handle(kernel.program.slot().handle()),
+            _ => status!(real, clGetKernelInfo(real, parameter, size, value, size_ret)),
+        }
+    }
+
+    fn clGetKernelArgInfo(
+        caller,
+        kernel: cl_kernel,
+        index: u32,
+        parameter: cl_kernel_arg_info,
+        size: usize,
+        value: *mut c_void,
+        size_ret: *mut usize,
+    ) -> status {
+        let answer = Answer { caller, size, value, size_ret };
+        let kernel = handle::borrow::<Kernel>(caller, kernel)?;
+        let info = kernel.arg_info.get(index as usize).ok_or(CL_INVALID_ARG_INDEX)?;
+        let at = ARG_INFO.iter().position(|&known| known == parameter).ok_or(CL_INVALID_VALUE)?;
+        match &info[at] {
+            // The info is there because we asked for it: a program that did not must see it missing.
+            Some(bytes) if kernel.program.shows_arg_info() => answer.bytes(bytes),
+            _ => Err(CL_KERNEL_ARG_INFO_NOT_AVAILABLE),
+        }
+    }
+
+    fn clGetKernelWorkGroupInfo(
+        caller,
+        kernel: cl_kernel,
+        device: cl_device_id,
+        parameter: cl_kernel_work_group_info,
+        size: usize,
+        value: *mut c_void,
+        size_ret: *mut usize,
+    ) -> status {
+        let real = handle::borrow::<Kernel>(caller, kernel)?.real.get();
+        let device = device_of(caller, device)?;
+        status!(real, clGetKernelWorkGroupInfo(real, device, parameter, size, value, size_ret))
+    }
+
+    fn clGetKernelSubGroupInfo(
+        caller,
+        kernel: cl_kernel,
+        device: cl_device_id,
+        parameter: cl_kernel_sub_group_info,
+        input_size: usize,
+        input: *const c_void,
+        size: usize,
+        value: *mut c_void,
+        size_ret: *mut usize,
+    ) -> status {
+        let real = handle::borrow::<Kernel>(caller, kernel)?.real.get();
+        let device = device_of(caller, device)?;
+        if table_of(real).clGetKernelSubGroupInfo.is_none() {
+            // OpenCL 2.0 with cl_khr_subgroups.
+            return status!(
+                real,
+                clGetKernelSubGroupInfoKHR(real, device, parameter, input_size, input, size, value, size_ret)
+            );
+        }
+        status!(
+            real,
+            clGetKernelSubGroupInfo(real, device, parameter, input_size, input, size, value, size_ret)
+        )
+    }
+
+    fn clGetKernelSuggestedLocalWorkSize(
+        caller,
+        queue: cl_command_queue,
+        kernel: cl_kernel,
+        dimensions: u32,
+        offset: *const usize,
+        global: *const usize,
+        suggested: *mut usize,
+    ) -> status {
+        let queue = handle::borrow::<Queue>(caller, queue)?;
+        let kernel = handle::borrow::<Kernel>(caller, kernel)?;
+        if suggested.is_null() {
+            return Err(CL_INVALID_VALUE);
+        }
+        if global.is_null() {
+            return Err(CL_INVALID_GLOBAL_WORK_SIZE);
+        }
+        let platform = queue.device.platform.real.get();
+        let (q, k) = (queue.real.get(), kernel.real.get());
+        suggest_local_size(platform, q, k, dimensions, [offset, global], suggested)
+    }
+}
+
+// Drivers of OpenCL 2.0 only know the extension's name; the parameters are the same.
+pub use clGetKernelSubGroupInfo as clGetKernelSubGroupInfoKHR;

@@ -1,0 +1,172 @@
+//! Building, compiling and linking with the driver.
+
+use std::ffi::{CString, c_void};
+use std::sync::Arc;
+
+use opencl_sys::{
+    CL_BUILD_PROGRAM_FAILURE, CL_COMPILE_PROGRAM_FAILURE, CL_INVALID_BUILD_OPTIONS,
+    CL_INVALID_COMPILER_OPTIONS, CL_INVALID_OPERATION, CL_INVALID_PROGRAM, CL_LINK_PROGRAM_FAILURE,
+    CL_SUCCESS, cl_int,
+};
+
+use super::CLResult;
+use super::context::Context;
+use super::device::Device;
+use super::program::Step;
+use crate::driver::dispatch::{check, status, table_of};
+
+/// Asks for the info that tells buffers from numbers; added behind the program's back.
+const ARG_INFO_OPTION: &[u8] = b"-cl-kernel-arg-info";
+
+/// The driver's handles of some devices.
+pub fn reals(devices: &[Arc<Device>]) -> Vec<*mut c_void> {
+    devices.iter().map(|device| device.real.get()).collect()
+}
+
+pub fn has_arg_info(options: &[u8]) -> bool {
+    options
+        .windows(ARG_INFO_OPTION.len())
+        .any(|part| part == ARG_INFO_OPTION)
+}
+
+/// The program's options with ours behind them.
+fn with_arg_info(options: Option<&CString>) -> CString {
+    let mut all = options.map_or_else(Vec::new, |options| options.as_bytes().to_vec());
+    if !has_arg_info(&all) {
+        if !all.is_empty() {
+            all.push(b' ');
+        }
+        all.extend_from_slice(ARG_INFO_OPTION);
+    }
+    CString::new(all).unwrap_or_default()
+}
+
+/// Builds or compiles, with argument info asked for behind the program's back if `ask_arg_info`.
+///
+/// # Errors
+/// The driver's.
+pub fn run(
+    real: *mut c_void,
+    ask_arg_info: bool,
+    devices: &[Arc<Device>],
+    step: &Step,
+) -> CLResult<()> {
+    let plain = step.options().cloned();
+    if !ask_arg_info {
+        return run_with(real, devices, step, plain.as_ref());
+    }
+    match run_with(real, devices, step, Some(&with_arg_info(plain.as_ref()))) {
+        // A driver of before OpenCL 1.2 does not know the option.
+        Err(CL_INVALID_BUILD_OPTIONS | CL_INVALID_COMPILER_OPTIONS) => {
+            run_with(real, devices, step, plain.as_ref())
+        }
+        answer => answer,
+    }
+}
+
+fn run_with(
+    real: *mut c_void,
+    devices: &[Arc<Device>],
+    step: &Step,
+    options: Option<&CString>,
+) -> CLResult<()> {
+    let list = reals(devices);
+    let count = u32::try_from(list.len()).unwrap_or(u32::MAX);
+    let list = if list.is_empty() {
+        std::ptr::null()
+    } else {
+        list.as_ptr()
+    };
+    let options = options.map_or(std::ptr::null(), |options| options.as_ptr());
+    match step {
+        Step::Build { .. } => {
+            status!(
+                real,
+                clBuildProgram(real, count, list, options, None, std::ptr::null_mut())
+            )
+        }
+        Step::Compile { headers, .. } => {
+            let programs: Vec<*mut c_void> = headers
+                .iter()
+                .map(|(_, program)| program.real.get())
+                .collect();
+            let mut names: Vec<_> = headers.iter().map(|(name, _)| name.as_ptr()).collect();
+            let number = u32::try_from(headers.len()).unwrap_or(u32::MAX);
+            let (programs, names) = if headers.is_empty() {
+                (std::ptr::null(), std::ptr::null_mut())
+            } else {
+                (programs.as_ptr(), names.as_mut_ptr())
+            };
+            status!(
+                real,
+                clCompileProgram(
+                    real,
+                    count,
+                    list,
+                    options,
+                    number,
+                    programs,
+                    names,
+                    None,
+                    std::ptr::null_mut()
+                )
+            )
+        }
+        Step::Link { .. } => Ok(()),
+    }
+}
+
+/// Links with the driver. The program may be there after a failure too, with its log; null if it is not.
+pub fn link(
+    context: &Context,
+    devices: &[Arc<Device>],
+    step: &Step,
+) -> (*mut c_void, CLResult<()>) {
+    let real = context.real.get();
+    let none = std::ptr::null_mut();
+    let Step::Link { options, inputs } = step else {
+        return (none, Err(CL_INVALID_PROGRAM));
+    };
+    let Some(link) = table_of(real).clLinkProgram else {
+        return (none, Err(CL_INVALID_OPERATION));
+    };
+    let list = reals(devices);
+    let count = u32::try_from(list.len()).unwrap_or(u32::MAX);
+    let list = if list.is_empty() {
+        std::ptr::null()
+    } else {
+        list.as_ptr()
+    };
+    let programs: Vec<*mut c_void> = inputs.iter().map(|program| program.real.get()).collect();
+    let number = u32::try_from(programs.len()).unwrap_or(u32::MAX);
+    let programs = programs.as_ptr();
+    let options = options
+        .as_ref()
+        .map_or(std::ptr::null(), |options| options.as_ptr());
+    let mut code = CL_SUCCESS;
+    // SAFETY: the handles are the driver's own and live; the lists and `code` outlive the call.
+    let linked = unsafe {
+        link(
+            real,
+            count,
+            list,
+            options,
+            number,
+            programs,
+            None,
+            none,
+            &raw mut code,
+        )
+    };
+    (linked, check(code))
+}
+
+/// Whether a build was made, well or not, rather than refused.
+pub fn has_ended(answer: CLResult<()>) -> bool {
+    const FAILURES: [cl_int; 3] = [
+        CL_BUILD_PROGRAM_FAILURE,
+        CL_COMPILE_PROGRAM_FAILURE,
+        CL_LINK_PROGRAM_FAILURE,
+    ];
+    answer.map_or_else(|code| FAILURES.contains(&code), |()| true)
+}

@@ -1,0 +1,263 @@
+//! Making a driver's program again: from binaries where device and driver are the same, else as the program did.
+
+use std::collections::BTreeMap;
+use std::ffi::c_void;
+use std::sync::Arc;
+
+use opencl_sys::{
+    CL_BUILD_NONE, CL_BUILD_SUCCESS, CL_DRIVER_VERSION, CL_INVALID_PROGRAM, CL_PROGRAM_BINARIES,
+    CL_PROGRAM_BINARY_SIZES, CL_PROGRAM_BUILD_LOG, CL_PROGRAM_BUILD_STATUS, cl_int,
+};
+
+use super::CLResult;
+use super::build::{self, reals};
+use super::device::Device;
+use super::handle::Object;
+use super::program::{Building, Built, Constants, Origin, Outcome, Program, Step, release};
+use crate::driver::dispatch::{create, status};
+use crate::driver::{extension, query};
+
+impl Program {
+    /// A new program of the driver's, as the program created it; not built.
+    ///
+    /// # Errors
+    /// The driver's; `CL_INVALID_PROGRAM` for a linked program, which is made by its link.
+    pub(super) fn original(&self) -> CLResult<*mut c_void> {
+        let context = self.context.real.get();
+        match &self.origin {
+            Origin::Source(source) => {
+                let length = source.len();
+                // A length of 0 would mean a zero-ended string, which an empty list is not.
+                let mut text = match length {
+                    0 => c"".as_ptr(),
+                    _ => source.as_ptr().cast(),
+                };
+                create!(
+                    context,
+                    clCreateProgramWithSource(context, 1, &raw mut text, &raw const length)
+                )
+            }
+            Origin::Il(il) => {
+                let platform = &self.devices.first().ok_or(CL_INVALID_PROGRAM)?.platform;
+                extension::create_program_with_il(platform.real.get(), context, il)
+            }
+            Origin::Binary(binaries) => self.load(binaries),
+            Origin::BuiltIn(names) => {
+                let devices = reals(&self.devices);
+                let count = u32::try_from(devices.len()).unwrap_or(u32::MAX);
+                create!(
+                    context,
+                    clCreateProgramWithBuiltInKernels(
+                        context,
+                        count,
+                        devices.as_ptr(),
+                        names.as_ptr()
+                    )
+                )
+            }
+            Origin::Linked => Err(CL_INVALID_PROGRAM),
+        }
+    }
+
+    /// Gives specialization constants to the driver.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub(super) fn set_constants(&self, real: *mut c_void, constants: &Constants) -> CLResult<()> {
+        constants.iter().try_for_each(|(&id, value)| {
+            let bytes = value.as_ptr().cast();
+            status!(
+                real,
+                clSetProgramSpecializationConstant(real, id, value.len(), bytes)
+            )
+        })
+    }
+
+    /// Before a move: keeps logs, status and binaries, and releases the driver's program.
+    pub fn unmake(&self) {
+        let Some(real) = self.real.take() else { return };
+        let binaries = match self.origin {
+            Origin::BuiltIn(_) => BTreeMap::new(),
+            _ => binaries(real, &self.devices),
+        };
+        let mut building = self.building();
+        for device in &self.devices {
+            // What was kept at an earlier move is what the program's own build said.
+            let kept = building.kept.entry(device.slot().id());
+            kept.or_insert_with(|| outcome(real, device));
+        }
+        building.binaries = binaries;
+        building.is_substitute = false;
+        drop(building);
+        release(real);
+    }
+
+    /// Makes the driver's program again, unless that was done for another one that needs it.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn make(&self) -> CLResult<()> {
+        if !self.real.get().is_null() {
+            return Ok(());
+        }
+        let (last, succeeded, binaries) = {
+            let building = self.building();
+            let succeeded = building
+                .kept
+                .values()
+                .any(|outcome| outcome.status == CL_BUILD_SUCCESS);
+            let last = building.last.clone();
+            (last, succeeded, self.usable_binaries(&building))
+        };
+        if succeeded && let Some(binaries) = binaries {
+            match self.make_from(&binaries, last.as_ref()) {
+                Ok(()) => return Ok(()),
+                Err(code) => log::info!(
+                    "a program's binary was refused (error {code}): building it from source"
+                ),
+            }
+        }
+        if matches!(self.origin, Origin::Linked) {
+            return self.link_again(last, succeeded);
+        }
+        let real = self.original()?;
+        self.real.set(real);
+        if let Some(built) = last.filter(|_| succeeded) {
+            if let Step::Compile { headers, .. } = &built.step {
+                // A header may be younger than what it is included in.
+                headers.iter().try_for_each(|(_, header)| header.make())?;
+            }
+            self.set_constants(real, &built.constants)?;
+            build::run(real, self.asks_arg_info(), &built.devices, &built.step)?;
+        }
+        let constants = self.building().constants.clone();
+        self.set_constants(real, &constants)
+    }
+
+    fn link_again(&self, last: Option<Built>, succeeded: bool) -> CLResult<()> {
+        let built = last.ok_or(CL_INVALID_PROGRAM)?;
+        let (real, answer) = build::link(&self.context, &built.devices, &built.step);
+        self.real.set(real);
+        // A link that had failed fails again.
+        if succeeded { answer } else { Ok(()) }
+    }
+
+    fn make_from(&self, binaries: &[Vec<u8>], last: Option<&Built>) -> CLResult<()> {
+        let real = self.load(binaries)?;
+        // Compiled objects and libraries are complete as loaded; executables need the build call.
+        let rebuild = last.and_then(|built| match &built.step {
+            Step::Compile { .. } => None,
+            Step::Build { options } => Some((&built.devices, options.clone())),
+            Step::Link { .. } => Some((&built.devices, None)),
+        });
+        let answer = rebuild.map_or(Ok(()), |(devices, options)| {
+            build::run(real, false, devices, &Step::Build { options })
+        });
+        match answer {
+            Ok(()) => {
+                self.real.set(real);
+                self.building().is_substitute =
+                    matches!(self.origin, Origin::Source(_) | Origin::Il(_));
+            }
+            Err(_) => release(real),
+        }
+        answer
+    }
+
+    fn load(&self, binaries: &[Vec<u8>]) -> CLResult<*mut c_void> {
+        let context = self.context.real.get();
+        let devices = reals(&self.devices);
+        let lengths: Vec<usize> = binaries.iter().map(Vec::len).collect();
+        let mut pointers: Vec<*const u8> = binaries.iter().map(|binary| binary.as_ptr()).collect();
+        let count = u32::try_from(devices.len()).unwrap_or(u32::MAX);
+        create!(
+            context,
+            clCreateProgramWithBinary(
+                context,
+                count,
+                devices.as_ptr(),
+                lengths.as_ptr(),
+                pointers.as_mut_ptr(),
+                std::ptr::null_mut()
+            )
+        )
+    }
+
+    /// The kept binaries, if there is one for every device and each device is what it was made for.
+    fn usable_binaries(&self, building: &Building) -> Option<Vec<Vec<u8>>> {
+        self.devices
+            .iter()
+            .map(|device| {
+                let (made_for, binary) = building.binaries.get(&device.slot().id())?;
+                (*made_for == driver_of(device)).then(|| binary.clone())
+            })
+            .collect()
+    }
+}
+
+fn outcome(real: *mut c_void, device: &Device) -> Outcome {
+    let device = device.real.get();
+    let ask = |parameter: u32| {
+        query::bytes(&|size, value, size_ret| {
+            status!(
+                real,
+                clGetProgramBuildInfo(real, device, parameter, size, value, size_ret)
+            )
+        })
+        .unwrap_or_default()
+    };
+    let status = ask(CL_PROGRAM_BUILD_STATUS);
+    Outcome {
+        status: status
+            .first_chunk()
+            .map_or(CL_BUILD_NONE, |bytes| cl_int::from_ne_bytes(*bytes)),
+        log: ask(CL_PROGRAM_BUILD_LOG),
+    }
+}
+
+/// Device name and driver version: what a binary is good for.
+fn driver_of(device: &Device) -> String {
+    let real = device.real.get();
+    let name = query::device_text(real, opencl_sys::CL_DEVICE_NAME).unwrap_or_default();
+    format!(
+        "{name}\n{}",
+        query::device_text(real, CL_DRIVER_VERSION).unwrap_or_default()
+    )
+}
+
+fn binaries(real: *mut c_void, devices: &[Arc<Device>]) -> BTreeMap<u64, (String, Vec<u8>)> {
+    let sizes = query::bytes(&|size, value, size_ret| {
+        status!(
+            real,
+            clGetProgramInfo(real, CL_PROGRAM_BINARY_SIZES, size, value, size_ret)
+        )
+    })
+    .unwrap_or_default();
+    let sizes = sizes
+        .chunks_exact(8)
+        .map(|size| usize::from_ne_bytes(size.try_into().expect("a chunk of 8")));
+    let mut blobs: Vec<Vec<u8>> = sizes.map(|size| vec![0; size]).collect();
+    if blobs.len() != devices.len() || blobs.iter().any(Vec::is_empty) {
+        return BTreeMap::new();
+    }
+    let mut pointers: Vec<*mut u8> = blobs.iter_mut().map(|blob| blob.as_mut_ptr()).collect();
+    let bytes = pointers.len() * size_of::<*mut u8>();
+    let answer = status!(
+        real,
+        clGetProgramInfo(
+            real,
+            CL_PROGRAM_BINARIES,
+            bytes,
+            pointers.as_mut_ptr().cast(),
+            std::ptr::null_mut()
+        )
+    );
+    if answer.is_err() {
+        return BTreeMap::new();
+    }
+    devices
+        .iter()
+        .zip(blobs)
+        .map(|(device, blob)| (device.slot().id(), (driver_of(device), blob)))
+        .collect()
+}
