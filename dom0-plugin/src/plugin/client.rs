@@ -233,7 +233,11 @@ mod tests {
         daemon
             .write_all(b"{\"progress\":{}}\n{\"progress\":1}\n{\"ok\":{\"sessions\":2}}\n")
             .unwrap();
-        assert_eq!(ask(&mut client, LONG).unwrap(), Sessions { sessions: 2 });
+        let expected = Sessions {
+            sessions: 2,
+            devices: 0,
+        };
+        assert_eq!(ask(&mut client, LONG).unwrap(), expected);
         let mut line = String::new();
         BufReader::new(&daemon).read_line(&mut line).unwrap();
         assert_eq!(line, "{\"op\":\"save\",\"domid\":1,\"live\":true}\n");

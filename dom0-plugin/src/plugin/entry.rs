@@ -9,7 +9,7 @@ use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use super::originals::{self, ReadExact, Symbols};
+use super::originals::{self, ReadExact, ShadowControl, Symbols};
 use super::report::{self, Level};
 use super::{restore, save};
 
@@ -42,8 +42,7 @@ jump! {
     xc_domain_restore through RESTORE;
     /// Reads from the stream: to the original, except while a domain is restored.
     read_exact through READ_EXACT;
-    /// Switches log-dirty on and off: to the original. Between the stream's headers and the first page of memory this
-    /// is the last point at which a PCI device may still be assigned.
+    /// Switches log-dirty on and off: to the original, except while a domain with GPU state is saved.
     xc_shadow_control through SHADOW_CONTROL;
     /// Opens libxenctrl: to [`report::xc_interface_open`], which remembers the helper's logger.
     xc_interface_open through INTERFACE_OPEN;
@@ -99,5 +98,21 @@ impl ReadHook {
 impl Drop for ReadHook {
     fn drop(&mut self) {
         Self::step_aside();
+    }
+}
+
+/// Sends `xc_shadow_control` to `handler` until the value is dropped.
+#[derive(Debug)]
+pub struct ShadowHook(*mut c_void);
+
+impl ShadowHook {
+    pub fn set(handler: ShadowControl) -> Self {
+        Self(SHADOW_CONTROL.swap(handler as *mut c_void, Ordering::AcqRel))
+    }
+}
+
+impl Drop for ShadowHook {
+    fn drop(&mut self) {
+        SHADOW_CONTROL.store(self.0, Ordering::Release);
     }
 }

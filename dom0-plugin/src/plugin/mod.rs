@@ -21,6 +21,9 @@
 //!        │◄──────────────────────┤── done ────────────────────────┼───────────────────►│
 //! ```
 //!
+//! With a PCI device assigned Xen refuses to track the guest's writes; then precopy and stop come before the first page of
+//! memory, from within the call that switches log-dirty on: see [`passthrough`].
+//!
 //! On the restoring side it is `read_exact` that is interposed: where a record header of ours stands in the stream,
 //! `xl-gpud` reads the records from the descriptor itself, and libxenguest gets the first header that is not ours.
 //!
@@ -29,12 +32,14 @@
 //! only if the domain has a session. Beside a libxenguest whose prototypes it does not know, every entry point is a
 //! plain jump to the original.
 
+mod callbacks;
 mod client;
 #[cfg(target_arch = "x86_64")] // Xen saves and restores domains on x86 only
 mod entry;
 mod errno;
 mod originals;
 mod passing;
+mod passthrough;
 mod policy;
 mod position;
 mod report;

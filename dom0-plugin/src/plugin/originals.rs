@@ -33,6 +33,9 @@ pub type Restore = unsafe extern "C" fn(
 ) -> c_int;
 /// `read_exact` of libxenctrl: 0, or -1 with `errno` (0 at the end of the file).
 pub type ReadExact = unsafe extern "C" fn(c_int, *mut c_void, usize) -> c_int;
+/// `xc_shadow_control`, Xen 4.14 and 4.15; the versions after them take the first three and two more.
+pub type ShadowControl =
+    unsafe extern "C" fn(usize, u32, c_uint, usize, usize, usize, usize, usize) -> c_int;
 /// `xc_interface_open`
 pub type InterfaceOpen = unsafe extern "C" fn(*mut c_void, *mut c_void, c_uint) -> *mut c_void;
 
@@ -53,6 +56,7 @@ pub struct Symbols {
 pub struct Originals {
     pub save: Save,
     pub restore: Restore,
+    pub shadow_control: ShadowControl,
     pub read_exact: ReadExact,
     pub interface_open: InterfaceOpen,
     pub version: Version,
@@ -80,11 +84,14 @@ impl Symbols {
     pub fn known(&self) -> Option<&'static Originals> {
         let version = self.version.filter(|v| v.is_known())?;
         // SAFETY: these are the addresses of the functions of those names in a library of a version in which they
-        // have these prototypes. `restore` may lack the last parameter, which `entry` allows for.
+        // have these prototypes. `restore` and `shadow_control` may lack the last ones, which their callers allow for.
         Some(ORIGINALS.get_or_init(|| unsafe {
             Originals {
                 save: std::mem::transmute::<*mut c_void, Save>(self.save),
                 restore: std::mem::transmute::<*mut c_void, Restore>(self.restore),
+                shadow_control: std::mem::transmute::<*mut c_void, ShadowControl>(
+                    self.shadow_control,
+                ),
                 read_exact: std::mem::transmute::<*mut c_void, ReadExact>(self.read_exact),
                 interface_open: std::mem::transmute::<*mut c_void, InterfaceOpen>(
                     self.interface_open,

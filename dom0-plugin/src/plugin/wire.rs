@@ -23,8 +23,8 @@ pub enum Request {
         /// Memory pages to send in the coming round; -1 when not known.
         dirty_pages: i64,
     },
-    /// The guest is about to be suspended: send the rest and the seal, then unmap every grant. An error reply means
-    /// that the programs have their GPU state back and run on.
+    /// The guest is about to be suspended, or its devices must go: send the rest and the seal, unmap every grant, detach
+    /// its PCI devices. An error reply means that the programs have, or will have, their GPU state back and run on.
     Stop,
     /// The guest is suspended (or that failed).
     Suspended { ok: bool },
@@ -57,6 +57,10 @@ pub enum Reply<T> {
 pub struct Sessions {
     /// GPU sessions of the domain; with 0 the plugin says no more.
     pub sessions: u32,
+    /// PCI devices assigned to it that the daemon will detach at [`Request::Stop`]. Where there are any, that has to come before
+    /// log-dirty is switched on.
+    #[serde(default)]
+    pub devices: u32,
 }
 
 /// Reply to [`Request::Precopy`].

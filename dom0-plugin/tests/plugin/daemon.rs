@@ -30,6 +30,8 @@ pub enum Mischief {
 #[derive(Debug, Clone, Default)]
 pub struct Manner {
     pub sessions: u32,
+    /// PCI devices that the domain has at the start.
+    pub devices: u32,
     /// The GPU side is finished from this pre-copy request on (counted from 0).
     pub finished_at: u32,
     /// At the request of this name.
@@ -156,7 +158,7 @@ impl Conversation {
         state: &Mutex<State>,
     ) -> Result<Value, String> {
         match request["op"].as_str().unwrap() {
-            "save" => Ok(json!({"sessions": manner.sessions})),
+            "save" => Ok(json!({"sessions": manner.sessions, "devices": manner.devices})),
             "precopy" => {
                 let round = self.rounds;
                 self.send_round()?;

@@ -103,7 +103,11 @@ static int save(void *xch, int fd, uint32_t dom, int is_live, struct save_callba
     if (is_live) {
         if (cb->switch_qemu_logdirty && cb->switch_qemu_logdirty(dom, 1, cb->data))
             return -1;
-        if (SHADOW(xch, dom, 2) || live(fd, cb))
+        if (SHADOW(xch, dom, 2) && (SHADOW(xch, dom, 0) || SHADOW(xch, dom, 2))) {
+            fprintf(stderr, "Failed to enable logdirty: %d\n", errno);
+            return -1;
+        }
+        if (live(fd, cb))
             return -1;
     }
     if (cb->suspend(cb->data) == 0) {

@@ -144,6 +144,73 @@ fn non_live_save_stops_only() {
     assert_eq!(records(&stream), [0x10, HEAD, DATA, SEAL, PAGES, END]);
 }
 
+fn with_devices() -> Manner {
+    Manner {
+        devices: 2,
+        finished_at: 2,
+        ..with_sessions()
+    }
+}
+
+#[test]
+fn devices_leave_before_log_dirty_is_switched_on() {
+    for minor in [15, 17, 22] {
+        let daemon = Daemon::start(with_devices());
+        let xen = Xen::version(minor);
+        let (_, stock) = xen.stock().save();
+        let (outcome, stream) = xen.with_plugin().daemon(&daemon.socket).save();
+        outcome
+            .says("complete rc 0")
+            .says("shadow_control domain 5 op 2")
+            .says("precopy: 5 rounds, decision 1");
+        let rounds = ["precopy"; 3].as_slice();
+        let rest = ["stop", "suspended true", "done 0", "close"].as_slice();
+        assert_eq!(daemon.all_requests(), [&["save"], rounds, rest].concat());
+        let kinds = records(&stream);
+        assert_eq!(
+            kinds[..7],
+            [0x10, HEAD, DATA, DATA, DATA, DATA, SEAL],
+            "Xen 4.{minor}"
+        );
+        assert!(kinds[7..].iter().all(|kind| [PAGES, END].contains(kind)));
+        assert_eq!(without_ours(&stream), stock);
+    }
+}
+
+#[test]
+fn devices_that_cannot_leave_end_the_migration_before_log_dirty() {
+    for at in ["precopy", "stop"] {
+        for what in [Mischief::Refuse, Mischief::Die, Mischief::Babble] {
+            let daemon = Daemon::start(Manner {
+                mischief: Some((at, what)),
+                ..with_devices()
+            });
+            let run = Xen::version(17).with_plugin().daemon(&daemon.socket);
+            let (outcome, stream) = run.save();
+            outcome
+                .says("complete rc -1 (Operation canceled)")
+                .says("Failed to enable logdirty")
+                .says_not("op 2")
+                .says_not("suspend\n");
+            assert!(!records(&stream).contains(&PAGES));
+            let asked = daemon.all_requests();
+            assert_eq!(asked.iter().filter(|r| *r == at).count(), 1, "{asked:?}");
+        }
+    }
+}
+
+#[test]
+fn devices_leave_at_the_suspend_of_a_save_that_is_not_live() {
+    let daemon = Daemon::start(with_devices());
+    let run = Xen::version(17).with_plugin().daemon(&daemon.socket);
+    let (outcome, _) = run.save_as("0", "0");
+    outcome.says("complete rc 0").says_not("op 2");
+    assert_eq!(
+        daemon.all_requests(),
+        ["save", "stop", "suspended true", "done 0", "close"]
+    );
+}
+
 #[test]
 fn a_failed_precopy_leaves_the_guest_running() {
     for what in [Mischief::Refuse, Mischief::Die, Mischief::Babble] {
