@@ -3,6 +3,7 @@
 //! Like `xl.conf`, the file is a list of `name = value` lines; its syntax is TOML. Every setting has a default,
 //! and a name nobody knows is an error: a misspelt limit must not silently mean none.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::ops::RangeInclusive;
@@ -13,6 +14,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 use thiserror::Error;
 
+use crate::daemon::passthrough::device::is_bdf;
 use crate::spool::SpoolConfig;
 
 /// Where the daemon looks unless it is told otherwise.
@@ -49,6 +51,20 @@ pub struct Config {
     /// How long sessions that are being attached are waited for before something else begins.
     #[serde(deserialize_with = "duration")]
     pub timeout_busy: Duration,
+    /// Whether PCI devices of domains with GPU sessions are detached for a migration or save, and attached again.
+    pub pci_detach: bool,
+    /// How long a guest may take to give up a PCI device or to take one, and each of the two commands below.
+    #[serde(deserialize_with = "duration")]
+    pub pci_timeout: Duration,
+    /// By domain name: devices that a domain gets which has none when its sessions are to be attached.
+    #[serde(deserialize_with = "devices")]
+    pub pci_attach: BTreeMap<String, Vec<String>>,
+    /// Command, with its arguments, to run before devices are detached.
+    #[serde(deserialize_with = "command")]
+    pub pci_before_detach: Vec<String>,
+    /// Command, with its arguments, to run after devices have been attached.
+    #[serde(deserialize_with = "command")]
+    pub pci_after_attach: Vec<String>,
 }
 
 impl Default for Config {
@@ -63,6 +79,11 @@ impl Default for Config {
             timeout_open: Duration::from_secs(10),
             timeout_drain: Duration::from_secs(30),
             timeout_busy: Duration::from_secs(30),
+            pci_detach: true,
+            pci_timeout: Duration::from_secs(30),
+            pci_attach: BTreeMap::new(),
+            pci_before_detach: Vec::new(),
+            pci_after_attach: Vec::new(),
         }
     }
 }
@@ -219,6 +240,42 @@ fn folder<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Erro
     }
 }
 
+/// A device's address, checked where it stands, so that the error names its line.
+struct Address(String);
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match is_bdf(&text) {
+            true => Ok(Address(text)),
+            false => Err(de::Error::custom(format_args!(
+                "`{text}`: expected a PCI address such as \"0000:3b:00.0\""
+            ))),
+        }
+    }
+}
+
+fn devices<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, Vec<String>>, D::Error> {
+    let map = BTreeMap::<String, Vec<Address>>::deserialize(deserializer)?;
+    let plain = |list: Vec<Address>| list.into_iter().map(|a| a.0).collect();
+    Ok(map
+        .into_iter()
+        .map(|(name, list)| (name, plain(list)))
+        .collect())
+}
+
+fn command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let words = Vec::<String>::deserialize(deserializer)?;
+    match words.first() {
+        Some(program) if !program.starts_with('/') => Err(de::Error::custom(
+            "expected a list of words, the first an absolute path of a program",
+        )),
+        _ => Ok(words),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,6 +303,11 @@ mod tests {
             timeout_open = "1500ms"
             timeout_drain = "90s"
             timeout_busy = "2min"
+            pci_detach = false
+            pci_timeout = "5s"
+            pci_attach = { vm = ["0000:3b:00.0", "0000:3c:00.1"] }
+            pci_before_detach = ["/bin/true", "x"]
+            pci_after_attach = ["/bin/false"]
             "#,
         );
         let expected = Config {
@@ -258,6 +320,14 @@ mod tests {
             timeout_open: Duration::from_millis(1500),
             timeout_drain: Duration::from_secs(90),
             timeout_busy: Duration::from_secs(120),
+            pci_detach: false,
+            pci_timeout: Duration::from_secs(5),
+            pci_attach: BTreeMap::from([(
+                "vm".to_owned(),
+                vec!["0000:3b:00.0".to_owned(), "0000:3c:00.1".to_owned()],
+            )]),
+            pci_before_detach: vec!["/bin/true".into(), "x".into()],
+            pci_after_attach: vec!["/bin/false".into()],
         };
         assert_eq!(config.unwrap(), expected);
         let SpoolConfig {
@@ -288,6 +358,15 @@ mod tests {
             ("spool_dir = \"spool\"", 1, "absolute path"),
             ("# fine\nspool_dir = /srv/spool\n", 2, ""),
             ("precopy_rounds = 3\nprecopy_rounds = 4\n", 2, "duplicate"),
+            (
+                "\npci_attach = { vm = [\"3b:00.0\"] }",
+                2,
+                "`3b:00.0`: expected a PCI",
+            ),
+            ("pci_attach = [\"0000:3b:00.0\"]", 1, "expected a map"),
+            ("pci_before_detach = [\"true\"]", 1, "absolute path"),
+            ("pci_after_attach = \"/bin/true\"", 1, "a sequence"),
+            ("pci_detach = \"yes\"", 1, "a boolean"),
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(
@@ -319,6 +398,6 @@ mod tests {
             .collect();
         assert_eq!(parse(&example).unwrap(), Config::default());
         let names = |text: &str| text.lines().filter(|line| line.contains(" = ")).count();
-        assert_eq!(names(&example), 9, "all of them");
+        assert_eq!(names(&example), 14, "all of them");
     }
 }

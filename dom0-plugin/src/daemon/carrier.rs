@@ -1,5 +1,6 @@
 //! How the daemon meets guests: through XenStore and grants ([`super::xen`]), or loopback ([`super::loopback`]).
 
+use super::passthrough::toolstack::Toolstack;
 use channel::image::SessionId;
 use channel::link::{Announcement, Peer, Residence};
 use std::io;
@@ -52,6 +53,10 @@ pub struct Sessions {
 pub trait Carrier: Send + Sync {
     /// Its name, for `xl-gpu status`.
     fn name(&self) -> &'static str;
+    /// What assigns PCI devices to domains; `None` where there are none to assign.
+    fn toolstack(&self) -> Option<&dyn Toolstack> {
+        None
+    }
     /// All domains but dom0.
     fn domains(&self) -> io::Result<Vec<Domain>>;
     /// The domain's sessions as they are now; none where there is no such domain.

@@ -24,6 +24,7 @@ pub mod images;
 pub mod loopback;
 pub mod manual;
 pub mod migrate;
+pub mod passthrough;
 pub mod receive;
 pub mod rehearse;
 pub mod report;
@@ -61,6 +62,8 @@ pub struct Daemon {
     pub reports: Reports,
     /// Limits and patience.
     pub settings: Settings,
+    /// Who attaches or detaches which domain's PCI devices.
+    pub device_locks: passthrough::Locks,
     told: Mutex<BTreeMap<u32, Told>>,
     complaints: Mutex<BTreeSet<(u32, SessionKey)>>,
 }
@@ -94,15 +97,24 @@ impl Daemon {
         };
         let adopted = images.domains().into_iter().filter(by_hand);
         let told = adopted.map(|domid| (domid, detached.clone())).collect();
-        Arc::new(Daemon {
+        let daemon = Arc::new(Daemon {
             carrier,
             images,
             claims: Arc::default(),
             reports,
             settings,
+            device_locks: passthrough::Locks::default(),
             told: Mutex::new(told),
             complaints: Mutex::default(),
-        })
+        });
+        // A daemon that died in a migration may have left devices detached.
+        match daemon.carrier.domains() {
+            Ok(all) => all
+                .iter()
+                .for_each(|d| passthrough::when_resumed(&daemon, d.domid)),
+            Err(e) => log::error!("the list of domains: {e}"),
+        }
+        daemon
     }
 
     /// Puts `image` on record and keeps it.

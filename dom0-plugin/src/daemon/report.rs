@@ -77,6 +77,15 @@ pub struct Report {
     pub stop_s: Option<f64>,
     /// Releasing objects and unloading the driver.
     pub unload_s: Option<f64>,
+    /// PCI devices that were detached.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<String>,
+    /// Detaching them.
+    #[serde(default)]
+    pub detach_s: Option<f64>,
+    /// Until the guest had its PCI devices again, once it ran.
+    #[serde(default)]
+    pub attach_s: Option<f64>,
     /// Loading the driver and making objects again.
     pub reload_s: Option<f64>,
     /// Serving the images.
@@ -104,6 +113,9 @@ impl Report {
             drain_s: None,
             stop_s: None,
             unload_s: None,
+            devices: Vec::new(),
+            detach_s: None,
+            attach_s: None,
             reload_s: None,
             restore_s: None,
             total_s: None,
@@ -158,6 +170,14 @@ impl Reports {
     /// The domain's last report.
     pub fn get(&self, domid: u32) -> Option<Report> {
         self.last().get(&domid).cloned()
+    }
+
+    /// The domain has its PCI devices back: its report learns how long that took.
+    pub fn attached(&self, domid: u32, took: Duration) {
+        if let Some(report) = self.last().get_mut(&domid) {
+            report.attach_s = Some(took.as_secs_f64());
+            self.save(report);
+        }
     }
 
     /// A session of the domain has its state back: the report that names it learns how long that took.

@@ -4,7 +4,7 @@ use super::Daemon;
 use super::claim::Claim;
 use super::images::{Due, Purpose};
 use super::migrate::ANNOUNCE_PATIENCE;
-use super::session;
+use super::{passthrough, session};
 use channel::guest::Restored;
 use channel::image::SessionKey;
 use channel::link::{Announcement, Residence};
@@ -155,7 +155,9 @@ pub fn one(
             };
         }
     };
-    let result = session::restore(peer, key, &image, daemon.settings.limits, patience);
+    let result = session::restore(peer, key, &image, daemon.settings.limits, patience, || {
+        passthrough::bring_back(daemon, domid)
+    });
     match result {
         Ok(restored) => {
             drop(image);

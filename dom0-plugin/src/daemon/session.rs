@@ -54,6 +54,9 @@ pub enum Problem {
     /// What was captured is not what the session says it is, or cannot be kept.
     #[error(transparent)]
     Image(#[from] SpoolError),
+    /// Its GPU could not be attached.
+    #[error("{0}")]
+    Device(String),
 }
 
 enum Stage {
@@ -289,13 +292,15 @@ impl OpenSession {
     }
 }
 
-/// A session that announced itself detached: opened, served from `image`, closed.
+/// A session that announced itself detached: opened, served from `image`, closed. `ready` is called in between: the
+/// domain runs then, and has to have its devices before the session's driver is loaded.
 pub fn restore(
     mut peer: Box<dyn Peer>,
     key: SessionKey,
     image: &Image,
     limits: Limits,
     patience: Duration,
+    ready: impl FnOnce() -> Result<(), String>,
 ) -> Result<Restored, SessionError> {
     let who = who(&*peer);
     let error = |step, problem| SessionError {
@@ -308,16 +313,22 @@ pub fn restore(
         .open(patience)
         .map_err(|e| error("opening", Problem::Silent(e)))?;
     let detached = Detached::new(link, layout, limits, Patience::default());
-    let (restored, link) = match detached.restore(key.generation, &mut FromImage(image)) {
-        Ok((restored, attached)) => (Ok(restored), Some(attached.into_link())),
-        Err(Refused {
-            session,
-            link,
-            error: e,
-        }) => (
-            Err(error("restoring", Problem::Step(e))),
-            session.map(Detached::into_link).or(link),
+    let (restored, link) = match ready() {
+        Err(reason) => (
+            Err(error("attaching", Problem::Device(reason))),
+            Some(detached.into_link()),
         ),
+        Ok(()) => match detached.restore(key.generation, &mut FromImage(image)) {
+            Ok((restored, attached)) => (Ok(restored), Some(attached.into_link())),
+            Err(Refused {
+                session,
+                link,
+                error: e,
+            }) => (
+                Err(error("restoring", Problem::Step(e))),
+                session.map(Detached::into_link).or(link),
+            ),
+        },
     };
     if let Some(link) = link
         && let Err(e) = peer.close(link, CLOSE_PATIENCE)

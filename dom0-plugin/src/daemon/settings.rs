@@ -1,11 +1,12 @@
 //! Limits and patience of the daemon.
 
+use super::passthrough::Policy;
 use crate::config::Config;
 use channel::host::Limits;
 use std::time::Duration;
 
 /// What the daemon grants guests, and how long it waits for them.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Bounds of what a session may send.
     pub limits: Limits,
@@ -19,6 +20,8 @@ pub struct Settings {
     pub dirty_bytes: u64,
     /// Most pre-copy rounds.
     pub rounds: u32,
+    /// What is done with PCI devices.
+    pub passthrough: Policy,
 }
 
 impl From<&Config> for Settings {
@@ -37,6 +40,7 @@ impl From<&Config> for Settings {
             busy_patience: config.timeout_busy,
             dirty_bytes: config.precopy_stop_below,
             rounds: config.precopy_rounds,
+            passthrough: Policy::from(config),
         }
     }
 }

@@ -3,8 +3,10 @@
 use super::domains;
 use super::peer::XenPeer;
 use super::store::XenStore;
+use super::toolstack::Xl;
 use super::watches::Watches;
 use crate::daemon::carrier::{Carrier, Domain, Event, Sessions};
+use crate::daemon::passthrough::toolstack::Toolstack;
 use crate::daemon::text;
 use channel::image::SessionId;
 use channel::link::{Peer, Residence};
@@ -17,6 +19,7 @@ use std::time::{Duration, Instant};
 pub struct XenCarrier {
     store: Arc<XenStore>,
     watches: Watches,
+    xl: Xl,
 }
 
 impl XenCarrier {
@@ -29,7 +32,8 @@ impl XenCarrier {
         std::thread::Builder::new()
             .name("domains".into())
             .spawn(move || domains::follow(&for_thread, &watching, &sender))?;
-        Ok((XenCarrier { store, watches }, events))
+        let xl = Xl::new(store.clone());
+        Ok((XenCarrier { store, watches, xl }, events))
     }
 
     /// Writes to the administrator's folder, unless the domain has gone.
@@ -51,6 +55,10 @@ impl XenCarrier {
 impl Carrier for XenCarrier {
     fn name(&self) -> &'static str {
         "xen"
+    }
+
+    fn toolstack(&self) -> Option<&dyn Toolstack> {
+        Some(&self.xl)
     }
 
     fn domains(&self) -> io::Result<Vec<Domain>> {

@@ -9,6 +9,7 @@ mod domains;
 mod link;
 mod peer;
 mod store;
+mod toolstack;
 mod watches;
 
 pub use carrier::XenCarrier;

@@ -7,6 +7,7 @@
 //!  precopy … ─────────────>  HEAD once; rounds            <── data ──  runs
 //!  stop ──────────────────>  last round, manifests, SEAL  <── data ──  calls wait
 //!                            unload; unmap; close         ── close ─>  detached, holds nothing
+//!                            detach PCI devices           ─────────>  no device
 //!  suspended ─────────────>  asks detached sessions to open: whoever resumes the guest serves it
 //!  done, or hang-up ──────>  report
 //! ```
@@ -14,30 +15,29 @@
 //! Whatever fails before `suspended` puts the GPU state back into the running programs. Images stay until their
 //! session has them back or the domain is gone.
 
-use super::Daemon;
-use super::capture::Capture;
-use super::claim::Claim;
-use super::images::Purpose;
-use super::manual::peers_to_capture;
-use super::report::{Report, Role, SessionReport, nanos};
-use super::rounds::Rounds;
-use super::serve;
-use super::socket::Conversation;
-use super::stream_end::StreamEnd;
-use super::tee::{Records, Tee};
+use crate::daemon::capture::Capture;
+use crate::daemon::claim::Claim;
+use crate::daemon::manual::peers_to_capture;
+use crate::daemon::report::{Report, Role, SessionReport};
+use crate::daemon::rounds::Rounds;
+use crate::daemon::serve;
+use crate::daemon::socket::Conversation;
+use crate::daemon::stream_end::StreamEnd;
+use crate::daemon::tee::{Records, Tee};
+use crate::daemon::{Daemon, passthrough};
 use crate::plugin::wire::{Request, Round};
-use crate::stream::{ImageId, MAX_EXTENTS, MAX_PAYLOAD, RecordWriter, Totals};
+use crate::stream::{ImageId, MAX_EXTENTS, MAX_PAYLOAD, RecordWriter};
 use channel::image::{SessionId, SessionKey};
 use channel::link::{Announcement, Residence};
 use serde_json::json;
-use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// How long a guest may take to say that it is detached, or attached, once it has closed.
-pub const ANNOUNCE_PATIENCE: Duration = Duration::from_secs(2);
+mod stop;
+
+pub use stop::{ANNOUNCE_PATIENCE, silent};
 
 /// One domain on its way out.
 pub struct Migration<'d> {
@@ -51,6 +51,8 @@ pub struct Migration<'d> {
     stream: Option<StreamEnd>,
     records: Option<Records>,
     rounds: Rounds,
+    /// PCI devices that have to be detached at the stop.
+    devices: usize,
     /// Sessions whose GPU state is in the spool alone since `stop`.
     detached: Vec<SessionKey>,
     report: Report,
@@ -74,7 +76,10 @@ pub fn converse(daemon: &Arc<Daemon>, talk: &mut Conversation, domid: u32, fd: O
             return talk.refuse(&reason);
         }
     };
-    talk.answer(json!({ "sessions": migration.session_count() }));
+    talk.answer(json!({
+        "sessions": migration.session_count(),
+        "devices": migration.devices,
+    }));
     loop {
         let reply = match talk.request::<Request>() {
             Ok(Some(Request::Precopy { .. })) => {
@@ -148,6 +153,7 @@ impl<'d> Migration<'d> {
             ),
             records: None,
             rounds: Rounds::new(daemon.settings.dirty_bytes, daemon.settings.rounds),
+            devices: passthrough::assigned(daemon, domid)?.len(),
             detached: Vec::new(),
             report: Report::new(Role::Source, domid),
             started: Instant::now(),
@@ -251,120 +257,6 @@ impl<'d> Migration<'d> {
         }
     }
 
-    /// Stop-and-copy, seal, unload, unmap. On an error the programs have their GPU state back.
-    pub fn stop(&mut self) -> Result<(), String> {
-        let begun = Instant::now();
-        let stopped = self.head().and_then(|()| self.stop_and_copy());
-        self.report.stop_s = Some(begun.elapsed().as_secs_f64());
-        match stopped {
-            Ok(()) => {
-                self.daemon.reports.put(self.report.clone());
-                Ok(())
-            }
-            Err(reason) => Err(self.fail(reason)),
-        }
-    }
-
-    fn stop_and_copy(&mut self) -> Result<(), String> {
-        self.nobody_new()?;
-        let mut totals: BTreeMap<SessionKey, Totals> = self
-            .daemon
-            .images
-            .list(self.domid)
-            .iter()
-            .filter(|image| self.stored.contains(&image.key))
-            .map(|image| {
-                let (objects, bytes) = (image.objects, image.bytes);
-                (image.key, Totals { objects, bytes })
-            })
-            .collect();
-        if let Some(capture) = &mut self.capture {
-            let tee = Tee {
-                records: self.records.as_ref(),
-                cancelled: &self.cancelled,
-            };
-            let stop = capture
-                .stop(self.daemon.settings.drain_timeout, &tee)
-                .and_then(|stop| capture.check().map(|()| stop))
-                .map_err(|e| e.to_string())?;
-            self.report.gpu_bytes.stop = stop.bytes;
-            self.report.drain_s = Some(nanos(stop.longest_ns));
-            totals.extend(capture.totals());
-        }
-        for session in &mut self.report.sessions {
-            session.bytes = totals.get(&session.key).map_or(0, |t| t.bytes);
-        }
-        let records = self.records.take().ok_or("no stream")?;
-        let writer = records.into_inner().unwrap_or_else(|e| e.into_inner());
-        let (stream, written) = writer
-            .seal(|key| totals.get(key).copied().unwrap_or_default())
-            .map_err(|e| e.to_string())?;
-        log::info!(
-            "domain {}: sealed: {} records, {} bytes",
-            self.domid,
-            written.data_records,
-            written.stream_bytes
-        );
-        if self.cancelled.load(Ordering::Relaxed) {
-            return Err("the operation was cancelled".into());
-        }
-        if let Some(capture) = &mut self.capture {
-            let identity = self
-                .daemon
-                .identity(self.domid)
-                .map_err(|e| e.to_string())?;
-            capture
-                .save(&self.daemon.images, identity.as_deref(), Purpose::Serve)
-                .map_err(|e| e.to_string())?;
-            let unload_ns = capture
-                .unload()
-                .and_then(|ns| capture.close().map(|()| ns))
-                .map_err(|e| e.to_string())?;
-            self.report.unload_s = Some(nanos(unload_ns));
-        }
-        if let Some(capture) = self.capture.take() {
-            self.detached = capture.keys();
-            capture
-                .keep(&self.daemon.images, Purpose::Serve)
-                .map_err(|e| e.to_string())?;
-        }
-        for key in &self.detached {
-            // What the guest has in flight to XenStore should not be cut in two by the suspend.
-            let carrier = &self.daemon.carrier;
-            if !carrier.await_state(
-                self.domid,
-                key.session,
-                Residence::Detached,
-                ANNOUNCE_PATIENCE,
-            ) {
-                return Err(silent(key));
-            }
-        }
-        // A rehearsal ends the stream itself. The helper's is the helper's: here it is closed, so that its receiver
-        // sees where it ends.
-        self.stream = (self.report.role == Role::Rehearsal).then_some(stream);
-        Ok(())
-    }
-
-    /// A program that has come since HEAD is not in the stream: moving it would lose its GPU state.
-    fn nobody_new(&self) -> Result<(), String> {
-        if self.report.role == Role::Rehearsal {
-            return Ok(());
-        }
-        let now =
-            self.daemon.carrier.sessions(self.domid).map_err(|e| {
-                format!("the sessions of domain {} cannot be read: {e}", self.domid)
-            })?;
-        let known = |id| self.report.sessions.iter().any(|s| s.key.session == id);
-        match now.announced.iter().find(|a| !known(a.session)) {
-            None => Ok(()),
-            Some(new) => Err(format!(
-                "session {} ({}, pid {}) has come while the domain was being moved; try again",
-                new.session, new.program, new.pid
-            )),
-        }
-    }
-
     /// Puts everything back after a failed step.
     fn fail(&mut self, reason: String) -> String {
         log::error!("domain {}: {reason}", self.domid);
@@ -375,64 +267,11 @@ impl<'d> Migration<'d> {
         reason
     }
 
-    /// The guest is suspended, or should have been. An error takes the suspend back: something in it would not
-    /// survive the move.
-    pub fn suspended(&mut self, ok: bool) -> Result<(), String> {
-        let left = match ok {
-            true => self.all_left(),
-            false => Ok(()),
-        };
-        if !ok {
-            log::warn!("domain {}: it was not suspended", self.domid);
-        }
-        if let Err(reason) = &left {
-            log::error!("domain {}: {reason}", self.domid);
-            self.report.error = Some(reason.clone());
-        }
-        self.hand_over();
-        left
-    }
-
-    /// Whether all GPU state of the guest, which is frozen, is in the stream and no page of it is shared.
-    fn all_left(&self) -> Result<(), String> {
-        let carrier = &self.daemon.carrier;
-        let unread = |e| format!("the sessions of domain {} cannot be read: {e}", self.domid);
-        let now = carrier.sessions(self.domid).map_err(unread)?;
-        if let Some(odd) = now.nonsense.first() {
-            return Err(format!(
-                "session {} makes no sense ({})",
-                odd.node, odd.reason
-            ));
-        }
-        for a in now.announced {
-            let who = format!("session {} ({}, pid {})", a.session, a.program, a.pid);
-            let key = SessionKey {
-                session: a.session,
-                generation: a.generation,
-            };
-            if a.state != Residence::Detached {
-                return Err(format!(
-                    "{who} was not detached when the domain was suspended; try again"
-                ));
-            }
-            if !self.report.sessions.iter().any(|s| s.key == key) {
-                return Err(format!(
-                    "{who} is detached, but image {key} is not in the stream"
-                ));
-            }
-            if carrier.is_open(self.domid, a.session).map_err(unread)? {
-                return Err(format!(
-                    "{who} was being opened when the domain was suspended; try again"
-                ));
-            }
-        }
-        Ok(())
-    }
-
     /// From here on the domain is free for whoever resumes it.
     fn hand_over(&mut self) {
         if let Some(claim) = self.claim.take() {
             serve::when_resumed(self.daemon, self.domid, &self.detached, &claim);
+            passthrough::when_resumed(self.daemon, self.domid);
         }
     }
 
@@ -499,14 +338,6 @@ fn stored(
             }
         })
         .collect()
-}
-
-/// What to say of a session that has given its state up and does not announce it; its image is kept.
-pub fn silent(key: &SessionKey) -> String {
-    format!(
-        "session {} did not say within {ANNOUNCE_PATIENCE:?} that it is detached; image {key} is kept for it",
-        key.session
-    )
 }
 
 /// Why an image could not be written into a stream.

@@ -1,0 +1,116 @@
+//! Commands that the daemon runs, with an end to its patience.
+
+use rustix::fs::MemfdFlags;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How often a running command is looked at.
+const TICK: Duration = Duration::from_millis(10);
+/// Most that is kept of what a command says, in bytes.
+const KEPT: u64 = 64 << 10;
+
+/// Runs `program` with `arguments` and `variables` and waits for it; what it said. An error where it fails, with its
+/// last words, or where it takes longer than `patience`: then it is killed.
+pub fn run(
+    program: &str,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+    patience: Duration,
+) -> io::Result<String> {
+    let named = || {
+        let words = std::iter::once(&program).chain(arguments);
+        let words: Vec<&str> = words.copied().collect();
+        words.join(" ")
+    };
+    // Not a pipe: nobody has to empty it, and a child that it leaves behind holds up nothing.
+    let mut said = File::from(rustix::fs::memfd_create("said", MemfdFlags::CLOEXEC)?);
+    let mut child = Command::new(program)
+        .args(arguments)
+        .envs(variables.iter().copied())
+        .env_remove("LD_PRELOAD")
+        .env_remove("LIBXL_SAVE_HELPER")
+        .stdin(Stdio::null())
+        .stdout(said.try_clone()?)
+        .stderr(said.try_clone()?)
+        .spawn()
+        .map_err(|e| io::Error::new(e.kind(), format!("{program}: {e}")))?;
+    let started = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if started.elapsed() >= patience {
+            child.kill()?;
+            child.wait()?;
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("`{}` did not end within {patience:?}", named()),
+            ));
+        }
+        std::thread::sleep(TICK);
+    };
+    let length = said.seek(SeekFrom::End(0))?;
+    said.seek(SeekFrom::Start(length.saturating_sub(KEPT)))?;
+    let mut bytes = Vec::new();
+    said.take(KEPT).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    match status.success() {
+        true => Ok(text),
+        false => Err(io::Error::other(format!(
+            "`{}` failed ({status}): {}",
+            named(),
+            last_words(&text)
+        ))),
+    }
+}
+
+fn last_words(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();
+    match lines.len() {
+        0 => "it said nothing".into(),
+        n => lines[n.saturating_sub(3)..].join(" / "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn shell(script: &str, patience: Duration) -> io::Result<String> {
+        run("/bin/sh", &["-c", script], &[("WHAT", "gpu")], patience)
+    }
+
+    #[test]
+    fn what_it_says_comes_back() {
+        assert_eq!(
+            shell("echo a $WHAT; echo b >&2", LONG).unwrap(),
+            "a gpu\nb\n"
+        );
+    }
+
+    #[test]
+    fn a_failure_is_told_with_its_last_words() {
+        let error = shell("seq 9; echo no such device >&2; exit 3", LONG).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("exit status: 3"), "{text}");
+        assert!(text.ends_with("8 / 9 / no such device"), "{text}");
+        let error = run("/nonexistent/xl", &[], &[], LONG).unwrap_err();
+        assert!(error.to_string().contains("/nonexistent/xl"), "{error}");
+    }
+
+    #[test]
+    fn one_that_hangs_is_ended() {
+        let error = shell("exec sleep 1000", Duration::from_millis(20)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn a_child_left_behind_holds_up_nothing() {
+        let text = shell("sleep 5 & echo there", Duration::from_secs(4)).unwrap();
+        assert_eq!(text, "there\n");
+    }
+}

@@ -1,0 +1,105 @@
+//! What `/etc/xen/xl-gpu.conf` says about PCI devices.
+
+use super::command;
+use super::device::Device;
+use super::toolstack::Toolstack;
+use crate::config::Config;
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+
+/// What is done with the PCI devices of domains that move.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Whether devices are detached and attached at all.
+    pub detach: bool,
+    /// How long a guest may take to give a device up, or to take it; and each hook.
+    pub timeout: Duration,
+    /// By domain name: what a domain gets that came without a device.
+    attach: BTreeMap<String, Vec<Device>>,
+    before_detach: Vec<String>,
+    after_attach: Vec<String>,
+}
+
+impl From<&Config> for Policy {
+    fn from(config: &Config) -> Self {
+        let devices = |specs: &Vec<String>| specs.iter().map(|bdf| Device::at(bdf)).collect();
+        let attach = config.pci_attach.iter();
+        Policy {
+            detach: config.pci_detach,
+            timeout: config.pci_timeout,
+            attach: attach
+                .map(|(name, specs)| (name.clone(), devices(specs)))
+                .collect(),
+            before_detach: config.pci_before_detach.clone(),
+            after_attach: config.pci_after_attach.clone(),
+        }
+    }
+}
+
+impl Policy {
+    /// What a domain without any device is to get.
+    pub fn to_attach(&self, toolstack: &dyn Toolstack, domid: u32) -> io::Result<Vec<Device>> {
+        if self.attach.is_empty() {
+            return Ok(Vec::new());
+        }
+        let name = toolstack.name(domid)?;
+        Ok(self.attach.get(&name).cloned().unwrap_or_default())
+    }
+
+    /// Runs the administrator's command before devices are detached.
+    pub fn before_detach(
+        &self,
+        toolstack: &dyn Toolstack,
+        domid: u32,
+        devices: &[Device],
+    ) -> Result<(), String> {
+        self.hook(
+            "pci_before_detach",
+            &self.before_detach,
+            toolstack,
+            domid,
+            devices,
+        )
+    }
+
+    /// Runs the administrator's command after they have been attached.
+    pub fn after_attach(
+        &self,
+        toolstack: &dyn Toolstack,
+        domid: u32,
+        devices: &[Device],
+    ) -> Result<(), String> {
+        self.hook(
+            "pci_after_attach",
+            &self.after_attach,
+            toolstack,
+            domid,
+            devices,
+        )
+    }
+
+    fn hook(
+        &self,
+        setting: &str,
+        command: &[String],
+        toolstack: &dyn Toolstack,
+        domid: u32,
+        devices: &[Device],
+    ) -> Result<(), String> {
+        let Some((program, arguments)) = command.split_first() else {
+            return Ok(());
+        };
+        let failed = |e: io::Error| format!("domain {domid}: {setting}: {e}");
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let addresses: Vec<&str> = devices.iter().map(|d| d.bdf.as_str()).collect();
+        let variables = [
+            ("XL_GPU_DOMID", &*domid.to_string()),
+            ("XL_GPU_DOMAIN", &*toolstack.name(domid).map_err(failed)?),
+            ("XL_GPU_DEVICES", &*addresses.join(" ")),
+        ];
+        command::run(program, &arguments, &variables, self.timeout)
+            .map(|said| log::debug!("domain {domid}: {setting}: {said}"))
+            .map_err(failed)
+    }
+}

@@ -1,0 +1,49 @@
+//! What the daemon needs of the toolstack to move a guest's PCI devices.
+
+use super::device::Device;
+use std::io;
+
+/// How a guest meets its devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GuestKind {
+    /// Through Linux's pcifront, which takes part in attaching and detaching.
+    Paravirtual,
+    /// Through a device model.
+    Emulated,
+}
+
+/// Where pciback and pcifront are with each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    /// There is no device.
+    None,
+    /// The guest does not use what there is (yet).
+    Waiting,
+    /// The guest has its devices.
+    Connected,
+}
+
+/// Assigns devices, and tells which are.
+pub trait Toolstack: Send + Sync {
+    /// Devices assigned to the domain, in the order in which they were.
+    fn assigned(&self, domid: u32) -> io::Result<Vec<Device>>;
+    /// How the guest meets them.
+    fn kind(&self, domid: u32) -> io::Result<GuestKind>;
+    /// How far guest and dom0 have come with them.
+    fn link(&self, domid: u32) -> io::Result<Link>;
+    /// Has a guest look that missed its devices' coming: the nodes of a domain just restored were there before it ran.
+    fn wake(&self, domid: u32) -> io::Result<()>;
+    /// Assigns a device.
+    fn attach(&self, domid: u32, device: &Device) -> io::Result<()>;
+    /// Takes a device from the domain.
+    fn detach(&self, domid: u32, device: &Device) -> io::Result<()>;
+    /// Whether the domain's VCPUs run; false while it is suspended. An error of kind `NotFound` where it is gone.
+    fn is_running(&self, domid: u32) -> io::Result<bool>;
+    /// The domain's name.
+    fn name(&self, domid: u32) -> io::Result<String>;
+    /// Devices that were taken for a migration, and are to come back if the domain stays. Kept with the domain, over a
+    /// restart of the daemon.
+    fn away(&self, domid: u32) -> io::Result<Vec<Device>>;
+    /// Sets that list.
+    fn set_away(&self, domid: u32, devices: &[Device]) -> io::Result<()>;
+}

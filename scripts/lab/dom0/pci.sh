@@ -1,0 +1,18 @@
+# The PCI device of a machine booted with --pci, for cases that pass it through. Sourced by a case: . $LIB/pci.sh
+# shellcheck shell=bash
+
+DEVICE=0000:00:0a.0 # QEMU's `edu`, 1234:11e8
+
+# pci_guest NAME [MIB] [LINE...]: start a guest that has the device
+pci_guest() {
+    modprobe xen-pciback
+    xl pci-assignable-list | grep -q "$DEVICE" || xl pci-assignable-add "$DEVICE"
+    guest_start "$1" "${2:-384}" "pci = [ \"$DEVICE\" ]" "${@:3}"
+    guest "$1" modprobe xen-pcifront
+    wait_until 10 guest_has_device "$1"
+}
+
+# guest_has_device NAME: its kernel sees it, and libxl lists it
+guest_has_device() {
+    xl pci-list "$1" | grep -q "$DEVICE" && guest "$1" 'grep -qs 0x11e8 /sys/bus/pci/devices/*/device'
+}
