@@ -104,9 +104,8 @@ fn guessed(caller: &Caller, size: usize, value: *const c_void) -> ArgKind {
 entry! {
     fn clCreateKernel(caller, program: cl_program, name: *const c_char) -> object {
         let program = handle::share::<Program>(program)?;
-        if caller.list(name, 1).is_empty() {
-            return Err(CL_INVALID_VALUE);
-        }
+        let text = caller.text(name).ok_or(CL_INVALID_VALUE)?;
+        program.prepare_kernel(Some(&text));
         let real = program.real.get();
         let kernel = create!(real, clCreateKernel(real, name))?;
         Ok(handle::publish(Kernel::of(program, kernel)?))
@@ -120,6 +119,9 @@ entry! {
         count: *mut u32,
     ) -> status {
         let program = handle::share::<Program>(program)?;
+        if !kernels.is_null() {
+            program.prepare_kernel(None);
+        }
         let real = program.real.get();
         let mut available = 0;
         status!(real, clCreateKernelsInProgram(real, 0, std::ptr::null_mut(), &raw mut available))?;

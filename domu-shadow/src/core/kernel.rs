@@ -70,7 +70,8 @@ impl Kernel {
         let count = count
             .first_chunk()
             .map_or(0, |bytes| u32::from_ne_bytes(*bytes));
-        let arg_info: Box<[ArgInfo]> = (0..count).map(|index| arg_info(real, index)).collect();
+        let arg_info = (0..count).map(|index| arg_info(real, index)).collect();
+        let arg_info = program.signature(&name, arg_info);
         let args = arg_info.iter().map(|info| Arg::new(kind(info))).collect();
         Ok(Arc::new(Kernel {
             slot: Slot::reserve(),

@@ -12,7 +12,7 @@ use super::context::Context;
 use super::device::Device;
 use super::farewell::Destructors;
 use super::handle::{self, Kind, Object, Slot};
-use super::kernel::Kernel;
+use super::kernel::{ArgInfo, Kernel};
 use super::real::Real;
 use crate::driver::dispatch::status;
 
@@ -83,8 +83,11 @@ pub struct Building {
     pub constants: Constants,
     /// By device id: binaries with the driver that made them (device name, driver version).
     pub(super) binaries: BTreeMap<u64, (String, Vec<u8>)>,
-    /// The driver's program was loaded from those binaries, so that it cannot be built with other options.
+    /// The driver's program was loaded from those binaries: it can't be built with other options, and may lack argument
+    /// info.
     pub(super) is_substitute: bool,
+    /// By kernel name: the argument info that the last build gave.
+    pub(super) signatures: BTreeMap<CString, Box<[ArgInfo]>>,
 }
 
 pub struct Program {
@@ -96,6 +99,8 @@ pub struct Program {
     building: Mutex<Building>,
     /// `clSetProgramReleaseCallback`.
     pub destructors: Destructors,
+    /// A substitute that was replaced. Another thread may be using it, so it stays until the program goes.
+    pub(super) replaced: Real,
 }
 
 impl Object for Program {
@@ -122,6 +127,7 @@ impl Program {
             origin,
             building: Mutex::default(),
             destructors: Destructors::default(),
+            replaced: Real::new(std::ptr::null_mut()),
         })
     }
 
@@ -166,12 +172,16 @@ impl Program {
     /// # Errors
     /// The driver's; a build that ended in failure is remembered as well.
     pub fn build(&self, devices: Vec<Arc<Device>>, step: Step) -> CLResult<()> {
-        self.replace_substitute()?;
+        if self.building().is_substitute {
+            self.check_no_kernels()?;
+            self.replace_substitute()?;
+        }
         let answer = build::run(self.real.get(), self.asks_arg_info(), &devices, &step);
         if build::has_ended(answer) {
             let mut building = self.building();
             building.kept.clear();
             building.binaries.clear();
+            building.signatures.clear();
             building.last = Some(Built {
                 devices,
                 step,
@@ -181,25 +191,68 @@ impl Program {
         answer
     }
 
-    /// Before a build: a program that was loaded from a binary at a move is made from its source again.
-    fn replace_substitute(&self) -> CLResult<()> {
-        if !self.building().is_substitute {
-            return Ok(());
-        }
+    /// "`CL_INVALID_OPERATION` if there are kernel objects attached to program."
+    fn check_no_kernels(&self) -> CLResult<()> {
         let is_ours = |kernel: &Arc<Kernel>| std::ptr::eq(&*kernel.program, self);
         if handle::all::<Kernel>().iter().any(is_ours) {
-            // "`CL_INVALID_OPERATION` if there are kernel objects attached to program."
-            return Err(CL_INVALID_OPERATION);
+            Err(CL_INVALID_OPERATION)
+        } else {
+            Ok(())
         }
+    }
+
+    /// Makes what was loaded from a binary at a move from its source again; not built. Kernels keep their own program.
+    fn replace_substitute(&self) -> CLResult<()> {
         let original = self.original()?;
-        let old = self.real.take();
-        self.real.set(original);
-        if let Some(old) = old {
-            release(old);
-        }
         let mut building = self.building();
+        if let Err(code) = self.set_constants(original, &building.constants) {
+            release(original);
+            return Err(code);
+        }
+        self.replace_by(original, &mut building);
+        Ok(())
+    }
+
+    fn replace_by(&self, real: *mut c_void, building: &mut Building) {
         building.is_substitute = false;
-        self.set_constants(original, &building.constants)
+        let old = self.real.get();
+        self.real.set(real);
+        self.replaced.set(old);
+    }
+
+    /// Before a kernel is made: argument info, which a binary may have lost, is known or comes with a new build from the
+    /// source. `None` for the name stands for all kernels.
+    pub fn prepare_kernel(&self, name: Option<&CString>) {
+        let mut building = self.building();
+        let is_known = name.is_some_and(|name| building.signatures.contains_key(name));
+        if !building.is_substitute || !self.asks_arg_info() || is_known {
+            return;
+        }
+        let Some(built) = building.last.clone() else {
+            return;
+        };
+        let rebuilt = self.original().and_then(|real| {
+            let answer = build::run(real, true, &built.devices, &built.step);
+            answer.map(|()| real).inspect_err(|_| release(real))
+        });
+        match rebuilt {
+            Ok(real) => self.replace_by(real, &mut building),
+            Err(code) => log::warn!(
+                "a program cannot be built from its source again (error {code}): the arguments of its new kernels are \
+                 guessed"
+            ),
+        }
+    }
+
+    /// Keeps a kernel's argument info, or gives what is known where the driver has none.
+    pub fn signature(&self, name: &CString, of_driver: Box<[ArgInfo]>) -> Box<[ArgInfo]> {
+        let mut building = self.building();
+        let has_info = of_driver.iter().flatten().any(Option::is_some);
+        if has_info || of_driver.is_empty() {
+            building.signatures.insert(name.clone(), of_driver.clone());
+            return of_driver;
+        }
+        building.signatures.get(name).cloned().unwrap_or(of_driver)
     }
 
     /// `clSetProgramSpecializationConstant`: for the next build.
@@ -242,6 +295,9 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
+        if let Some(replaced) = self.replaced.take() {
+            release(replaced);
+        }
         let farewell = self.destructors.farewell(self.slot.handle());
         match self.real.take() {
             Some(real) => farewell.say_when_gone(

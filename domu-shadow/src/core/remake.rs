@@ -75,6 +75,9 @@ impl Program {
 
     /// Before a move: keeps logs, status and binaries, and releases the driver's program.
     pub fn unmake(&self) {
+        if let Some(replaced) = self.replaced.take() {
+            release(replaced);
+        }
         let Some(real) = self.real.take() else { return };
         let binaries = match self.origin {
             Origin::BuiltIn(_) => BTreeMap::new(),

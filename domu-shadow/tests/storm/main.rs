@@ -2,6 +2,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod programs;
 mod rig;
 
 use rig::{Counter, Held, Stub, in_child};

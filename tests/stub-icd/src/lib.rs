@@ -21,6 +21,7 @@ mod driver;
 mod ffi;
 mod handle;
 mod hooks;
+mod il;
 mod info;
 mod kernels;
 mod linger;

@@ -149,12 +149,12 @@ entries! {
     }
     (2, 1) {
         kernel::clCloneKernel,
-        absent::clCreateProgramWithIL,
+        program::clCreateProgramWithIL,
         absent::clEnqueueSVMMigrateMem,
         device::clGetDeviceAndHostTimer,
         device::clGetHostTimer,
         kernel::clGetKernelSubGroupInfo,
-        absent::clSetDefaultDeviceCommandQueue,
+        queue::clSetDefaultDeviceCommandQueue,
     }
     (2, 2) {
         program::clSetProgramReleaseCallback,

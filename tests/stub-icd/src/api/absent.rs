@@ -1,11 +1,10 @@
-//! What OpenCL 3.0 lets a device leave out, and this one does: SVM, pipes, intermediate language, on-device queues.
+//! What OpenCL 3.0 lets a device leave out, and this one does: SVM and pipes.
 
 use std::ffi::c_void;
 
 use opencl_sys::{CL_INVALID_OPERATION, cl_event};
 
 use crate::core::context::Context;
-use crate::core::device::Device;
 use crate::core::mem::Mem;
 use crate::core::queue::Queue;
 use crate::ffi::{CLResult, HostIn, HostOut, In, Out, creators, entry_points};
@@ -43,11 +42,6 @@ creators! {
         let _ = (flags, packet, packets, properties);
         refuse::<Context, _>(context)
     }
-
-    fn clCreateProgramWithIL(context: *mut c_void, il: HostIn, length: usize) {
-        let _ = (il, length);
-        refuse::<Context, _>(context)
-    }
 }
 
 entry_points! {
@@ -55,12 +49,6 @@ entry_points! {
         let _ = (name, size, value, size_ret);
         handle::get::<Mem>(pipe)?;
         Err(opencl_sys::CL_INVALID_MEM_OBJECT)
-    }
-
-    fn clSetDefaultDeviceCommandQueue(context: *mut c_void, device: *mut c_void, queue: *mut c_void) {
-        handle::get::<Context>(context)?;
-        handle::get::<Device>(device)?;
-        refuse::<Queue, _>(queue)
     }
 
     fn clEnqueueSVMFree(

@@ -15,6 +15,7 @@ use crate::core::context::Context;
 use crate::core::platform::Platform;
 use crate::core::program::{Origin, Program};
 use crate::ffi::{CLResult, In, Out, Text, creators, entry_points};
+use crate::kernels::known;
 use crate::{handle, thread};
 
 type BuildNotify = Option<unsafe extern "C" fn(*mut c_void, *mut c_void)>;
@@ -88,7 +89,7 @@ entry_points! {
         // Headers hold no kernels; that they are programs is all that can be checked.
         handle::get_all::<Program>(&headers.list(num_headers as usize).unwrap_or_default())?;
         unattached(&program)?;
-        if program.origin != Origin::Source {
+        if !matches!(program.origin, Origin::Source | Origin::Il) {
             return Err(CL_INVALID_OPERATION);
         }
         let options = options.get().unwrap_or_default();
@@ -146,9 +147,12 @@ creators! {
         names: Text,
     ) {
         let context = handle::get::<Context>(context)?;
-        context.devices_of(&list(num_devices, device_list)?)?;
-        let _ = names;
-        // There are none.
-        Err(CL_INVALID_VALUE)
+        let list = list(num_devices, device_list)?;
+        let devices = context.devices_of(&list)?;
+        let names = names.get().filter(|_| !list.is_empty()).ok_or(CL_INVALID_VALUE)?;
+        let heads = names.split(';').map(known::built_in).collect::<Option<Vec<_>>>().ok_or(CL_INVALID_VALUE)?;
+        let program = Program::new(context, devices, heads.join("\n"), Origin::BuiltIn);
+        program.compile("", CL_PROGRAM_BINARY_TYPE_EXECUTABLE, CL_BUILD_PROGRAM_FAILURE)?;
+        Ok(program.handle())
     }
 }

@@ -13,6 +13,7 @@ use crate::driver;
 use crate::ffi::{CLResult, HostOut, In, Out, entry_points};
 use crate::handle;
 use crate::info::Answer;
+use crate::kernels::known;
 
 entry_points! {
     fn clGetDeviceIDs(
@@ -118,7 +119,7 @@ fn answer(device: &Device, name: u32, answer: Answer) -> CLResult<()> {
         CL_DEVICE_BUILT_IN_KERNELS | CL_DEVICE_PARTITION_TYPE if spec < (1, 2) => {
             Err(CL_INVALID_VALUE)
         }
-        CL_DEVICE_BUILT_IN_KERNELS => answer.text(""),
+        CL_DEVICE_BUILT_IN_KERNELS => answer.text(&known::BUILT_IN.map(|(name, _)| name).join(";")),
         CL_DEVICE_PLATFORM => answer.value(device.platform.slot.handle()),
         CL_DEVICE_PARENT_DEVICE => answer.value(std::ptr::null_mut::<c_void>()),
         CL_DEVICE_REFERENCE_COUNT | CL_DEVICE_MAX_COMPUTE_UNITS => answer.value(1_u32),
@@ -187,12 +188,15 @@ fn since_2_0(device: &Device, name: u32, answer: Answer) -> CLResult<()> {
     let since_3_0 = device.platform.spec >= (3, 0);
     let c_1_2 = version(1, 2, 0);
     match name {
-        CL_DEVICE_SVM_CAPABILITIES | CL_DEVICE_QUEUE_ON_DEVICE_PROPERTIES => answer.value(0_u64),
-        CL_DEVICE_QUEUE_ON_DEVICE_PREFERRED_SIZE
-        | CL_DEVICE_QUEUE_ON_DEVICE_MAX_SIZE
-        | CL_DEVICE_MAX_ON_DEVICE_QUEUES
-        | CL_DEVICE_MAX_ON_DEVICE_EVENTS
-        | CL_DEVICE_MAX_PIPE_ARGS
+        CL_DEVICE_SVM_CAPABILITIES => answer.value(0_u64),
+        CL_DEVICE_QUEUE_ON_DEVICE_PROPERTIES => {
+            answer.value(CL_QUEUE_PROFILING_ENABLE | CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE)
+        }
+        CL_DEVICE_QUEUE_ON_DEVICE_PREFERRED_SIZE => answer.value(16_u32 << 10),
+        CL_DEVICE_QUEUE_ON_DEVICE_MAX_SIZE => answer.value(64_u32 << 10),
+        CL_DEVICE_MAX_ON_DEVICE_QUEUES => answer.value(4_u32),
+        CL_DEVICE_MAX_ON_DEVICE_EVENTS => answer.value(1024_u32),
+        CL_DEVICE_MAX_PIPE_ARGS
         | CL_DEVICE_PIPE_MAX_ACTIVE_RESERVATIONS
         | CL_DEVICE_PIPE_MAX_PACKET_SIZE
         | CL_DEVICE_MAX_READ_WRITE_IMAGE_ARGS
@@ -205,7 +209,7 @@ fn since_2_0(device: &Device, name: u32, answer: Answer) -> CLResult<()> {
         CL_DEVICE_MAX_GLOBAL_VARIABLE_SIZE | CL_DEVICE_GLOBAL_VARIABLE_PREFERRED_TOTAL_SIZE => {
             answer.value(0_usize)
         }
-        CL_DEVICE_IL_VERSION => answer.text(""),
+        CL_DEVICE_IL_VERSION => answer.text("SPIR-V_1.0"),
         CL_DEVICE_SUB_GROUP_INDEPENDENT_FORWARD_PROGRESS => answer.value(false),
         CL_DEVICE_NUMERIC_VERSION if since_3_0 => answer.value(device.platform.numeric_version()),
         CL_DEVICE_EXTENSIONS_WITH_VERSION if since_3_0 => {
@@ -216,13 +220,11 @@ fn since_2_0(device: &Device, name: u32, answer: Answer) -> CLResult<()> {
             ("OpenCL C", version(1, 1, 0)),
             ("OpenCL C", c_1_2),
         ]),
-        CL_DEVICE_ILS_WITH_VERSION
-        | CL_DEVICE_BUILT_IN_KERNELS_WITH_VERSION
-        | CL_DEVICE_OPENCL_C_FEATURES
-            if since_3_0 =>
-        {
-            answer.versions(&[])
+        CL_DEVICE_ILS_WITH_VERSION if since_3_0 => answer.versions(&[("SPIR-V", version(1, 0, 0))]),
+        CL_DEVICE_BUILT_IN_KERNELS_WITH_VERSION if since_3_0 => {
+            answer.versions(&known::BUILT_IN.map(|(name, _)| (name, version(1, 0, 0))))
         }
+        CL_DEVICE_OPENCL_C_FEATURES if since_3_0 => answer.versions(&[]),
         CL_DEVICE_ATOMIC_MEMORY_CAPABILITIES | CL_DEVICE_ATOMIC_FENCE_CAPABILITIES if since_3_0 => {
             answer.value(CL_DEVICE_ATOMIC_ORDER_RELAXED | CL_DEVICE_ATOMIC_SCOPE_WORK_GROUP)
         }
@@ -234,7 +236,9 @@ fn since_2_0(device: &Device, name: u32, answer: Answer) -> CLResult<()> {
         {
             answer.value(false)
         }
-        CL_DEVICE_DEVICE_ENQUEUE_CAPABILITIES if since_3_0 => answer.value(0_u64),
+        CL_DEVICE_DEVICE_ENQUEUE_CAPABILITIES if since_3_0 => {
+            answer.value(CL_DEVICE_QUEUE_SUPPORTED | CL_DEVICE_QUEUE_REPLACEABLE_DEFAULT)
+        }
         CL_DEVICE_PREFERRED_WORK_GROUP_SIZE_MULTIPLE if since_3_0 => answer.value(32_usize),
         CL_DEVICE_LATEST_CONFORMANCE_VERSION_PASSED if since_3_0 => answer.text(""),
         _ => Err(CL_INVALID_VALUE),

@@ -82,6 +82,28 @@ entry_points! {
         launch(&queue, &kernel, Range { offset, global, local }, CL_COMMAND_NDRANGE_KERNEL, enqueue)
     }
 
+    // `cl_khr_suggested_local_work_size`: what a kernel asks for, else a power of two that divides the first size.
+    fn clGetKernelSuggestedLocalWorkSizeKHR(
+        queue: *mut c_void,
+        kernel: *mut c_void,
+        work_dim: u32,
+        global_offset: In<usize>,
+        global_size: In<usize>,
+        suggested: Out<usize>,
+    ) {
+        handle::get::<Queue>(queue)?.of_host()?;
+        let kernel = handle::get::<Kernel>(kernel)?;
+        let _ = global_offset;
+        let dims = work_dim as usize;
+        if !(1..=3).contains(&dims) {
+            return Err(CL_INVALID_WORK_DIMENSION);
+        }
+        let global = global_size.list(dims).ok_or(CL_INVALID_GLOBAL_WORK_SIZE)?;
+        let free = [1 << global[0].trailing_zeros().min(6), 1, 1];
+        suggested.set_list(&kernel.signature.group.unwrap_or(free)[..dims]);
+        Ok(())
+    }
+
     fn clEnqueueTask(
         queue: *mut c_void,
         kernel: *mut c_void,

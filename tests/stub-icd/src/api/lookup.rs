@@ -4,7 +4,7 @@ use std::ffi::{CStr, c_char, c_void};
 
 use super::platform::{clGetPlatformIDs, clGetPlatformInfo};
 
-/// What an ICD loader asks for by name (`cl_khr_icd`); there are no other extension functions.
+/// What an ICD loader asks for by name (`cl_khr_icd`), and the functions of the extensions.
 ///
 /// # Safety
 /// `name` is null or a C string.
@@ -16,6 +16,9 @@ pub unsafe extern "C" fn clGetExtensionFunctionAddress(name: *const c_char) -> *
     // SAFETY: not null, so a C string by the caller's contract.
     match unsafe { CStr::from_ptr(name) }.to_bytes() {
         b"clIcdGetPlatformIDsKHR" => clGetPlatformIDs as *mut c_void,
+        b"clGetKernelSuggestedLocalWorkSizeKHR" => {
+            super::launch::clGetKernelSuggestedLocalWorkSizeKHR as *mut c_void
+        }
         b"clGetPlatformInfo" => clGetPlatformInfo as *mut c_void,
         _ => std::ptr::null_mut(),
     }

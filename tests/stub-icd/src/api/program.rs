@@ -4,8 +4,8 @@ use std::ffi::{c_char, c_uchar, c_void};
 use std::sync::PoisonError;
 
 use opencl_sys::{
-    CL_BUILD_SUCCESS, CL_INVALID_BINARY, CL_INVALID_OPERATION, CL_INVALID_PROGRAM_EXECUTABLE,
-    CL_INVALID_VALUE, CL_PROGRAM_BINARIES, CL_PROGRAM_BINARY_SIZES, CL_PROGRAM_BINARY_TYPE,
+    CL_BUILD_SUCCESS, CL_INVALID_BINARY, CL_INVALID_PROGRAM_EXECUTABLE, CL_INVALID_VALUE,
+    CL_PROGRAM_BINARIES, CL_PROGRAM_BINARY_SIZES, CL_PROGRAM_BINARY_TYPE,
     CL_PROGRAM_BUILD_GLOBAL_VARIABLE_TOTAL_SIZE, CL_PROGRAM_BUILD_LOG, CL_PROGRAM_BUILD_OPTIONS,
     CL_PROGRAM_BUILD_STATUS, CL_PROGRAM_CONTEXT, CL_PROGRAM_DEVICES, CL_PROGRAM_IL,
     CL_PROGRAM_KERNEL_NAMES, CL_PROGRAM_NUM_DEVICES, CL_PROGRAM_NUM_KERNELS,
@@ -18,8 +18,8 @@ use crate::callback::Notify;
 use crate::core::context::Context;
 use crate::core::program::{Origin, Program};
 use crate::ffi::{HostIn, HostOut, In, Out, blobs, creators, entry_points, texts};
-use crate::handle;
 use crate::info::Answer;
+use crate::{handle, il};
 
 type ProgramNotify = Option<unsafe extern "C" fn(*mut c_void, *mut c_void)>;
 
@@ -35,6 +35,13 @@ creators! {
         let source = parts.ok_or(CL_INVALID_VALUE)?.concat();
         let devices = context.devices.clone();
         Ok(Program::new(context, devices, source, Origin::Source).handle())
+    }
+
+    fn clCreateProgramWithIL(context: *mut c_void, module: HostIn, length: usize) {
+        let context = handle::get::<Context>(context)?;
+        let text = module.bytes(length).and_then(|module| il::read(&module)).ok_or(CL_INVALID_VALUE)?;
+        let devices = context.devices.clone();
+        Ok(Program::new(context, devices, text, Origin::Il).handle())
     }
 
     fn clCreateProgramWithBinary(
@@ -74,11 +81,9 @@ entry_points! {
         Ok(())
     }
 
-    // "`CL_INVALID_PROGRAM` if program is not a valid program object created from an intermediate language": none is.
     fn clSetProgramSpecializationConstant(program: *mut c_void, id: u32, size: usize, value: HostIn) {
-        handle::get::<Program>(program)?;
-        let _ = (id, size, value);
-        Err(CL_INVALID_OPERATION)
+        let program = handle::get::<Program>(program)?;
+        program.specialize(id, value.bytes(size).and_then(|bytes| bytes.try_into().ok()))
     }
 
     fn clGetProgramInfo(program: *mut c_void, name: u32, size: usize, value: HostOut, size_ret: Out<usize>) {
@@ -103,7 +108,7 @@ entry_points! {
             CL_PROGRAM_KERNEL_NAMES => {
                 answer.text(&kernels()?.iter().map(|kernel| kernel.name.as_str()).collect::<Vec<_>>().join(";"))
             }
-            CL_PROGRAM_IL => answer.bytes(&[]),
+            CL_PROGRAM_IL => answer.bytes(&program.shown_il()),
             CL_PROGRAM_SCOPE_GLOBAL_CTORS_PRESENT | CL_PROGRAM_SCOPE_GLOBAL_DTORS_PRESENT => answer.value(false),
             _ => Err(CL_INVALID_VALUE),
         }

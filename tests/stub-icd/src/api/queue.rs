@@ -3,10 +3,10 @@
 use std::ffi::c_void;
 
 use opencl_sys::{
-    CL_INVALID_OPERATION, CL_INVALID_QUEUE_PROPERTIES, CL_INVALID_VALUE, CL_QUEUE_CONTEXT,
-    CL_QUEUE_DEVICE, CL_QUEUE_DEVICE_DEFAULT, CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE,
-    CL_QUEUE_PROFILING_ENABLE, CL_QUEUE_PROPERTIES, CL_QUEUE_PROPERTIES_ARRAY,
-    CL_QUEUE_REFERENCE_COUNT, CL_QUEUE_SIZE,
+    CL_INVALID_COMMAND_QUEUE, CL_INVALID_OPERATION, CL_INVALID_QUEUE_PROPERTIES, CL_INVALID_VALUE,
+    CL_QUEUE_CONTEXT, CL_QUEUE_DEVICE, CL_QUEUE_DEVICE_DEFAULT, CL_QUEUE_ON_DEVICE,
+    CL_QUEUE_ON_DEVICE_DEFAULT, CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE, CL_QUEUE_PROFILING_ENABLE,
+    CL_QUEUE_PROPERTIES, CL_QUEUE_PROPERTIES_ARRAY, CL_QUEUE_REFERENCE_COUNT, CL_QUEUE_SIZE,
 };
 
 use crate::core::context::Context;
@@ -16,41 +16,63 @@ use crate::ffi::{CLResult, HostOut, In, Out, creators, entry_points};
 use crate::handle;
 use crate::info::Answer;
 
+/// Bytes of an on-device queue that the program gave no size.
+const DEVICE_QUEUE_SIZE: u32 = 16 << 10;
+
 fn create(
     context: *mut c_void,
     device: *mut c_void,
     properties: u64,
     list: Vec<u64>,
+    size: Option<u32>,
 ) -> CLResult<*mut c_void> {
     let context = handle::get::<Context>(context)?;
     let device = context.device(device)?;
     let known = CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE | CL_QUEUE_PROFILING_ENABLE;
-    if properties & !(known | 0b1100) != 0 {
+    let on_device = properties & CL_QUEUE_ON_DEVICE != 0;
+    if properties & !(known | CL_QUEUE_ON_DEVICE | CL_QUEUE_ON_DEVICE_DEFAULT) != 0
+        || (size.is_some() && !on_device)
+        || (on_device && properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE == 0)
+    {
         return Err(CL_INVALID_VALUE);
     }
-    if properties & !known != 0 {
-        // On-device queues.
-        return Err(CL_INVALID_QUEUE_PROPERTIES);
+    if !on_device {
+        return Queue::create(context, device, properties, list, None);
     }
-    Queue::create(context, device, properties, list)
+    if properties & CL_QUEUE_ON_DEVICE_DEFAULT != 0
+        && let Some(default) = context.default_queue(&device)
+    {
+        // "… only one default … the reference count of the existing default is incremented": the same queue.
+        handle::retain::<Queue>(default.slot.handle())?;
+        return Ok(default.slot.handle());
+    }
+    let size = size.unwrap_or(DEVICE_QUEUE_SIZE);
+    let queue = Queue::create(context.clone(), device, properties, list, Some(size))?;
+    if properties & CL_QUEUE_ON_DEVICE_DEFAULT != 0 {
+        context.set_default_queue(&handle::get::<Queue>(queue)?);
+    }
+    Ok(queue)
 }
 
 creators! {
     fn clCreateCommandQueue(context: *mut c_void, device: *mut c_void, properties: u64) {
-        create(context, device, properties, Vec::new())
+        if properties & CL_QUEUE_ON_DEVICE != 0 {
+            return Err(CL_INVALID_QUEUE_PROPERTIES);
+        }
+        create(context, device, properties, Vec::new(), None)
     }
 
     fn clCreateCommandQueueWithProperties(context: *mut c_void, device: *mut c_void, properties: In<u64>) {
         let list = properties.until_zero(2);
-        let mut flags = 0;
+        let (mut flags, mut size) = (0, None);
         for pair in list.chunks_exact(2) {
             match u32::try_from(pair[0]) {
                 Ok(CL_QUEUE_PROPERTIES) => flags = pair[1],
-                Ok(CL_QUEUE_SIZE) => return Err(CL_INVALID_QUEUE_PROPERTIES),
+                Ok(CL_QUEUE_SIZE) => size = u32::try_from(pair[1]).ok(),
                 _ => return Err(CL_INVALID_VALUE),
             }
         }
-        create(context, device, flags, list)
+        create(context, device, flags, list, size)
     }
 }
 
@@ -74,7 +96,11 @@ entry_points! {
             CL_QUEUE_DEVICE => answer.value(queue.device.slot.handle()),
             CL_QUEUE_REFERENCE_COUNT => answer.value(queue.slot.references()),
             CL_QUEUE_PROPERTIES => answer.value(queue.properties),
-            CL_QUEUE_DEVICE_DEFAULT if spec >= (2, 1) => answer.value(std::ptr::null_mut::<c_void>()),
+            CL_QUEUE_SIZE if spec >= (2, 0) => answer.value(queue.device_size.ok_or(CL_INVALID_COMMAND_QUEUE)?),
+            CL_QUEUE_DEVICE_DEFAULT if spec >= (2, 1) => {
+                let default = queue.context.default_queue(&queue.device);
+                answer.value(default.map_or(std::ptr::null_mut::<c_void>(), |default| default.slot.handle()))
+            }
             CL_QUEUE_PROPERTIES_ARRAY if spec >= (3, 0) => answer.list(&queue.property_list),
             _ => Err(CL_INVALID_VALUE),
         }
@@ -89,12 +115,28 @@ entry_points! {
     }
 
     fn clFlush(queue: *mut c_void) {
-        handle::get::<Queue>(queue)?.flush();
+        let queue = handle::get::<Queue>(queue)?;
+        queue.of_host()?;
+        queue.flush();
+        Ok(())
+    }
+
+    fn clSetDefaultDeviceCommandQueue(context: *mut c_void, device: *mut c_void, queue: *mut c_void) {
+        let context = handle::get::<Context>(context)?;
+        let device = context.device(device)?;
+        let queue = handle::get::<Queue>(queue)?;
+        let is_fit = queue.device_size.is_some() && std::sync::Arc::ptr_eq(&queue.device, &device);
+        if !is_fit || !std::sync::Arc::ptr_eq(&queue.context, &context) {
+            return Err(CL_INVALID_COMMAND_QUEUE);
+        }
+        context.set_default_queue(&queue);
         Ok(())
     }
 
     fn clFinish(queue: *mut c_void) {
-        handle::get::<Queue>(queue)?.finish();
+        let queue = handle::get::<Queue>(queue)?;
+        queue.of_host()?;
+        queue.finish();
         driver::check_node();
         Ok(())
     }

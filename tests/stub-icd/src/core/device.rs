@@ -22,10 +22,11 @@ impl Object for Device {
 }
 
 impl Device {
-    pub const EXTENSIONS: [&'static str; 3] = [
+    pub const EXTENSIONS: [&'static str; 4] = [
         "cl_khr_byte_addressable_store",
         "cl_khr_global_int32_base_atomics",
         "cl_khr_fp64",
+        "cl_khr_suggested_local_work_size",
     ];
     pub const MAX_WORK_GROUP_SIZE: usize = 1024;
     pub const MAX_IMAGE_SIDE: usize = 16384;

@@ -5,13 +5,14 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use opencl_sys::{
-    CL_INVALID_ARG_INDEX, CL_INVALID_ARG_SIZE, CL_INVALID_ARG_VALUE, CL_INVALID_KERNEL,
-    CL_INVALID_KERNEL_ARGS, CL_INVALID_MEM_OBJECT, CL_INVALID_SAMPLER, cl_int,
+    CL_INVALID_ARG_INDEX, CL_INVALID_ARG_SIZE, CL_INVALID_ARG_VALUE, CL_INVALID_DEVICE_QUEUE,
+    CL_INVALID_KERNEL, CL_INVALID_KERNEL_ARGS, CL_INVALID_MEM_OBJECT, CL_INVALID_SAMPLER, cl_int,
 };
 
 use super::device::Device;
 use super::mem::Mem;
 use super::program::Program;
+use super::queue::Queue;
 use super::sampler::Sampler;
 use crate::ffi::{CLResult, HostIn};
 use crate::handle::{self, Object, Slot};
@@ -33,6 +34,7 @@ enum Set {
     Null,
     Memory(Weak<Mem>),
     Sampler(Weak<Sampler>),
+    Queue(Weak<Queue>),
     Value(Vec<u8>),
     Local(usize),
 }
@@ -100,6 +102,14 @@ impl Kernel {
                 self.program.context.same(&sampler.context, "the sampler")?;
                 Set::Sampler(Arc::downgrade(&sampler))
             }
+            Kind::Queue => {
+                let handle = handle_value(size, value)?.ok_or(CL_INVALID_DEVICE_QUEUE)?;
+                let queue = handle::get::<Queue>(handle).map_err(|_| CL_INVALID_DEVICE_QUEUE)?;
+                if queue.device_size.is_none() {
+                    return Err(CL_INVALID_DEVICE_QUEUE);
+                }
+                Set::Queue(Arc::downgrade(&queue))
+            }
         };
         self.arguments
             .lock()
@@ -162,6 +172,10 @@ impl Kernel {
             Set::Sampler(sampler) => sampler
                 .upgrade()
                 .map(|_| Argument::Sampler)
+                .ok_or_else(released),
+            Set::Queue(queue) => queue
+                .upgrade()
+                .map(|_| Argument::Queue)
                 .ok_or_else(released),
             Set::Value(bytes) => Ok(Argument::Value(bytes)),
             Set::Local(size) => Ok(Argument::Local(size)),

@@ -20,7 +20,7 @@ impl Object for Platform {
 impl Platform {
     pub const NAME: &'static str = "xl-gpu stub";
     pub const VENDOR: &'static str = "xl-gpu";
-    pub const EXTENSIONS: [&'static str; 1] = ["cl_khr_icd"];
+    pub const EXTENSIONS: [&'static str; 2] = ["cl_khr_icd", "cl_khr_suggested_local_work_size"];
 
     pub fn new(spec: (u32, u32)) -> Arc<Platform> {
         handle::publish(1, |slot| Platform { slot, spec })

@@ -1,4 +1,4 @@
-//! Programs: source or binary, built for all devices of the context at once.
+//! Programs: source, intermediate language or binary, built for all devices of the context at once.
 
 use std::ffi::c_void;
 use std::sync::atomic::AtomicUsize;
@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use opencl_sys::{
     CL_BUILD_ERROR, CL_BUILD_NONE, CL_BUILD_PROGRAM_FAILURE, CL_BUILD_SUCCESS,
-    CL_INVALID_BUILD_OPTIONS, CL_INVALID_PROGRAM, CL_PROGRAM_BINARY_TYPE_COMPILED_OBJECT,
-    CL_PROGRAM_BINARY_TYPE_EXECUTABLE, CL_PROGRAM_BINARY_TYPE_LIBRARY, CL_PROGRAM_BINARY_TYPE_NONE,
-    cl_int,
+    CL_INVALID_BUILD_OPTIONS, CL_INVALID_PROGRAM, CL_INVALID_SPEC_ID, CL_INVALID_VALUE,
+    CL_PROGRAM_BINARY_TYPE_COMPILED_OBJECT, CL_PROGRAM_BINARY_TYPE_EXECUTABLE,
+    CL_PROGRAM_BINARY_TYPE_LIBRARY, CL_PROGRAM_BINARY_TYPE_NONE, cl_int,
 };
 
 use super::context::Context;
@@ -17,6 +17,7 @@ use crate::binary;
 use crate::callback::Notify;
 use crate::ffi::CLResult;
 use crate::handle::{self, Object, Slot};
+use crate::il::{self, Constants};
 use crate::kernels::known;
 use crate::kernels::parse::{self, Signature};
 
@@ -24,8 +25,10 @@ pub struct Program {
     pub slot: Slot,
     pub context: Arc<Context>,
     pub devices: Vec<Arc<Device>>,
-    /// The source text; a binary holds it too, but does not show it.
+    /// The source text, or that of the intermediate language; a binary holds it too, but does not show it.
     source: String,
+    /// Of the intermediate language, for the next build.
+    constants: Mutex<Constants>,
     pub origin: Origin,
     build: Mutex<Build>,
     /// Kernel objects that exist.
@@ -36,7 +39,11 @@ pub struct Program {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     Source,
+    /// `clCreateProgramWithIL`.
+    Il,
     Binary,
+    /// `clCreateProgramWithBuiltInKernels`: built from the start.
+    BuiltIn,
     /// By `clLinkProgram`.
     Link,
 }
@@ -50,6 +57,8 @@ pub struct Build {
     /// `CL_PROGRAM_BINARY_TYPE`.
     pub kind: u32,
     pub kernels: Arc<Vec<Arc<Signature>>>,
+    /// The text it was built from.
+    source: String,
 }
 
 impl Object for Program {
@@ -65,6 +74,7 @@ impl Default for Build {
             log: String::new(),
             kind: CL_PROGRAM_BINARY_TYPE_NONE,
             kernels: Arc::default(),
+            source: String::new(),
         }
     }
 }
@@ -83,6 +93,7 @@ impl Program {
             devices,
             source,
             origin,
+            constants: Mutex::default(),
             build,
             kernels,
             destructors: Mutex::default(),
@@ -98,7 +109,10 @@ impl Program {
     ) -> Arc<Program> {
         let program = Self::new(context, devices, content.source, Origin::Binary);
         // An executable binary still wants `clBuildProgram`, but has its type from the start.
-        program.build().kind = content.kind;
+        let mut build = program.build();
+        build.kind = content.kind;
+        build.source.clone_from(&program.source);
+        drop(build);
         program
     }
 
@@ -117,7 +131,8 @@ impl Program {
 
     /// Builds an executable (`clBuildProgram`), an object (`clCompileProgram`) or what `clLinkProgram` makes.
     pub fn compile(&self, options: &str, kind: u32, failure: cl_int) -> CLResult<()> {
-        let checked = check_options(options).and_then(|()| self.parse());
+        let source = self.specialized();
+        let checked = check_options(options).and_then(|()| parse(&source));
         let mut build = self.build();
         build.options = options.to_owned();
         match checked {
@@ -128,6 +143,7 @@ impl Program {
                     kind,
                     kernels: Arc::new(kernels.into_iter().map(Arc::new).collect()),
                     options: options.to_owned(),
+                    source,
                 };
                 Ok(())
             }
@@ -144,17 +160,40 @@ impl Program {
         }
     }
 
-    fn parse(&self) -> Result<Vec<Signature>, (cl_int, String)> {
-        let kernels =
-            parse::kernels(&self.source).map_err(|log| (CL_BUILD_PROGRAM_FAILURE, log))?;
-        let errors: Vec<String> = kernels
-            .iter()
-            .filter_map(|kernel| known::check(kernel).err())
-            .collect();
-        if errors.is_empty() {
-            Ok(kernels)
-        } else {
-            Err((CL_BUILD_PROGRAM_FAILURE, errors.join("\n")))
+    /// The source text with its specialization constants.
+    fn specialized(&self) -> String {
+        let constants = self.constants();
+        let special = match self.origin {
+            Origin::Il => il::specialize(&self.source, &constants),
+            _ => None,
+        };
+        special.unwrap_or_else(|| self.source.clone())
+    }
+
+    fn constants(&self) -> MutexGuard<'_, Constants> {
+        self.constants
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `clSetProgramSpecializationConstant`.
+    pub fn specialize(&self, id: u32, value: Option<[u8; 4]>) -> CLResult<()> {
+        if self.origin != Origin::Il {
+            return Err(CL_INVALID_PROGRAM);
+        }
+        if !il::has(&self.source, id) {
+            return Err(CL_INVALID_SPEC_ID);
+        }
+        let value = u32::from_ne_bytes(value.ok_or(CL_INVALID_VALUE)?);
+        self.constants().insert(id, value);
+        Ok(())
+    }
+
+    /// `CL_PROGRAM_IL`.
+    pub fn shown_il(&self) -> Vec<u8> {
+        match self.origin {
+            Origin::Il => il::write(&self.source),
+            _ => Vec::new(),
         }
     }
 
@@ -166,7 +205,7 @@ impl Program {
     ) -> Arc<Program> {
         let source = parts
             .iter()
-            .map(|part| part.source.as_str())
+            .map(|part| part.build().source.clone())
             .collect::<Vec<_>>()
             .join("\n");
         Self::new(context.clone(), devices, source, Origin::Link)
@@ -194,7 +233,7 @@ impl Program {
             device,
             &binary::Content {
                 kind: build.kind,
-                source: self.source.clone(),
+                source: build.source.clone(),
             },
         )
     }
@@ -202,7 +241,7 @@ impl Program {
     /// Whether `clGetKernelArgInfo` may answer: "only available if the program object associated with kernel is created
     /// with `clCreateProgramWithSource` and the program executable was built with the -cl-kernel-arg-info option".
     pub fn has_arg_info(&self) -> bool {
-        self.origin != Origin::Binary
+        !matches!(self.origin, Origin::Binary | Origin::BuiltIn)
             && self
                 .build()
                 .options
@@ -212,6 +251,19 @@ impl Program {
 
     pub fn handle(&self) -> *mut c_void {
         self.slot.handle()
+    }
+}
+
+fn parse(source: &str) -> Result<Vec<Signature>, (cl_int, String)> {
+    let kernels = parse::kernels(source).map_err(|log| (CL_BUILD_PROGRAM_FAILURE, log))?;
+    let errors: Vec<String> = kernels
+        .iter()
+        .filter_map(|kernel| known::check(kernel).err())
+        .collect();
+    if errors.is_empty() {
+        Ok(kernels)
+    } else {
+        Err((CL_BUILD_PROGRAM_FAILURE, errors.join("\n")))
     }
 }
 

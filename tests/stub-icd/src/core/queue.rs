@@ -24,6 +24,8 @@ pub struct Queue {
     pub device: Arc<Device>,
     /// `cl_command_queue_properties`.
     pub properties: u64,
+    /// Of an on-device queue, bytes. The host puts no command into one, and the toy kernels do not either.
+    pub device_size: Option<u32>,
     /// As passed to `clCreateCommandQueueWithProperties`, with the ending zero.
     pub property_list: Vec<u64>,
     line: Arc<Line>,
@@ -64,23 +66,35 @@ impl Queue {
         device: Arc<Device>,
         properties: u64,
         property_list: Vec<u64>,
+        device_size: Option<u32>,
     ) -> CLResult<*mut c_void> {
         let in_order = properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE == 0;
         let line = Arc::new(Line {
             in_order,
             state: Mutex::default(),
         });
-        let worker = line.clone();
-        thread::spawn(Box::new(move || worker.work()))?;
+        if device_size.is_none() {
+            let worker = line.clone();
+            thread::spawn(Box::new(move || worker.work()))?;
+        }
         let queue = handle::publish(1, |slot| Queue {
             slot,
             context,
             device,
             properties,
+            device_size,
             property_list,
             line,
         });
         Ok(queue.slot.handle())
+    }
+
+    /// "`CL_INVALID_COMMAND_QUEUE` if command_queue is not a valid host command-queue."
+    pub fn of_host(&self) -> CLResult<()> {
+        match self.device_size {
+            None => Ok(()),
+            Some(_) => Err(CL_INVALID_COMMAND_QUEUE),
+        }
     }
 
     pub fn profiles(&self) -> bool {
@@ -88,6 +102,7 @@ impl Queue {
     }
 
     pub fn push(&self, command: Command) -> CLResult<()> {
+        self.of_host()?;
         if driver::leaving() {
             return Err(CL_OUT_OF_RESOURCES);
         }

@@ -16,11 +16,13 @@ enum Want {
     Count,
     Image,
     Sampler,
+    /// An on-device queue.
+    Line,
 }
 
-use Want::{Array, Count, Element, Image, Sampler, Scratch};
+use Want::{Array, Count, Element, Image, Line, Sampler, Scratch};
 
-const KNOWN: [(&str, &[Want]); 12] = [
+const KNOWN: [(&str, &[Want]); 13] = [
     // c[i] = a[i] + b[i]
     ("add", &[Array, Array, Array]),
     // a[i] *= f
@@ -29,6 +31,8 @@ const KNOWN: [(&str, &[Want]); 12] = [
     ("increase", &[Array, Element]),
     // out[i] = i
     ("fill_seq", &[Array]),
+    // out[i] = i; the queue must be a live on-device queue
+    ("fill_behind", &[Line, Array]),
     // state[i] = xorshift32(state[i]), so many rounds; `uint` only
     ("xorshift", &[Array, Count]),
     // out[0] = in[0] + in[1] + …
@@ -46,6 +50,18 @@ const KNOWN: [(&str, &[Want]); 12] = [
     // out[i] = first element-sized bytes of pixel i, row by row
     ("sample", &[Image, Sampler, Array]),
 ];
+
+/// Kernels that need no program of the host's, with their heads. No argument info comes with them.
+pub const BUILT_IN: [(&str, &str); 2] = [
+    ("fill_seq", "kernel void fill_seq(global uint *out)"),
+    ("increase", "kernel void increase(global uint *a, uint by)"),
+];
+
+/// The head of a built-in kernel.
+pub fn built_in(name: &str) -> Option<&'static str> {
+    let found = BUILT_IN.iter().find(|(known, _)| *known == name);
+    found.map(|(_, head)| *head)
+}
 
 /// The arrays' element type.
 pub fn element(kernel: &Signature) -> Scalar {
@@ -78,7 +94,7 @@ pub fn check(kernel: &Signature) -> Result<(), String> {
         (Scratch, Kind::Pointer(scalar)) => scalar == element && parameter.space == Space::Local,
         (Element, Kind::Value(scalar)) => scalar == element,
         (Count, Kind::Value(scalar)) => scalar == Scalar::Uint,
-        (Image, Kind::Image) | (Sampler, Kind::Sampler) => true,
+        (Image, Kind::Image) | (Sampler, Kind::Sampler) | (Line, Kind::Queue) => true,
         _ => false,
     };
     let typed = name != "xorshift" || element == Scalar::Uint;

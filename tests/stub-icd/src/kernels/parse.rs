@@ -25,6 +25,8 @@ pub enum Kind {
     Value(Scalar),
     Image,
     Sampler,
+    /// `queue_t`.
+    Queue,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -205,6 +207,7 @@ fn parameter(tokens: &[String]) -> Result<Parameter, String> {
     }
     parameter.kind = match parameter.type_name.as_str() {
         "sampler_t" => Kind::Sampler,
+        "queue_t" => Kind::Queue,
         "image1d_t" | "image1d_buffer_t" | "image2d_t" | "image3d_t" | "image2d_array_t" => {
             parameter.space = Space::Global;
             if parameter.access == Access::None {

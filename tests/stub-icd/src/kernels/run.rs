@@ -20,6 +20,7 @@ pub enum Argument {
     /// Bytes of local memory.
     Local(usize),
     Sampler,
+    Queue,
 }
 
 /// The work-items: offset, global size, local size.
@@ -109,6 +110,10 @@ fn typed<T: Number>(kernel: &Signature, arguments: &[Argument], range: Range) ->
         }
         "fill_seq" => {
             let out = array(0)?;
+            items.try_for_each(|i| out.set(i, T::of_index(i)))
+        }
+        "fill_behind" => {
+            let out = array(1)?;
             items.try_for_each(|i| out.set(i, T::of_index(i)))
         }
         "xorshift" => {
