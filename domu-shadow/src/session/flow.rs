@@ -1,36 +1,10 @@
-//! Buffer contents between the driver and the slots, several transfers in flight.
+//! Buffer contents from the driver into the slots, several transfers in flight.
 
-use crate::mover::{HostBytes, MoveError, Region, Restoring, Transfer};
-use channel::guest::{Filled, Inbox, Outbox, Slot, StepError};
+use super::lend::{SlotBytes, lend};
+use crate::mover::{HostBytes, MoveError, Region, Transfer};
+use channel::guest::{Outbox, Slot, StepError};
 use channel::image::{BatchLayout, Digest, Extent};
-use channel::memory::SharedBytes;
 use std::collections::VecDeque;
-
-/// Bytes of a slot, lent to the driver for one transfer.
-struct SlotBytes {
-    address: *mut u8,
-    len: usize,
-}
-
-// SAFETY: the bytes lie in the shared pages, which stay mapped while the link is open; every transfer is
-// waited for, by its drop at the latest, before the step that started it returns, and the link is only
-// closed between steps. No reference to shared bytes is ever formed.
-unsafe impl HostBytes for SlotBytes {
-    fn as_ptr(&self) -> *mut u8 {
-        self.address
-    }
-
-    fn len(&self) -> usize {
-        self.len
-    }
-}
-
-fn lend(bytes: SharedBytes<'_>) -> SlotBytes {
-    SlotBytes {
-        address: bytes.as_ptr(),
-        len: bytes.len(),
-    }
-}
 
 /// A slot whose bytes are on their way from the driver.
 struct Filling {
@@ -203,63 +177,6 @@ impl<'o, 'b> Sender<'o, 'b> {
         }
         Ok(self.bytes)
     }
-}
-
-/// Fetches all contents of `objects` (id, bytes) into the driver's new buffers; bytes fetched.
-pub(super) fn fetch_all(
-    restoring: &Restoring,
-    objects: &[(u64, u64)],
-    inbox: &mut Inbox<'_>,
-) -> Result<u64, StepError> {
-    let most = inbox.payload_size() as u64;
-    let mut writing: VecDeque<(Filled, Transfer<SlotBytes>)> = VecDeque::new();
-    let mut bytes = 0;
-    let pieces = objects.iter().flat_map(|(object, size)| {
-        (0..size.div_ceil(most)).map(move |n| (*object, n * most, (size - n * most).min(most)))
-    });
-    for (object, offset, len) in pieces {
-        while !inbox.fetch(object, offset, len as usize)? {
-            // No slot is free: take an answer where one is due, else end the oldest write.
-            if inbox.pending() > 0 {
-                write_next(restoring, inbox, &mut writing)?;
-            } else {
-                end_oldest(inbox, &mut writing)?;
-            }
-        }
-        bytes += len;
-    }
-    while inbox.pending() > 0 {
-        write_next(restoring, inbox, &mut writing)?;
-    }
-    while !writing.is_empty() {
-        end_oldest(inbox, &mut writing)?;
-    }
-    Ok(bytes)
-}
-
-fn write_next(
-    restoring: &Restoring,
-    inbox: &mut Inbox<'_>,
-    writing: &mut VecDeque<(Filled, Transfer<SlotBytes>)>,
-) -> Result<(), StepError> {
-    let filled = inbox.wait()?;
-    let bytes = lend(inbox.payload(&filled));
-    let transfer = restoring
-        .start_write(filled.object, filled.offset, bytes)
-        .map_err(failed)?;
-    writing.push_back((filled, transfer));
-    Ok(())
-}
-
-fn end_oldest(
-    inbox: &mut Inbox<'_>,
-    writing: &mut VecDeque<(Filled, Transfer<SlotBytes>)>,
-) -> Result<(), StepError> {
-    if let Some((filled, transfer)) = writing.pop_front() {
-        transfer.wait().map_err(failed)?;
-        inbox.done(filled);
-    }
-    Ok(())
 }
 
 pub(super) fn failed(e: MoveError) -> StepError {

@@ -5,8 +5,10 @@
 //! the program runs as it would without us.
 
 mod clock;
+mod fetch;
 mod flow;
 mod identity;
+mod lend;
 mod pages;
 mod workload;
 mod xen;

@@ -1,7 +1,8 @@
 //! The process' GPU state as the channel's workload.
 
 use super::clock::Moment;
-use super::flow::{Sender, failed, fetch_all};
+use super::fetch::fetch_all;
+use super::flow::{Sender, failed};
 use super::identity::Identity;
 use crate::mover::{self, Capture, Detached, Quiesced};
 use channel::guest::{Begun, Inbox, Outbox, Restored, Round, StepError, Stop, Unload, Workload};
