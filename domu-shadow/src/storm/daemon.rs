@@ -54,6 +54,8 @@ impl Daemon {
         loop {
             self.storm.pace.wait();
             let Some(moving) = Moving::start() else {
+                // The process ends with this end of the link open: a session that saw it go would say so.
+                std::mem::forget(self);
                 return;
             };
             let outcome = self.move_once();
