@@ -39,9 +39,15 @@ pub struct Config {
     /// Most pre-copy rounds.
     #[serde(deserialize_with = "rounds")]
     pub precopy_rounds: u32,
-    /// Pre-copy ends when no more bytes than this are dirty.
+    /// Longest pre-copy.
+    #[serde(deserialize_with = "duration")]
+    pub precopy_time: Duration,
+    /// Most bytes that pre-copy rounds may send.
     #[serde(deserialize_with = "size")]
-    pub precopy_stop_below: u64,
+    pub precopy_bytes: u64,
+    /// Programs are stopped once their GPU calls will probably be blocked for no longer than this.
+    #[serde(deserialize_with = "duration")]
+    pub blackout_budget: Duration,
     /// How long a session may take to share its pages.
     #[serde(deserialize_with = "duration")]
     pub timeout_open: Duration,
@@ -75,7 +81,9 @@ impl Default for Config {
             spool_guest_quota: 256 << 30,
             max_object: 1 << 40,
             precopy_rounds: 30,
-            precopy_stop_below: 16 << 20,
+            precopy_time: Duration::from_secs(600),
+            precopy_bytes: 1 << 40,
+            blackout_budget: Duration::from_millis(300),
             timeout_open: Duration::from_secs(10),
             timeout_drain: Duration::from_secs(30),
             timeout_busy: Duration::from_secs(30),
@@ -177,8 +185,8 @@ const DURATION: Quantity = Quantity {
 /// A limit to stop a program that writes faster than the stream takes.
 const ROUNDS: Quantity = Quantity {
     units: &[("", 1)],
-    range: 1..=1000,
-    expected: "a number of rounds from 1 to 1000",
+    range: 0..=1000,
+    expected: "a number of rounds from 0 to 1000",
 };
 
 impl Quantity {
@@ -299,7 +307,9 @@ mod tests {
             spool_guest_quota = "1T"
             max_object = 65536
             precopy_rounds = 7
-            precopy_stop_below = "512K"
+            precopy_time = "90s"
+            precopy_bytes = "64G"
+            blackout_budget = "1s"
             timeout_open = "1500ms"
             timeout_drain = "90s"
             timeout_busy = "2min"
@@ -316,7 +326,9 @@ mod tests {
             spool_guest_quota: 1 << 40,
             max_object: 65536,
             precopy_rounds: 7,
-            precopy_stop_below: 512 << 10,
+            precopy_time: Duration::from_secs(90),
+            precopy_bytes: 64 << 30,
+            blackout_budget: Duration::from_secs(1),
             timeout_open: Duration::from_millis(1500),
             timeout_drain: Duration::from_secs(90),
             timeout_busy: Duration::from_secs(120),
@@ -354,7 +366,7 @@ mod tests {
             ("spool_memory = true", 1, "K, M, G, T"),
             ("timeout_open = 30", 1, "\"30s\""),
             ("timeout_open = \"0s\"", 1, "\"30s\""),
-            ("precopy_rounds = 0", 1, "from 1 to 1000"),
+            ("precopy_rounds = 1001", 1, "from 0 to 1000"),
             ("spool_dir = \"spool\"", 1, "absolute path"),
             ("# fine\nspool_dir = /srv/spool\n", 2, ""),
             ("precopy_rounds = 3\nprecopy_rounds = 4\n", 2, "duplicate"),
@@ -398,6 +410,6 @@ mod tests {
             .collect();
         assert_eq!(parse(&example).unwrap(), Config::default());
         let names = |text: &str| text.lines().filter(|line| line.contains(" = ")).count();
-        assert_eq!(names(&example), 14, "all of them");
+        assert_eq!(names(&example), 16, "all of them");
     }
 }

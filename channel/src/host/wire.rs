@@ -6,13 +6,15 @@ use crate::PAGE_SIZE;
 use crate::image::{Batch, EXTENT_BYTES, SLOT_EXTENTS};
 use crate::link::Link;
 use crate::message::{ToGuest, ToHost};
-use crate::port::Port;
+use crate::port::{Port, PortError};
 use std::time::{Duration, Instant};
 
 /// Longest text of a failure that is kept, in characters.
 const FAILURE_TEXT: usize = 2000;
 /// Largest count of bytes, buffers or libraries that a guest may claim: sums of such claims stay in a u64.
 const MAX_CLAIM: u64 = 1 << 56;
+/// How often a wait looks whether it has been called off.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What one step may take.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +35,10 @@ impl Limits {
 
 /// Where captured batches go.
 pub trait Sink {
+    /// Why the step is to end now, if it is; asked often, also while the guest says nothing.
+    fn called_off(&self) -> Option<String> {
+        None
+    }
     /// Takes one validated batch of round `round`; an error is for the operator and ends the step.
     fn batch(&mut self, round: u32, batch: &Batch<'_>) -> Result<(), String>;
 }
@@ -99,9 +105,29 @@ impl<L: Link> Wire<L> {
     }
 
     fn recv(&mut self, clock: &mut Clock) -> Result<ToHost, HostError> {
+        self.recv_unless(clock, || None)
+    }
+
+    /// The next message, unless the wait is called off before it comes.
+    fn recv_unless(
+        &mut self,
+        clock: &mut Clock,
+        called_off: impl Fn() -> Option<String>,
+    ) -> Result<ToHost, HostError> {
         loop {
             let (start, limit) = (Instant::now(), clock.next_wait()?);
-            let message = self.port.recv_from_guest(limit);
+            let message = loop {
+                let left = limit.saturating_sub(start.elapsed());
+                match self.port.recv_from_guest(left.min(LOOK)) {
+                    Err(PortError::Silent(_)) if left > LOOK => {}
+                    Err(PortError::Silent(_)) => break Err(PortError::Silent(limit)),
+                    message => break message,
+                }
+                if let Some(reason) = called_off() {
+                    self.cut_short = Some(clock.allowance());
+                    return Err(HostError::Store(reason));
+                }
+            };
             clock.waited(start.elapsed());
             match message? {
                 ToHost::Busy {} => clock.busy(),
@@ -215,7 +241,7 @@ impl<L: Link> Wire<L> {
         let mut bytes = Tally::new("bytes", limit);
         let mut pieces = Tally::new("extents", Limits::pieces(limit));
         loop {
-            match self.recv(&mut clock)? {
+            match self.recv_unless(&mut clock, || sink.called_off())? {
                 ToHost::Data {
                     slot,
                     round: r,
@@ -236,7 +262,11 @@ impl<L: Link> Wire<L> {
                     self.take(index, len);
                     self.send(&mut clock, ToGuest::SlotFree { slot })?;
                     let batch = Batch::parse(&self.payload[..len], &table, &self.limits.batch)?;
-                    if let Err(e) = sink.batch(round, &batch) {
+                    let taken = match sink.called_off() {
+                        None => sink.batch(round, &batch),
+                        Some(reason) => Err(reason),
+                    };
+                    if let Err(e) = taken {
                         self.cut_short = Some(clock.allowance());
                         return Err(HostError::Store(e));
                     }

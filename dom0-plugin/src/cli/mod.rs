@@ -2,9 +2,11 @@
 
 mod client;
 mod show;
+mod watch;
 
 use crate::daemon::manual::Request;
 use crate::daemon::socket::Control;
+use crate::daemon::steering::Order;
 use anyhow::{Context, bail};
 use channel::image::SessionId;
 use clap::{Parser, Subcommand};
@@ -34,7 +36,10 @@ enum Command {
     Status {
         /// Name or number of a domain; without it all are shown
         domain: Option<String>,
-        /// Everything, as JSON
+        /// Go on showing what migrations are at: a display on a terminal, else a line for each change
+        #[arg(long)]
+        watch: bool,
+        /// Everything, as JSON; one object a line with --watch
         #[arg(long)]
         json: bool,
     },
@@ -56,6 +61,31 @@ enum Command {
         /// checkpoint, detach or attach
         #[arg(value_parser = parse_request)]
         request: Request,
+        /// Name or number of the domain; may be left out where only one has GPU sessions
+        domain: Option<String>,
+    },
+    /// Keep a migration in pre-copy: rounds go on, the programs are not stopped, until `release` or `force`
+    Hold {
+        /// Name or number of the domain; may be left out where only one has GPU sessions
+        domain: Option<String>,
+    },
+    /// End a hold: the policy decides again when the programs are stopped
+    Release {
+        /// Name or number of the domain; may be left out where only one has GPU sessions
+        domain: Option<String>,
+    },
+    /// Have a migration stop the programs now, whatever blackout is predicted
+    ///
+    /// A round that is under way is finished first: what it sends would have to be sent with the programs stopped.
+    Force {
+        /// Name or number of the domain; may be left out where only one has GPU sessions
+        domain: Option<String>,
+    },
+    /// Give a migration up: `xl migrate` fails, and the programs go on where they are
+    ///
+    /// Works in the middle of a round, and until the guest is suspended. While memory is being copied it takes effect at the end
+    /// of that pass.
+    Abort {
         /// Name or number of the domain; may be left out where only one has GPU sessions
         domain: Option<String>,
     },
@@ -109,18 +139,17 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let connect = || Client::connect(&arguments.socket);
     match arguments.command {
         Command::Stream(StreamCommand::Verify { file, json }) => return verify(&file, json),
-        Command::Status { domain, json } => {
-            let mut status = connect()?.ask(&Control::Status)?;
-            if let Some(domain) = domain {
-                let found = find(&status, Some(&domain))?;
-                let domains = status["domains"].as_array_mut().into_iter().flatten();
-                let kept: Vec<Value> = domains
-                    .filter(|d| d["domid"] == found)
-                    .map(Value::take)
-                    .collect();
-                status["domains"] = kept.into();
+        Command::Status {
+            domain,
+            watch,
+            json,
+        } => {
+            let mut client = connect()?;
+            let mut ask = || client.status(domain.as_deref());
+            match watch {
+                true => watch::watch(json, ask)?,
+                false => show::print(&ask()?, json, show::status)?,
             }
-            show::print(&status, json, show::status)?;
         }
         Command::Report { domain, json } => {
             let mut client = connect()?;
@@ -134,6 +163,10 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let outcome = client.ask(&Control::Request { domid, request })?;
             show::print(&outcome, false, show::outcome)?;
         }
+        Command::Hold { domain } => steer(connect()?, domain, Order::Hold)?,
+        Command::Release { domain } => steer(connect()?, domain, Order::Release)?,
+        Command::Force { domain } => steer(connect()?, domain, Order::Force)?,
+        Command::Abort { domain } => steer(connect()?, domain, Order::Abort)?,
         Command::MigrateLoopback {
             domain,
             session,
@@ -153,7 +186,27 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn steer(mut client: Client, domain: Option<String>, order: Order) -> anyhow::Result<()> {
+    let domid = client.find(domain.as_deref())?;
+    client.ask(&Control::Steer { domid, order }).map(drop)
+}
+
 impl Client {
+    /// The status, of one domain only where one is named.
+    fn status(&mut self, domain: Option<&str>) -> anyhow::Result<Value> {
+        let mut status = self.ask(&Control::Status)?;
+        if domain.is_some() {
+            let found = find(&status, domain)?;
+            let domains = status["domains"].as_array_mut().into_iter().flatten();
+            let kept: Vec<Value> = domains
+                .filter(|d| d["domid"] == found)
+                .map(Value::take)
+                .collect();
+            status["domains"] = kept.into();
+        }
+        Ok(status)
+    }
+
     /// The number of a domain given by number or name; the only one there is where none is given.
     fn find(&mut self, domain: Option<&str>) -> anyhow::Result<u32> {
         if let Some(domid) = domain.and_then(|d| d.parse().ok()) {

@@ -166,13 +166,33 @@ pub fn report(report: &Value) -> String {
         "stop-and-copy",
         bytes(&report["gpu_bytes"]["stop"])
     );
+    if let Some(ended) = report["precopy"]["ended"].as_str() {
+        let why = match ended {
+            "budget" => "the predicted blackout was within the budget",
+            "fixed-costs" => "the fixed costs alone exceed the budget",
+            "no-help" => "rounds no longer helped",
+            "rounds" => "the limit of rounds",
+            "time" => "the limit of time",
+            "bytes" => "the limit of bytes",
+            "forced" => "the operator forced it",
+            other => other,
+        };
+        let _ = writeln!(out, "  pre-copy ended: {why}");
+    }
     for (name, field) in [
+        ("predicted blackout", "predicted_blackout_s"),
         ("GPU calls blocked", "gpu_blackout_s"),
         ("of it VCPUs paused", "vm_downtime_s"),
-        ("draining queues", "drain_s"),
         ("stopping in all", "stop_s"),
+        ("draining queues", "drain_s"),
+        ("last chunks", "copy_s"),
+        ("seal and record", "seal_s"),
         ("unloading the driver", "unload_s"),
-        ("loading it again", "reload_s"),
+        ("unmapping pages", "close_s"),
+        ("detaching PCI devices", "detach_s"),
+        ("attaching PCI devices", "attach_s"),
+        ("opening sessions", "connect_s"),
+        ("loading the driver again", "reload_s"),
         ("restoring in all", "restore_s"),
         ("total here", "total_s"),
     ] {

@@ -1,6 +1,7 @@
 //! How the daemon meets guests: through XenStore and grants ([`super::xen`]), or loopback ([`super::loopback`]).
 
 use super::passthrough::toolstack::Toolstack;
+use super::steering::Progress;
 use channel::image::SessionId;
 use channel::link::{Announcement, Peer, Residence};
 use std::io;
@@ -78,6 +79,8 @@ pub trait Carrier: Send + Sync {
     fn identity(&self, domid: u32) -> io::Result<Option<String>>;
     /// Publishes what is going on with the domain; `error` replaces the last one.
     fn tell(&self, domid: u32, state: &str, error: Option<&str>);
+    /// Publishes what the domain's migration is at; `None` once it is over.
+    fn tell_progress(&self, domid: u32, progress: Option<&Progress>);
     /// Publishes why a session was not served.
     fn tell_session(&self, domid: u32, session: SessionId, error: &str);
     /// Takes the administrator's request off.

@@ -3,6 +3,7 @@
 //! All of them belong to one domain, number 0, called `loopback`.
 
 use super::carrier::{Carrier, Domain, Event, MAX_SESSIONS, Nonsense, Sessions};
+use super::steering::Progress;
 use super::text;
 use channel::image::SessionId;
 use channel::layout::Layout;
@@ -244,6 +245,8 @@ impl Carrier for LoopbackCarrier {
     }
 
     fn tell(&self, _: u32, _: &str, _: Option<&str>) {}
+
+    fn tell_progress(&self, _: u32, _: Option<&Progress>) {}
 
     fn tell_session(&self, _: u32, _: SessionId, _: &str) {}
 

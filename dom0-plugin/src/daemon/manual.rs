@@ -5,13 +5,14 @@ use super::capture::{Capture, CaptureError, in_parallel};
 use super::claim::Claim;
 use super::images::Purpose;
 use super::migrate::{ANNOUNCE_PATIENCE, silent};
+use super::steering::{self, Order};
 use super::tee::Tee;
 use super::{serve, text};
 use channel::image::SessionKey;
 use channel::link::{Announcement, Peer, Residence};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 /// What can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,20 +69,22 @@ pub struct Outcome {
 pub fn from_store(daemon: &Arc<Daemon>, domid: u32, text: &str) {
     // Acknowledged first: what is written after this is the next request.
     daemon.carrier.acknowledge(domid);
-    match Request::parse(text) {
-        Some(request) => {
-            // The outcome stands in `state` and `error`.
-            let _ = run(daemon, domid, request, &AtomicBool::new(false));
-        }
-        None => {
-            let reason = format!(
-                "unknown request `{}`: expected checkpoint, detach or attach",
-                text::clean(text)
-            );
-            log::warn!("domain {domid}: {reason}");
-            let state = daemon.told(domid).state;
-            daemon.tell(domid, &state, Some(&reason));
-        }
+    if let Some(request) = Request::parse(text) {
+        // The outcome stands in `state` and `error`.
+        let _ = run(daemon, domid, request, &AtomicBool::new(false));
+        return;
+    }
+    let done = match Order::parse(text) {
+        Some(order) => steering::order(daemon, domid, order),
+        None => Err(format!(
+            "unknown request `{}`: expected checkpoint, detach, attach, hold, release, force or abort",
+            text::clean(text)
+        )),
+    };
+    if let Err(reason) = done {
+        log::warn!("domain {domid}: {reason}");
+        let state = daemon.told(domid).state;
+        daemon.tell(domid, &state, Some(&reason));
     }
 }
 
@@ -270,6 +273,7 @@ fn copy_and_stop(
     let tee = Tee {
         records: None,
         cancelled,
+        sent: &AtomicU64::new(0),
     };
     let copied = capture.round(0, &tee).and_then(|round| {
         let stop = capture.stop(settings.drain_timeout, &tee)?;

@@ -3,7 +3,7 @@
 //! ```text
 //!   plugin, CLI                     Daemon                              guests
 //!  ─────────────   ┌──────────────────────────────────────┐   ────────────────────────
-//!   socket.rs ───> │ migrate.rs  receive.rs  manual.rs    │
+//!   socket.rs ───> │ migrate/    receive.rs  manual.rs    │
 //!   one thread     │      │           │         │         │    carrier.rs: XenStore and
 //!   each           │      └─ capture.rs ─ session.rs ─────┼──> grants (xen/), or memfds
 //!                  │              │ tee.rs                │    (loopback.rs)
@@ -20,6 +20,7 @@
 pub mod capture;
 pub mod carrier;
 pub mod claim;
+pub mod costs;
 pub mod images;
 pub mod loopback;
 pub mod manual;
@@ -34,6 +35,7 @@ pub mod session;
 pub mod settings;
 pub mod socket;
 pub mod status;
+pub mod steering;
 pub mod stream_end;
 pub mod tee;
 pub mod text;
@@ -43,12 +45,14 @@ use crate::spool::{Image, SpoolError};
 use carrier::{Carrier, Event};
 use channel::image::SessionKey;
 use claim::Claims;
+use costs::Experience;
 use images::{Images, Purpose};
 use report::Reports;
 use settings::Settings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard};
+use steering::Moving;
 
 /// What all threads share.
 pub struct Daemon {
@@ -60,6 +64,10 @@ pub struct Daemon {
     pub claims: Arc<Claims>,
     /// Reports of migrations.
     pub reports: Reports,
+    /// What blackouts have cost here.
+    pub experience: Experience,
+    /// Migrations under way.
+    pub moving: Moving,
     /// Limits and patience.
     pub settings: Settings,
     /// Who attaches or detaches which domain's PCI devices.
@@ -102,6 +110,8 @@ impl Daemon {
             images,
             claims: Arc::default(),
             reports,
+            experience: Experience::default(),
+            moving: Moving::default(),
             settings,
             device_locks: passthrough::Locks::default(),
             told: Mutex::new(told),

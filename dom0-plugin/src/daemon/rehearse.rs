@@ -9,6 +9,7 @@ use super::receive::{END, Receiving};
 use super::report::{Report, Role};
 use super::serve;
 use super::stream_end::StreamEnd;
+use crate::plugin::wire::Next;
 use crate::spool::Image;
 use crate::stream::RecordHeader;
 use channel::image::{SessionId, SessionKey};
@@ -69,9 +70,9 @@ fn send<'d>(
         .ok_or_else(|| format!("domain {domid} has no such GPU session"))?;
     migration.rehearse();
     let sent = loop {
-        match migration.precopy() {
-            Ok(round) if round.finished => break migration.stop(),
-            Ok(_) => {}
+        match migration.precopy(None).map(|round| round.next) {
+            Ok(Next::Stop | Next::Force) => break migration.stop(),
+            Ok(Next::Round | Next::Hold) => {}
             Err(e) => break Err(e),
         }
     };

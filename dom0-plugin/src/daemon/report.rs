@@ -3,6 +3,7 @@
 //! The source knows the phases up to the suspend, the destination what came and how long the programs waited: each
 //! writes its half, `xl-gpu report` shows it.
 
+use super::rounds::{End, Prediction};
 use channel::guest::Restored;
 use channel::image::SessionKey;
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,62 @@ pub struct GpuBytes {
     pub precopy: Vec<u64>,
     /// The stop-and-copy's.
     pub stop: u64,
+}
+
+/// A pre-copy round.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RoundReport {
+    /// When it began, in seconds since the migration did.
+    pub start_s: f64,
+    /// How long it took.
+    pub took_s: f64,
+    /// Bytes of buffers sent.
+    pub bytes: u64,
+    /// Bytes that may have changed again.
+    pub dirty_bytes: u64,
+}
+
+/// Parts of the blackout that was predicted when pre-copy ended, in seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Predicted {
+    /// What was left to copy, memory's part included.
+    pub copy_s: f64,
+    /// Until the queues are idle.
+    pub drain_s: f64,
+    /// Seal, record, unload, unmap.
+    pub unload_s: f64,
+    /// PCI devices.
+    pub detach_s: f64,
+    /// VCPUs paused.
+    pub paused_s: f64,
+    /// From running VCPUs to the open gate.
+    pub arrive_s: f64,
+}
+
+impl From<Prediction> for Predicted {
+    fn from(Prediction { copy, costs }: Prediction) -> Self {
+        Predicted {
+            copy_s: copy.as_secs_f64(),
+            drain_s: costs.drain.as_secs_f64(),
+            unload_s: costs.unload.as_secs_f64(),
+            detach_s: costs.detach.as_secs_f64(),
+            paused_s: costs.paused.as_secs_f64(),
+            arrive_s: costs.arrive.as_secs_f64(),
+        }
+    }
+}
+
+/// The rounds, why they ended, and what was expected then.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Precopy {
+    /// In order.
+    pub rounds: Vec<RoundReport>,
+    /// Why there were no more.
+    pub ended: Option<End>,
+    /// The blackout that was aimed at, in seconds.
+    pub budget_s: f64,
+    /// The one predicted after the last round, in parts.
+    pub predicted: Predicted,
 }
 
 /// A session in a report.
@@ -67,16 +124,31 @@ pub struct Report {
     pub sessions: Vec<SessionReport>,
     /// What was sent or received.
     pub gpu_bytes: GpuBytes,
+    /// Pre-copy, where there was one.
+    #[serde(default)]
+    pub precopy: Option<Precopy>,
+    /// The blackout that was predicted when pre-copy ended.
+    #[serde(default)]
+    pub predicted_blackout_s: Option<f64>,
     /// Longest time that a program's GPU calls were blocked.
     pub gpu_blackout_s: Option<f64>,
     /// Of it, the time the VCPUs were paused.
     pub vm_downtime_s: Option<f64>,
     /// From the closed gate to idle queues.
     pub drain_s: Option<f64>,
-    /// The whole stop: last copy, seal, unload, unmap.
-    pub stop_s: Option<f64>,
+    /// The last chunks.
+    #[serde(default)]
+    pub copy_s: Option<f64>,
+    /// Sealing the stream and putting images on record.
+    #[serde(default)]
+    pub seal_s: Option<f64>,
     /// Releasing objects and unloading the driver.
     pub unload_s: Option<f64>,
+    /// Unmapping pages, and the guest's ending its side.
+    #[serde(default)]
+    pub close_s: Option<f64>,
+    /// The whole stop, detaching included.
+    pub stop_s: Option<f64>,
     /// PCI devices that were detached.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<String>,
@@ -86,6 +158,9 @@ pub struct Report {
     /// Until the guest had its PCI devices again, once it ran.
     #[serde(default)]
     pub attach_s: Option<f64>,
+    /// Opening the sessions again.
+    #[serde(default)]
+    pub connect_s: Option<f64>,
     /// Loading the driver and making objects again.
     pub reload_s: Option<f64>,
     /// Serving the images.
@@ -108,14 +183,20 @@ impl Report {
             started,
             sessions: Vec::new(),
             gpu_bytes: GpuBytes::default(),
+            precopy: None,
+            predicted_blackout_s: None,
             gpu_blackout_s: None,
             vm_downtime_s: None,
             drain_s: None,
-            stop_s: None,
+            copy_s: None,
+            seal_s: None,
             unload_s: None,
+            close_s: None,
+            stop_s: None,
             devices: Vec::new(),
             detach_s: None,
             attach_s: None,
+            connect_s: None,
             reload_s: None,
             restore_s: None,
             total_s: None,
@@ -123,7 +204,10 @@ impl Report {
     }
 
     /// Adds what a session told when it had its state back.
-    pub fn restored(&mut self, restored: &Restored, took: Duration) {
+    pub fn restored(&mut self, restored: &Restored, connect: Option<Duration>, took: Duration) {
+        if let Some(connect) = connect {
+            longest(&mut self.connect_s, connect.as_secs_f64());
+        }
         longest(&mut self.gpu_blackout_s, nanos(restored.blackout_ns));
         longest(&mut self.vm_downtime_s, nanos(restored.downtime_ns));
         longest(&mut self.reload_s, nanos(restored.reload_ns));
@@ -181,15 +265,23 @@ impl Reports {
     }
 
     /// A session of the domain has its state back: the report that names it learns how long that took.
-    pub fn restored(&self, domid: u32, key: &SessionKey, restored: &Restored, took: Duration) {
+    /// `connect` is how long it took to open, where that says something, `took` all of it. Returns the report then.
+    pub fn restored(
+        &self,
+        domid: u32,
+        key: &SessionKey,
+        restored: &Restored,
+        connect: Option<Duration>,
+        took: Duration,
+    ) -> Option<Report> {
         let mut last = self.last();
-        let Some(report) = last.get_mut(&domid) else {
-            return;
-        };
-        if report.sessions.iter().any(|s| s.key == *key) {
-            report.restored(restored, took);
-            self.save(report);
+        let report = last.get_mut(&domid)?;
+        if !report.sessions.iter().any(|s| s.key == *key) {
+            return None;
         }
+        report.restored(restored, connect, took);
+        self.save(report);
+        Some(report.clone())
     }
 
     fn save(&self, report: &Report) {
@@ -253,7 +345,7 @@ mod tests {
             reload_ns: 1,
             bytes: 100,
         };
-        reports.restored(9, &key, &restored, Duration::from_secs(1));
+        reports.restored(9, &key, &restored, None, Duration::from_secs(1));
         let again = Reports::new(Some(folder.clone())).get(9).unwrap();
         std::fs::remove_dir_all(folder).unwrap();
         assert_eq!(again.gpu_blackout_s, Some(1.5));

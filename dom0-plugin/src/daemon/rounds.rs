@@ -1,115 +1,312 @@
-//! When pre-copy is over.
+//! When pre-copy is over: pure arithmetic over what the rounds did.
 //!
-//! Round 0 takes everything. Dirty rounds follow until little is dirty, or until they stop helping: two rounds in a
-//! row that leave no less dirty than the one before, or too many of them.
+//! The aim is a blackout within the operator's budget. What it would be if the programs were stopped now is
+//! predicted from what is left to copy, the rate at which rounds have copied, and [`Costs`] that no round can
+//! shorten. Rounds end when that is within the budget, when more of them would not bring it there, or at a limit;
+//! [`End`] says which, and stands in the report.
 
-use crate::plugin::wire::Round;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
-/// Rounds that did not help, in a row, until it is given up.
+/// Rounds in a row that did not help, until it is given up.
 const USELESS: u32 = 2;
+/// A round helps if the blackout predicted after it is shorter by this part than the shortest before.
+const HELP: f64 = 0.05;
+/// What is left to copy no longer matters where it adds less than this part to the other costs.
+const NEGLIGIBLE: f64 = 0.05;
+/// Rounds smaller than this part of the largest tell little about the rate: their fixed costs prevail.
+const TELLING: f64 = 0.125;
+/// Bytes per second that are assumed before anything was measured.
+const DEFAULT_RATE: f64 = 1e9;
 
-/// Counts rounds and decides.
-#[derive(Debug)]
+/// What the operator allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// The blackout that is aimed at.
+    pub budget: Duration,
+    /// Most rounds.
+    pub rounds: u32,
+    /// Longest pre-copy.
+    pub time: Duration,
+    /// Most bytes sent in rounds.
+    pub bytes: u64,
+}
+
+/// Parts of a blackout that rounds cannot shorten, as expected.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Costs {
+    /// From the closed gate to idle queues.
+    pub drain: Duration,
+    /// Seal, images put on record, driver unloaded, pages unmapped.
+    pub unload: Duration,
+    /// PCI devices detached.
+    pub detach: Duration,
+    /// VCPUs paused.
+    pub paused: Duration,
+    /// From running VCPUs to the open gate: session opened, devices attached, driver loaded, contents.
+    pub arrive: Duration,
+}
+
+impl Costs {
+    /// All of them.
+    pub fn total(&self) -> Duration {
+        [
+            self.drain,
+            self.unload,
+            self.detach,
+            self.paused,
+            self.arrive,
+        ]
+        .iter()
+        .fold(Duration::ZERO, |sum, part| sum.saturating_add(*part))
+    }
+}
+
+/// What a round did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    /// Bytes of buffers sent.
+    pub bytes: u64,
+    /// Bytes that may have changed again.
+    pub dirty: u64,
+    /// Bytes of the guest's memory that have to be sent again; `None` where that is not known (any more).
+    pub memory: Option<u64>,
+    /// How long it took.
+    pub took: Duration,
+    /// When it was over, since pre-copy began.
+    pub at: Duration,
+}
+
+/// What the operator wants.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Wish {
+    /// What the policy says.
+    #[default]
+    None,
+    /// Rounds, and no stop.
+    Hold,
+    /// Stop now.
+    Force,
+}
+
+/// Why pre-copy ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum End {
+    /// The predicted blackout is within the budget.
+    Budget,
+    /// The fixed costs alone exceed the budget, and what is left to copy adds little to them.
+    FixedCosts,
+    /// Rounds no longer shorten the predicted blackout.
+    NoHelp,
+    /// The limit of rounds.
+    Rounds,
+    /// The limit of time.
+    Time,
+    /// The limit of bytes.
+    Bytes,
+    /// The operator wanted it.
+    Forced,
+}
+
+/// What is next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Another round.
+    GoOn,
+    /// Another round, and the stop has to wait even where everything else is ready for it.
+    Hold,
+    /// The stop, as soon as the guest's memory is ready for it too; at once where it is [`End::Forced`].
+    Stop(End),
+}
+
+/// The blackout there would be if the programs were stopped now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prediction {
+    /// Sending what is left: buffers and, where known, memory.
+    pub copy: Duration,
+    /// Everything else.
+    pub costs: Costs,
+}
+
+impl Prediction {
+    /// The whole of it.
+    pub fn total(&self) -> Duration {
+        self.copy.saturating_add(self.costs.total())
+    }
+}
+
+/// The rounds of one migration so far.
+#[derive(Debug, Clone)]
 pub struct Rounds {
-    enough: u64,
-    limit: u32,
-    next: u32,
+    bounds: Bounds,
+    costs: Costs,
+    /// Bytes of buffers when it began.
+    resident: u64,
+    count: u32,
+    bytes: u64,
+    last: Option<Sent>,
+    /// Known at some time, where it is not known now.
+    memory: u64,
+    largest: u64,
+    rate: Option<f64>,
+    /// The least that was left to copy, in bytes.
+    best: u64,
     useless: u32,
-    last: Round,
 }
 
 impl Rounds {
-    /// Pre-copy until no more than `enough` bytes are dirty, `limit` rounds at most (1 or more).
-    pub fn new(enough: u64, limit: u32) -> Self {
-        let last = Round {
-            round: 0,
-            bytes: 0,
-            dirty_bytes: u64::MAX,
-            finished: false,
-        };
+    /// Before the first round; `resident` is what it will have to send.
+    pub fn new(bounds: Bounds, costs: Costs, resident: u64) -> Self {
         Rounds {
-            enough,
-            limit,
-            next: 0,
-            useless: 0,
-            last,
-        }
-    }
-
-    /// Number of the coming round.
-    pub fn next(&self) -> u32 {
-        self.next
-    }
-
-    /// A round has been made.
-    pub fn done(&mut self, bytes: u64, dirty_bytes: u64) -> Round {
-        self.useless = match dirty_bytes < self.last.dirty_bytes {
-            true => 0,
-            false => self.useless + 1,
-        };
-        self.next += 1;
-        self.last = Round {
-            round: self.next - 1,
-            bytes,
-            dirty_bytes,
-            finished: dirty_bytes <= self.enough,
-        };
-        self.last.finished |= self.has_given_up();
-        self.last
-    }
-
-    /// True when more rounds would not help. Where little is dirty they still do: memory may need some more, and each
-    /// keeps the stop short.
-    pub fn has_given_up(&self) -> bool {
-        let useless = self.useless >= USELESS && self.last.dirty_bytes > self.enough;
-        useless || self.next >= self.limit
-    }
-
-    /// The answer when no round is made.
-    pub fn last(&self) -> Round {
-        Round {
+            bounds,
+            costs,
+            resident,
+            count: 0,
             bytes: 0,
-            finished: true,
-            ..self.last
+            last: None,
+            memory: 0,
+            largest: 0,
+            rate: None,
+            best: u64::MAX,
+            useless: 0,
         }
+    }
+
+    /// Number of the coming round: how many there were.
+    pub fn next(&self) -> u32 {
+        self.count
+    }
+
+    /// Bytes the coming round is expected to send.
+    pub fn expected(&self) -> u64 {
+        self.last.map_or(self.resident, |last| last.dirty)
+    }
+
+    /// A round is over.
+    pub fn record(&mut self, sent: Sent) {
+        self.count = self.count.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(sent.bytes);
+        self.memory = sent.memory.unwrap_or(self.memory);
+        self.last = Some(sent);
+        self.largest = self.largest.max(sent.bytes);
+        let telling = sent.bytes > 0 && sent.bytes as f64 >= self.largest as f64 * TELLING;
+        if telling && !sent.took.is_zero() {
+            self.rate = Some(sent.bytes as f64 / sent.took.as_secs_f64());
+        }
+        // At one and the same rate: a rate that changed is no help of this round's.
+        let left = self.left();
+        let now = self.seconds(left);
+        let before = self.seconds(self.best);
+        match self.count == 1 || before - now > HELP * before {
+            true => self.useless = 0,
+            false => self.useless += 1,
+        }
+        self.best = self.best.min(left);
+    }
+
+    /// Bytes that a stop would have to send now.
+    fn left(&self) -> u64 {
+        self.expected().saturating_add(self.memory)
+    }
+
+    /// The blackout with `left` bytes to send.
+    fn seconds(&self, left: u64) -> f64 {
+        left as f64 / self.rate() + self.costs.total().as_secs_f64()
+    }
+
+    /// Bytes per second at which rounds copy, or a guess before the first.
+    pub fn rate(&self) -> f64 {
+        self.rate.unwrap_or(DEFAULT_RATE)
+    }
+
+    /// What the blackout would be now.
+    pub fn prediction(&self) -> Prediction {
+        let seconds = self.left() as f64 / self.rate();
+        Prediction {
+            copy: Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX),
+            costs: self.costs,
+        }
+    }
+
+    /// What the policy says, whatever the operator wishes.
+    fn end(&self) -> Option<End> {
+        let Bounds {
+            budget,
+            rounds,
+            time,
+            bytes,
+        } = self.bounds;
+        let Some(last) = self.last else {
+            return (rounds == 0).then_some(End::Rounds);
+        };
+        let Prediction { copy, costs } = self.prediction();
+        let fixed = costs.total();
+        if copy.saturating_add(fixed) <= budget {
+            Some(End::Budget)
+        } else if fixed >= budget && copy.as_secs_f64() <= fixed.as_secs_f64() * NEGLIGIBLE {
+            Some(End::FixedCosts)
+        } else if self.useless >= USELESS {
+            Some(End::NoHelp)
+        } else if self.count >= rounds {
+            Some(End::Rounds)
+        } else if last.at >= time {
+            Some(End::Time)
+        } else if self.bytes >= bytes {
+            Some(End::Bytes)
+        } else {
+            None
+        }
+    }
+
+    /// What is next.
+    pub fn decide(&self, wish: Wish) -> Decision {
+        match (wish, self.end()) {
+            (Wish::Force, _) => Decision::Stop(End::Forced),
+            (Wish::Hold, _) => Decision::Hold,
+            (Wish::None, Some(end)) => Decision::Stop(end),
+            (Wish::None, None) => Decision::GoOn,
+        }
+    }
+
+    /// Whether another round makes the stop shorter, or keeps it short while memory needs more time.
+    pub fn is_of_use(&self, wish: Wish) -> bool {
+        match self.decide(wish) {
+            Decision::GoOn | Decision::Hold => true,
+            Decision::Stop(End::Budget | End::FixedCosts) => {
+                self.count < self.bounds.rounds && self.bytes < self.bounds.bytes
+            }
+            Decision::Stop(_) => false,
+        }
+    }
+
+    /// Time until the programs can be stopped, if each round leaves the same part of what it sent; `None` where the
+    /// budget is out of reach like that.
+    pub fn eta(&self) -> Option<Duration> {
+        if self.end().is_some() {
+            return Some(Duration::ZERO);
+        }
+        let fixed = self.costs.total();
+        let spare = self.bounds.budget.saturating_sub(fixed).as_secs_f64();
+        let spare = spare.max(fixed.as_secs_f64() * NEGLIGIBLE);
+        let enough = (spare * self.rate() - self.memory as f64).max(0.0);
+        let mut left = self.expected() as f64;
+        // Of the first round it is not known what it will leave.
+        let shrinks = self
+            .last
+            .map_or(0.0, |l| l.dirty as f64 / l.bytes.max(1) as f64);
+        let mut seconds = 0.0;
+        for _ in self.count..self.bounds.rounds {
+            seconds += left / self.rate();
+            left *= shrinks;
+            if left <= enough {
+                return Duration::try_from_secs_f64(seconds).ok();
+            }
+        }
+        None
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn little_dirt_is_enough_and_goes_on_cheaply() {
-        let mut rounds = Rounds::new(100, 30);
-        assert!(!rounds.done(1 << 30, 1 << 20).finished);
-        assert!(rounds.done(1 << 20, 100).finished);
-        assert!(!rounds.has_given_up());
-        assert_eq!(rounds.next(), 2);
-    }
-
-    #[test]
-    fn rounds_that_do_not_help_are_given_up() {
-        let mut rounds = Rounds::new(100, 30);
-        assert!(!rounds.done(1000, 900).finished);
-        assert!(!rounds.done(900, 900).finished);
-        assert!(rounds.done(900, 950).finished);
-        assert!(rounds.has_given_up());
-        assert_eq!(rounds.last().bytes, 0);
-    }
-
-    #[test]
-    fn a_bad_round_between_good_ones_is_forgiven() {
-        let mut rounds = Rounds::new(100, 30);
-        for dirty in [900, 901, 800, 801, 700] {
-            assert!(!rounds.done(1, dirty).finished, "{dirty}");
-        }
-    }
-
-    #[test]
-    fn there_is_a_limit() {
-        let mut rounds = Rounds::new(0, 3);
-        let finished: Vec<bool> = [30, 20, 10].map(|d| rounds.done(1, d).finished).into();
-        assert_eq!(finished, [false, false, true]);
-    }
-}
+mod tests;

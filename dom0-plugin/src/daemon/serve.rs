@@ -2,8 +2,10 @@
 
 use super::Daemon;
 use super::claim::Claim;
+use super::costs::Seen;
 use super::images::{Due, Purpose};
 use super::migrate::ANNOUNCE_PATIENCE;
+use super::report::{Report, Role};
 use super::{passthrough, session};
 use channel::guest::Restored;
 use channel::image::SessionKey;
@@ -155,7 +157,11 @@ pub fn one(
             };
         }
     };
-    let result = session::restore(peer, key, &image, daemon.settings.limits, patience, || {
+    let mut connect = None;
+    let limits = daemon.settings.limits;
+    let result = session::restore(peer, key, &image, limits, patience, |waited| {
+        // One that is suspended may be waited for a long time.
+        connect = (patience < UNTIL_RESUMED).then_some(waited);
         passthrough::bring_back(daemon, domid)
     });
     match result {
@@ -170,9 +176,13 @@ pub fn one(
                 started.elapsed(),
                 Duration::from_nanos(restored.blackout_ns)
             );
-            daemon
+            let took = started.elapsed();
+            let report = daemon
                 .reports
-                .restored(domid, &key, &restored, started.elapsed());
+                .restored(domid, &key, &restored, connect, took);
+            if connect.is_some() {
+                learn(daemon, &key, &restored, report.as_ref(), took);
+            }
             // Whoever comes next goes by what it says.
             let carrier = &daemon.carrier;
             if !carrier.await_state(domid, key.session, Residence::Attached, ANNOUNCE_PATIENCE) {
@@ -192,4 +202,29 @@ pub fn one(
             Err(reason)
         }
     }
+}
+
+/// What the next arrival will cost: what this one did. Where the stop was here, too, the rest of the program's own
+/// figure is what happened since the VCPUs ran again.
+fn learn(
+    daemon: &Daemon,
+    key: &SessionKey,
+    restored: &Restored,
+    report: Option<&Report>,
+    took: Duration,
+) {
+    let paused = Duration::from_nanos(restored.downtime_ns);
+    let stop = report
+        .filter(|report| report.role == Role::Rehearsal)
+        .and_then(|report| report.stop_s)
+        .and_then(|s| Duration::try_from_secs_f64(s).ok());
+    let arrive = stop.map_or(took, |stop| {
+        Duration::from_nanos(restored.blackout_ns).saturating_sub(stop + paused)
+    });
+    let seen = Seen {
+        paused: Some(paused),
+        arrive: Some(arrive),
+        ..Seen::default()
+    };
+    daemon.experience.learn([key.session], seen);
 }

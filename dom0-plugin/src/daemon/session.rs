@@ -8,7 +8,7 @@ use channel::host::{
 };
 use channel::image::SessionKey;
 use channel::link::{Link, Peer};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 type L = Box<dyn Link>;
 
@@ -292,15 +292,15 @@ impl OpenSession {
     }
 }
 
-/// A session that announced itself detached: opened, served from `image`, closed. `ready` is called in between: the
-/// domain runs then, and has to have its devices before the session's driver is loaded.
+/// A session that announced itself detached: opened, served from `image`, closed. `ready` is called in between, with
+/// the time since the start: the domain runs then, and has to have its devices before the session's driver is loaded.
 pub fn restore(
     mut peer: Box<dyn Peer>,
     key: SessionKey,
     image: &Image,
     limits: Limits,
     patience: Duration,
-    ready: impl FnOnce() -> Result<(), String>,
+    ready: impl FnOnce(Duration) -> Result<(), String>,
 ) -> Result<Restored, SessionError> {
     let who = who(&*peer);
     let error = |step, problem| SessionError {
@@ -309,11 +309,12 @@ pub fn restore(
         step,
         problem: Box::new(problem),
     };
+    let started = Instant::now();
     let (link, layout) = peer
         .open(patience)
         .map_err(|e| error("opening", Problem::Silent(e)))?;
     let detached = Detached::new(link, layout, limits, Patience::default());
-    let (restored, link) = match ready() {
+    let (restored, link) = match ready(started.elapsed()) {
         Err(reason) => (
             Err(error("attaching", Problem::Device(reason))),
             Some(detached.into_link()),

@@ -1,6 +1,7 @@
 //! Limits and patience of the daemon.
 
 use super::passthrough::Policy;
+use super::rounds::Bounds;
 use crate::config::Config;
 use channel::host::Limits;
 use std::time::Duration;
@@ -16,10 +17,8 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// How long sessions that are being attached are waited for before something else begins.
     pub busy_patience: Duration,
-    /// Pre-copy ends when no more bytes than this are dirty.
-    pub dirty_bytes: u64,
-    /// Most pre-copy rounds.
-    pub rounds: u32,
+    /// When pre-copy has to end.
+    pub precopy: Bounds,
     /// What is done with PCI devices.
     pub passthrough: Policy,
 }
@@ -38,8 +37,12 @@ impl From<&Config> for Settings {
             open_patience: config.timeout_open,
             drain_timeout: config.timeout_drain,
             busy_patience: config.timeout_busy,
-            dirty_bytes: config.precopy_stop_below,
-            rounds: config.precopy_rounds,
+            precopy: Bounds {
+                budget: config.blackout_budget,
+                rounds: config.precopy_rounds,
+                time: config.precopy_time,
+                bytes: config.precopy_bytes,
+            },
             passthrough: Policy::from(config),
         }
     }

@@ -1,6 +1,7 @@
 //! The daemon's socket: one JSON object a line, one thread a connection.
 
 use super::Daemon;
+use super::steering::{self, Order};
 use super::{manual, migrate, receive, rehearse, status};
 use crate::plugin::wire::{LINE_MAX, Reply, Request};
 use channel::image::SessionId;
@@ -39,6 +40,13 @@ pub enum Control {
         domid: u32,
         /// What to do.
         request: manual::Request,
+    },
+    /// The operator's order to a migration under way.
+    Steer {
+        /// The domain.
+        domid: u32,
+        /// What to do.
+        order: Order,
     },
     /// The last migration's report.
     Report {
@@ -173,6 +181,9 @@ fn obey(daemon: &Arc<Daemon>, talk: &Conversation, control: Control) -> Result<V
                 manual::run(daemon, domid, request, &cancelled)
             })
             .map(|outcome| json!(outcome)),
+        Control::Steer { domid, order } => {
+            steering::order(daemon, domid, order).map(|()| json!({}))
+        }
         Control::Report { domid } => daemon
             .reports
             .get(domid)

@@ -3,6 +3,7 @@
 use super::carrier::{Nonsense, Sessions};
 use super::images::Listed;
 use super::report::Report;
+use super::steering::Progress;
 use super::{Daemon, Told, text};
 use channel::image::SessionId;
 use channel::link::Residence;
@@ -46,6 +47,8 @@ pub struct DomainStatus {
     pub told: Told,
     /// What is going on now, if anything.
     pub busy: Option<&'static str>,
+    /// What its migration is at, where one is under way.
+    pub progress: Option<Progress>,
     /// Its sessions.
     pub sessions: Vec<SessionStatus>,
     /// Images kept for it.
@@ -150,6 +153,7 @@ fn domain_status(daemon: &Daemon, domid: u32, name: String) -> DomainStatus {
         name,
         told: daemon.told(domid),
         busy: daemon.claims.what(domid),
+        progress: daemon.moving.progress(domid),
         sessions,
         images,
         report: daemon.reports.get(domid),

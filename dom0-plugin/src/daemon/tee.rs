@@ -6,7 +6,7 @@ use crate::stream::{MAX_EXTENTS, MAX_PAYLOAD, RecordWriter};
 use channel::host::Sink;
 use channel::image::{Batch, BatchBuilder, Digest, Extent, ExtentKind, Limits, SessionKey};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A stream's record writer, for the sessions of a domain together.
 pub type Records = Mutex<RecordWriter<StreamEnd>>;
@@ -18,6 +18,8 @@ pub struct Tee<'a> {
     pub records: Option<&'a Records>,
     /// Set when the operation is called off.
     pub cancelled: &'a AtomicBool,
+    /// Counts the bytes that have come.
+    pub sent: &'a AtomicU64,
 }
 
 impl<'a> Tee<'a> {
@@ -44,15 +46,19 @@ pub struct ImageSink<'a> {
 }
 
 impl Sink for ImageSink<'_> {
+    fn called_off(&self) -> Option<String> {
+        let cancelled = self.tee.cancelled.load(Ordering::Relaxed);
+        cancelled.then(|| "the operation was cancelled".into())
+    }
+
     fn batch(&mut self, round: u32, batch: &Batch<'_>) -> Result<(), String> {
-        if self.tee.cancelled.load(Ordering::Relaxed) {
-            return Err("the operation was cancelled".into());
-        }
         for (extent, bytes) in batch.iter() {
             self.image
                 .apply(&extent, bytes)
                 .map_err(|e| e.to_string())?;
         }
+        let bytes = batch.payload().len() as u64;
+        self.tee.sent.fetch_add(bytes, Ordering::Relaxed);
         let Some(records) = self.tee.records else {
             return Ok(());
         };

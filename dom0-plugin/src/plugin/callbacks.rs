@@ -96,11 +96,12 @@ impl Save {
     /// The stream stands at a record boundary, the guest runs.
     fn precopy(&mut self, stats: PrecopyStats) -> c_int {
         let memory = self.memory_policy(stats);
-        if memory == policy::ABORT || self.devices == Devices::Away {
+        if memory == policy::ABORT {
             return memory;
         }
+        // Where the devices are away the daemon has nothing to send, but the operator may call it off.
         match self.round(stats.iteration, stats.dirty_count) {
-            Some(Round { finished, .. }) => self.joint.decide(memory, finished),
+            Some(Round { next, .. }) => self.joint.decide(memory, next),
             None => policy::ABORT,
         }
     }

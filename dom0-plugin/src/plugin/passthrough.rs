@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!  libxc                       plugin                              xl-gpud                 guest
-//!    │ xc_shadow_control(ENABLE) │  precopy … until finished         │                       │ runs, GPU too
+//!    │ xc_shadow_control(ENABLE) │  precopy … until it is enough     │                       │ runs, GPU too
 //!    ├──────────────────────────►├──────────────────────────────────►│◄──────── data ────────┤
 //!    │                           │  stop                             │◄──────── data ────────┤ GPU calls wait
 //!    │                           ├──────────────────────────────────►│ unload, `xl pci-detach`─►│ no device
@@ -24,6 +24,7 @@ use xen_bindings::guest::XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY;
 
 use super::callbacks::Save;
 use super::entry::ShadowHook;
+use super::wire::Next;
 use super::{errno, originals};
 
 /// PCI devices of a domain that is being saved.
@@ -128,8 +129,9 @@ impl Save {
     /// Rounds until the daemon has no use for more: it knows when they stop helping.
     fn rounds(&mut self) -> bool {
         while let Some(round) = self.round(0, -1) {
-            if round.finished {
-                return true;
+            match round.next {
+                Next::Stop | Next::Force => return true,
+                Next::Round | Next::Hold => {}
             }
         }
         false

@@ -2,6 +2,7 @@
 
 use std::ffi::c_int;
 
+use super::wire::Next;
 use xen_bindings::guest::{
     PrecopyStats, XGS_POLICY_ABORT, XGS_POLICY_CONTINUE_PRECOPY, XGS_POLICY_STOP_AND_COPY,
 };
@@ -10,9 +11,9 @@ pub const ABORT: c_int = XGS_POLICY_ABORT;
 pub const CONTINUE: c_int = XGS_POLICY_CONTINUE_PRECOPY as c_int;
 pub const STOP: c_int = XGS_POLICY_STOP_AND_COPY as c_int;
 
-/// How many more decisions the GPU side can put off the stop for, once memory is ready for it. libxc asks twice a
-/// round.
-const PATIENCE: u32 = 40;
+/// How often the GPU side can put off the stop once memory is ready for it, more than `precopy_rounds` can ask for:
+/// a faulty daemon does not keep the guest.
+const PATIENCE: u32 = 1100;
 
 /// libxc's own policy (`simple_precopy_policy` in `xg_sr_save.c`): stop with fewer than 50 dirty pages, or after 5
 /// rounds.
@@ -31,17 +32,19 @@ pub struct Joint {
 }
 
 impl Joint {
-    /// `memory` is the decision of libxl's or libxc's policy. Stops when both sides want to, or when memory has
-    /// waited long enough for the GPU.
-    pub fn decide(&mut self, memory: c_int, gpu_finished: bool) -> c_int {
-        if memory != STOP || gpu_finished {
-            return memory;
+    /// `memory` is the decision of libxl's or libxc's policy. Stops when both sides want to; the operator may hold it
+    /// for as long as he likes, or force it.
+    pub fn decide(&mut self, memory: c_int, gpu: Next) -> c_int {
+        match gpu {
+            _ if memory == ABORT => ABORT,
+            Next::Force => STOP,
+            Next::Hold => CONTINUE,
+            Next::Round if memory == STOP && self.put_off < PATIENCE => {
+                self.put_off += 1;
+                CONTINUE
+            }
+            Next::Round | Next::Stop => memory,
         }
-        if self.put_off >= PATIENCE {
-            return STOP;
-        }
-        self.put_off += 1;
-        CONTINUE
     }
 }
 
@@ -70,20 +73,34 @@ mod tests {
     #[test]
     fn stops_only_when_both_want_to() {
         let mut joint = Joint::default();
-        assert_eq!(joint.decide(CONTINUE, true), CONTINUE);
-        assert_eq!(joint.decide(STOP, false), CONTINUE);
-        assert_eq!(joint.decide(STOP, true), STOP);
+        assert_eq!(joint.decide(CONTINUE, Next::Stop), CONTINUE);
+        assert_eq!(joint.decide(STOP, Next::Round), CONTINUE);
+        assert_eq!(joint.decide(STOP, Next::Stop), STOP);
+    }
+
+    #[test]
+    fn the_operator_holds_and_forces() {
+        let mut joint = Joint::default();
+        assert_eq!(joint.decide(CONTINUE, Next::Force), STOP);
+        for _ in 0..2 * PATIENCE {
+            assert_eq!(joint.decide(STOP, Next::Hold), CONTINUE);
+        }
+        assert_eq!(joint.decide(STOP, Next::Round), CONTINUE);
     }
 
     #[test]
     fn abort_is_never_put_off() {
-        assert_eq!(Joint::default().decide(ABORT, false), ABORT);
+        for gpu in [Next::Round, Next::Hold, Next::Stop, Next::Force] {
+            assert_eq!(Joint::default().decide(ABORT, gpu), ABORT);
+        }
     }
 
     #[test]
     fn the_gpu_cannot_put_off_the_stop_for_ever() {
         let mut joint = Joint::default();
-        let asked = (1..).find(|_| joint.decide(STOP, false) == STOP).unwrap();
+        let asked = (1..)
+            .find(|_| joint.decide(STOP, Next::Round) == STOP)
+            .unwrap();
         assert_eq!(asked, PATIENCE + 1);
     }
 }

@@ -71,8 +71,22 @@ pub struct Round {
     pub bytes: u64,
     /// Bytes known to be dirty again.
     pub dirty_bytes: u64,
-    /// The GPU side has no use for more rounds.
-    pub finished: bool,
+    /// What the GPU side wants next.
+    pub next: Next,
+}
+
+/// What the GPU side wants after a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Next {
+    /// Another round; memory may have to wait for that.
+    Round,
+    /// Another round, and no stop before it says something else: the operator holds it.
+    Hold,
+    /// The stop, as soon as memory is ready.
+    Stop,
+    /// The stop now, whether memory is ready or not: the operator forces it.
+    Force,
 }
 
 /// Header of a record in libxc's migration stream; also the reply to [`Request::Records`].

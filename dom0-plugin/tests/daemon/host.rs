@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use xl_gpu_plugin::config::Config;
+use xl_gpu_plugin::daemon::costs::Seen;
 use xl_gpu_plugin::daemon::images::Images;
 use xl_gpu_plugin::daemon::loopback::LoopbackCarrier;
 use xl_gpu_plugin::daemon::report::Reports;
@@ -56,7 +57,8 @@ impl Host {
         let folder = Folder::new();
         let (programs, control) = (folder.0.join("programs"), folder.0.join("control"));
         let mut config = Config {
-            precopy_stop_below: 1000,
+            // Nothing that is dirty is within it.
+            blackout_budget: Duration::from_nanos(1),
             spool_dir: folder.0.clone(),
             ..Config::default()
         };
@@ -68,6 +70,17 @@ impl Host {
             Images::new(Spool::new(spool)),
             Reports::new(None),
             Settings::from(&config),
+        );
+        let nothing = Some(Duration::ZERO);
+        daemon.experience.learn(
+            [],
+            Seen {
+                drain: nothing,
+                unload: nothing,
+                detach: nothing,
+                paused: nothing,
+                arrive: nothing,
+            },
         );
         let listener = socket::bind(&control).unwrap();
         let (running, serving) = (daemon.clone(), daemon.clone());

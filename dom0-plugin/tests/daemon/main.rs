@@ -7,3 +7,4 @@ mod manual;
 mod migration;
 mod program;
 mod restart;
+mod steering;

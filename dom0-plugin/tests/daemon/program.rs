@@ -28,6 +28,8 @@ pub struct State {
     pub fail_restores: u32,
     /// A digest that is wrong goes with everything.
     pub lie: bool,
+    /// Rounds do nothing until it is false again.
+    pub stuck: bool,
     /// Each round leaves this object dirty.
     pub busy: Option<u64>,
 }
@@ -218,6 +220,9 @@ impl Workload for Fake {
     }
 
     fn round(&mut self, _: &mut (), number: u32, out: &mut Outbox<'_>) -> Result<Round, StepError> {
+        while self.0.state().stuck {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let (bytes, dirty) = self.flush(number == 0, out)?;
         Ok(Round { bytes, dirty })
     }

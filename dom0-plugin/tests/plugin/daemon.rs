@@ -159,11 +159,18 @@ impl Conversation {
     ) -> Result<Value, String> {
         match request["op"].as_str().unwrap() {
             "save" => Ok(json!({"sessions": manner.sessions, "devices": manner.devices})),
+            // Devices are away: there is nothing to send, only orders of the operator to hear.
+            "precopy" if self.sealed => {
+                Ok(json!({"round": 0, "bytes": 0, "dirty_bytes": 0, "next": "stop"}))
+            }
             "precopy" => {
                 let round = self.rounds;
                 self.send_round()?;
-                let finished = round >= manner.finished_at;
-                Ok(json!({"round": round, "bytes": 1000, "dirty_bytes": 10, "finished": finished}))
+                let next = match round >= manner.finished_at {
+                    true => "stop",
+                    false => "round",
+                };
+                Ok(json!({"round": round, "bytes": 1000, "dirty_bytes": 10, "next": next}))
             }
             "stop" => {
                 self.send_round()?;

@@ -163,9 +163,12 @@ fn devices_leave_before_log_dirty_is_switched_on() {
             .says("complete rc 0")
             .says("shadow_control domain 5 op 2")
             .says("precopy: 5 rounds, decision 1");
-        let rounds = ["precopy"; 3].as_slice();
-        let rest = ["stop", "suspended true", "done 0", "close"].as_slice();
-        assert_eq!(daemon.all_requests(), [&["save"], rounds, rest].concat());
+        let mut asked = daemon.all_requests();
+        let first = ["save", "precopy", "precopy", "precopy", "stop"];
+        assert_eq!(asked.drain(..5).collect::<Vec<_>>(), first);
+        // While memory is copied the operator may still call it off.
+        asked.retain(|request| request != "precopy");
+        assert_eq!(asked, ["suspended true", "done 0", "close"]);
         let kinds = records(&stream);
         assert_eq!(
             kinds[..7],

@@ -19,13 +19,14 @@ use crate::daemon::capture::Capture;
 use crate::daemon::claim::Claim;
 use crate::daemon::manual::peers_to_capture;
 use crate::daemon::report::{Report, Role, SessionReport};
-use crate::daemon::rounds::Rounds;
+use crate::daemon::rounds::{Costs, Rounds};
 use crate::daemon::serve;
 use crate::daemon::socket::Conversation;
+use crate::daemon::steering::UnderWay;
 use crate::daemon::stream_end::StreamEnd;
-use crate::daemon::tee::{Records, Tee};
+use crate::daemon::tee::Records;
 use crate::daemon::{Daemon, passthrough};
-use crate::plugin::wire::{Request, Round};
+use crate::plugin::wire::Request;
 use crate::stream::{ImageId, MAX_EXTENTS, MAX_PAYLOAD, RecordWriter};
 use channel::image::{SessionId, SessionKey};
 use channel::link::{Announcement, Residence};
@@ -33,8 +34,9 @@ use serde_json::json;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+mod precopy;
 mod stop;
 
 pub use stop::{ANNOUNCE_PATIENCE, silent};
@@ -51,6 +53,12 @@ pub struct Migration<'d> {
     stream: Option<StreamEnd>,
     records: Option<Records>,
     rounds: Rounds,
+    /// When the last round began, since the start.
+    round_began: Duration,
+    /// The GPU state is in the stream and nowhere else.
+    left: bool,
+    /// What others see of it, and order.
+    under_way: UnderWay,
     /// PCI devices that have to be detached at the stop.
     devices: usize,
     /// Sessions whose GPU state is in the spool alone since `stop`.
@@ -82,8 +90,10 @@ pub fn converse(daemon: &Arc<Daemon>, talk: &mut Conversation, domid: u32, fd: O
     }));
     loop {
         let reply = match talk.request::<Request>() {
-            Ok(Some(Request::Precopy { .. })) => {
-                let round = talk.work(&cancelled, || migration.precopy());
+            Ok(Some(Request::Precopy { dirty_pages, .. })) => {
+                let round = talk.work(&cancelled, || {
+                    migration.precopy(dirty_pages.try_into().ok())
+                });
                 round.map(|r| json!(r))
             }
             Ok(Some(Request::Stop)) => {
@@ -152,7 +162,10 @@ impl<'d> Migration<'d> {
                     .map_err(|e| format!("the stream: {e}"))?,
             ),
             records: None,
-            rounds: Rounds::new(daemon.settings.dirty_bytes, daemon.settings.rounds),
+            rounds: Rounds::new(daemon.settings.precopy, Costs::default(), 0),
+            round_began: Duration::ZERO,
+            left: false,
+            under_way: UnderWay::begin(daemon, domid, cancelled.clone()),
             devices: passthrough::assigned(daemon, domid)?.len(),
             detached: Vec::new(),
             report: Report::new(Role::Source, domid),
@@ -171,10 +184,11 @@ impl<'d> Migration<'d> {
     fn open(&mut self, announced: &[Announcement]) -> Result<(), String> {
         let settings = &self.daemon.settings;
         let peers = peers_to_capture(self.daemon, self.domid, announced)?;
+        let mut resident = 0;
         let keys = if peers.is_empty() {
             Vec::new()
         } else {
-            let (capture, _) = Capture::open(
+            let (capture, begun) = Capture::open(
                 self.domid,
                 peers,
                 &self.daemon.images,
@@ -182,8 +196,12 @@ impl<'d> Migration<'d> {
                 settings.open_patience,
             )
             .map_err(|e| e.to_string())?;
+            resident = begun.iter().map(|b| b.bytes).sum();
             self.capture.insert(capture).keys()
         };
+        let sessions = keys.iter().map(|key| key.session);
+        let costs = self.daemon.experience.expect(sessions, self.devices > 0);
+        self.rounds = Rounds::new(settings.precopy, costs, resident);
         for key in keys.iter().chain(&self.stored) {
             let a = announced.iter().find(|a| a.session == key.session);
             self.report.sessions.push(SessionReport {
@@ -224,41 +242,10 @@ impl<'d> Migration<'d> {
         Ok(())
     }
 
-    /// One round while the programs run.
-    pub fn precopy(&mut self) -> Result<Round, String> {
-        if self.rounds.has_given_up() {
-            return Ok(self.rounds.last());
-        }
-        let done = self.head().and_then(|()| {
-            let number = self.rounds.next();
-            let tee = Tee {
-                records: self.records.as_ref(),
-                cancelled: &self.cancelled,
-            };
-            match &mut self.capture {
-                Some(capture) => capture.round(number, &tee).map_err(|e| e.to_string()),
-                None => Ok(Default::default()),
-            }
-        });
-        match done {
-            Ok(sums) => {
-                self.report.gpu_bytes.precopy.push(sums.bytes);
-                let round = self.rounds.done(sums.bytes, sums.dirty);
-                log::info!(
-                    "domain {}: GPU round {}: {} bytes, {} dirty again",
-                    self.domid,
-                    round.round,
-                    round.bytes,
-                    round.dirty_bytes
-                );
-                Ok(round)
-            }
-            Err(reason) => Err(self.fail(reason)),
-        }
-    }
-
     /// Puts everything back after a failed step.
     fn fail(&mut self, reason: String) -> String {
+        // Whatever failed then did so because of that.
+        let reason = self.under_way.check().err().unwrap_or(reason);
         log::error!("domain {}: {reason}", self.domid);
         if let Some(capture) = self.capture.take() {
             capture.undo(&self.daemon.images);

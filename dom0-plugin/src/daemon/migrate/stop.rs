@@ -1,9 +1,11 @@
 //! From the closed gate to the suspended guest.
 
 use super::Migration;
+use crate::daemon::costs::Seen;
 use crate::daemon::images::Purpose;
 use crate::daemon::passthrough;
 use crate::daemon::report::{Role, nanos};
+use crate::daemon::steering::Phase;
 use crate::daemon::tee::Tee;
 use crate::stream::Totals;
 use channel::image::SessionKey;
@@ -19,10 +21,17 @@ impl Migration<'_> {
     /// Stop-and-copy, seal, unload, unmap. On an error the programs have their GPU state back.
     pub fn stop(&mut self) -> Result<(), String> {
         let begun = Instant::now();
-        let stopped = self.head().and_then(|()| self.stop_and_copy());
+        let stopped = self
+            .under_way
+            .check()
+            .and_then(|()| self.head())
+            .and_then(|()| self.stop_and_copy());
         self.report.stop_s = Some(begun.elapsed().as_secs_f64());
         match stopped {
             Ok(()) => {
+                self.left = true;
+                self.under_way.enter(Phase::Left);
+                self.learn();
                 self.daemon.reports.put(self.report.clone());
                 Ok(())
             }
@@ -47,18 +56,27 @@ impl Migration<'_> {
             let tee = Tee {
                 records: self.records.as_ref(),
                 cancelled: &self.cancelled,
+                sent: &self.under_way.sent,
             };
+            let expected = self.rounds.expected();
+            self.under_way
+                .begin(Phase::Stop, self.rounds.next(), expected);
+            let begun = Instant::now();
             let stop = capture
                 .stop(self.daemon.settings.drain_timeout, &tee)
                 .and_then(|stop| capture.check().map(|()| stop))
                 .map_err(|e| e.to_string())?;
             self.report.gpu_bytes.stop = stop.bytes;
-            self.report.drain_s = Some(nanos(stop.longest_ns));
+            let drain = Duration::from_nanos(stop.longest_ns);
+            let copy = begun.elapsed().saturating_sub(drain);
+            self.report.drain_s = Some(drain.as_secs_f64());
+            self.report.copy_s = Some(copy.as_secs_f64());
             totals.extend(capture.totals());
         }
         for session in &mut self.report.sessions {
             session.bytes = totals.get(&session.key).map_or(0, |t| t.bytes);
         }
+        let sealing = Instant::now();
         let records = self.records.take().ok_or("no stream")?;
         let writer = records.into_inner().unwrap_or_else(|e| e.into_inner());
         let (stream, written) = writer
@@ -81,11 +99,12 @@ impl Migration<'_> {
             capture
                 .save(&self.daemon.images, identity.as_deref(), Purpose::Serve)
                 .map_err(|e| e.to_string())?;
-            let unload_ns = capture
-                .unload()
-                .and_then(|ns| capture.close().map(|()| ns))
-                .map_err(|e| e.to_string())?;
+            self.report.seal_s = Some(sealing.elapsed().as_secs_f64());
+            let unload_ns = capture.unload().map_err(|e| e.to_string())?;
             self.report.unload_s = Some(nanos(unload_ns));
+            let closing = Instant::now();
+            capture.close().map_err(|e| e.to_string())?;
+            self.report.close_s = Some(closing.elapsed().as_secs_f64());
         }
         if let Some(capture) = self.capture.take() {
             self.detached = capture.keys();
@@ -112,6 +131,32 @@ impl Migration<'_> {
         // sees where it ends.
         self.stream = (self.report.role == Role::Rehearsal).then_some(stream);
         Ok(())
+    }
+
+    /// What the next stop will cost, beside copying: what this one did.
+    fn learn(&self) {
+        let report = &self.report;
+        let part = |seconds: Option<f64>| seconds.and_then(|s| Duration::try_from_secs_f64(s).ok());
+        let (whole, drain, copy) = (
+            part(report.stop_s),
+            part(report.drain_s),
+            part(report.copy_s),
+        );
+        let detach = part(report.detach_s);
+        let rest = whole.zip(drain).zip(copy).map(|((whole, drain), copy)| {
+            let others = drain + copy + detach.unwrap_or_default();
+            whole.saturating_sub(others)
+        });
+        let sessions = self.detached.iter().map(|key| key.session);
+        self.daemon.experience.learn(
+            sessions,
+            Seen {
+                drain,
+                unload: rest,
+                detach,
+                ..Seen::default()
+            },
+        );
     }
 
     /// A program that has come since HEAD is not in the stream: moving it would lose its GPU state.
@@ -149,7 +194,7 @@ impl Migration<'_> {
     /// survive the move.
     pub fn suspended(&mut self, ok: bool) -> Result<(), String> {
         let left = match ok {
-            true => self.all_left(),
+            true => self.under_way.check().and_then(|()| self.all_left()),
             false => Ok(()),
         };
         if !ok {

@@ -7,6 +7,7 @@ use super::toolstack::Xl;
 use super::watches::Watches;
 use crate::daemon::carrier::{Carrier, Domain, Event, Sessions};
 use crate::daemon::passthrough::toolstack::Toolstack;
+use crate::daemon::steering::Progress;
 use crate::daemon::text;
 use channel::image::SessionId;
 use channel::link::{Peer, Residence};
@@ -132,6 +133,19 @@ impl Carrier for XenCarrier {
         self.control(domid, "state", Some(state));
     }
 
+    fn tell_progress(&self, domid: u32, progress: Option<&Progress>) {
+        let folder = format!("{}/progress", domains::control(domid));
+        let guard = domains::guard(domid);
+        let written = match progress {
+            Some(progress) => progress_nodes(progress)
+                .and_then(|nodes| self.store.replace_under(&guard, &folder, &nodes)),
+            None => self.store.remove_under(&guard, &folder),
+        };
+        if let Err(e) = written {
+            log::warn!("{folder}: {e}");
+        }
+    }
+
     fn tell_session(&self, domid: u32, session: SessionId, error: &str) {
         let folder = format!("{}/{session}", domains::data(domid));
         let (guard, path) = (format!("{folder}/protocol"), format!("{folder}/error"));
@@ -153,5 +167,50 @@ impl Carrier for XenCarrier {
                 format!("there is no domain {domid}"),
             )),
         }
+    }
+}
+
+/// Names and values of the nodes under `progress`: the fields of [`Progress`]; those without a value have no node.
+fn progress_nodes(progress: &Progress) -> io::Result<Vec<(String, String)>> {
+    let fields = match serde_json::to_value(progress)? {
+        serde_json::Value::Object(fields) => fields,
+        other => return Err(io::Error::other(format!("{other} has no fields"))),
+    };
+    let node = |(name, value): (String, serde_json::Value)| match value {
+        serde_json::Value::Null => None,
+        serde_json::Value::String(text) => Some((name, text)),
+        number => Some((name, number.to_string())),
+    };
+    Ok(fields.into_iter().filter_map(node).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::rounds::Wish;
+    use crate::daemon::steering::Phase;
+
+    #[test]
+    fn progress_is_words_and_numbers() {
+        let progress = Progress {
+            phase: Phase::Round,
+            wish: Wish::Hold,
+            round: 3,
+            bytes: 10,
+            expected: 20,
+            dirty: Some(5),
+            rate: None,
+            predicted: None,
+            budget: 300,
+            eta: None,
+            elapsed: 1,
+        };
+        let mut nodes = progress_nodes(&progress).unwrap();
+        nodes.sort();
+        let nodes: Vec<_> = nodes.iter().map(|(n, v)| format!("{n}={v}")).collect();
+        assert_eq!(
+            nodes.join(" "),
+            "budget=300 bytes=10 dirty=5 elapsed=1 expected=20 phase=round round=3 wish=hold"
+        );
     }
 }

@@ -65,6 +65,23 @@ impl XenStore {
         self.under(guard, |t| t.write(path, value))
     }
 
+    /// Has `folder` hold these children and no others, if there is a node `guard`; whether there was.
+    pub fn replace_under(
+        &self,
+        guard: &str,
+        folder: &str,
+        nodes: &[(String, String)],
+    ) -> io::Result<bool> {
+        self.under(guard, |t| {
+            if t.read(folder)?.is_some() {
+                t.remove(folder)?;
+            }
+            nodes
+                .iter()
+                .try_for_each(|(name, value)| t.write(&format!("{folder}/{name}"), value))
+        })
+    }
+
     /// Removes `path`, where there is a node `guard`.
     pub fn remove_under(&self, guard: &str, path: &str) -> io::Result<bool> {
         self.under(guard, |t| match t.read(path)? {

@@ -1,0 +1,162 @@
+//! What a blackout costs beside copying, as earlier ones here have shown.
+//!
+//! Learnt for each session, and for the host as a whole: a session that has come from elsewhere is expected to cost
+//! what the last one did. A host without experience expects [`DEFAULTS`].
+
+use super::rounds::Costs;
+use channel::image::SessionId;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+/// Before anything was measured: what releasing, unloading, detaching and loading again take with NVIDIA's driver
+/// (`docs/performance.md`).
+const DEFAULTS: Costs = Costs {
+    drain: Duration::from_millis(10),
+    unload: Duration::from_millis(120),
+    detach: Duration::from_millis(400),
+    paused: Duration::from_millis(50),
+    arrive: Duration::from_millis(200),
+};
+
+/// Most sessions that are remembered one by one.
+const MAX_SESSIONS: usize = 1024;
+
+/// What a part has cost; `None` where that was never seen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// As in [`Costs`].
+    pub drain: Option<Duration>,
+    /// As in [`Costs`].
+    pub unload: Option<Duration>,
+    /// As in [`Costs`].
+    pub detach: Option<Duration>,
+    /// As in [`Costs`].
+    pub paused: Option<Duration>,
+    /// As in [`Costs`].
+    pub arrive: Option<Duration>,
+}
+
+impl Seen {
+    /// The parts of `newer`, and of these where it has none.
+    fn updated(self, newer: Seen) -> Seen {
+        Seen {
+            drain: newer.drain.or(self.drain),
+            unload: newer.unload.or(self.unload),
+            detach: newer.detach.or(self.detach),
+            paused: newer.paused.or(self.paused),
+            arrive: newer.arrive.or(self.arrive),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    host: Seen,
+    sessions: BTreeMap<SessionId, Seen>,
+}
+
+/// What was learnt, by session.
+#[derive(Debug, Default)]
+pub struct Experience(Mutex<Book>);
+
+impl Experience {
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.0.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Sessions that were moved together have cost `seen`.
+    pub fn learn(&self, sessions: impl IntoIterator<Item = SessionId>, seen: Seen) {
+        let mut book = self.book();
+        book.host = book.host.updated(seen);
+        for session in sessions {
+            let known = book.sessions.get(&session).copied().unwrap_or_default();
+            if book.sessions.len() >= MAX_SESSIONS {
+                book.sessions.pop_first();
+            }
+            book.sessions.insert(session, known.updated(seen));
+        }
+    }
+
+    /// What moving these sessions together will cost: they run side by side, so the longest counts. `devices`: PCI
+    /// devices have to be detached, too.
+    pub fn expect(&self, sessions: impl IntoIterator<Item = SessionId>, devices: bool) -> Costs {
+        let book = self.book();
+        let all: Vec<Seen> = sessions
+            .into_iter()
+            .map(|s| book.sessions.get(&s).copied().unwrap_or_default())
+            .collect();
+        let part = |of: fn(&Seen) -> Option<Duration>, default| {
+            let longest = all.iter().filter_map(of).max();
+            longest.or(of(&book.host)).unwrap_or(default)
+        };
+        Costs {
+            drain: part(|s| s.drain, DEFAULTS.drain),
+            unload: part(|s| s.unload, DEFAULTS.unload),
+            detach: match devices {
+                true => part(|s| s.detach, DEFAULTS.detach),
+                false => Duration::ZERO,
+            },
+            paused: part(|s| s.paused, DEFAULTS.paused),
+            arrive: part(|s| s.arrive, DEFAULTS.arrive),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: Duration = Duration::from_secs(1);
+
+    fn unload(time: Duration) -> Seen {
+        Seen {
+            unload: Some(time),
+            ..Seen::default()
+        }
+    }
+
+    #[test]
+    fn a_session_costs_what_it_has_cost_else_what_another_has() {
+        let [a, b, c] = [1, 2, 3].map(|n| SessionId([n; 16]));
+        let experience = Experience::default();
+        assert_eq!(experience.expect([a], false).unload, DEFAULTS.unload);
+        experience.learn([a], unload(3 * S));
+        experience.learn([b], unload(2 * S));
+        assert_eq!(experience.expect([a], false).unload, 3 * S);
+        assert_eq!(experience.expect([b], false).unload, 2 * S);
+        assert_eq!(experience.expect([c], false).unload, 2 * S, "the last one");
+        assert_eq!(
+            experience.expect([a, b], false).unload,
+            3 * S,
+            "the longest"
+        );
+        experience.learn(
+            [a],
+            Seen {
+                drain: Some(S),
+                ..Seen::default()
+            },
+        );
+        let costs = experience.expect([a], false);
+        assert_eq!((costs.drain, costs.unload), (S, 3 * S), "parts are kept");
+    }
+
+    #[test]
+    fn devices_cost_where_there_are_any() {
+        let experience = Experience::default();
+        assert_eq!(experience.expect([], false).detach, Duration::ZERO);
+        assert_eq!(experience.expect([], true).detach, DEFAULTS.detach);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let experience = Experience::default();
+        for n in 0..2 * MAX_SESSIONS as u64 {
+            let mut id = [0; 16];
+            id[..8].copy_from_slice(&n.to_be_bytes());
+            experience.learn([SessionId(id)], unload(S));
+        }
+        assert!(experience.book().sessions.len() <= MAX_SESSIONS);
+    }
+}
