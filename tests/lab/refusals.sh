@@ -26,36 +26,12 @@ cat >/run/helper-without-daemon <<'S'
 #!/bin/sh
 XL_GPU_SOCKET=/run/nowhere exec /usr/lib/xl-gpu/libxl-save-helper "$@"
 S
-# Passes the stream on; at the first GPU data record (type 0xc7505501, little endian) does what its argument says.
-cat >/run/filter <<'S'
-import os, sys
-mark, what, seen = bytes.fromhex("015550c7"), sys.argv[1], False
-tail = b""
-while True:
-    block = os.read(0, 1 << 16)
-    if not block:
-        break
-    data = tail + block
-    at = -1 if seen else data.find(mark)
-    if at >= 0 and len(data) >= at + 1024:
-        seen = True
-        if what == "corrupt":
-            data = data[: at + 900] + bytes([data[at + 900] ^ 1]) + data[at + 901 :]
-        else:
-            os.system("pkill -9 -f -- --restore-domain; pkill -9 -f migrate-receive")
-            sys.exit(1)
-    keep = 0 if seen else min(len(data), 1027)
-    out, tail = data[: len(data) - keep], data[len(data) - keep :]
-    while out:
-        out = out[os.write(1, out) :]
-os.write(1, tail)
-S
 chmod +x /run/helper-without-daemon
 
 RECEIVER_SAVE_HELPER='' fails "a receiver without the plugin" with_plugin migrate gpu
 RECEIVER_SAVE_HELPER=/run/helper-without-daemon fails "no daemon at the destination" with_plugin migrate gpu
-RECEIVER_FILTER='python3 /run/filter corrupt' fails "a corrupted record" with_plugin migrate gpu
-RECEIVER_FILTER='python3 /run/filter kill' fails "a receiver killed in the middle" with_plugin migrate gpu
+RECEIVER_FILTER="$LIB/break-stream corrupt" fails "a corrupted record" with_plugin migrate gpu
+RECEIVER_FILTER="$LIB/break-stream kill" fails "a receiver killed in the middle" with_plugin migrate gpu
 gpud_stop
 fails "no daemon at the source" with_plugin migrate gpu
 fails "no daemon at the source (save)" with_plugin xl save gpu /var/tmp/gpu.save

@@ -51,6 +51,18 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Say why a domain could not migrate now, and what to do about each reason
+    ///
+    /// Looks at its sessions and opens them, at its PCI devices, the spool and the toolstack; nothing is stopped for it. Every
+    /// migration looks at the same things before it begins. The exit status is 0 if it could migrate, 2 if it could
+    /// not, 1 if that could not be found out.
+    Doctor {
+        /// Name or number of the domain
+        domain: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Detach or attach all GPU sessions of a domain, or make a checkpoint of them
     ///
     /// `detach` captures the programs' GPU state into dom0's spool and unloads the driver: the GPU is free, GPU calls
@@ -134,6 +146,9 @@ fn parse_request(text: &str) -> Result<Request, String> {
     Request::parse(text).ok_or_else(|| "expected checkpoint, detach or attach".into())
 }
 
+/// Exit status of `xl-gpu doctor` for a domain that could not migrate.
+const CANNOT_MIGRATE: u8 = 2;
+
 /// Does what was asked for.
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let connect = || Client::connect(&arguments.socket);
@@ -156,6 +171,18 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let domid = client.find(domain.as_deref())?;
             let report = client.ask(&Control::Report { domid })?;
             show::print(&report, json, show::report)?;
+        }
+        Command::Doctor { domain, json } => {
+            let save_helper = std::env::var("LIBXL_SAVE_HELPER");
+            let save_helper = save_helper.ok().filter(|path| !path.is_empty());
+            let diagnosis = connect()?.ask(&Control::Doctor {
+                domain,
+                save_helper,
+            })?;
+            show::print(&diagnosis, json, show::diagnosis)?;
+            if diagnosis["can_migrate"] != true {
+                return Ok(ExitCode::from(CANNOT_MIGRATE));
+            }
         }
         Command::Request { domain, request } => {
             let mut client = connect()?;

@@ -29,13 +29,7 @@ fn text(value: &Value) -> &str {
 
 /// Bytes as people read them.
 pub fn bytes(value: &Value) -> String {
-    let n = value.as_u64().unwrap_or(0);
-    match n {
-        0..10_000 => format!("{n} B"),
-        10_000..10_240_000 => format!("{:.1} KiB", n as f64 / 1024.0),
-        10_240_000..10_737_418_240 => format!("{:.1} MiB", n as f64 / f64::from(1 << 20)),
-        _ => format!("{:.1} GiB", n as f64 / f64::from(1 << 30)),
-    }
+    crate::daemon::text::bytes(value.as_u64().unwrap_or(0))
 }
 
 /// `xl-gpu status`.
@@ -118,6 +112,35 @@ fn outcome_of(report: &Value) -> String {
         (Some(false), None) => "failed".into(),
         (None, _) => "under way".into(),
     }
+}
+
+/// `xl-gpu doctor`.
+pub fn diagnosis(diagnosis: &Value) -> String {
+    let mut out = String::new();
+    for finding in items(&diagnosis["findings"]) {
+        let _ = writeln!(
+            out,
+            "{:<9}{}: {}",
+            format!("{}:", text(&finding["severity"])),
+            text(&finding["subject"]),
+            text(&finding["what"])
+        );
+        if !text(&finding["remedy"]).is_empty() {
+            let _ = writeln!(out, "{:<9}-> {}", "", text(&finding["remedy"]));
+        }
+    }
+    let verdict = match diagnosis["can_migrate"] == true {
+        true => "could migrate now",
+        false => "cannot migrate now",
+    };
+    let _ = writeln!(
+        out,
+        "{} ({}), {} GPU sessions: {verdict}",
+        text(&diagnosis["name"]),
+        diagnosis["domid"],
+        diagnosis["sessions"]
+    );
+    out
 }
 
 /// `xl-gpu request`.

@@ -96,6 +96,11 @@ impl Capture {
         self.sessions.iter().map(OpenSession::key).collect()
     }
 
+    /// Each session as it was opened: who it is, and pages it shares.
+    pub fn opened(&self) -> impl Iterator<Item = (String, usize)> {
+        self.sessions.iter().map(|s| (s.describe(), s.pages))
+    }
+
     /// What the images hold.
     pub fn totals(&self) -> impl Iterator<Item = (SessionKey, Totals)> {
         self.sessions.iter().map(|s| (s.key(), s.image.totals()))

@@ -23,6 +23,15 @@ enum Held {
     Serving(usize),
 }
 
+impl Held {
+    fn what(&self) -> &'static str {
+        match self {
+            Held::Alone(what) => what,
+            Held::Serving(_) => SERVING,
+        }
+    }
+}
+
 /// Who works on which domain.
 #[derive(Debug, Default)]
 pub struct Claims {
@@ -31,14 +40,16 @@ pub struct Claims {
 }
 
 const SERVING: &str = "sessions are being attached";
+/// A claim that is over soon, and changes nothing.
+pub const EXAMINATION: &str = "it is being examined";
 
 impl Claims {
     fn held(&self) -> MutexGuard<'_, HashMap<u32, Held>> {
         self.held.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// Takes the domain for `what` alone. Sessions that are being served are waited for, up to `patience`;
-    /// another that is alone is not.
+    /// Takes the domain for `what` alone. Sessions that are being served, and an examination, are waited for, up to
+    /// `patience`; another that is alone is not.
     pub fn alone(
         self: &Arc<Self>,
         domid: u32,
@@ -56,13 +67,15 @@ impl Claims {
                         domid,
                     });
                 }
-                Some(Held::Alone(what)) => return Err(Busy { domid, what }),
-                Some(Held::Serving(_)) => {
+                Some(Held::Alone(what)) if *what != EXAMINATION => {
+                    return Err(Busy { domid, what });
+                }
+                Some(now) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
                         return Err(Busy {
                             domid,
-                            what: SERVING,
+                            what: now.what(),
                         });
                     }
                     held = match self.changed.wait_timeout(held, left) {
@@ -89,10 +102,7 @@ impl Claims {
 
     /// What is going on with the domain, for people.
     pub fn what(&self, domid: u32) -> Option<&'static str> {
-        self.held().get(&domid).map(|held| match held {
-            Held::Alone(what) => what,
-            Held::Serving(_) => SERVING,
-        })
+        self.held().get(&domid).map(Held::what)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! They are on record in the spool, so that a daemon that takes over after this one has them.
 
-use crate::spool::{GuestSpool, Image, Spool, SpoolError};
+use crate::spool::{GuestSpool, Image, Room, Spool, SpoolError};
 use channel::image::{SessionId, SessionKey};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -176,6 +176,15 @@ impl Images {
     /// An empty image within the domain's quota.
     pub fn new_image(&self, domid: u32) -> Image {
         self.with(domid, |g| g.spool.new_image())
+    }
+
+    /// What images of the domain can still take.
+    pub fn room(&self, domid: u32) -> Room {
+        let quota = self.with(domid, |g| {
+            let quota = g.spool.quota();
+            quota.limit().saturating_sub(quota.used())
+        });
+        self.spool.room(quota)
     }
 
     /// A number for the session's next image that none of its images has.

@@ -7,7 +7,7 @@ use super::images::Purpose;
 use super::migrate::{ANNOUNCE_PATIENCE, silent};
 use super::steering::{self, Order};
 use super::tee::Tee;
-use super::{serve, text};
+use super::{doctor, serve, text};
 use channel::image::SessionKey;
 use channel::link::{Announcement, Peer, Residence};
 use serde::{Deserialize, Serialize};
@@ -161,22 +161,11 @@ pub fn peers_to_capture(
 ) -> Result<Vec<Box<dyn Peer>>, String> {
     let mut peers = Vec::new();
     for a in announced.iter().filter(|a| a.state == Residence::Attached) {
-        let who = format!("session {} ({}, pid {})", a.session, a.program, a.pid);
-        if let Some(reason) = &a.blocked {
-            return Err(format!(
-                "{who} cannot be moved: {reason}; end the program, or what it uses of that kind, and try again"
-            ));
-        }
-        let (oldest, newest) = a.protocol;
-        if oldest > *channel::PROTOCOL.end() || newest < *channel::PROTOCOL.start() {
-            return Err(format!(
-                "{who} speaks channel protocol {oldest} to {newest}, this xl-gpud {} to {}; update the older of the two",
-                channel::PROTOCOL.start(),
-                channel::PROTOCOL.end()
-            ));
+        if let Some(finding) = doctor::cannot_be_captured(a) {
+            return Err(finding.to_string());
         }
         let peer = daemon.carrier.peer(domid, a.session);
-        peers.push(peer.map_err(|e| format!("{who}: {e}"))?);
+        peers.push(peer.map_err(|e| format!("{}: {e}", doctor::who(a)))?);
     }
     Ok(peers)
 }

@@ -21,6 +21,7 @@ pub mod capture;
 pub mod carrier;
 pub mod claim;
 pub mod costs;
+pub mod doctor;
 pub mod images;
 pub mod loopback;
 pub mod manual;

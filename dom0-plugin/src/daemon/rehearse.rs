@@ -66,9 +66,8 @@ fn send<'d>(
     writer: OwnedFd,
     cancelled: &Arc<AtomicBool>,
 ) -> Result<Migration<'d>, String> {
-    let mut migration = Migration::begin(daemon, domid, only, writer, cancelled)?
+    let mut migration = Migration::begin(daemon, domid, only, Role::Rehearsal, writer, cancelled)?
         .ok_or_else(|| format!("domain {domid} has no such GPU session"))?;
-    migration.rehearse();
     let sent = loop {
         match migration.precopy(None).map(|round| round.next) {
             Ok(Next::Stop | Next::Force) => break migration.stop(),
@@ -117,8 +116,7 @@ fn swap(
     (arrived, received): Arrived,
     started: Instant,
 ) -> Result<Report, String> {
-    let (mut report, claim) = migration.into_rehearsal();
-    report.role = Role::Rehearsal;
+    let (report, claim) = migration.into_rehearsal();
     if report.gpu_bytes != received.gpu_bytes {
         log::info!(
             "domain {domid}: {:?} were captured, {:?} were sent",

@@ -73,6 +73,8 @@ pub struct OpenSession {
     key: SessionKey,
     who: String,
     stage: Stage,
+    /// Pages it shares.
+    pub pages: usize,
     /// What has been captured so far.
     pub image: Image,
     /// True from the moment the guest may have given its GPU state up: the image is then all there is.
@@ -100,6 +102,7 @@ impl OpenSession {
                 peer,
                 key,
                 who,
+                pages: layout.pages(),
                 stage: Stage::Attached(Attached::new(link, layout, limits, Patience::default())),
                 image,
                 given_up: false,
@@ -116,6 +119,11 @@ impl OpenSession {
     /// The session and the generation of its image.
     pub fn key(&self) -> SessionKey {
         self.key
+    }
+
+    /// The session, its program and process id, for messages.
+    pub fn describe(&self) -> String {
+        format!("session {} ({})", self.key.session, self.who)
     }
 
     fn error(&self, step: &'static str, problem: impl Into<Problem>) -> SessionError {

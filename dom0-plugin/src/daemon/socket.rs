@@ -2,7 +2,7 @@
 
 use super::Daemon;
 use super::steering::{self, Order};
-use super::{manual, migrate, receive, rehearse, status};
+use super::{doctor, manual, migrate, receive, rehearse, status};
 use crate::plugin::wire::{LINE_MAX, Reply, Request};
 use channel::image::SessionId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -52,6 +52,13 @@ pub enum Control {
     Report {
         /// The domain.
         domid: u32,
+    },
+    /// Why the domain could not migrate now.
+    Doctor {
+        /// Its name or number.
+        domain: String,
+        /// LIBXL_SAVE_HELPER where it is asked.
+        save_helper: Option<String>,
     },
     /// Removes what a dead process left.
     Forget {
@@ -189,6 +196,12 @@ fn obey(daemon: &Arc<Daemon>, talk: &Conversation, control: Control) -> Result<V
             .get(domid)
             .map(|report| json!(report))
             .ok_or_else(|| format!("there is no report of domain {domid}")),
+        Control::Doctor {
+            domain,
+            save_helper,
+        } => talk
+            .work(&cancelled, || doctor::examine(daemon, &domain, save_helper))
+            .map(|diagnosis| json!(diagnosis)),
         Control::Forget { domid, session } => {
             status::forget(daemon, domid, session).map(|dropped| json!({ "images": dropped }))
         }

@@ -1,4 +1,4 @@
-//! Text that comes from a guest, made fit for logs, terminals and XenStore.
+//! Text for people: what comes from a guest, made fit for logs, terminals and XenStore; sizes.
 
 /// Longest text of a guest that is shown, in characters.
 pub const SHOWN: usize = 200;
@@ -16,6 +16,16 @@ pub fn clean(text: &str) -> String {
         clean.push('…');
     }
     clean
+}
+
+/// A number of bytes as people read it.
+pub fn bytes(n: u64) -> String {
+    match n {
+        0..10_000 => format!("{n} B"),
+        10_000..10_240_000 => format!("{:.1} KiB", n as f64 / 1024.0),
+        10_240_000..10_737_418_240 => format!("{:.1} MiB", n as f64 / f64::from(1 << 20)),
+        _ => format!("{:.1} GiB", n as f64 / f64::from(1 << 30)),
+    }
 }
 
 fn is_harmless(c: char) -> bool {

@@ -81,6 +81,16 @@ impl Spool {
         &self.memory
     }
 
+    /// Where images go that do not fit into memory.
+    pub(super) fn dir(&self) -> &std::path::Path {
+        &self.config.dir
+    }
+
+    /// Where memory is taken, in a lasting spool.
+    pub(super) fn memory_dir(&self) -> Option<&std::path::Path> {
+        self.memory_dir.as_deref()
+    }
+
     /// An empty spool for a guest, with a quota of its own.
     pub fn guest(&self) -> GuestSpool {
         let quota = Arc::new(Budget::new(self.config.guest_bytes));

@@ -20,6 +20,7 @@ mod export;
 mod guest;
 mod image;
 mod object;
+mod room;
 mod store;
 
 pub use budget::Budget;
@@ -27,6 +28,7 @@ pub use error::SpoolError;
 pub use guest::{GuestSpool, Spool, SpoolConfig};
 pub use image::{Image, Saved};
 pub use object::GRANULE;
+pub use room::Room;
 
 #[cfg(test)]
 mod tests;

@@ -29,7 +29,7 @@ pub(super) struct Store {
 }
 
 /// Bytes of a filesystem of `size` bytes that are left to others.
-fn reserve(size: u64) -> u64 {
+pub(super) fn reserve(size: u64) -> u64 {
     (size / 20).max(1 << 30)
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use xl_gpu_plugin::config::Config;
+use xl_gpu_plugin::daemon::carrier::Carrier;
 use xl_gpu_plugin::daemon::costs::Seen;
 use xl_gpu_plugin::daemon::images::Images;
 use xl_gpu_plugin::daemon::loopback::LoopbackCarrier;
@@ -54,6 +55,14 @@ impl Host {
     }
 
     pub fn with(change: impl FnOnce(&mut Config, &mut SpoolConfig)) -> Host {
+        Host::over(|programs| Box::new(programs), change)
+    }
+
+    /// Over a carrier made of the programs' own.
+    pub fn over(
+        carrier: impl FnOnce(LoopbackCarrier) -> Box<dyn Carrier>,
+        change: impl FnOnce(&mut Config, &mut SpoolConfig),
+    ) -> Host {
         let folder = Folder::new();
         let (programs, control) = (folder.0.join("programs"), folder.0.join("control"));
         let mut config = Config {
@@ -64,9 +73,9 @@ impl Host {
         };
         let mut spool = config.spool();
         change(&mut config, &mut spool);
-        let (carrier, events) = LoopbackCarrier::start(&programs).unwrap();
+        let (met, events) = LoopbackCarrier::start(&programs).unwrap();
         let daemon = Daemon::new(
-            Box::new(carrier),
+            carrier(met),
             Images::new(Spool::new(spool)),
             Reports::new(None),
             Settings::from(&config),

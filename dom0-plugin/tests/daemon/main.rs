@@ -1,6 +1,7 @@
 //! The daemon from its socket to the programs' bytes: real conversations, real streams, fake GPUs.
 
 mod aborts;
+mod doctor;
 mod host;
 mod hostile;
 mod manual;
@@ -8,3 +9,4 @@ mod migration;
 mod program;
 mod restart;
 mod steering;
+mod toolstack;

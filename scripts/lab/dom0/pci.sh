@@ -3,10 +3,15 @@
 
 DEVICE=0000:00:0a.0 # QEMU's `edu`, 1234:11e8
 
-# pci_guest NAME [MIB] [LINE...]: start a guest that has the device
-pci_guest() {
+# pci_assignable: pciback has it, so that it can be assigned
+pci_assignable() {
     modprobe xen-pciback
     xl pci-assignable-list | grep -q "$DEVICE" || xl pci-assignable-add "$DEVICE"
+}
+
+# pci_guest NAME [MIB] [LINE...]: start a guest that has the device
+pci_guest() {
+    pci_assignable
     guest_start "$1" "${2:-384}" "pci = [ \"$DEVICE\" ]" "${@:3}"
     guest "$1" modprobe xen-pcifront
     wait_until 10 guest_has_device "$1"
@@ -15,4 +20,11 @@ pci_guest() {
 # guest_has_device NAME: its kernel sees it, and libxl lists it
 guest_has_device() {
     xl pci-list "$1" | grep -q "$DEVICE" && guest "$1" 'grep -qs 0x11e8 /sys/bus/pci/devices/*/device'
+}
+
+# pci_moved NAME PROGRAM WHEN: after a move the guest has its device again, the program its GPU state, and it goes on
+pci_moved() {
+    wait_until 60 guest_has_device "$1" || { echo "$1 has no device $3"; xl pci-list "$1"; return 1; }
+    wait_until 90 has_sessions "$1" attached 1
+    program_goes_on "$1" "$2" "$3, with the device"
 }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   plugin                      Migration                              guest
-//!  save, stream fd  ──────>  preflight: nobody blocked,   ── open ──>  shares pages
-//!                            everybody answers, Begin     <──────────
+//!  save, stream fd  ──────>  pre-flight (doctor): by what    ── open ──>  shares pages
+//!                            is seen, by what they answer  <──────────
 //!  precopy … ─────────────>  HEAD once; rounds            <── data ──  runs
 //!  stop ──────────────────>  last round, manifests, SEAL  <── data ──  calls wait
 //!                            unload; unmap; close         ── close ─>  detached, holds nothing
@@ -17,6 +17,7 @@
 
 use crate::daemon::capture::Capture;
 use crate::daemon::claim::Claim;
+use crate::daemon::doctor::{self, Asked, Patient};
 use crate::daemon::manual::peers_to_capture;
 use crate::daemon::report::{Report, Role, SessionReport};
 use crate::daemon::rounds::{Costs, Rounds};
@@ -74,7 +75,7 @@ pub fn converse(daemon: &Arc<Daemon>, talk: &mut Conversation, domid: u32, fd: O
         return talk.refuse("`save` came without the stream's descriptor");
     };
     let begun = talk.work(&cancelled, || {
-        Migration::begin(daemon, domid, None, fd, &cancelled)
+        Migration::begin(daemon, domid, None, Role::Source, fd, &cancelled)
     });
     let mut migration = match begun {
         Ok(Some(migration)) => migration,
@@ -128,6 +129,7 @@ impl<'d> Migration<'d> {
         daemon: &'d Arc<Daemon>,
         domid: u32,
         only: Option<SessionId>,
+        role: Role,
         stream: OwnedFd,
         cancelled: &Arc<AtomicBool>,
     ) -> Result<Option<Self>, String> {
@@ -135,28 +137,22 @@ impl<'d> Migration<'d> {
             .claims
             .alone(domid, "a migration", daemon.settings.busy_patience)
             .map_err(|e| e.to_string())?;
-        let sessions = daemon
-            .carrier
-            .sessions(domid)
-            .map_err(|e| format!("the sessions of domain {domid} cannot be read: {e}"))?;
-        if let Some(odd) = sessions.nonsense.first() {
-            return Err(format!(
-                "session {} of domain {domid} makes no sense ({}); if nobody needs it: xl-gpu forget {domid} {}",
-                odd.node, odd.reason, odd.node
-            ));
-        }
-        let mut announced = sessions.announced;
-        announced.retain(|a| only.is_none_or(|id| id == a.session));
-        if announced.is_empty() {
+        let asked = match role {
+            Role::Rehearsal => Asked::Rehearsal,
+            _ => Asked::Preflight,
+        };
+        let patient = Patient::look(daemon, domid, only, asked)?;
+        if patient.announced.is_empty() && patient.nonsense.is_empty() {
             return Ok(None);
         }
+        doctor::refuse(domid, &patient.seen())?;
         let mut migration = Migration {
             daemon,
             domid,
             cancelled: cancelled.clone(),
             claim: Some(claim),
             capture: None,
-            stored: stored(daemon, domid, &announced)?,
+            stored: stored(&patient.announced),
             stream: Some(
                 StreamEnd::new(stream, cancelled.clone())
                     .map_err(|e| format!("the stream: {e}"))?,
@@ -168,11 +164,11 @@ impl<'d> Migration<'d> {
             under_way: UnderWay::begin(daemon, domid, cancelled.clone()),
             devices: passthrough::assigned(daemon, domid)?.len(),
             detached: Vec::new(),
-            report: Report::new(Role::Source, domid),
+            report: Report::new(role, domid),
             started: Instant::now(),
         };
         daemon.tell(domid, "migrating", None);
-        match migration.open(&announced) {
+        match migration.open(&patient) {
             Ok(()) => Ok(Some(migration)),
             Err(reason) => {
                 migration.end(Some(&reason));
@@ -181,8 +177,8 @@ impl<'d> Migration<'d> {
         }
     }
 
-    fn open(&mut self, announced: &[Announcement]) -> Result<(), String> {
-        let settings = &self.daemon.settings;
+    fn open(&mut self, patient: &Patient) -> Result<(), String> {
+        let (settings, announced) = (&self.daemon.settings, &patient.announced);
         let peers = peers_to_capture(self.daemon, self.domid, announced)?;
         let mut resident = 0;
         let keys = if peers.is_empty() {
@@ -197,7 +193,10 @@ impl<'d> Migration<'d> {
             )
             .map_err(|e| e.to_string())?;
             resident = begun.iter().map(|b| b.bytes).sum();
-            self.capture.insert(capture).keys()
+            let capture = self.capture.insert(capture);
+            let answers = doctor::answers(capture, &begun);
+            doctor::refuse(self.domid, &patient.answered(&answers))?;
+            capture.keys()
         };
         let sessions = keys.iter().map(|key| key.session);
         let costs = self.daemon.experience.expect(sessions, self.devices > 0);
@@ -295,34 +294,15 @@ impl<'d> Migration<'d> {
     pub(super) fn into_rehearsal(mut self) -> (Report, Option<Claim>) {
         (self.report.clone(), self.claim.take())
     }
-
-    /// Marks the report as that of a rehearsal.
-    pub(super) fn rehearse(&mut self) {
-        self.report.role = Role::Rehearsal;
-    }
 }
 
-/// Images of sessions that are detached already; an error where one is not here.
-fn stored(
-    daemon: &Daemon,
-    domid: u32,
-    announced: &[Announcement],
-) -> Result<Vec<SessionKey>, String> {
-    announced
-        .iter()
-        .filter(|a| a.state == Residence::Detached)
-        .map(|a| {
-            let key = SessionKey {
-                session: a.session,
-                generation: a.generation,
-            };
-            match daemon.images.has(domid, &key) {
-                true => Ok(key),
-                false => Err(format!(
-                    "session {} ({}, pid {}) is detached and its image is not here: nothing could be moved of it",
-                    a.session, a.program, a.pid
-                )),
-            }
+/// Images of sessions that are detached already; that they are here has been seen.
+fn stored(announced: &[Announcement]) -> Vec<SessionKey> {
+    let detached = announced.iter().filter(|a| a.state == Residence::Detached);
+    detached
+        .map(|a| SessionKey {
+            session: a.session,
+            generation: a.generation,
         })
         .collect()
 }

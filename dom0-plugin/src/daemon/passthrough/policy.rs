@@ -47,6 +47,17 @@ impl Policy {
         Ok(self.attach.get(&name).cloned().unwrap_or_default())
     }
 
+    /// The administrator's commands, by the setting that names them.
+    pub fn hooks(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let named = [
+            ("pci_before_detach", &self.before_detach),
+            ("pci_after_attach", &self.after_attach),
+        ];
+        named
+            .into_iter()
+            .filter_map(|(setting, command)| Some((setting, command.first()?.as_str())))
+    }
+
     /// Runs the administrator's command before devices are detached.
     pub fn before_detach(
         &self,

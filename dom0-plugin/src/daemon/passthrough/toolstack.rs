@@ -23,6 +23,26 @@ pub enum Link {
     Connected,
 }
 
+/// What a domain's configuration says of PCI devices, as it would travel now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Configuration {
+    /// It has an IOMMU context: devices can be assigned.
+    pub passthrough: bool,
+    /// Devices that it lists.
+    pub devices: usize,
+}
+
+/// A device as dom0's kernel sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InDom0 {
+    /// It is there at all.
+    pub exists: bool,
+    /// It can be reset.
+    pub resets: bool,
+    /// Name of its driver.
+    pub driver: Option<String>,
+}
+
 /// Assigns devices, and tells which are.
 pub trait Toolstack: Send + Sync {
     /// Devices assigned to the domain, in the order in which they were.
@@ -37,6 +57,12 @@ pub trait Toolstack: Send + Sync {
     fn attach(&self, domid: u32, device: &Device) -> io::Result<()>;
     /// Takes a device from the domain.
     fn detach(&self, domid: u32, device: &Device) -> io::Result<()>;
+    /// What its configuration says of them. An error of kind `NotFound` where the toolstack itself is missing.
+    fn configuration(&self, domid: u32) -> io::Result<Configuration>;
+    /// Whether dom0 can reset a device between two owners, and the driver that has it now, where that can be told.
+    fn in_dom0(&self, device: &Device) -> InDom0;
+    /// Path of the libxenguest that the toolstack's save helper runs with.
+    fn libxenguest(&self) -> io::Result<String>;
     /// Whether the domain's VCPUs run; false while it is suspended. An error of kind `NotFound` where it is gone.
     fn is_running(&self, domid: u32) -> io::Result<bool>;
     /// The domain's name.

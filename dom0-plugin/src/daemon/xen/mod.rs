@@ -5,7 +5,9 @@
 //! transaction (which `xenstore-rs` does not have) can check and write in one.
 
 mod carrier;
+mod configuration;
 mod domains;
+mod helper;
 mod link;
 mod peer;
 mod store;

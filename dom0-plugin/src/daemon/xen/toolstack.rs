@@ -5,10 +5,12 @@
 
 use super::domains::{control, guard};
 use super::store::XenStore;
+use super::{configuration, helper};
 use crate::daemon::passthrough::command;
 use crate::daemon::passthrough::device::Device;
-use crate::daemon::passthrough::toolstack::{GuestKind, Link, Toolstack};
+use crate::daemon::passthrough::toolstack::{Configuration, GuestKind, InDom0, Link, Toolstack};
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,6 +108,24 @@ impl Toolstack for Xl {
     fn detach(&self, domid: u32, device: &Device) -> io::Result<()> {
         self.run(&["pci-detach", &domid.to_string(), &device.bdf])
             .map(drop)
+    }
+
+    fn configuration(&self, domid: u32) -> io::Result<Configuration> {
+        configuration::parse(&self.run(&["list", "-l", &domid.to_string()])?)
+    }
+
+    fn in_dom0(&self, device: &Device) -> InDom0 {
+        let folder = Path::new("/sys/bus/pci/devices").join(&device.bdf);
+        let driver = std::fs::read_link(folder.join("driver")).ok();
+        InDom0 {
+            exists: folder.exists(),
+            resets: folder.join("reset").exists(),
+            driver: driver.and_then(|d| Some(d.file_name()?.to_string_lossy().into_owned())),
+        }
+    }
+
+    fn libxenguest(&self) -> io::Result<String> {
+        helper::libxenguest()
     }
 
     fn is_running(&self, domid: u32) -> io::Result<bool> {
