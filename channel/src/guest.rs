@@ -72,8 +72,70 @@ impl From<Begun> for ToHost {
 pub struct Round {
     /// Buffer bytes sent.
     pub bytes: u64,
-    /// Bytes that may have changed again already.
+    /// Bytes that have changed again already: those found by comparing, and all of what may have changed where
+    /// nothing is compared.
     pub dirty: u64,
+    /// Bytes of objects that travel whole when anything in them may have changed.
+    pub whole: u64,
+    /// Why buffers among these are not compared.
+    pub why: Whole,
+}
+
+/// Why buffers travel whole instead of being compared on the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Whole {
+    /// None does that could be compared: only images, and contexts with very little in their buffers.
+    #[default]
+    Not,
+    /// The device's compiler does not take the kernels that compare, or there is none.
+    NoKernels,
+    /// The device has no memory left for the tables.
+    NoMemory,
+    /// The driver failed in comparing.
+    Driver,
+    /// The program's environment says so.
+    Off,
+    /// A reason this build does not know.
+    Other(u64),
+}
+
+impl From<u64> for Whole {
+    fn from(number: u64) -> Whole {
+        match number {
+            0 => Whole::Not,
+            1 => Whole::NoKernels,
+            2 => Whole::NoMemory,
+            3 => Whole::Driver,
+            4 => Whole::Off,
+            other => Whole::Other(other),
+        }
+    }
+}
+
+impl From<Whole> for u64 {
+    fn from(why: Whole) -> u64 {
+        match why {
+            Whole::Not => 0,
+            Whole::NoKernels => 1,
+            Whole::NoMemory => 2,
+            Whole::Driver => 3,
+            Whole::Off => 4,
+            Whole::Other(number) => number,
+        }
+    }
+}
+
+impl std::fmt::Display for Whole {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Whole::Not => "none that could be compared",
+            Whole::NoKernels => "the device's compiler does not take the kernels that compare",
+            Whole::NoMemory => "the device has no memory left to compare with",
+            Whole::Driver => "the driver failed in comparing; the program's log has its error",
+            Whole::Off => "comparing is switched off in the program's environment",
+            Whole::Other(_) => "for a reason that this version does not know",
+        })
+    }
 }
 
 /// What a stop-and-copy carried.
@@ -85,6 +147,12 @@ pub struct Stop {
     pub buffers: u64,
     /// Nanoseconds from the closed gate to idle queues.
     pub drain_ns: u64,
+    /// Nanoseconds from idle queues to the last byte in the shared pages.
+    pub copy_ns: u64,
+    /// Nanoseconds of these in which the host only waited for comparisons.
+    pub compare_ns: u64,
+    /// Bytes that were compared.
+    pub examined: u64,
 }
 
 impl From<Stop> for ToHost {
@@ -93,6 +161,9 @@ impl From<Stop> for ToHost {
             bytes: s.bytes,
             buffers: s.buffers,
             drain_ns: s.drain_ns,
+            copy_ns: s.copy_ns,
+            compare_ns: s.compare_ns,
+            examined: s.examined,
         }
     }
 }

@@ -141,7 +141,14 @@ impl<L: Link> Copying<L> {
                     number: n,
                     bytes,
                     dirty,
-                } if n == u64::from(number) => Some(Round { bytes, dirty }),
+                    whole,
+                    why,
+                } if n == u64::from(number) => Some(Round {
+                    bytes,
+                    dirty,
+                    whole,
+                    why: why.into(),
+                }),
                 _ => None,
             },
         )
@@ -164,10 +171,16 @@ impl<L: Link> Copying<L> {
                     bytes,
                     buffers,
                     drain_ns,
+                    copy_ns,
+                    compare_ns,
+                    examined,
                 } => Some(Stop {
                     bytes,
                     buffers,
                     drain_ns,
+                    copy_ns,
+                    compare_ns,
+                    examined,
                 }),
                 _ => None,
             }) {

@@ -4,7 +4,7 @@
 //! page 0 .. d-1        directory: header, indices, references of pages 1 .. n-1
 //! page d               ring guest -> dom0 (64 entries of 64 bytes)
 //! page d+1             ring dom0 -> guest
-//! page d+2 ..          slots, each `slot_pages` pages: payload, then one page of extent table
+//! page d+2 ..          slots, each `slot_pages` pages: payload, then the extent table
 //! ```
 //!
 //! Header, all little endian: 0 magic "XLGPUCH1", 8 version, 12 pages, 16 directory pages, 20 slots,
@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 use crate::PAGE_SIZE;
+use crate::image::EXTENT_BYTES;
 use crate::memory::{SharedBytes, SharedRegion};
 use crate::ring::{ENTRY_SIZE, Entry, RingMem};
 use std::sync::atomic::Ordering;
@@ -33,10 +34,10 @@ const REFERENCES_AT: usize = 512;
 const REFERENCES_IN_FIRST: usize = (PAGE_SIZE - REFERENCES_AT) / 4;
 const REFERENCES_IN_OTHER: usize = PAGE_SIZE / 4;
 
-/// Most slots of a channel.
-pub const MAX_SLOTS: usize = 16;
-/// Most pages of a slot: 1 MiB of payload and its table, the largest batch of the stream.
-pub const MAX_SLOT_PAGES: usize = 257;
+/// Most slots of a channel: each may stand for a message on either ring, beside commands and answers.
+pub const MAX_SLOTS: usize = 48;
+/// Most pages of a slot: 1 MiB of payload (the longest data extent) and a table of 256 extents.
+pub const MAX_SLOT_PAGES: usize = 259;
 /// Fewest pages a channel works with: directory, two rings, one slot of one payload and one table page.
 pub const MIN_PAGES: usize = 5;
 /// Most pages of a channel (128 MiB): twice the 64 frames of Xen's default grant table.
@@ -75,6 +76,11 @@ fn directory_pages(pages: usize) -> usize {
         .div_ceil(REFERENCES_IN_OTHER)
 }
 
+/// Pages of a slot's table: scattered 4 KiB chunks, an extent each, can fill the payload.
+fn table_pages(slot_pages: usize) -> usize {
+    (3 * slot_pages).div_ceil(MAX_SLOT_PAGES)
+}
+
 impl Layout {
     /// The layout for `pages` pages (from [`MIN_PAGES`] to [`MAX_PAGES`]).
     pub fn for_pages(pages: usize) -> Layout {
@@ -84,8 +90,12 @@ impl Layout {
         );
         let directory_pages = directory_pages(pages);
         let room = pages - directory_pages - 2;
-        // Slots of about 256 KiB: transfers near line rate, several in flight.
-        let slots = (room / 65).clamp(4.min(room / 2), MAX_SLOTS).max(1);
+        // Slots of about 256 KiB, so that several transfers are in flight; where there is room for many, the
+        // largest: a bus is at its best with transfers of 1 MiB.
+        let slots = (room / 65)
+            .clamp(4.min(room / 2), 16)
+            .max(room / MAX_SLOT_PAGES)
+            .clamp(1, MAX_SLOTS);
         Layout {
             pages,
             directory_pages,
@@ -186,7 +196,12 @@ impl Layout {
 
     /// Payload bytes of one slot.
     pub fn payload_size(&self) -> usize {
-        (self.slot_pages - 1) * PAGE_SIZE
+        (self.slot_pages - table_pages(self.slot_pages)) * PAGE_SIZE
+    }
+
+    /// Extents that a slot's table has room for: at least one for each page of payload.
+    pub fn table_extents(&self) -> usize {
+        table_pages(self.slot_pages) * PAGE_SIZE / EXTENT_BYTES
     }
 
     fn slot_at(&self, slot: usize) -> usize {
@@ -199,9 +214,10 @@ impl Layout {
         slice(memory, self.slot_at(slot), self.payload_size())
     }
 
-    /// The extent table of a slot (`< slots()`): one page.
+    /// The extent table of a slot (`< slots()`).
     pub fn table<'a>(&self, memory: &'a SharedRegion, slot: usize) -> SharedBytes<'a> {
-        slice(memory, self.slot_at(slot) + self.payload_size(), PAGE_SIZE)
+        let bytes = table_pages(self.slot_pages) * PAGE_SIZE;
+        slice(memory, self.slot_at(slot) + self.payload_size(), bytes)
     }
 
     /// The ring the guest writes.

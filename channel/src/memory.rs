@@ -8,13 +8,14 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A mapping shared with the peer, and whatever keeps it mapped.
 pub struct SharedRegion {
     base: NonNull<u8>,
     len: usize,
-    _owner: Box<dyn Send + Sync>,
+    owner: Arc<dyn Send + Sync>,
 }
 
 // SAFETY: the region is plain memory that any thread may access through the methods below, which use
@@ -37,13 +38,22 @@ impl SharedRegion {
         SharedRegion {
             base,
             len,
-            _owner: owner,
+            owner: owner.into(),
         }
     }
 
     /// Size in bytes.
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// Keeps the region mapped for as long as the result lives.
+    pub fn pages(&self) -> SharedPages {
+        SharedPages {
+            base: self.base,
+            len: self.len,
+            _owner: Arc::clone(&self.owner),
+        }
     }
 
     /// True for a region of no bytes.
@@ -90,6 +100,43 @@ impl SharedRegion {
 impl fmt::Debug for SharedRegion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SharedRegion({:p}, {} bytes)", self.base, self.len)
+    }
+}
+
+/// The memory of a [`SharedRegion`], kept mapped: for a driver that pins it.
+#[derive(Clone)]
+pub struct SharedPages {
+    base: NonNull<u8>,
+    len: usize,
+    _owner: Arc<dyn Send + Sync>,
+}
+
+// SAFETY: an address range and an owner that is Send + Sync; nothing is accessed through it in Rust.
+unsafe impl Send for SharedPages {}
+// SAFETY: as above.
+unsafe impl Sync for SharedPages {}
+
+impl SharedPages {
+    /// Address of the first byte, page-aligned; readable and writable as long as this lives. No reference to the
+    /// bytes may be formed.
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.base.as_ptr()
+    }
+
+    /// Size in bytes.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True for no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+impl fmt::Debug for SharedPages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SharedPages({:p}, {} bytes)", self.base, self.len)
     }
 }
 

@@ -85,10 +85,12 @@ messages! {
         101 Begun { buffers, bytes },
         /// A batch lies in `slot`: `payload` bytes and `extents` table entries.
         102 Data { slot, round, payload, extents },
-        /// A round is over. `dirty` bytes may have changed again meanwhile.
-        103 RoundDone { number, bytes, dirty },
-        /// Nothing runs, everything has been sent. `drain_ns`: from closed gate to idle queues.
-        104 Stopped { bytes, buffers, drain_ns },
+        /// A round is over. `dirty` bytes differ again from what was sent, or may differ. `whole` bytes lie in objects
+        /// that are not compared, for the reason `why` ([`crate::guest::Whole`]).
+        103 RoundDone { number, bytes, dirty, whole, why },
+        /// Nothing runs, everything has been sent. `drain_ns`: from closed gate to idle queues; `copy_ns`: from there
+        /// to the last byte, `compare_ns` of it waiting for comparisons; `examined`: bytes compared.
+        104 Stopped { bytes, buffers, drain_ns, copy_ns, compare_ns, examined },
         /// No GPU object and no driver is left. `holders`: libraries that stayed mapped.
         105 Unloaded { unload_ns, holders },
         /// The program goes on; `blackout_ns` is how long its calls were blocked (0: never).

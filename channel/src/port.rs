@@ -222,6 +222,16 @@ impl<L: Link> Port<L> {
         self.push(&message.encode(), patience, Some(interrupt))
     }
 
+    /// Receives from dom0 what is there already.
+    pub fn try_recv_from_host(&mut self) -> Result<Option<ToGuest>, PortError> {
+        debug_assert_eq!(self.side, Side::Guest);
+        let ring = self.layout.dom0_to_guest(self.link.memory());
+        match self.received.pop(&ring)? {
+            Some(entry) => Ok(Some(ToGuest::decode(&entry)?)),
+            None => Ok(None),
+        }
+    }
+
     /// Receives from dom0.
     pub fn recv_from_host(
         &mut self,

@@ -6,7 +6,7 @@ use common::raw::RawGuest;
 use common::{AGES, Meeting, SECOND, Store, limits, patient};
 use std::time::Duration;
 use xl_gpu_channel::host::{Attached, Copying, Detached, HostError, Limits, Patience};
-use xl_gpu_channel::image::{BatchBuilder, SLOT_EXTENTS};
+use xl_gpu_channel::image::BatchBuilder;
 use xl_gpu_channel::layout::Layout;
 use xl_gpu_channel::link::{Link, Peer};
 use xl_gpu_channel::message::{STOP_ROUND, ToGuest, ToHost};
@@ -82,7 +82,7 @@ fn numbers_outside_the_layout_end_the_link() {
         (data(0, 1 << 40, 1), "length"),
         (data(0, u64::MAX, 1), "length"),
         (data(0, 1, 0), "extent count"),
-        (data(0, 1, SLOT_EXTENTS as u64 + 1), "extent count"),
+        (data(0, 1, 86), "extent count"),
         (data(0, 1, u64::MAX), "extent count"),
         (ToHost::Failed { slot: 99, len: 1 }, "slot"),
         (
@@ -97,6 +97,8 @@ fn numbers_outside_the_layout_end_the_link() {
                 number: 0,
                 bytes: u64::MAX,
                 dirty: 0,
+                whole: 0,
+                why: 0,
             },
             "byte count",
         ),
@@ -105,8 +107,20 @@ fn numbers_outside_the_layout_end_the_link() {
                 number: 0,
                 bytes: 0,
                 dirty: 1 << 60,
+                whole: 0,
+                why: 0,
             },
             "dirty bytes",
+        ),
+        (
+            ToHost::RoundDone {
+                number: 0,
+                bytes: 0,
+                dirty: 0,
+                whole: u64::MAX,
+                why: u64::MAX,
+            },
+            "bytes sent whole",
         ),
     ] {
         let error = round_against(|guest| guest.send(message));
@@ -129,6 +143,8 @@ fn answers_to_other_questions_end_the_link() {
         number: 1,
         bytes: 0,
         dirty: 0,
+        whole: 0,
+        why: 0,
     };
     for message in [stale, wrong_number, ToHost::Resumed { blackout_ns: 0 }] {
         let error = round_against(|guest| guest.send(message));
@@ -220,6 +236,9 @@ fn a_stop_may_drain_for_its_time_out() {
         bytes: 0,
         buffers: 0,
         drain_ns: 0,
+        copy_ns: 0,
+        compare_ns: 0,
+        examined: 0,
     };
     let guest = |mut guest: RawGuest| {
         begun(&mut guest);

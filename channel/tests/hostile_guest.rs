@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 use xl_gpu_channel::host::{Attached, Copying, Detached, HostError, Patience};
-use xl_gpu_channel::image::{BatchBuilder, SLOT_EXTENTS};
+use xl_gpu_channel::image::BatchBuilder;
 use xl_gpu_channel::link::{Link, Peer};
 use xl_gpu_channel::message::{STOP_ROUND, ToGuest, ToHost};
 
@@ -69,7 +69,7 @@ fn wrong_message(rng: &mut Rng) -> [u8; 64] {
 /// A batch that is right, or nearly.
 fn batch(rng: &mut Rng, guest: &RawGuest, slot: usize, round: u32) -> ToHost {
     let room = guest.layout.payload_size();
-    let mut batch = BatchBuilder::new(room, SLOT_EXTENTS);
+    let mut batch = BatchBuilder::new(room, guest.layout.table_extents());
     for _ in 0..1 + rng.below(5) {
         let (object, len) = (rng.next() % 4, 1 + rng.below(room / 4));
         let bytes = vec![rng.next() as u8; len];
@@ -118,6 +118,8 @@ fn guest(mut guest: RawGuest, rng: &mut Rng, temper: Temper) {
                     number,
                     bytes: 1,
                     dirty: 1,
+                    whole: rng.next() >> 8,
+                    why: rng.next(),
                 });
             }
             Some(ToGuest::Stop { .. }) => {
@@ -126,6 +128,9 @@ fn guest(mut guest: RawGuest, rng: &mut Rng, temper: Temper) {
                     bytes: 0,
                     buffers: 0,
                     drain_ns: 0,
+                    copy_ns: rng.next(),
+                    compare_ns: rng.next(),
+                    examined: rng.next(),
                 });
             }
             Some(ToGuest::Unload {}) => owed.push(ToHost::Unloaded {

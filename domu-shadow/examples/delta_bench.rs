@@ -250,7 +250,7 @@ fn main() {
     let begun = Instant::now();
     let secret = Secret::random().expect("randomness");
     // SAFETY: the rig lives as long as the process.
-    let engine = unsafe { Engine::with_config(rig.context, rig.device, &config, &secret) };
+    let engine = unsafe { Engine::with_secret(rig.context, rig.device, &config, &secret) };
     let mut engine = engine.unwrap_or_else(|reason| panic!("{reason}"));
     let built = begun.elapsed();
     let slot = mib("slot-mib", 64.0);

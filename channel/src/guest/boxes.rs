@@ -2,9 +2,9 @@
 
 use super::slots::Slot;
 use super::traffic::{Traffic, unexpected};
-use crate::image::{BatchLayout, SLOT_EXTENTS};
+use crate::image::BatchLayout;
 use crate::layout::Layout;
-use crate::memory::SharedBytes;
+use crate::memory::{SharedBytes, SharedPages};
 use crate::message::{ToGuest, ToHost};
 use crate::port::PortError;
 use std::io;
@@ -64,6 +64,30 @@ impl<'a> Outbox<'a> {
         self.layout().payload_size()
     }
 
+    /// Extents of a slot's table.
+    pub fn table_extents(&self) -> usize {
+        self.layout().table_extents()
+    }
+
+    /// The shared pages, for a driver that pins them.
+    pub fn pages(&self) -> SharedPages {
+        self.traffic.line.port.link().memory().pages()
+    }
+
+    /// Takes a free slot, if there is one now.
+    pub fn try_slot(&mut self) -> Result<Option<Slot>, Interrupt> {
+        loop {
+            if let Some(slot) = self.traffic.line.slots.take() {
+                return Ok(Some(slot));
+            }
+            match self.traffic.try_recv()? {
+                Some(ToGuest::SlotFree { slot }) => self.traffic.line.slots.copied(slot)?,
+                Some(other) => return Err(unexpected(other)),
+                None => return Ok(None),
+            }
+        }
+    }
+
     /// Takes a free slot; waits until dom0 has drained one.
     pub fn slot(&mut self) -> Result<Slot, Interrupt> {
         loop {
@@ -87,7 +111,7 @@ impl<'a> Outbox<'a> {
 
     /// An empty plan for a slot's batch.
     pub fn plan(&self) -> BatchLayout {
-        BatchLayout::new(self.payload_size(), SLOT_EXTENTS)
+        BatchLayout::new(self.payload_size(), self.table_extents())
     }
 
     /// Sends a slot whose payload has been filled as `plan` says.
@@ -118,6 +142,17 @@ impl<'a> Outbox<'a> {
     /// seconds is enough, and more than ten minutes of it is too much.
     pub fn busy(&mut self) -> Result<(), Interrupt> {
         self.traffic.send(ToHost::Busy {})
+    }
+
+    /// An error where dom0 wants the step to end: for work during which nothing is sent or waited for.
+    pub fn check(&mut self) -> Result<(), Interrupt> {
+        if let Some(message) = self.traffic.try_recv()? {
+            match message {
+                ToGuest::SlotFree { slot } => self.traffic.line.slots.copied(slot)?,
+                other => return Err(unexpected(other)),
+            }
+        }
+        self.traffic.look_up()
     }
 }
 

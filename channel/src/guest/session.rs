@@ -244,6 +244,8 @@ impl<W: Workload> Session<W> {
                     number,
                     bytes: r.bytes,
                     dirty: r.dirty,
+                    whole: r.whole,
+                    why: r.why.into(),
                 });
                 (State::Copying(copying), answer)
             }

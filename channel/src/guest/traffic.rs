@@ -2,7 +2,7 @@
 
 use super::slots::{Slot, Slots};
 use super::{Interrupt, Patience};
-use crate::link::{GuestLink, Rendezvous, Request};
+use crate::link::{GuestLink, Rendezvous, Request, wait_readable};
 use crate::memory::SharedBytes;
 use crate::message::{ToGuest, ToHost};
 use crate::port::{Port, PortError};
@@ -98,7 +98,12 @@ impl Traffic<'_> {
 
     /// A message within a step: any command calls the step off.
     pub(super) fn recv(&mut self) -> Result<ToGuest, Interrupt> {
-        match self.recv_any(self.line.patience.silence)? {
+        let message = self.recv_any(self.line.patience.silence)?;
+        self.within_step(message)
+    }
+
+    fn within_step(&mut self, message: ToGuest) -> Result<ToGuest, Interrupt> {
+        match message {
             message @ (ToGuest::SlotFree { .. }
             | ToGuest::Filled { .. }
             | ToGuest::FetchFailed { .. }) => Ok(message),
@@ -107,6 +112,23 @@ impl Traffic<'_> {
                 Err(Interrupt::CalledOff)
             }
         }
+    }
+
+    /// A message within a step that is there already.
+    pub(super) fn try_recv(&mut self) -> Result<Option<ToGuest>, Interrupt> {
+        match self.line.port.try_recv_from_host() {
+            Ok(Some(message)) => self.within_step(message).map(Some),
+            Ok(None) => Ok(None),
+            Err(e) => Err(Interrupt::Port(e)),
+        }
+    }
+
+    /// Whether the rendezvous has a request that ends the link.
+    pub(super) fn look_up(&mut self) -> Result<(), Interrupt> {
+        if wait_readable(&[self.rendezvous.fd()], Some(Duration::ZERO))? {
+            self.stirred()?;
+        }
+        Ok(())
     }
 
     pub(super) fn send(&mut self, message: ToHost) -> Result<(), Interrupt> {

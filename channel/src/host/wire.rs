@@ -3,7 +3,7 @@
 use super::clock::{Clock, Patience};
 use super::error::{HostError, printable};
 use crate::PAGE_SIZE;
-use crate::image::{Batch, EXTENT_BYTES, SLOT_EXTENTS};
+use crate::image::{Batch, EXTENT_BYTES};
 use crate::link::Link;
 use crate::message::{ToGuest, ToHost};
 use crate::port::{Port, PortError};
@@ -249,16 +249,19 @@ impl<L: Link> Wire<L> {
                     extents,
                 } if r == u64::from(round) => {
                     let (index, len) = (self.slot(slot)?, self.len(payload, 0)?);
-                    let count = bounded("extent count", extents, 1, SLOT_EXTENTS)?;
+                    let count = bounded(
+                        "extent count",
+                        extents,
+                        1,
+                        self.port.layout().table_extents(),
+                    )?;
                     bytes.add(payload)?;
                     pieces.add(extents)?;
                     clock.moved(payload);
                     let mut table = vec![0; count * EXTENT_BYTES];
                     let shared = self.port.layout().table(self.port.link().memory(), index);
                     let shared = shared.slice(0, table.len());
-                    shared
-                        .expect("a table page holds SLOT_EXTENTS")
-                        .read(&mut table);
+                    shared.expect("the count fits the table").read(&mut table);
                     self.take(index, len);
                     self.send(&mut clock, ToGuest::SlotFree { slot })?;
                     let batch = Batch::parse(&self.payload[..len], &table, &self.limits.batch)?;
@@ -339,7 +342,16 @@ fn plausible(message: ToHost) -> Result<ToHost, HostError> {
         ToHost::Begun { buffers, bytes } | ToHost::Stopped { buffers, bytes, .. } => {
             &[("buffer count", buffers), ("byte count", bytes)]
         }
-        ToHost::RoundDone { bytes, dirty, .. } => &[("byte count", bytes), ("dirty bytes", dirty)],
+        ToHost::RoundDone {
+            bytes,
+            dirty,
+            whole,
+            ..
+        } => &[
+            ("byte count", bytes),
+            ("dirty bytes", dirty),
+            ("bytes sent whole", whole),
+        ],
         ToHost::Unloaded { holders, .. } => &[("library count", holders)],
         ToHost::Restored { bytes, .. } => &[("byte count", bytes)],
         _ => &[],

@@ -4,10 +4,6 @@ use zerocopy::IntoBytes;
 
 use super::Digest;
 use super::extent::{EXTENT_BYTES, Extent, PAYLOAD_ALIGN};
-use crate::PAGE_SIZE;
-
-/// Extents the table of a slot has room for: it is one page (see [`crate::layout`]).
-pub const SLOT_EXTENTS: usize = PAGE_SIZE / EXTENT_BYTES;
 
 /// Where an extent went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,7 +25,7 @@ pub struct BatchLayout {
 
 impl BatchLayout {
     /// An empty plan for at most `payload_capacity` bytes and `max_extents` extents; for a slot its
-    /// payload size and [`SLOT_EXTENTS`].
+    /// payload size and its table's extents ([`crate::layout::Layout`]).
     pub fn new(payload_capacity: usize, max_extents: usize) -> BatchLayout {
         BatchLayout {
             payload_capacity,

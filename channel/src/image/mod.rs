@@ -27,7 +27,7 @@ mod key;
 mod manifest;
 
 pub use batch::{Batch, BatchError, Limits};
-pub use builder::{BatchBuilder, BatchLayout, Placement, SLOT_EXTENTS};
+pub use builder::{BatchBuilder, BatchLayout, Placement};
 pub use digest::{Digest, DigestStream};
 pub use extent::{EXTENT_BYTES, Extent, ExtentKind, PAYLOAD_ALIGN, RawExtent};
 pub use key::{BadSessionId, SessionId, SessionKey};

@@ -259,7 +259,7 @@ fn a_changed_byte_fails_the_digest() {
 fn a_slot_is_filled_through_its_layout() {
     let payload_bytes = 2 * PAGE_SIZE;
     let mut memory = vec![0u8; 3 * PAGE_SIZE];
-    let mut layout = BatchLayout::new(payload_bytes, SLOT_EXTENTS);
+    let mut layout = BatchLayout::new(payload_bytes, 85);
     let first = layout
         .push(Extent::data(1, 13, 0, 13, Digest::NONE))
         .unwrap();

@@ -33,6 +33,7 @@ fn assert_sound(layout: &Layout, region: &SharedRegion) {
     let last = areas.last().expect("some");
     assert!(last.0 + last.1 <= region.len(), "{last:?} out of bounds");
     assert!(layout.payload_size() >= PAGE_SIZE);
+    assert!(layout.table_extents() >= layout.payload_size() / PAGE_SIZE);
     let references_end = reference_at(layout.pages() - 1) + 4;
     assert!(references_end <= layout.directory_pages() * PAGE_SIZE);
 }
@@ -57,6 +58,7 @@ fn every_small_and_every_border_page_count_gives_disjoint_areas() {
         1921,
         1922,
         4200,
+        12455,
         MAX_PAGES - 1,
         MAX_PAGES,
     ];
@@ -143,8 +145,8 @@ fn each_field_has_its_error() {
     for (at, field, values) in [
         (PAGES_AT, "pages", [0, 39, 41, u32::MAX]),
         (DIRECTORY_PAGES_AT, "directory pages", [0, 2, 40, u32::MAX]),
-        (SLOTS_AT, "slots", [0, 17, 37, u32::MAX]),
-        (SLOT_PAGES_AT, "pages per slot", [0, 1, 258, u32::MAX]),
+        (SLOTS_AT, "slots", [0, 49, 50, u32::MAX]),
+        (SLOT_PAGES_AT, "pages per slot", [0, 1, 260, u32::MAX]),
     ] {
         for value in values {
             let pages = 40;

@@ -77,7 +77,7 @@ impl Workload for Memory {
     fn round(&mut self, _: &mut (), _: u32, out: &mut Outbox<'_>) -> Result<Round, StepError> {
         Ok(Round {
             bytes: self.with(|o| send_all(o, out))?,
-            dirty: 0,
+            ..Round::default()
         })
     }
     fn stop(
@@ -94,8 +94,8 @@ impl Workload for Memory {
         Ok((
             Stop {
                 bytes,
-                buffers: 0,
                 drain_ns: 1,
+                ..Stop::default()
             },
             (),
         ))

@@ -5,7 +5,7 @@ use super::{AGES, announcement};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
-use xl_gpu_channel::image::{BatchBuilder, SLOT_EXTENTS};
+use xl_gpu_channel::image::BatchBuilder;
 use xl_gpu_channel::layout::Layout;
 use xl_gpu_channel::link::{GuestLink, Link, Rendezvous, Request, wait_readable};
 use xl_gpu_channel::loopback::LoopbackRendezvous;
@@ -94,7 +94,7 @@ impl RawGuest {
 
     /// The same, unless the ring is full.
     pub fn try_send_good(&mut self, slot: u64, round: u32, len: usize) -> bool {
-        let mut batch = BatchBuilder::new(self.layout.payload_size(), SLOT_EXTENTS);
+        let mut batch = BatchBuilder::new(self.layout.payload_size(), self.layout.table_extents());
         assert!(batch.push_data(1, 1 << 20, 0, &vec![7; len]));
         self.put(slot as usize, &batch);
         let message = ToHost::Data {

@@ -170,7 +170,11 @@ impl Workload for Memory {
             object[at] ^= 0xa5;
             dirty.insert(*id);
         }
-        Ok(Round { bytes, dirty: 1 })
+        Ok(Round {
+            bytes,
+            dirty: 1,
+            ..Round::default()
+        })
     }
 
     fn stop(

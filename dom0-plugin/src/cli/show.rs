@@ -83,6 +83,9 @@ pub fn status(status: &Value) -> String {
                 outcome_of(report),
                 domain["domid"]
             );
+            if let Some(why) = report["uncompared"].as_str() {
+                let _ = writeln!(out, "    {why}");
+            }
         }
     }
     out
@@ -202,6 +205,9 @@ pub fn report(report: &Value) -> String {
         };
         let _ = writeln!(out, "  pre-copy ended: {why}");
     }
+    if let Some(why) = report["uncompared"].as_str() {
+        let _ = writeln!(out, "  {why}");
+    }
     for (name, field) in [
         ("predicted blackout", "predicted_blackout_s"),
         ("GPU calls blocked", "gpu_blackout_s"),
@@ -209,6 +215,7 @@ pub fn report(report: &Value) -> String {
         ("stopping in all", "stop_s"),
         ("draining queues", "drain_s"),
         ("last chunks", "copy_s"),
+        ("of it only comparing", "compare_s"),
         ("seal and record", "seal_s"),
         ("unloading the driver", "unload_s"),
         ("unmapping pages", "close_s"),

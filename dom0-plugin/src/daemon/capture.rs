@@ -5,7 +5,7 @@ use super::session::{OpenSession, SessionError};
 use super::tee::Tee;
 use crate::spool::{Image, SpoolError};
 use crate::stream::Totals;
-use channel::guest::{Begun, Round, Stop, Unload};
+use channel::guest::{Begun, Round, Stop, Unload, Whole};
 use channel::host::Limits;
 use channel::image::{MANIFEST_OBJECT, SessionKey};
 use channel::link::Peer;
@@ -35,8 +35,24 @@ pub struct Sums {
     pub bytes: u64,
     /// Bytes that may have changed again.
     pub dirty: u64,
+    /// Bytes of objects that are sent whole, not compared on the device.
+    pub whole: u64,
+    /// Why buffers among them are not compared; one reason, where there are several.
+    pub why: Whole,
+    /// Bytes compared.
+    pub examined: u64,
     /// The longest of the sessions' times, in nanoseconds: they run side by side.
     pub longest_ns: u64,
+    /// The longest time spent waiting for comparisons alone, in nanoseconds.
+    pub compare_ns: u64,
+}
+
+impl Sums {
+    /// Why pre-copy may send more than what changed, for people.
+    pub fn uncompared(&self) -> Option<String> {
+        let told = self.why != Whole::Not;
+        told.then(|| format!("{} bytes travel whole: {}", self.whole, self.why))
+    }
 }
 
 impl Capture {
@@ -128,6 +144,11 @@ impl Capture {
             .fold(Sums::default(), |sum, r: Round| Sums {
                 bytes: sum.bytes.saturating_add(r.bytes),
                 dirty: sum.dirty.saturating_add(r.dirty),
+                whole: sum.whole.saturating_add(r.whole),
+                why: match r.why {
+                    Whole::Not => sum.why,
+                    why => why,
+                },
                 ..sum
             }))
     }
@@ -140,6 +161,8 @@ impl Capture {
             .fold(Sums::default(), |sum, s: Stop| Sums {
                 bytes: sum.bytes.saturating_add(s.bytes),
                 longest_ns: sum.longest_ns.max(s.drain_ns),
+                examined: sum.examined.saturating_add(s.examined),
+                compare_ns: sum.compare_ns.max(s.compare_ns),
                 ..sum
             }))
     }

@@ -130,6 +130,15 @@ pub struct Report {
     /// The blackout that was predicted when pre-copy ended.
     #[serde(default)]
     pub predicted_blackout_s: Option<f64>,
+    /// Why buffers travelled whole instead of being compared on the GPU, and how many bytes there were of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncompared: Option<String>,
+    /// Bytes that were compared in the stop.
+    #[serde(default)]
+    pub compared_bytes: Option<u64>,
+    /// Of the stop, the time in which there was nothing to do but wait for comparisons.
+    #[serde(default)]
+    pub compare_s: Option<f64>,
     /// Longest time that a program's GPU calls were blocked.
     pub gpu_blackout_s: Option<f64>,
     /// Of it, the time the VCPUs were paused.
@@ -185,6 +194,9 @@ impl Report {
             gpu_bytes: GpuBytes::default(),
             precopy: None,
             predicted_blackout_s: None,
+            uncompared: None,
+            compared_bytes: None,
+            compare_s: None,
             gpu_blackout_s: None,
             vm_downtime_s: None,
             drain_s: None,

@@ -224,7 +224,11 @@ impl Workload for Fake {
             std::thread::sleep(Duration::from_millis(5));
         }
         let (bytes, dirty) = self.flush(number == 0, out)?;
-        Ok(Round { bytes, dirty })
+        Ok(Round {
+            bytes,
+            dirty,
+            ..Round::default()
+        })
     }
 
     fn stop(
@@ -245,6 +249,7 @@ impl Workload for Fake {
             bytes,
             buffers: self.0.bytes().map_or(0, |o| o.len() as u64),
             drain_ns: 1_000,
+            ..Stop::default()
         };
         Ok((stop, ()))
     }

@@ -125,7 +125,7 @@ impl Kernel {
         Ok(())
     }
 
-    /// The kernel was enqueued: marks every buffer that it may write. Only while a capture tracks.
+    /// The kernel was enqueued: marks every buffer that it may write, or that it names. Only while a capture tracks.
     #[inline]
     pub fn mark_written(&self) {
         if TRACKING.load(std::sync::atomic::Ordering::Relaxed) {
@@ -137,11 +137,14 @@ impl Kernel {
     fn mark_arguments(&self) {
         for arg in &self.args {
             let may_write = !matches!(arg.kind, ArgKind::Mem { writable: false });
-            if let Some((handle, id)) = arg.mem().filter(|_| may_write)
+            if let Some((handle, id)) = arg.mem()
                 && let Some(mem) = handle::share_if_same::<Mem>(handle as *mut c_void, id)
-                && mem.kernels_may_write()
             {
-                mem.mark_written();
+                if may_write && mem.kernels_may_write() {
+                    mem.mark_written();
+                } else {
+                    mem.mark_used();
+                }
             }
         }
     }

@@ -46,8 +46,25 @@ pub struct Storage {
     /// Ours: at once for `CL_MEM_ALLOC_HOST_PTR`, else from the first map on.
     own: OnceLock<Arc<HostMemory>>,
     pub maps: Mutex<Maps>,
-    /// Set when a command that may write the buffer was enqueued, while tracking.
+    /// What commands were enqueued while tracking.
+    marks: Marks,
+}
+
+/// Set by the program's threads, taken by a capture.
+struct Marks {
+    /// One that may write the object, by what its arguments say.
     written: AtomicBool,
+    /// One that names it at all, so that a kernel may write it after all, its `const` cast away.
+    used: AtomicBool,
+}
+
+impl Marks {
+    fn new(set: bool) -> Marks {
+        Marks {
+            written: AtomicBool::new(set),
+            used: AtomicBool::new(set),
+        }
+    }
 }
 
 pub struct Mem {
@@ -109,7 +126,7 @@ impl Mem {
                 program,
                 own,
                 maps: Mutex::default(),
-                written: AtomicBool::new(true),
+                marks: Marks::new(true),
             }),
             destructors: Destructors::default(),
         };
@@ -199,7 +216,7 @@ impl Mem {
                 program: if uses_host { host as usize } else { 0 },
                 own: OnceLock::new(),
                 maps: Mutex::default(),
-                written: AtomicBool::new(true),
+                marks: Marks::new(true),
             }),
             parent,
             destructors: Destructors::default(),
@@ -222,7 +239,7 @@ impl Mem {
                 program: 0,
                 own: OnceLock::new(),
                 maps: Mutex::default(),
-                written: AtomicBool::new(false),
+                marks: Marks::new(false),
             }),
             destructors: Destructors::default(),
         })
@@ -371,6 +388,14 @@ impl Mem {
         }
     }
 
+    /// The same for a kernel that has it as an argument which the kernel should not write.
+    #[inline]
+    pub fn mark_used(&self) {
+        if TRACKING.load(Ordering::Relaxed) {
+            self.set_used();
+        }
+    }
+
     /// Whether kernels may write it.
     #[inline]
     pub fn kernels_may_write(&self) -> bool {
@@ -378,17 +403,34 @@ impl Mem {
     }
 
     pub fn set_written(&self) {
-        self.root().storage.written.store(true, Ordering::Relaxed);
+        let marks = &self.root().storage.marks;
+        marks.written.store(true, Ordering::Relaxed);
+        marks.used.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the mark is set.
+    pub fn set_used(&self) {
+        self.root()
+            .storage
+            .marks
+            .used
+            .store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a command that may write it was enqueued since the marks were taken.
     pub fn is_written(&self) -> bool {
-        self.storage.written.load(Ordering::Acquire)
+        self.storage.marks.written.load(Ordering::Acquire)
     }
 
-    /// Takes the mark away and says whether it was there.
-    pub fn take_written(&self) -> bool {
-        self.storage.written.swap(false, Ordering::AcqRel)
+    /// Whether any command that names it was.
+    pub fn is_used(&self) -> bool {
+        self.storage.marks.used.load(Ordering::Acquire)
+    }
+
+    /// Takes the marks away: whether it was used, and written.
+    pub fn take_marks(&self) -> (bool, bool) {
+        let marks = &self.storage.marks;
+        let used = marks.used.swap(false, Ordering::AcqRel);
+        (used, marks.written.swap(false, Ordering::AcqRel))
     }
 
     /// Releases the driver's object; made again by [`Mem::make`].

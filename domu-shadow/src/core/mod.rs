@@ -22,6 +22,7 @@ pub mod program;
 pub mod queue;
 pub mod real;
 mod remake;
+pub mod retired;
 pub mod sampler;
 pub mod transfer;
 

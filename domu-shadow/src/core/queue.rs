@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use opencl_sys::{
     CL_DEVICE_MAX_ON_DEVICE_QUEUES, CL_INVALID_COMMAND_QUEUE, CL_INVALID_QUEUE_PROPERTIES,
-    CL_QUEUE_ON_DEVICE, CL_QUEUE_PROPERTIES, cl_int, cl_queue_properties,
+    CL_QUEUE_ON_DEVICE, CL_QUEUE_PROPERTIES, cl_event, cl_int, cl_queue_properties,
 };
 
 use super::CLResult;
@@ -13,7 +13,8 @@ use super::context::Context;
 use super::device::Device;
 use super::handle::{Kind, Object, Slot};
 use super::real::Real;
-use crate::driver::dispatch::{create, status};
+use super::retired;
+use crate::driver::dispatch::{create, status, table_of};
 use crate::driver::query;
 
 /// How the program created the queue: made again the same way.
@@ -120,6 +121,26 @@ impl Queue {
         );
     }
 
+    /// The driver's event of a marker behind all commands so far, flushed.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn mark(&self) -> CLResult<cl_event> {
+        let real = self.real.get();
+        let mut event = std::ptr::null_mut();
+        let out = &raw mut event;
+        if table_of(real).clEnqueueMarkerWithWaitList.is_some() {
+            status!(
+                real,
+                clEnqueueMarkerWithWaitList(real, 0, std::ptr::null(), out)
+            )?;
+        } else {
+            status!(real, clEnqueueMarker(real, out))?;
+        }
+        status!(real, clFlush(real))?;
+        Ok(event)
+    }
+
     /// Releases the driver's queue; made again by [`Queue::make`].
     pub fn unmake(&self) {
         if let Some(real) = self.real.take()
@@ -132,6 +153,13 @@ impl Queue {
 
 impl Drop for Queue {
     fn drop(&mut self) {
+        // A release does not wait for the commands.
+        if !self.real.get().is_null() && !self.is_on_device() {
+            match self.mark() {
+                Ok(event) => retired::keep(event),
+                Err(code) => log::debug!("a queue being released took no marker: error {code}"),
+            }
+        }
         self.unmake();
     }
 }

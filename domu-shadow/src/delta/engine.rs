@@ -84,6 +84,24 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The default sizes, smaller where all buffers together have only `bytes` bytes.
+    pub fn for_bytes(bytes: u64) -> Config {
+        let default = Config::default();
+        let share = usize::try_from(bytes).unwrap_or(usize::MAX) / default.windows;
+        Config {
+            window_bytes: share.clamp(256 << 10, default.window_bytes),
+            segment_bytes: bytes.clamp(16 << 20, default.segment_bytes),
+            ..default
+        }
+    }
+
+    /// Device memory that an engine takes for buffers of `bytes` bytes, at most, but for small buffers' tables.
+    pub fn device_bytes(&self, bytes: u64) -> u64 {
+        let window = self.window_bytes as u64;
+        // Entries are 8 bytes a chunk; flags are few.
+        self.windows as u64 * (window + window / 512) + bytes / 256
+    }
+
     /// Values the engine can work with, for a device with `memory` bytes.
     fn fitted(&self, memory: u64) -> Config {
         let windows = self.windows.max(1);
@@ -113,7 +131,7 @@ pub(super) struct Tracked {
     pub(super) fresh: bool,
 }
 
-// SAFETY: OpenCL memory objects belong to no thread; `Engine::track`'s contract keeps the handle live.
+// SAFETY: OpenCL memory objects belong to no thread; `Engine::track`'s contract keeps the handle live while used.
 unsafe impl Send for Tracked {}
 
 impl Tracked {
@@ -156,8 +174,8 @@ pub struct Engine {
 unsafe impl Send for Engine {}
 
 impl Engine {
-    /// An engine with the default sizes. Builds the kernels (0.3 s on NVIDIA when nothing is cached) and allocates
-    /// staging memory: have it ready before the gate closes.
+    /// An engine with the given sizes and random keys. Builds the kernels (0.3 s on NVIDIA when nothing is cached) and
+    /// allocates staging memory: have it ready before the gate closes.
     ///
     /// # Safety
     /// `context` and `device` are the driver's own live handles, the device one of the context's, and stay live as
@@ -165,19 +183,23 @@ impl Engine {
     ///
     /// # Errors
     /// Why this device cannot compare.
-    pub unsafe fn new(context: *mut c_void, device: *mut c_void) -> Result<Engine, Unavailable> {
+    pub unsafe fn new(
+        context: *mut c_void,
+        device: *mut c_void,
+        config: &Config,
+    ) -> Result<Engine, Unavailable> {
         // SAFETY: the same contract.
-        unsafe { Engine::with_config(context, device, &Config::default(), &Secret::random()?) }
+        unsafe { Engine::with_secret(context, device, config, &Secret::random()?) }
     }
 
-    /// An engine with the given sizes and keys.
+    /// The same with the given keys.
     ///
     /// # Safety
     /// That of [`Engine::new`].
     ///
     /// # Errors
     /// Why this device cannot compare.
-    pub unsafe fn with_config(
+    pub unsafe fn with_secret(
         context: *mut c_void,
         device: *mut c_void,
         config: &Config,
@@ -221,7 +243,7 @@ impl Engine {
     ///
     /// # Safety
     /// `buffer` is the driver's own handle of a buffer (no image, no sub-buffer) of the engine's context and of
-    /// this size, and stays live until [`Engine::forget`] or the engine's end.
+    /// this size. It is live now and during each pass and estimate that names `id`; in between it may be released.
     ///
     /// # Errors
     /// When the number is taken, the size cannot be tracked, or the driver has no memory for the table.
@@ -254,6 +276,11 @@ impl Engine {
     /// Watches a buffer no longer; whether it was watched.
     pub fn forget(&mut self, id: u64) -> bool {
         self.tracked.remove(&id).is_some()
+    }
+
+    /// Watches only the buffers for which `keep` says so.
+    pub fn retain(&mut self, keep: impl Fn(u64) -> bool) {
+        self.tracked.retain(|&id, _| keep(id));
     }
 
     /// Forgets what was sent, of all buffers: the next pass sends everything. For a new image.

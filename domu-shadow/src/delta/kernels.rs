@@ -76,6 +76,20 @@ impl Kernels {
         Ok(made()?)
     }
 
+    /// Lets go of the last buffer: a driver may keep what is set as an argument alive.
+    pub(super) fn park(&self) -> Result<()> {
+        let nothing = self.keys.real();
+        for (kernel, index) in [
+            (&self.detect, 0),
+            (&self.detect, 4),
+            (&self.gather, 0),
+            (&self.gather, 2),
+        ] {
+            kernel.set(index, nothing)?;
+        }
+        Ok(())
+    }
+
     /// Starts comparing the chunks `first .. end` of `source` with its table; flags from group `flags_at` on.
     #[expect(
         clippy::too_many_arguments,

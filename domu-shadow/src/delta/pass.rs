@@ -14,7 +14,7 @@ use super::device::{DriverError, Event};
 use super::engine::{DeltaError, Engine, Tracked};
 use super::kernels::{Compare, GROUP_FLAGS};
 use super::plan::{Part, Run, Runs, Segment, segments};
-use super::sink::{Place, Sink};
+use super::sink::{Place, Sink, SinkError};
 use super::window::{Entry, From, Laid, Layout, Put};
 
 /// Bytes of entries that one write carries: drivers take small ones without waiting for the device.
@@ -25,15 +25,41 @@ const NAP: Duration = Duration::from_micros(20);
 /// How a pass runs.
 #[derive(Clone, Copy, Debug)]
 pub struct PassOptions {
-    /// Largest share of time in which comparing may use the device's memory bandwidth, above 0 up to 1. A program
-    /// that streams through memory loses about this share while nothing much changes. At 1 the next segment is
-    /// compared ahead.
+    /// Largest share of the pass' time in which comparing may use the device's memory bandwidth, above 0 up to 1:
+    /// where little changes, comparing is all that a pass does. At 1 the next segment is compared ahead.
     pub duty: f64,
 }
 
 impl Default for PassOptions {
     fn default() -> Self {
         PassOptions { duty: 1.0 }
+    }
+}
+
+/// Keeps comparing within its share of a pass' time.
+struct Pace {
+    begun: Instant,
+    compared: Duration,
+    duty: f64,
+}
+
+impl Pace {
+    fn new(options: PassOptions) -> Pace {
+        Pace {
+            begun: Instant::now(),
+            compared: Duration::ZERO,
+            duty: options.duty.clamp(0.001, 1.0),
+        }
+    }
+
+    /// A comparison has just ended.
+    fn add(&mut self, detecting: &Detecting) {
+        self.compared += detecting.begun.elapsed();
+    }
+
+    /// When the next may begin.
+    fn next(&self) -> Instant {
+        self.begun + self.compared.div_f64(self.duty)
     }
 }
 
@@ -94,6 +120,7 @@ impl Engine {
                 }
             }
         }
+        let result = result.and_then(|report| Ok(self.kernels.park().map(|()| report)?));
         for id in candidates {
             if let Some(tracked) = self.tracked.get_mut(id) {
                 tracked.fresh = result.is_err();
@@ -102,20 +129,38 @@ impl Engine {
         result
     }
 
-    /// Compares only: how much a pass would send. The tables stay as they are.
+    /// Compares only: how much a pass would send. The tables stay as they are. `alive` is called now and then.
     ///
     /// # Errors
-    /// When the driver fails or a candidate is not tracked.
-    pub fn estimate(&mut self, candidates: &[u64]) -> Result<Estimate, DeltaError> {
+    /// When the driver or `alive` fails, or a candidate is not tracked.
+    pub fn estimate(
+        &mut self,
+        candidates: &[u64],
+        options: PassOptions,
+        alive: &mut dyn FnMut() -> Result<(), SinkError>,
+    ) -> Result<Estimate, DeltaError> {
+        let result = self.look(candidates, options, alive);
+        result.and_then(|estimate| Ok(self.kernels.park().map(|()| estimate)?))
+    }
+
+    fn look(
+        &self,
+        candidates: &[u64],
+        options: PassOptions,
+        alive: &mut dyn FnMut() -> Result<(), SinkError>,
+    ) -> Result<Estimate, DeltaError> {
         let all = self.candidates(candidates)?;
         // A fresh buffer's table has no meaning yet: all of it will be sent.
         let (fresh, buffers): (Vec<_>, Vec<_>) = all.into_iter().partition(|tracked| tracked.fresh);
         let mut flags = vec![0; self.config.segment_groups() as usize * GROUP_FLAGS];
         let mut estimate = Estimate::default();
+        let mut pace = Pace::new(options);
         let chunks = buffers.iter().map(|tracked| tracked.chunks);
         for segment in &segments(chunks, self.config.segment_groups()) {
+            alive()?;
             let detecting = Detecting::start(self, &buffers, segment, 0, true)?;
             detecting.read(self, segment, &mut flags)?;
+            pace.add(&detecting);
             for part in &segment.parts {
                 let size = buffers[part.buffer].size;
                 for run in Runs::new(part.flags(&flags), part.first, part.end) {
@@ -127,6 +172,7 @@ impl Engine {
                     }
                 }
             }
+            std::thread::sleep(pace.next().saturating_duration_since(Instant::now()));
         }
         estimate.data_bytes += fresh.iter().map(|tracked| tracked.size).sum::<u64>();
         Ok(estimate)
@@ -246,17 +292,17 @@ impl<'a> Pass<'a> {
     }
 
     fn run(mut self, options: PassOptions) -> Result<PassReport, DeltaError> {
-        let begun = Instant::now();
+        let mut pace = Pace::new(options);
         let chunks = self.buffers.iter().map(|tracked| tracked.chunks);
         let segments = segments(chunks, self.engine.config.segment_groups());
         let mut flags = vec![0; self.engine.config.segment_groups() as usize * GROUP_FLAGS];
         let mut ahead: Option<Detecting> = None;
-        let mut not_before = begun;
         for (i, segment) in segments.iter().enumerate() {
+            self.sink.alive()?;
             let detecting = match ahead.take() {
                 Some(detecting) => detecting,
                 None => {
-                    self.deliver_until(not_before)?;
+                    self.deliver_until(pace.next())?;
                     self.detect(segment, i % 2)?
                 }
             };
@@ -266,8 +312,7 @@ impl<'a> Pass<'a> {
                 ahead = Some(self.detect(next, (i + 1) % 2)?);
             }
             self.await_flags(&detecting, segment, &mut flags)?;
-            let took = detecting.begun.elapsed();
-            not_before = detecting.begun + took.div_f64(options.duty.clamp(0.001, 1.0));
+            pace.add(&detecting);
             for part in &segment.parts {
                 for run in Runs::new(part.flags(&flags), part.first, part.end) {
                     self.put(part.buffer, run)?;
@@ -278,7 +323,7 @@ impl<'a> Pass<'a> {
         while !self.in_flight.is_empty() {
             self.complete_oldest()?;
         }
-        self.report.elapsed = begun.elapsed();
+        self.report.elapsed = pace.begun.elapsed();
         Ok(self.report)
     }
 
@@ -424,6 +469,7 @@ impl<'a> Pass<'a> {
         }
         while Instant::now() < moment {
             if !self.deliver_arrived()? {
+                self.sink.alive()?;
                 let rest = moment.saturating_duration_since(Instant::now());
                 std::thread::sleep(rest.min(NAP.max(rest / 8)));
             }

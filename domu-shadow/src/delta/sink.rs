@@ -14,6 +14,8 @@ pub enum ExtentKind {
 pub struct Extent {
     /// The number under which the buffer is tracked.
     pub buffer: u64,
+    /// The whole buffer, in bytes.
+    pub buffer_size: u64,
     /// Where in the buffer the run starts, in bytes.
     pub offset: u64,
     /// Length in bytes, at least 1.
@@ -84,4 +86,12 @@ pub trait Sink {
     /// # Errors
     /// Ends the pass.
     fn deliver(&mut self, piece: Piece) -> Result<(), SinkError>;
+
+    /// Called now and then while a pass has nothing to deliver.
+    ///
+    /// # Errors
+    /// Ends the pass.
+    fn alive(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
 }

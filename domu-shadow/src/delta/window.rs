@@ -224,6 +224,7 @@ fn extent(from: From, first: u32, count: u32, kind: ExtentKind) -> Extent {
     let len = (u64::from(count) * CHUNK_BYTES as u64).min(from.size - offset);
     Extent {
         buffer: from.id,
+        buffer_size: from.size,
         offset,
         // At most `MAX_ZERO_BYTES` or the data limit.
         len: len as u32,

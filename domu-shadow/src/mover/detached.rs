@@ -29,8 +29,8 @@ pub struct Detached {
     holders: Box<Holders>,
 }
 
-pub(super) fn unload(closed: Closed, capture: Capture, since: u64) -> Detached {
-    release_all(&capture);
+pub(super) fn unload(closed: Closed, mut capture: Capture, since: u64) -> Detached {
+    release_all(&mut capture);
     for platform in platform::known() {
         platform
             .devices()
@@ -54,7 +54,8 @@ pub(super) fn unload(closed: Closed, capture: Capture, since: u64) -> Detached {
 }
 
 /// Children before their parents, as drivers expect it.
-fn release_all(capture: &Capture) {
+fn release_all(capture: &mut Capture) {
+    capture.stop_comparing();
     handle::all::<Event>()
         .iter()
         .for_each(|event| event.unmake());

@@ -16,7 +16,8 @@ use opencl_sys::CL_COMPLETE;
 use crate::core::handle;
 use crate::core::mem::{Mem, TRACKING};
 use crate::core::queue::Queue;
-use crate::driver::dispatch::{status, table_of};
+use crate::core::retired;
+use crate::driver::dispatch::status;
 use crate::driver::query;
 
 /// How long a round waits for running commands before it goes on with the marks kept.
@@ -29,56 +30,63 @@ pub(super) fn track(on: bool) {
     crate::gate::barrier();
 }
 
-/// Takes the marks of `buffers`; those of commands that do not end soon are set again. Returns the marked ones.
-pub(super) fn take(buffers: &[Arc<Mem>], all: bool) -> Vec<Arc<Mem>> {
-    let marked: Vec<Arc<Mem>> = buffers
-        .iter()
-        .filter(|mem| mem.take_written() || all)
-        .map(Arc::clone)
-        .collect();
-    if !marked.is_empty() && !Markers::place().wait(Instant::now() + SETTLING) {
-        marked.iter().for_each(|mem| mem.set_written());
-    }
-    marked
+/// A buffer or image whose marks were taken.
+pub(super) struct Taken {
+    pub(super) mem: Arc<Mem>,
+    /// Whether a command may have written it, by what its arguments say.
+    pub(super) written: bool,
 }
 
-/// A marker behind everything in every queue.
-pub(super) struct Markers(Vec<(*mut c_void, Arc<Queue>)>);
+/// Takes the marks of the `wanted` among `buffers`; those of commands that do not end soon are set again.
+pub(super) fn take(buffers: &[Arc<Mem>], wanted: impl Fn(&Mem) -> bool) -> Vec<Taken> {
+    let take = |mem: &Arc<Mem>| {
+        let (_, written) = mem.take_marks();
+        let mem = Arc::clone(mem);
+        Taken { mem, written }
+    };
+    let taken: Vec<Taken> = buffers.iter().filter(|mem| wanted(mem)).map(take).collect();
+    if !taken.is_empty() && !Markers::place().wait(Instant::now() + SETTLING) {
+        taken.iter().for_each(|Taken { mem, written }| {
+            if *written {
+                mem.set_written();
+            } else {
+                mem.set_used();
+            }
+        });
+    }
+    taken
+}
+
+/// A marker behind everything in every queue, released ones included.
+pub(super) struct Markers {
+    placed: Vec<(*mut c_void, Arc<Queue>)>,
+    /// Queues that took no marker: what is in them may never be known to have ended.
+    refused: usize,
+}
 
 impl Markers {
-    /// Queues that refuse a marker are left out: their commands are waited for when the gate closes.
     pub(super) fn place() -> Markers {
         let mark = |queue: Arc<Queue>| {
-            let real = queue.real.get();
-            let mut event = std::ptr::null_mut();
-            let out = &raw mut event;
-            let answer = if table_of(real).clEnqueueMarkerWithWaitList.is_some() {
-                status!(
-                    real,
-                    clEnqueueMarkerWithWaitList(real, 0, std::ptr::null(), out)
-                )
-            } else {
-                status!(real, clEnqueueMarker(real, out))
-            };
-            let answer = answer.and_then(|()| status!(real, clFlush(real)));
-            answer
-                .inspect_err(|code| log::warn!("a marker was refused: OpenCL error {code}"))
-                .ok()?;
-            Some((event, queue))
+            let answer = queue
+                .mark()
+                .inspect_err(|code| log::warn!("a marker was refused: OpenCL error {code}"));
+            Some((answer.ok()?, queue))
         };
-        Markers(
-            handle::all::<Queue>()
-                .into_iter()
-                .filter(|queue| !queue.is_on_device())
-                .filter_map(mark)
-                .collect(),
-        )
+        let mut queues = handle::all::<Queue>();
+        queues.retain(|queue| !queue.is_on_device());
+        let count = queues.len();
+        let placed: Vec<_> = queues.into_iter().filter_map(mark).collect();
+        Markers {
+            refused: count - placed.len(),
+            placed,
+        }
     }
 
-    /// How many are not reached.
+    /// How many queues may still be at work.
     pub(super) fn open(&self) -> usize {
         let is_open = |event| query::event_status(event).is_ok_and(|status| status > CL_COMPLETE);
-        self.0.iter().filter(|(event, _)| is_open(*event)).count()
+        let placed = self.placed.iter();
+        self.refused + retired::open() + placed.filter(|(event, _)| is_open(*event)).count()
     }
 
     /// Waits until all are reached; false if that takes longer than `deadline`.
@@ -89,7 +97,7 @@ impl Markers {
 
 impl Drop for Markers {
     fn drop(&mut self) {
-        for (event, _) in &self.0 {
+        for (event, _) in &self.placed {
             let event = *event;
             // Nothing to do about a refusal: the driver keeps its event.
             let _ = status!(event, clReleaseEvent(event));

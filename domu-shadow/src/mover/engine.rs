@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ffi::c_void;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use channel::memory::SharedPages;
 use opencl_sys::CL_COMPLETE;
 
 use super::MoveError;
 use super::error::driver;
 use super::memory::{self, HostBytes};
 use super::packed::{Beside, Piece, free_parts, pieces};
+use super::pin::Pin;
 use crate::core::context::Context;
 use crate::core::handle::{self, Object};
 use crate::core::mem::Mem;
@@ -25,13 +27,17 @@ pub(super) fn root_buffers() -> Vec<Arc<Mem>> {
 }
 
 /// One queue of our own, released when dropped.
-struct Lane(*mut c_void);
+struct Lane {
+    queue: *mut c_void,
+    /// Released after the queue.
+    _pin: Option<Pin>,
+}
 
 // SAFETY: OpenCL's queues may be used from any thread.
 unsafe impl Send for Lane {}
 
 impl Lane {
-    fn open(context: &Context) -> Result<Lane, MoveError> {
+    fn open(context: &Context, pages: Option<&SharedPages>) -> Result<Lane, MoveError> {
         let real = context.real.get();
         let device = context
             .devices
@@ -39,13 +45,16 @@ impl Lane {
             .map_or(std::ptr::null_mut(), |device| device.real.get());
         let queue = create!(real, clCreateCommandQueue(real, device, 0))
             .map_err(driver("clCreateCommandQueue"))?;
-        Ok(Lane(queue))
+        Ok(Lane {
+            queue,
+            _pin: pages.and_then(|pages| Pin::new(context, pages)),
+        })
     }
 }
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        let queue = self.0;
+        let queue = self.queue;
         let finished = status!(queue, clFinish(queue));
         if let Err(code) = finished.and_then(|()| status!(queue, clReleaseCommandQueue(queue))) {
             log::warn!("releasing a capture's queue failed: OpenCL error {code}");
@@ -53,10 +62,27 @@ impl Drop for Lane {
     }
 }
 
+#[derive(Default)]
+struct Lanes {
+    /// By context.
+    open: BTreeMap<u64, Lane>,
+    /// To be pinned in each context.
+    pages: Option<SharedPages>,
+}
+
+impl Lanes {
+    fn lane(&mut self, context: &Context) -> Result<&Lane, MoveError> {
+        match self.open.entry(context.slot().id()) {
+            Entry::Occupied(lane) => Ok(lane.into_mut()),
+            Entry::Vacant(place) => Ok(place.insert(Lane::open(context, self.pages.as_ref())?)),
+        }
+    }
+}
+
 /// The queues of one move, by context.
 #[derive(Default)]
 pub(super) struct Engine {
-    lanes: Mutex<BTreeMap<u64, Lane>>,
+    lanes: Mutex<Lanes>,
     /// Buffers by id: those seen last, released ones not kept alive.
     known: Mutex<BTreeMap<u64, std::sync::Weak<Mem>>>,
 }
@@ -88,12 +114,26 @@ impl Engine {
         Ok(mem)
     }
 
+    fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn queue(&self, context: &Context) -> Result<*mut c_void, MoveError> {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let id = context.slot().id();
-        match lanes.entry(id) {
-            Entry::Occupied(lane) => Ok(lane.get().0),
-            Entry::Vacant(place) => Ok(place.insert(Lane::open(context)?).0),
+        Ok(self.lanes().lane(context)?.queue)
+    }
+
+    /// Has `pages` pinned from now on, where drivers do that: in `contexts` at once, in others with their first transfer.
+    pub(super) fn pin(&self, pages: SharedPages, contexts: impl Iterator<Item = Arc<Context>>) {
+        let mut lanes = self.lanes();
+        if lanes.pages.as_ref().map(SharedPages::as_ptr) != Some(pages.as_ptr()) {
+            // A lane has the pages of its first days.
+            lanes.open.clear();
+            lanes.pages = Some(pages);
+        }
+        for context in contexts {
+            if let Err(error) = lanes.lane(&context) {
+                log::warn!("no queue for a capture: {error}");
+            }
         }
     }
 
@@ -179,16 +219,14 @@ impl Engine {
 
     /// Before the release of sub-devices, all memory objects being released already: see [`workers::outlast`].
     pub(super) fn outlast_workers(&self) {
-        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        lanes.values().for_each(|lane| workers::outlast(lane.0));
+        let lanes = self.lanes();
+        let lanes = lanes.open.values();
+        lanes.for_each(|lane| workers::outlast(lane.queue));
     }
 
-    /// Releases all queues; transfers must have ended or are waited for here.
+    /// Releases all queues, and the pages; transfers must have ended or are waited for here.
     pub(super) fn close(&self) {
-        self.lanes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        *self.lanes() = Lanes::default();
     }
 }
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use opencl_sys::cl_int;
 
+use crate::delta::SinkError;
+
 /// Why a step was not made. The step before it still holds.
 #[derive(Debug, thiserror::Error)]
 pub enum MoveError {
@@ -27,6 +29,9 @@ pub enum MoveError {
     },
     #[error("{what} failed with OpenCL error {code}")]
     Driver { what: &'static str, code: cl_int },
+    /// Where contents are sent to; its own reason.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
     #[error("no OpenCL device here can take the place of \"{name}\" of \"{platform}\"")]
     NoDevice { name: String, platform: String },
 }

@@ -3,8 +3,8 @@
 //! ```text
 //!            begin()            quiesce()             unload()              reload()            finish()
 //!  (runs) ─────────▶ Capture ─────────────▶ Quiesced ─────────▶ Detached ─────────▶ Restoring ─────────▶ (runs)
-//!                    ▲   │ round, read        │ last_round, read    nothing of a       write
-//!                    │   │                    │                     driver is left
+//!                    ▲   │ round, read,       │ last_round, read,   nothing of a       write
+//!                    │   │ send_changed       │ send_changed        driver is left
 //!                    └───┴─────── reopen() ───┘
 //! ```
 //!
@@ -13,6 +13,7 @@
 //! by the object's id (`object`, unique in the process, never 0).
 
 mod capture;
+mod comparing;
 mod detached;
 mod dirty;
 mod engine;
@@ -20,6 +21,7 @@ mod error;
 mod matching;
 mod memory;
 mod packed;
+mod pin;
 mod quiesced;
 mod restoring;
 mod summary;
@@ -34,6 +36,11 @@ pub use quiesced::Quiesced;
 pub use restoring::{Blackout, Restoring};
 pub use summary::{Summary, summary};
 
+use crate::core::handle::Object;
+use crate::core::mem::Mem;
+use crate::delta::PassReport;
+use dirty::Taken;
+
 /// A part of a root buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Region {
@@ -47,12 +54,27 @@ pub struct Region {
     pub len: u64,
 }
 
-/// What has to be sent now.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+impl Region {
+    fn all_of(mem: &Mem) -> Region {
+        let size = mem.size as u64;
+        Region {
+            object: mem.slot().id(),
+            object_size: size,
+            offset: 0,
+            len: size,
+        }
+    }
+}
+
+/// What has to be sent now. The compared buffers live as long as this does.
+#[derive(Default)]
 pub struct Round {
+    /// To be read whole.
     pub regions: Vec<Region>,
     /// Buffers sent in an earlier round that the program has released since.
     pub dropped: Vec<u64>,
+    /// What changed in these is found and sent by `send_changed`.
+    compared: Vec<Taken>,
 }
 
 impl Round {
@@ -60,4 +82,12 @@ impl Round {
     pub fn bytes(&self) -> u64 {
         self.regions.iter().map(|region| region.len).sum()
     }
+}
+
+/// What `send_changed` did.
+#[derive(Debug, Default)]
+pub struct Sent {
+    pub report: PassReport,
+    /// Still to be read whole: the driver failed in comparing them.
+    pub whole: Vec<Region>,
 }

@@ -5,15 +5,17 @@ use std::time::{Duration, Instant};
 use opencl_sys::cl_int;
 
 use super::capture::Capture;
+use super::comparing::Pace;
 use super::detached::{self, Detached};
 use super::dirty::Markers;
 use super::engine::Transfer;
 use super::memory::HostBytes;
-use super::{MoveError, Round};
+use super::{MoveError, Round, Sent};
 use crate::callbacks;
 use crate::core::event::Event;
 use crate::core::handle;
 use crate::core::movable;
+use crate::delta::Sink;
 use crate::gate::{self, Closed, Draining};
 
 /// Nothing of the program's runs. Dropping it opens the gate and ends the capture.
@@ -138,6 +140,14 @@ impl Quiesced {
     /// What was written since the last round; nothing can change it any more.
     pub fn last_round(&mut self) -> Round {
         self.capture.last_round()
+    }
+
+    /// As [`Capture::send_changed`], at full speed: the program waits.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn send_changed(&mut self, round: &Round, sink: &mut dyn Sink) -> Result<Sent, MoveError> {
+        self.capture.send(round, Pace::Alone, sink)
     }
 
     /// Every root buffer: id and size in bytes.

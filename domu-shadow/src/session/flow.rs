@@ -1,10 +1,12 @@
 //! Buffer contents from the driver into the slots, several transfers in flight.
 
-use super::lend::{SlotBytes, lend};
-use crate::mover::{HostBytes, MoveError, Region, Transfer};
+use super::lend::{SlotBytes, lend, place};
+use crate::delta::{ExtentKind, PassReport, Piece, Place, Sink, SinkError};
+use crate::mover::{HostBytes, MoveError, Region, Round, Sent, Transfer};
 use channel::guest::{Outbox, Slot, StepError};
 use channel::image::{BatchLayout, Digest, Extent};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
 
 /// A slot whose bytes are on their way from the driver.
 struct Filling {
@@ -13,8 +15,9 @@ struct Filling {
     transfers: Vec<Transfer<SlotBytes>>,
 }
 
-/// Starts to read from the running or resting program.
+/// The running or resting program.
 pub(super) trait Reader {
+    fn send_changed(&mut self, round: &Round, sink: &mut dyn Sink) -> Result<Sent, MoveError>;
     fn start_read<M: HostBytes>(
         &self,
         object: u64,
@@ -24,6 +27,10 @@ pub(super) trait Reader {
 }
 
 impl Reader for crate::mover::Capture {
+    fn send_changed(&mut self, round: &Round, sink: &mut dyn Sink) -> Result<Sent, MoveError> {
+        self.send_changed(round, sink)
+    }
+
     fn start_read<M: HostBytes>(
         &self,
         object: u64,
@@ -35,6 +42,10 @@ impl Reader for crate::mover::Capture {
 }
 
 impl Reader for crate::mover::Quiesced {
+    fn send_changed(&mut self, round: &Round, sink: &mut dyn Sink) -> Result<Sent, MoveError> {
+        self.send_changed(round, sink)
+    }
+
     fn start_read<M: HostBytes>(
         &self,
         object: u64,
@@ -45,12 +56,27 @@ impl Reader for crate::mover::Quiesced {
     }
 }
 
+impl Filling {
+    fn is_done(&self) -> bool {
+        self.transfers.iter().all(Transfer::is_done)
+    }
+}
+
+/// How often a step with nothing to send says that it is alive.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
+
 /// Sends buffers' contents; small ones share a slot.
 pub(super) struct Sender<'o, 'b> {
     out: &'o mut Outbox<'b>,
     filling: Option<Filling>,
     reading: VecDeque<Filling>,
+    /// Slots that the delta engine has, by their token.
+    lent: BTreeMap<u64, Slot>,
+    tokens: u64,
     bytes: u64,
+    alive: Instant,
+    /// Why the delta engine was told to end its pass.
+    ended: Option<StepError>,
 }
 
 impl<'o, 'b> Sender<'o, 'b> {
@@ -59,7 +85,11 @@ impl<'o, 'b> Sender<'o, 'b> {
             out,
             filling: None,
             reading: VecDeque::new(),
+            lent: BTreeMap::new(),
+            tokens: 0,
             bytes: 0,
+            alive: Instant::now(),
+            ended: None,
         }
     }
 
@@ -69,11 +99,7 @@ impl<'o, 'b> Sender<'o, 'b> {
             self.reading.extend(self.filling.take());
         }
         if self.filling.is_none() {
-            // Were all slots ours, waiting for a free one would never end.
-            while self.reading.len() >= self.out.slots() {
-                self.send_oldest()?;
-            }
-            let slot = self.out.slot()?;
+            let slot = self.free_slot()?;
             self.filling = Some(Filling {
                 slot,
                 plan: self.out.plan(),
@@ -81,6 +107,22 @@ impl<'o, 'b> Sender<'o, 'b> {
             });
         }
         Ok(self.filling.as_mut().expect("filled above"))
+    }
+
+    /// A free slot. What has arrived meanwhile is sent: dom0 drains it while the next is read.
+    fn free_slot(&mut self) -> Result<Slot, StepError> {
+        loop {
+            while self.reading.front().is_some_and(Filling::is_done) {
+                self.send_oldest()?;
+            }
+            if let Some(slot) = self.out.try_slot()? {
+                return Ok(slot);
+            }
+            if self.reading.is_empty() {
+                return Ok(self.out.slot()?);
+            }
+            self.send_oldest()?;
+        }
     }
 
     fn send_oldest(&mut self) -> Result<(), StepError> {
@@ -169,13 +211,121 @@ impl<'o, 'b> Sender<'o, 'b> {
         Ok(())
     }
 
-    /// Sends what is left; buffer bytes sent in all.
-    pub(super) fn finish(mut self) -> Result<u64, StepError> {
+    /// Sends all that is under way.
+    fn flush(&mut self) -> Result<(), StepError> {
         self.reading.extend(self.filling.take());
         while !self.reading.is_empty() {
             self.send_oldest()?;
         }
+        Ok(())
+    }
+
+    /// Sends what is left; buffer bytes sent in all.
+    pub(super) fn finish(&mut self) -> Result<u64, StepError> {
+        self.flush()?;
         Ok(self.bytes)
+    }
+
+    /// Sends a round: `changed` has the delta engine send its part to the sink it is given.
+    pub(super) fn round<R: Reader>(
+        &mut self,
+        from: &mut R,
+        round: &Round,
+    ) -> Result<PassReport, StepError> {
+        round
+            .dropped
+            .iter()
+            .try_for_each(|object| self.dropped(*object))?;
+        round
+            .regions
+            .iter()
+            .try_for_each(|region| self.region(from, region))?;
+        let sent = from.send_changed(round, self).map_err(|e| self.reason(e))?;
+        sent.whole
+            .iter()
+            .try_for_each(|region| self.region(from, region))?;
+        Ok(sent.report)
+    }
+
+    /// What a mover's error means to the step: where our own sink ended a pass, the reason of that.
+    pub(super) fn reason(&mut self, error: MoveError) -> StepError {
+        self.ended.take().unwrap_or_else(|| failed(error))
+    }
+
+    /// For the delta engine, which takes a text; the step gets the error itself.
+    fn end_pass<T>(&mut self, result: Result<T, StepError>) -> Result<T, SinkError> {
+        result.map_err(|error| {
+            let text = SinkError(error.to_string());
+            self.ended = Some(error);
+            text
+        })
+    }
+
+    fn lend_slot(&mut self, may_wait: bool) -> Result<Option<Place>, StepError> {
+        // What was begun before has slots that only sending brings back.
+        self.flush()?;
+        let slot = match may_wait {
+            true => Some(self.out.slot()?),
+            false => self.out.try_slot()?,
+        };
+        Ok(slot.map(|slot| {
+            let payload = self.out.payload(&slot);
+            self.tokens += 1;
+            let (token, extents) = (self.tokens, self.out.table_extents());
+            let place = place(token, payload, extents);
+            self.lent.insert(token, slot);
+            place
+        }))
+    }
+
+    fn send_piece(&mut self, piece: &Piece) -> Result<(), StepError> {
+        let odd = |what| StepError::Failed(format!("the delta engine's piece: {what}"));
+        let slot = self.lent.remove(&piece.token);
+        let slot = slot.ok_or_else(|| odd("no such place"))?;
+        let mut plan = self.out.plan();
+        for extent in &piece.extents {
+            let (object, size) = (extent.buffer, extent.buffer_size);
+            let extent = match extent.kind {
+                ExtentKind::Zero => Extent::zero(object, size, extent.offset, extent.len),
+                ExtentKind::Data => {
+                    self.bytes += u64::from(extent.len);
+                    Extent::data(object, size, extent.offset, extent.len, Digest::NONE)
+                }
+            };
+            plan.push(extent)
+                .ok_or_else(|| odd("an extent fits no slot"))?;
+        }
+        if plan.payload_len() != piece.payload_len {
+            return Err(odd("its bytes lie elsewhere"));
+        }
+        self.alive = Instant::now();
+        Ok(self.out.send(slot, &plan)?)
+    }
+
+    fn sign_of_life(&mut self) -> Result<(), StepError> {
+        self.out.check()?;
+        if self.alive.elapsed() >= SIGN_OF_LIFE {
+            self.alive = Instant::now();
+            self.out.busy()?;
+        }
+        Ok(())
+    }
+}
+
+impl Sink for Sender<'_, '_> {
+    fn place(&mut self, may_wait: bool) -> Result<Option<Place>, SinkError> {
+        let place = self.lend_slot(may_wait);
+        self.end_pass(place)
+    }
+
+    fn deliver(&mut self, piece: Piece) -> Result<(), SinkError> {
+        let sent = self.send_piece(&piece);
+        self.end_pass(sent)
+    }
+
+    fn alive(&mut self) -> Result<(), SinkError> {
+        let alive = self.sign_of_life();
+        self.end_pass(alive)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Bytes of the shared pages, lent to the driver.
 
+use crate::delta::Place;
 use crate::mover::HostBytes;
 use channel::memory::SharedBytes;
 
@@ -27,4 +28,11 @@ pub(super) fn lend(bytes: SharedBytes<'_>) -> SlotBytes {
         address: bytes.as_ptr(),
         len: bytes.len(),
     }
+}
+
+/// A slot's payload, lent to the delta engine for one piece of at most `extents` extents.
+pub(super) fn place(token: u64, bytes: SharedBytes<'_>, extents: usize) -> Place {
+    // SAFETY: as for `SlotBytes`; a pass ends before the step that started it returns, and has no transfer under way
+    // then.
+    unsafe { Place::new(token, bytes.as_ptr(), bytes.len(), extents) }
 }

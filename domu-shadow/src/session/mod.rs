@@ -26,7 +26,13 @@ use std::time::Duration;
 pub const PAGES_ENV: &str = "XL_GPU_PAGES";
 
 /// Four slots of 256 KiB: the guest's 1024 grants (gntalloc's default) serve three open sessions at once.
-const DEFAULT_PAGES: usize = 263;
+const FEW_PAGES: usize = 263;
+
+/// Sixteen slots of 1 MiB, for transfers at the bus's rate.
+const MANY_PAGES: usize = 4200;
+
+/// How many pages the guest grants in all, of all its programs.
+const GRANTS_LIMIT: &str = "/sys/module/xen_gntalloc/parameters/limit";
 
 /// How long a lost XenStore connection or loopback daemon is left alone before the next attempt.
 const RECONNECT: Duration = Duration::from_millis(500);
@@ -42,6 +48,18 @@ impl Meeting {
         match loopback {
             Some(path) if !path.is_empty() => Some(Meeting::Loopback(path.into())),
             _ => xen::in_guest().then_some(Meeting::XenStore),
+        }
+    }
+
+    /// Pages to share by default.
+    fn default_pages(&self) -> usize {
+        let quarter = || -> Option<usize> {
+            let limit = std::fs::read_to_string(GRANTS_LIMIT).ok()?;
+            Some(limit.trim().parse::<usize>().ok()? / 4)
+        };
+        match self {
+            Meeting::Loopback(_) => MANY_PAGES,
+            Meeting::XenStore => quarter().unwrap_or(0).clamp(FEW_PAGES, MANY_PAGES),
         }
     }
 
@@ -93,7 +111,7 @@ fn serve(meeting: &Meeting) {
     let mut session = Session::new(
         workload::GpuWorkload::new(&identity),
         announcement,
-        wanted_pages(),
+        wanted_pages(meeting.default_pages()),
     );
     let mut told = false;
     loop {
@@ -114,9 +132,9 @@ fn serve(meeting: &Meeting) {
     }
 }
 
-fn wanted_pages() -> usize {
+fn wanted_pages(default: usize) -> usize {
     let Some(text) = std::env::var_os(PAGES_ENV) else {
-        return DEFAULT_PAGES;
+        return default;
     };
     let range = channel::layout::MIN_PAGES..=channel::layout::MAX_PAGES;
     match text
@@ -127,11 +145,11 @@ fn wanted_pages() -> usize {
         Some(pages) => pages,
         None => {
             log::warn!(
-                "{PAGES_ENV}={text:?} is not a number from {} to {}: {DEFAULT_PAGES} pages are used",
+                "{PAGES_ENV}={text:?} is not a number from {} to {}: {default} pages are used",
                 range.start(),
                 range.end()
             );
-            DEFAULT_PAGES
+            default
         }
     }
 }

@@ -4,15 +4,22 @@ use super::clock::Moment;
 use super::fetch::fetch_all;
 use super::flow::{Sender, failed};
 use super::identity::Identity;
+use crate::delta::Sink;
 use crate::mover::{self, Capture, Detached, Quiesced};
-use channel::guest::{Begun, Inbox, Outbox, Restored, Round, StepError, Stop, Unload, Workload};
+use channel::guest::{
+    Begun, Inbox, Outbox, Restored, Round, StepError, Stop, Unload, Whole, Workload,
+};
 use channel::image::{BufferEntry, DeviceEntry, MANIFEST_OBJECT, MANIFEST_VERSION, Manifest};
 use std::time::{Duration, Instant};
+
+/// Environment variable: `0` has buffers sent whole, and none compared on the device.
+const DELTA_ENV: &str = "XL_GPU_DELTA";
 
 /// Capture and restore by the [`mover`].
 pub(super) struct GpuWorkload {
     program: String,
     pid: u32,
+    compares: bool,
 }
 
 /// The program at rest, and since when.
@@ -32,6 +39,7 @@ impl GpuWorkload {
         GpuWorkload {
             program: identity.program.clone(),
             pid: identity.pid,
+            compares: std::env::var_os(DELTA_ENV).is_none_or(|value| value != "0"),
         }
     }
 
@@ -60,27 +68,47 @@ impl GpuWorkload {
             .map_err(|e| StepError::Failed(e.to_string()))
     }
 
-    /// The last round and the manifest: bytes of buffers, and how many there are.
+    /// The last round and the manifest.
     fn last_round(
         &self,
         quiesced: &mut Quiesced,
         generation: u64,
         out: &mut Outbox<'_>,
-    ) -> Result<(u64, u64), StepError> {
+    ) -> Result<Stop, StepError> {
+        let start = Instant::now();
         let round = quiesced.last_round();
         let objects = quiesced.objects();
         let mut sender = Sender::new(out);
-        round
-            .dropped
-            .iter()
-            .try_for_each(|object| sender.dropped(*object))?;
-        round
-            .regions
-            .iter()
-            .try_for_each(|region| sender.region(quiesced, region))?;
+        let report = sender.round(quiesced, &round)?;
         sender.object(MANIFEST_OBJECT, &self.manifest(generation, &objects)?)?;
-        Ok((sender.finish()?, objects.len() as u64))
+        Ok(Stop {
+            bytes: sender.finish()?,
+            buffers: objects.len() as u64,
+            drain_ns: 0,
+            copy_ns: start.elapsed().as_nanos() as u64,
+            compare_ns: report.waited.as_nanos() as u64,
+            examined: report.examined_bytes,
+        })
     }
+}
+
+/// A round while the program runs.
+fn one_round(capture: &mut Capture, out: &mut Outbox<'_>) -> Result<Round, StepError> {
+    let round = capture.round();
+    let mut sender = Sender::new(out);
+    sender.round(capture, &round)?;
+    // The program's buffers are held no longer than they must be.
+    drop(round);
+    let bytes = sender.finish()?;
+    let dirty = capture.dirty_bytes(&mut || Sink::alive(&mut sender));
+    let dirty = dirty.map_err(|e| sender.reason(e))?;
+    let (whole, why) = capture.whole();
+    Ok(Round {
+        bytes,
+        dirty,
+        whole,
+        why,
+    })
 }
 
 impl Workload for GpuWorkload {
@@ -93,7 +121,11 @@ impl Workload for GpuWorkload {
     }
 
     fn begin(&mut self) -> Result<(Begun, Capture), StepError> {
-        let capture = mover::begin().map_err(failed)?;
+        let mut capture = mover::begin().map_err(failed)?;
+        if self.compares {
+            // Building kernels would count against the first round's rate.
+            capture.compare();
+        }
         let summary = mover::summary();
         Ok((
             Begun {
@@ -110,45 +142,38 @@ impl Workload for GpuWorkload {
         _number: u32,
         out: &mut Outbox<'_>,
     ) -> Result<Round, StepError> {
-        let round = capture.round();
-        let mut sender = Sender::new(out);
-        round
-            .dropped
-            .iter()
-            .try_for_each(|object| sender.dropped(*object))?;
-        round
-            .regions
-            .iter()
-            .try_for_each(|region| sender.region(capture, region))?;
-        let bytes = sender.finish()?;
-        Ok(Round {
-            bytes,
-            dirty: capture.dirty_bytes(),
-        })
+        capture.pin(out.pages());
+        if self.compares {
+            capture.compare();
+        }
+        // A round that failed may have lost anything; where dom0 gives the capture up it does not matter.
+        let mut round = one_round(capture, out).inspect_err(|_| capture.start_over())?;
+        if !self.compares {
+            round.why = Whole::Off;
+        }
+        Ok(round)
     }
 
     fn stop(
         &mut self,
-        capture: Capture,
+        mut capture: Capture,
         timeout: Duration,
         generation: u64,
         out: &mut Outbox<'_>,
     ) -> Result<(Stop, AtRest), (Capture, StepError)> {
+        capture.pin(out.pages());
         let since = Moment::now();
         let mut quiesced = capture
             .quiesce(timeout)
             .map_err(|(capture, e)| (capture, failed(e)))?;
         let drain_ns = since.elapsed_ns();
         match self.last_round(&mut quiesced, generation, out) {
-            Ok((bytes, buffers)) => Ok((
-                Stop {
-                    bytes,
-                    buffers,
-                    drain_ns,
-                },
-                AtRest { quiesced, since },
-            )),
-            Err(e) => Err((quiesced.reopen(), e)),
+            Ok(stop) => Ok((Stop { drain_ns, ..stop }, AtRest { quiesced, since })),
+            Err(e) => {
+                let mut capture = quiesced.reopen();
+                capture.start_over();
+                Err((capture, e))
+            }
         }
     }
 

@@ -172,7 +172,7 @@ fn no_write_is_lost_over_thousands_of_rounds() {
     let secret = Secret::random().unwrap();
     // SAFETY: the rig lives as long as the process.
     let mut engine =
-        unsafe { Engine::with_config(rig.context, rig.device, &config, &secret) }.unwrap();
+        unsafe { Engine::with_secret(rig.context, rig.device, &config, &secret) }.unwrap();
     let mut image = Image::new(2, 4);
     let shared_size = 40 * CHUNK_BYTES;
     let shared = Vec::leak(vec![0_u64; shared_size / 8 + 512]);

@@ -79,6 +79,7 @@ impl Migration<'_> {
             predicted.total()
         );
         self.report.gpu_bytes.precopy.push(sums.bytes);
+        self.report.uncompared = sums.uncompared();
         let budget = self.daemon.settings.precopy.budget;
         let precopy = self.report.precopy.get_or_insert_with(Precopy::default);
         precopy.rounds.push(RoundReport {

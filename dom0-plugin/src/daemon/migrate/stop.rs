@@ -71,6 +71,8 @@ impl Migration<'_> {
             let copy = begun.elapsed().saturating_sub(drain);
             self.report.drain_s = Some(drain.as_secs_f64());
             self.report.copy_s = Some(copy.as_secs_f64());
+            self.report.compare_s = Some(nanos(stop.compare_ns));
+            self.report.compared_bytes = Some(stop.examined);
             totals.extend(capture.totals());
         }
         for session in &mut self.report.sessions {

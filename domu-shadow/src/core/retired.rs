@@ -1,0 +1,50 @@
+//! What queues still had to do when the program released them: their commands run on, and a move waits for them.
+
+use std::ffi::c_void;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use opencl_sys::CL_COMPLETE;
+
+use crate::driver::dispatch::status;
+use crate::driver::query;
+
+/// A driver's event that ends with the last command of a released queue.
+struct Last(*mut c_void);
+
+// SAFETY: OpenCL's events belong to no thread.
+unsafe impl Send for Last {}
+
+impl Last {
+    fn is_open(&self) -> bool {
+        query::event_status(self.0).is_ok_and(|status| status > CL_COMPLETE)
+    }
+}
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        // Nothing to do about a refusal: the driver keeps its event.
+        let _ = status!(self.0, clReleaseEvent(self.0));
+    }
+}
+
+fn all() -> MutexGuard<'static, Vec<Last>> {
+    static ALL: Mutex<Vec<Last>> = Mutex::new(Vec::new());
+    ALL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes the driver's event behind all commands of a queue that is about to be released.
+pub fn keep(event: *mut c_void) {
+    let mut all = all();
+    all.retain(Last::is_open);
+    let last = Last(event);
+    if last.is_open() {
+        all.push(last);
+    }
+}
+
+/// How many released queues are still at work. At 0 no event is kept.
+pub fn open() -> usize {
+    let mut all = all();
+    all.retain(Last::is_open);
+    all.len()
+}
