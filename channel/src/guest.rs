@@ -3,15 +3,16 @@
 //! ```text
 //!            Begin              Stop               Unload
 //!  Running ────────> Copying ────────> Quiesced ────────> Detached
-//!     ^  ^    Resume    │     Resume       │                  │
-//!     │  └──────────────┴──────────────────┘                  │
-//!     └───────────────────────── Restore ─────────────────────┘
+//!     ^  ^    Resume    │     Resume       │                  │ Restore
+//!     │  └──────────────┴──────────────────┘                  v
+//!     └────────────────── all has arrived ──────────────── Arriving <─┐
+//!                                                             └───────┘ Restore, after a break
 //! ```
 //!
 //! Each state is a type of the workload's own: what a state does not offer cannot be called in it. A
 //! command that does not fit the state is answered `Failed` and changes nothing. When the link ends,
 //! `Copying` and `Quiesced` fall back to `Running` (dom0 is gone or has given up: the program goes on);
-//! `Detached` stays, and waits for whoever has the image.
+//! `Detached` and `Arriving` stay, and wait for whoever has the image.
 //!
 //! A link ends at dom0's request, or by itself when dom0 breaks the rules or [`Patience`] is out: no page
 //! and no port is kept for a daemon that may never come back.
@@ -186,8 +187,29 @@ impl From<Unload> for ToHost {
     }
 }
 
-/// What a restore cost.
-#[derive(Debug, Clone, Copy, Default)]
+/// What the program's way back to running cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Opened {
+    /// Nanoseconds the program's calls were blocked, from closed to open gate.
+    pub blackout_ns: u64,
+    /// Nanoseconds of these in which the VCPUs were paused.
+    pub downtime_ns: u64,
+    /// Nanoseconds for driver and objects.
+    pub reload_ns: u64,
+}
+
+impl From<Opened> for ToHost {
+    fn from(o: Opened) -> ToHost {
+        ToHost::Opened {
+            blackout_ns: o.blackout_ns,
+            downtime_ns: o.downtime_ns,
+            reload_ns: o.reload_ns,
+        }
+    }
+}
+
+/// A whole restore, as dom0 sees it: [`Opened`] and what has arrived.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Restored {
     /// Nanoseconds the program's calls were blocked, from closed to open gate.
     pub blackout_ns: u64,
@@ -199,14 +221,16 @@ pub struct Restored {
     pub bytes: u64,
 }
 
-impl From<Restored> for ToHost {
-    fn from(r: Restored) -> ToHost {
-        ToHost::Restored {
-            blackout_ns: r.blackout_ns,
-            downtime_ns: r.downtime_ns,
-            reload_ns: r.reload_ns,
-            bytes: r.bytes,
-        }
+/// What has arrived when everything has.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Arrived {
+    /// Buffer bytes fetched in this step.
+    pub bytes: u64,
+}
+
+impl From<Arrived> for ToHost {
+    fn from(a: Arrived) -> ToHost {
+        ToHost::Restored { bytes: a.bytes }
     }
 }
 
@@ -229,6 +253,8 @@ pub trait Workload {
     type Quiesced;
     /// Driver gone.
     type Detached;
+    /// The program runs; part of its contents is still at dom0.
+    type Arriving;
 
     /// Why it cannot be moved now, if so.
     fn blocked(&self) -> Option<String>;
@@ -259,10 +285,15 @@ pub trait Workload {
     fn give_up(&mut self, copying: Self::Copying);
     /// Opens the gate again; nanoseconds it was closed.
     fn reopen(&mut self, quiesced: Self::Quiesced) -> u64;
-    /// Loads the driver, makes the objects, fetches their contents, opens the gate.
+    /// Loads the driver, makes the objects, opens the gate.
     fn restore(
         &mut self,
         detached: Self::Detached,
+    ) -> Result<(Opened, Self::Arriving), (Self::Detached, StepError)>;
+    /// Fetches the contents that have not arrived yet. After a failure it is called again, with another inbox.
+    fn arrive(
+        &mut self,
+        arriving: Self::Arriving,
         inbox: &mut Inbox<'_>,
-    ) -> Result<Restored, (Self::Detached, StepError)>;
+    ) -> Result<Arrived, (Self::Arriving, StepError)>;
 }

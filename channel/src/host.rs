@@ -8,6 +8,9 @@
 //!     └────────────────────── restore ─────────────────────────┘
 //! ```
 //!
+//! In the middle of a restore the program runs already and the rest arrives; a session that lost its link then is
+//! opened as `Detached` again: it gets the same command.
+//!
 //! Nothing the guest writes is trusted: messages and batches are copied to private memory first and
 //! validated there, and the first nonsense ends the session. A guest can be slow only up to
 //! [`Patience`], and send only as much as [`Limits`] grants. Figures in its answers are claims: good for
@@ -17,13 +20,15 @@
 
 mod clock;
 mod error;
+mod serving;
 mod wire;
 
 pub use clock::Patience;
 pub use error::{HostError, printable};
-pub use wire::{Limits, Sink, Source};
+pub use serving::{Contents, Source};
+pub use wire::{Limits, Sink};
 
-use crate::guest::{Begun, Restored, Round, Stop, Unload};
+use crate::guest::{Begun, Opened, Restored, Round, Stop, Unload};
 use crate::layout::Layout;
 use crate::link::Link;
 use crate::message::{STOP_ROUND, ToGuest, ToHost};
@@ -89,7 +94,7 @@ states! {
     Copying,
     /// The program's API calls wait; everything has been sent.
     Quiesced,
-    /// The driver is gone.
+    /// The driver is gone, or contents have still to arrive.
     Detached
 }
 
@@ -224,39 +229,23 @@ impl<L: Link> Quiesced<L> {
 }
 
 impl<L: Link> Detached<L> {
-    /// A session that announced itself detached, its link just mapped.
+    /// A session that announced itself detached or arriving, its link just mapped.
     pub fn new(link: L, layout: Layout, limits: Limits, patience: Patience) -> Self {
         Detached {
             wire: Wire::boxed(Port::host(link, layout), limits, patience),
         }
     }
 
-    /// Serves image `generation` from `source` until the program runs again.
+    /// Serves image `generation` from `source` until all of it has arrived. `opened` is called when the program runs
+    /// again: what it needs first comes first. The image must be kept until this has succeeded; a refused session may
+    /// be running, and waits for the same command.
     pub fn restore(
         mut self,
         generation: u64,
-        source: &mut dyn Source,
+        source: &dyn Source,
+        opened: &mut dyn FnMut(Opened),
     ) -> Step<(Restored, Attached<L>), Self, L> {
-        let allowance = self.wire.patience.long_work();
-        match self.wire.serve(
-            ToGuest::Restore { generation },
-            allowance,
-            source,
-            |answer| match answer {
-                ToHost::Restored {
-                    blackout_ns,
-                    downtime_ns,
-                    reload_ns,
-                    bytes,
-                } => Some(Restored {
-                    blackout_ns,
-                    downtime_ns,
-                    reload_ns,
-                    bytes,
-                }),
-                _ => None,
-            },
-        ) {
+        match self.wire.serve(generation, source, opened) {
             Ok(restored) => Ok((restored, Attached { wire: self.wire })),
             Err(e) => Err(self.keep(e)),
         }

@@ -16,7 +16,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 /// Shared pages and a doorbell, open between the two ends.
-pub trait Link: Send {
+pub trait Link: Send + Sync {
     /// The shared pages.
     fn memory(&self) -> &SharedRegion;
     /// Rings the peer's doorbell.
@@ -59,6 +59,8 @@ pub enum Residence {
     Attached,
     /// In dom0's spool; API calls wait.
     Detached,
+    /// The program runs, and part of the contents is still in dom0's spool: commands that need it wait.
+    Arriving,
 }
 
 impl fmt::Display for Residence {
@@ -66,6 +68,7 @@ impl fmt::Display for Residence {
         f.write_str(match self {
             Residence::Attached => "attached",
             Residence::Detached => "detached",
+            Residence::Arriving => "arriving",
         })
     }
 }
@@ -83,7 +86,7 @@ pub struct Announcement {
     pub program: String,
     /// Where its GPU state is.
     pub state: Residence,
-    /// Number of its newest image; the one it waits for while detached.
+    /// Number of its newest image; the one it waits for while detached or arriving.
     pub generation: u64,
     /// Why it cannot be moved, where so.
     pub blocked: Option<String>,

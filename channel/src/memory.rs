@@ -6,7 +6,9 @@
 //! callers, once, in private memory.
 
 use std::fmt;
+use std::io;
 use std::marker::PhantomData;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -186,6 +188,49 @@ impl<'a> SharedBytes<'a> {
         assert_eq!(to.len(), self.len, "copy out of shared memory");
         // SAFETY: both ranges have self.len bytes; `to` is private and exclusive.
         unsafe { copy(self.base.as_ptr(), to.as_mut_ptr(), self.len) }
+    }
+
+    /// Fills the whole range from a file, at `offset` bytes in it: the kernel copies.
+    ///
+    /// # Errors
+    /// The system's; `UnexpectedEof` where the file ends before.
+    pub fn fill_from(&self, file: BorrowedFd<'_>, mut offset: u64) -> io::Result<()> {
+        let mut done = 0;
+        while done < self.len {
+            let at = i64::try_from(offset).map_err(io::Error::other)?;
+            // SAFETY: `done < self.len`, so the pointer and the rest of the range lie in the mapping, which is writable
+            // and never behind a reference; it is the kernel that writes.
+            let read = unsafe {
+                let to = self.base.as_ptr().add(done);
+                libc::pread64(file.as_raw_fd(), to.cast(), self.len - done, at)
+            };
+            match read {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                1.. => {
+                    done += read.unsigned_abs();
+                    offset += read.unsigned_abs() as u64;
+                }
+                _ => {
+                    let error = io::Error::last_os_error();
+                    if error.kind() != io::ErrorKind::Interrupted {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets every byte to zero.
+    pub fn fill_zero(&self) {
+        static ZEROS: [u8; 4096] = [0; 4096];
+        let mut at = 0;
+        while let Some(rest) = self.len.checked_sub(at).filter(|rest| *rest > 0) {
+            let len = rest.min(ZEROS.len());
+            let part = self.slice(at, len).expect("in the range");
+            part.write(&ZEROS[..len]);
+            at += len;
+        }
     }
 
     /// Copies `from` in. It must have the range's length.

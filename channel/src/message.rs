@@ -67,7 +67,7 @@ messages! {
         4 Unload {},
         /// Give the capture up (or end a checkpoint): the program goes on. Answer: `Resumed`.
         5 Resume {},
-        /// Load the driver, fetch image `generation`, open the gate. Answer: `Restored`.
+        /// Load the driver, open the gate, fetch image `generation`. Answers: `Opened`, then `Restored`.
         6 Restore { generation },
         /// The slot's batch has been copied: the slot is the guest's again.
         7 SlotFree { slot },
@@ -75,6 +75,8 @@ messages! {
         8 Filled { slot, len },
         /// dom0 cannot serve the fetch: the slot is the guest's again, and the restore fails.
         9 FetchFailed { slot },
+        /// The bytes fetched are all zero; the slot is the guest's again, its payload as it was.
+        10 FilledZero { slot, len },
     }
 }
 
@@ -97,14 +99,16 @@ messages! {
         106 Resumed { blackout_ns },
         /// Wants `len` bytes of `object` at `offset` in `slot`.
         107 Fetch { slot, object, offset, len },
-        /// The program goes on. `blackout_ns`: calls blocked; `downtime_ns`: VCPUs paused meanwhile;
-        /// `reload_ns`: driver and objects; `bytes`: buffer contents fetched.
-        108 Restored { blackout_ns, downtime_ns, reload_ns, bytes },
+        /// Everything has arrived. `bytes`: buffer contents fetched in this step.
+        108 Restored { bytes },
         /// The last command failed: `len` bytes of text in `slot`'s payload. State as before the command.
         /// Answer: `SlotFree`.
         109 Failed { slot, len },
         /// Still at work on the last command, which has nothing to send just now.
         110 Busy {},
+        /// The program goes on, its contents arrive. `blackout_ns`: calls blocked; `downtime_ns`: VCPUs paused
+        /// meanwhile; `reload_ns`: driver and objects.
+        111 Opened { blackout_ns, downtime_ns, reload_ns },
     }
 }
 

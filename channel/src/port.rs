@@ -97,6 +97,45 @@ impl<L: Link> Port<L> {
         &self.layout
     }
 
+    /// What several threads need that send while another one receives.
+    pub(crate) fn apart(&mut self) -> (&L, &Layout, Outgoing<'_, L>, Incoming<'_, L>) {
+        let (link, layout, side) = (&self.link, &self.layout, self.side);
+        let sent = &mut self.sent;
+        let outgoing = Outgoing {
+            link,
+            layout,
+            side,
+            sent,
+        };
+        let received = &mut self.received;
+        let incoming = Incoming {
+            link,
+            layout,
+            side,
+            received,
+        };
+        (link, layout, outgoing, incoming)
+    }
+}
+
+/// The ring to the peer.
+pub(crate) struct Outgoing<'a, L> {
+    link: &'a L,
+    layout: &'a Layout,
+    side: Side,
+    sent: &'a mut Producer,
+}
+
+impl<L: Link> Outgoing<'_, L> {
+    /// As [`Port::send_to_guest`].
+    pub(crate) fn send_to_guest(
+        &mut self,
+        message: ToGuest,
+        patience: Duration,
+    ) -> Result<(), PortError> {
+        self.push(&message.encode(), patience, None)
+    }
+
     /// Sends an entry; while the ring is full, waits up to `patience` or until `interrupt` is readable.
     fn push(
         &mut self,
@@ -109,8 +148,8 @@ impl<L: Link> Port<L> {
             Side::Guest => self.layout.guest_to_dom0(memory),
             Side::Host => self.layout.dom0_to_guest(memory),
         };
-        let mut bell = Waiter::new(&self.link, Some(patience), interrupt);
-        while !bell::send(&mut self.sent, &ring, &mut bell, entry)? {
+        let mut bell = Waiter::new(self.link, Some(patience), interrupt);
+        while !bell::send(self.sent, &ring, &mut bell, entry)? {
             if bell.left() == Some(Duration::ZERO) {
                 return Err(PortError::Silent(patience));
             }
@@ -124,6 +163,21 @@ impl<L: Link> Port<L> {
         }
         Ok(())
     }
+}
+
+/// The ring from the peer.
+pub(crate) struct Incoming<'a, L> {
+    link: &'a L,
+    layout: &'a Layout,
+    side: Side,
+    received: &'a mut Consumer,
+}
+
+impl<L: Link> Incoming<'_, L> {
+    /// As [`Port::recv_from_guest`].
+    pub(crate) fn recv_from_guest(&mut self, patience: Duration) -> Result<ToHost, PortError> {
+        Ok(ToHost::decode(&self.wait(Some(patience), None)?)?)
+    }
 
     /// The next entry; waits up to `patience`, or until `interrupt` becomes readable.
     fn wait(
@@ -136,8 +190,8 @@ impl<L: Link> Port<L> {
             Side::Guest => self.layout.dom0_to_guest(memory),
             Side::Host => self.layout.guest_to_dom0(memory),
         };
-        let mut bell = Waiter::new(&self.link, patience, interrupt);
-        bell::receive(&mut self.received, &ring, &mut bell)?.ok_or(PortError::Interrupted)
+        let mut bell = Waiter::new(self.link, patience, interrupt);
+        bell::receive(self.received, &ring, &mut bell)?.ok_or(PortError::Interrupted)
     }
 }
 
@@ -219,7 +273,8 @@ impl<L: Link> Port<L> {
         interrupt: BorrowedFd<'_>,
     ) -> Result<(), PortError> {
         debug_assert_eq!(self.side, Side::Guest);
-        self.push(&message.encode(), patience, Some(interrupt))
+        let (_, _, mut out, _) = self.apart();
+        out.push(&message.encode(), patience, Some(interrupt))
     }
 
     /// Receives from dom0 what is there already.
@@ -239,7 +294,8 @@ impl<L: Link> Port<L> {
         interrupt: BorrowedFd<'_>,
     ) -> Result<ToGuest, PortError> {
         debug_assert_eq!(self.side, Side::Guest);
-        Ok(ToGuest::decode(&self.wait(patience, Some(interrupt))?)?)
+        let (_, _, _, mut incoming) = self.apart();
+        Ok(ToGuest::decode(&incoming.wait(patience, Some(interrupt))?)?)
     }
 }
 
@@ -248,13 +304,13 @@ impl<L: Link> Port<L> {
     /// Sends to the guest; waits up to `patience` for room.
     pub fn send_to_guest(&mut self, message: ToGuest, patience: Duration) -> Result<(), PortError> {
         debug_assert_eq!(self.side, Side::Host);
-        self.push(&message.encode(), patience, None)
+        self.apart().2.send_to_guest(message, patience)
     }
 
     /// Receives from the guest.
     pub fn recv_from_guest(&mut self, patience: Duration) -> Result<ToHost, PortError> {
         debug_assert_eq!(self.side, Side::Host);
-        Ok(ToHost::decode(&self.wait(Some(patience), None)?)?)
+        self.apart().3.recv_from_guest(patience)
     }
 }
 

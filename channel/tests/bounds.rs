@@ -367,21 +367,38 @@ fn a_rounds_number_is_not_the_stops() {
     });
 }
 
-/// The error of a restore in which the guest sends `message` until dom0 leaves.
-fn restore_against(message: ToHost, limits: Limits) -> HostError {
+const OPENED: ToHost = ToHost::Opened {
+    blackout_ns: 1,
+    downtime_ns: 0,
+    reload_ns: 0,
+};
+
+/// The error of a restore in which the guest sends `first`, then `message` until dom0 leaves: each after an answer
+/// to the one before where it is `polite`.
+fn restore_against(
+    first: &'static [ToHost],
+    message: ToHost,
+    polite: bool,
+    limits: Limits,
+) -> HostError {
     let (tx, rx) = std::sync::mpsc::channel();
-    let guest = |mut guest: RawGuest| {
+    let guest = move |mut guest: RawGuest| {
         guest.expect(ToGuest::Restore { generation: 1 });
+        for message in first {
+            guest.send(*message);
+        }
         while guest.rendezvous_is_quiet() {
             guest.try_send(&message.encode());
-            while guest.try_recv().is_some() {}
+            while polite && guest.rendezvous_is_quiet() && guest.try_recv().is_none() {
+                std::thread::yield_now();
+            }
         }
     };
     against(8, guest, |link, layout| {
         let detached = Detached::new(link, layout, limits, patient());
         let mut store = Store::default();
-        store.objects.insert(1, vec![0; 4096]);
-        let refused = detached.restore(1, &mut store).unwrap_err();
+        store.objects.insert(1, vec![1; 4096]);
+        let refused = detached.restore(1, &store, &mut |_| ()).unwrap_err();
         tx.send(refused.error).unwrap();
     });
     let error = rx.recv().unwrap();
@@ -404,17 +421,17 @@ fn fetches_are_bounded() {
         round_bytes: 100_000,
         ..limits()
     };
-    let error = restore_against(fetch(1, 0), few);
+    let error = restore_against(&[OPENED], fetch(1, 0), false, few);
     assert!(
         matches!(error, HostError::Outside { what: "length", .. }),
         "{error}"
     );
-    let error = restore_against(fetch(1, 1 << 30), few);
+    let error = restore_against(&[OPENED], fetch(1, 1 << 30), false, few);
     assert!(
         matches!(error, HostError::Outside { what: "length", .. }),
         "{error}"
     );
-    let error = restore_against(fetch(1, 4096), few);
+    let error = restore_against(&[OPENED], fetch(1, 4096), true, few);
     assert!(
         matches!(
             error,
@@ -425,7 +442,7 @@ fn fetches_are_bounded() {
         ),
         "{error}"
     );
-    let error = restore_against(fetch(2, 4096), few);
+    let error = restore_against(&[OPENED], fetch(2, 4096), true, few);
     assert!(
         matches!(
             error,
@@ -463,4 +480,35 @@ fn a_failures_text_is_harmless() {
         );
         assert!(refused.session.is_some());
     });
+}
+
+/// `Restored` and fetches come after `Opened`, and that comes once.
+#[test]
+fn a_restore_has_its_order() {
+    let wrong: [(&'static [ToHost], ToHost); 4] = [
+        (&[], fetch(1, 4096)),
+        (&[], ToHost::Restored { bytes: 0 }),
+        (&[OPENED], OPENED),
+        (&[OPENED], ToHost::Resumed { blackout_ns: 0 }),
+    ];
+    for (first, then) in wrong {
+        let error = restore_against(first, then, false, limits());
+        assert!(
+            matches!(error, HostError::OutOfTurn { answer, .. } if answer == then),
+            "{error}"
+        );
+    }
+}
+
+/// A slot has one fetch at a time: a guest cannot make dom0's queue longer than its slots.
+#[test]
+fn a_slot_that_is_being_filled_is_not_asked_for() {
+    let error = restore_against(&[OPENED], fetch(1, 4096), false, limits());
+    assert!(
+        matches!(
+            error,
+            HostError::Outside { what, value: 0 } if what.starts_with("slot")
+        ) || matches!(error, HostError::TooMuch { .. }),
+        "{error}"
+    );
 }

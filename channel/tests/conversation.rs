@@ -222,13 +222,39 @@ fn walk(seed: u64) {
             detached = Detached::new(link, layout, limits(), patient());
         }
         session = loop {
-            store.room = rng.one_in(3).then(|| rng.below(8));
-            match detached.restore(generation, &mut store) {
-                Ok((_, session)) => break session,
+            *store.reads_left.get_mut().unwrap() = rng.one_in(3).then(|| rng.below(8));
+            let mut opened = 0;
+            let restored = detached.restore(generation, &store, &mut |it| {
+                assert_eq!(it.blackout_ns, 7);
+                opened += 1;
+            });
+            match restored {
+                Ok((_, session)) => {
+                    assert_eq!(opened, 1, "seed {seed}");
+                    break session;
+                }
                 Err(refused) => detached = expected(refused),
             }
+            // The program runs as soon as its objects exist, and stays so when the rest does not arrive.
+            assert!(opened == 0 || !guest.held(), "seed {seed}");
+            if rng.one_in(2) {
+                let state = match guest.held() {
+                    true => Residence::Detached,
+                    false => Residence::Arriving,
+                };
+                peer.close(detached.into_link(), AGES).unwrap();
+                while peer.announcement().state != state {
+                    peer.refresh().unwrap();
+                }
+                let (link, layout) = open(&mut peer);
+                detached = Detached::new(link, layout, limits(), patient());
+            }
         };
-        assert_eq!(Some(store.objects), guest.objects(), "seed {seed}");
+        assert_eq!(
+            Some(&store.objects),
+            guest.objects().as_ref(),
+            "seed {seed}"
+        );
         assert!(!guest.held());
     }
     peer.close(session.into_link(), AGES).unwrap();
@@ -305,13 +331,64 @@ fn a_daemon_may_die_in_any_state() {
             assert_eq!(peer.announcement().state, Residence::Detached);
             assert_eq!(peer.announcement().generation, 1);
             let detached = Detached::new(link, layout, limits(), patient());
-            detached.restore(1, &mut store).unwrap().1.into_link()
+            let restored = detached.restore(1, &store, &mut |_| ());
+            restored.unwrap().1.into_link()
         } else {
             assert_eq!(peer.announcement().state, Residence::Attached);
             link
         };
         peer.close(link, AGES).unwrap();
         assert_eq!(guest.objects(), Some(objects));
+        drop(peer);
+        guest.ended();
+    }
+}
+
+/// dom0 dies while a running program's contents arrive: what has not arrived comes from the next daemon, and from no
+/// other image.
+#[test]
+fn a_daemon_may_die_while_contents_arrive() {
+    for served in [0, 1, 5] {
+        let objects = some_objects(3000);
+        let mut guest = Guest::start(Memory::new(objects.clone()), 20, AGES);
+        let mut store = Store::default();
+        let mut peer = guest.peer();
+        let (_, copying) = attached(&mut peer).begin(1).unwrap();
+        let (_, quiesced) = copying.stop(AGES, &mut store).unwrap();
+        let (_, detached) = quiesced.unload().unwrap();
+        *store.reads_left.get_mut().unwrap() = Some(served);
+        let refused = detached.restore(1, &store, &mut |_| ()).unwrap_err();
+        let detached = expected(refused);
+        assert!(!guest.held(), "the program runs");
+        assert!(guest.objects().is_none(), "not everything has arrived");
+        drop(detached);
+        drop(peer);
+        let session = guest.ended();
+
+        guest.run(session);
+        let mut peer = guest.peer();
+        assert_eq!(peer.announcement().state, Residence::Arriving);
+        assert_eq!(peer.announcement().generation, 1);
+        // Nothing else can be done with it.
+        let refused = attached(&mut peer).begin(2).unwrap_err();
+        assert!(
+            matches!(&refused.error, HostError::Refused(why) if why.contains("arriving")),
+            "{}",
+            refused.error
+        );
+        peer.close(refused.session.unwrap().into_link(), AGES)
+            .unwrap();
+        let (link, layout) = open(&mut peer);
+        let detached = Detached::new(link, layout, limits(), patient());
+        let refused = detached.restore(2, &store, &mut |_| ()).unwrap_err();
+        let detached = refused.session.expect("the link is well");
+        *store.reads_left.get_mut().unwrap() = None;
+        let mut opened = 0;
+        let restored = detached.restore(1, &store, &mut |_| opened += 1);
+        let (restored, session) = restored.unwrap();
+        assert_eq!((opened, restored.blackout_ns), (1, 7));
+        assert_eq!(guest.objects(), Some(objects));
+        peer.close(session.into_link(), AGES).unwrap();
         drop(peer);
         guest.ended();
     }

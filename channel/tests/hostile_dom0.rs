@@ -31,7 +31,7 @@ fn command(rng: &mut Rng, next: &mut usize) -> ToGuest {
             ToGuest::Restore { generation: 1 },
         ][(*next - 1) % 5];
     }
-    match rng.below(10) {
+    match rng.below(11) {
         0 | 1 => ToGuest::Begin { generation: 1 },
         2 => ToGuest::Round { number },
         3 => ToGuest::Stop { timeout_ms: number },
@@ -40,6 +40,10 @@ fn command(rng: &mut Rng, next: &mut usize) -> ToGuest {
         6 => ToGuest::Restore { generation: 1 },
         7 => ToGuest::SlotFree { slot: number },
         8 => ToGuest::Filled {
+            slot: number,
+            len: rng.nasty(),
+        },
+        9 => ToGuest::FilledZero {
             slot: number,
             len: rng.nasty(),
         },
@@ -53,6 +57,7 @@ fn behave(rng: &mut Rng, host: &mut RawHost, honest: bool) {
         let answer = match message {
             ToHost::Data { slot, .. } | ToHost::Failed { slot, .. } => ToGuest::SlotFree { slot },
             ToHost::Fetch { slot, .. } if rng.one_in(20) => ToGuest::FetchFailed { slot },
+            ToHost::Fetch { slot, len, .. } if rng.one_in(4) => ToGuest::FilledZero { slot, len },
             ToHost::Fetch { slot, len, .. } => ToGuest::Filled { slot, len },
             _ => continue,
         };

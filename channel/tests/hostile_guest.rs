@@ -59,7 +59,7 @@ fn wrong_message(rng: &mut Rng) -> [u8; 64] {
     for word in entry.chunks_exact_mut(8) {
         word.copy_from_slice(&rng.nasty().to_le_bytes());
     }
-    let number = 101 + rng.below(11) as u64;
+    let number = 101 + rng.below(12) as u64;
     if !rng.one_in(8) {
         entry[..8].copy_from_slice(&number.to_le_bytes());
     }
@@ -138,12 +138,14 @@ fn guest(mut guest: RawGuest, rng: &mut Rng, temper: Temper) {
                 holders: 0,
             }),
             Some(ToGuest::Resume {}) => owed.push(ToHost::Resumed { blackout_ns: 0 }),
-            Some(ToGuest::Restore { .. }) => owed.push(ToHost::Restored {
-                blackout_ns: 0,
-                downtime_ns: 0,
-                reload_ns: 0,
-                bytes: 0,
-            }),
+            Some(ToGuest::Restore { .. }) => {
+                owed.push(ToHost::Restored { bytes: 0 });
+                owed.push(ToHost::Opened {
+                    blackout_ns: 0,
+                    downtime_ns: 0,
+                    reload_ns: 0,
+                });
+            }
             Some(_) | None => {}
         }
         let Some(&answer) = owed.last() else {
@@ -290,9 +292,14 @@ impl IntoLink for xl_gpu_channel::host::Quiesced<L> {
     }
 }
 
-fn restore(detached: Detached<L>, mut store: Store, seen: &mut Seen) -> Result<Attached<L>, L> {
-    store.room = None;
-    match detached.restore(1, &mut store) {
+fn restore(detached: Detached<L>, store: Store, seen: &mut Seen) -> Result<Attached<L>, L> {
+    let mut opened = 0;
+    let restored = detached.restore(1, &store, &mut |_| opened += 1);
+    assert!(opened <= 1, "a program is opened once");
+    if restored.is_err() && opened > 0 {
+        seen.saw("lost while arriving");
+    }
+    match restored {
         Ok((_, attached)) => {
             seen.saw("restored");
             Ok(attached)
@@ -393,6 +400,7 @@ fn dom0_survives_any_guest() {
         "stopped",
         "unloaded",
         "restored",
+        "lost while arriving",
         "resumed",
         "survived",
         "refused",

@@ -166,6 +166,8 @@ pub struct Filled {
     pub offset: u64,
     /// How many.
     pub len: usize,
+    /// All of them are zero, and the slot's payload says nothing.
+    pub zero: bool,
 }
 
 /// Where a restore's contents come from.
@@ -185,6 +187,11 @@ impl<'a> Inbox<'a> {
     pub(super) fn new(traffic: Traffic<'a>) -> Self {
         let asked = Vec::new();
         Inbox { traffic, asked }
+    }
+
+    /// The shared pages, for a driver that pins them.
+    pub fn pages(&self) -> SharedPages {
+        self.traffic.line.port.link().memory().pages()
     }
 
     /// Most bytes of one fetch.
@@ -219,6 +226,11 @@ impl<'a> Inbox<'a> {
         Ok(true)
     }
 
+    /// Whether a fetch can be made at once.
+    pub fn has_slot(&self) -> bool {
+        self.traffic.line.slots.has_free()
+    }
+
     /// Fetches whose answer is still due.
     pub fn pending(&self) -> usize {
         self.asked.len()
@@ -229,7 +241,10 @@ impl<'a> Inbox<'a> {
         loop {
             let message = self.traffic.recv()?;
             let slots = &mut self.traffic.line.slots;
-            let (ToGuest::Filled { slot, .. } | ToGuest::FetchFailed { slot }) = message else {
+            let (ToGuest::Filled { slot, .. }
+            | ToGuest::FilledZero { slot, .. }
+            | ToGuest::FetchFailed { slot }) = message
+            else {
                 match message {
                     ToGuest::SlotFree { slot } => slots.copied(slot)?,
                     other => return Err(unexpected(other)),
@@ -246,12 +261,18 @@ impl<'a> Inbox<'a> {
                 .asked
                 .swap_remove(at.ok_or_else(|| unexpected(message))?);
             return match message {
-                ToGuest::Filled { slot, len: filled } if filled == len as u64 => Ok(Filled {
-                    slot: slots.filled(slot)?,
-                    object,
-                    offset,
-                    len,
-                }),
+                ToGuest::Filled { slot, len: filled }
+                | ToGuest::FilledZero { slot, len: filled }
+                    if filled == len as u64 =>
+                {
+                    Ok(Filled {
+                        slot: slots.filled(slot)?,
+                        object,
+                        offset,
+                        len,
+                        zero: matches!(message, ToGuest::FilledZero { .. }),
+                    })
+                }
                 ToGuest::FetchFailed { slot } => {
                     slots.unfilled(slot)?;
                     Err(Interrupt::Unserved {

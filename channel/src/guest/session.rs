@@ -2,7 +2,7 @@
 
 use super::boxes::{Inbox, Interrupt, Outbox};
 use super::traffic::{Line, Traffic};
-use super::{Patience, StepError, Workload};
+use super::{Opened, Patience, StepError, Workload};
 use crate::PAGE_SIZE;
 use crate::layout::{Layout, MAX_PAGES, MIN_PAGES};
 use crate::link::{Announcement, GuestLink, Rendezvous, Request, Residence, wait_readable};
@@ -20,6 +20,8 @@ enum State<W: Workload> {
     /// With the time-out of the `Stop` that led here.
     Quiesced(W::Quiesced, Duration),
     Detached(W::Detached),
+    /// With what it told when its gate opened.
+    Arriving(W::Arriving, Opened),
 }
 
 impl<W: Workload> State<W> {
@@ -29,6 +31,7 @@ impl<W: Workload> State<W> {
             State::Copying(_) => "being copied",
             State::Quiesced(..) => "quiesced",
             State::Detached(_) => "detached",
+            State::Arriving(..) => "arriving",
         }
     }
 }
@@ -107,6 +110,7 @@ impl<W: Workload> Session<W> {
     fn announce(&mut self, rendezvous: &mut dyn Rendezvous) -> io::Result<()> {
         self.announcement.state = match self.state {
             State::Detached(_) => Residence::Detached,
+            State::Arriving(..) => Residence::Arriving,
             _ => Residence::Attached,
         };
         self.announcement.blocked = self.workload.blocked();
@@ -194,7 +198,7 @@ impl<W: Workload> Session<W> {
                 Ok(command) => Self::obey(
                     &mut self.state,
                     &mut self.workload,
-                    &mut self.announcement.generation,
+                    &mut self.announcement,
                     traffic.reborrow(),
                     command,
                 ),
@@ -221,7 +225,7 @@ impl<W: Workload> Session<W> {
     fn obey(
         state: &mut State<W>,
         workload: &mut W,
-        generation: &mut u64,
+        announcement: &mut Announcement,
         mut traffic: Traffic<'_>,
         command: ToGuest,
     ) -> Result<(), Interrupt> {
@@ -229,7 +233,7 @@ impl<W: Workload> Session<W> {
         let (next, answer) = match (command, std::mem::replace(state, State::Running)) {
             (ToGuest::Begin { generation: new }, State::Running) => match workload.begin() {
                 Ok((begun, copying)) => {
-                    *generation = new;
+                    announcement.generation = new;
                     (State::Copying(copying), Ok(begun.into()))
                 }
                 Err(e) => (State::Running, Err(e)),
@@ -252,7 +256,7 @@ impl<W: Workload> Session<W> {
             (ToGuest::Stop { timeout_ms }, State::Copying(copying)) => {
                 let timeout = Duration::from_millis(timeout_ms);
                 let mut out = Outbox::new(traffic.reborrow(), STOP_ROUND);
-                match workload.stop(copying, timeout, *generation, &mut out) {
+                match workload.stop(copying, timeout, announcement.generation, &mut out) {
                     Ok((stop, quiesced)) => (State::Quiesced(quiesced, timeout), Ok(stop.into())),
                     Err((copying, e)) => (State::Copying(copying), Err(e)),
                 }
@@ -272,12 +276,19 @@ impl<W: Workload> Session<W> {
                 (State::Running, Ok(resumed(workload.reopen(quiesced))))
             }
             (ToGuest::Restore { generation: wanted }, State::Detached(detached))
-                if wanted == *generation =>
+                if wanted == announcement.generation =>
             {
-                match workload.restore(detached, &mut Inbox::new(traffic.reborrow())) {
-                    Ok(restored) => (State::Running, Ok(restored.into())),
+                match workload.restore(detached) {
+                    Ok((opened, arriving)) => {
+                        Self::arrive(workload, announcement, &mut traffic, arriving, opened)
+                    }
                     Err((detached, e)) => (State::Detached(detached), Err(e)),
                 }
+            }
+            (ToGuest::Restore { generation: wanted }, State::Arriving(arriving, opened))
+                if wanted == announcement.generation =>
+            {
+                Self::arrive(workload, announcement, &mut traffic, arriving, opened)
             }
             (command, state) => (
                 state,
@@ -294,6 +305,31 @@ impl<W: Workload> Session<W> {
             }
             Err(StepError::Interrupted(e)) => Err(e),
             Err(StepError::Failed(reason)) => traffic.fail(&reason),
+        }
+    }
+}
+
+impl<W: Workload> Session<W> {
+    /// The gate is open: says so, to dom0 and to whoever looks, and fetches.
+    fn arrive(
+        workload: &mut W,
+        announcement: &mut Announcement,
+        traffic: &mut Traffic<'_>,
+        arriving: W::Arriving,
+        opened: Opened,
+    ) -> (State<W>, Result<ToHost, StepError>) {
+        announcement.state = Residence::Arriving;
+        announcement.blocked = workload.blocked();
+        let told = traffic.send(opened.into()).and_then(|()| {
+            let told = traffic.rendezvous.announce(announcement);
+            told.map_err(Interrupt::from)
+        });
+        if let Err(e) = told {
+            return (State::Arriving(arriving, opened), Err(e.into()));
+        }
+        match workload.arrive(arriving, &mut Inbox::new(traffic.reborrow())) {
+            Ok(arrived) => (State::Running, Ok(arrived.into())),
+            Err((arriving, e)) => (State::Arriving(arriving, opened), Err(e)),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!          take            sent (Data, Failed)
 //!   Free ───────> Held ──────────────────────> Sent ─── SlotFree ───────────> Free
-//!     ^            │ └── asked (Fetch) ──────> Asked ── Filled ─────────────> Held
+//!     ^            │ └── asked (Fetch) ──────> Asked ── Filled, FilledZero ─> Held
 //!     └────────────┘                             └───── FetchFailed ────────> Free
 //!   put_back, end of the step
 //! ```
@@ -60,6 +60,11 @@ impl Slots {
                 *slot = Use::Free;
             }
         }
+    }
+
+    /// Whether [`Slots::take`] would give one.
+    pub(super) fn has_free(&self) -> bool {
+        self.uses.contains(&Use::Free)
     }
 
     /// A free slot.

@@ -86,7 +86,7 @@ impl Traffic<'_> {
         loop {
             match self.recv_any(patience)? {
                 ToGuest::SlotFree { slot } => self.line.slots.copied(slot)?,
-                ToGuest::Filled { slot, .. } => {
+                ToGuest::Filled { slot, .. } | ToGuest::FilledZero { slot, .. } => {
                     let slot = self.line.slots.filled(slot)?;
                     self.line.slots.put_back(slot);
                 }
@@ -106,6 +106,7 @@ impl Traffic<'_> {
         match message {
             message @ (ToGuest::SlotFree { .. }
             | ToGuest::Filled { .. }
+            | ToGuest::FilledZero { .. }
             | ToGuest::FetchFailed { .. }) => Ok(message),
             command => {
                 self.line.called_off = Some(command);
@@ -153,7 +154,9 @@ impl Traffic<'_> {
             match self.recv()? {
                 ToGuest::SlotFree { slot } => self.line.slots.copied(slot)?,
                 ToGuest::FetchFailed { slot } => self.line.slots.unfilled(slot)?,
-                ToGuest::Filled { slot, .. } => break self.line.slots.filled(slot)?,
+                ToGuest::Filled { slot, .. } | ToGuest::FilledZero { slot, .. } => {
+                    break self.line.slots.filled(slot)?;
+                }
                 other => return Err(unexpected(other)),
             }
         };

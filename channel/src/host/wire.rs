@@ -1,4 +1,4 @@
-//! The conversation under dom0's states: commands out, batches in, fetches served.
+//! The conversation under dom0's states: commands out, batches in. Fetches: [`super::serving`].
 
 use super::clock::{Clock, Patience};
 use super::error::{HostError, printable};
@@ -28,7 +28,7 @@ pub struct Limits {
 impl Limits {
     /// Extents of a round, or fetches of a restore, for `bytes` bytes: honest ones stand for 4 KiB or more,
     /// small buffers get some slack.
-    fn pieces(bytes: u64) -> u64 {
+    pub(super) fn pieces(bytes: u64) -> u64 {
         bytes / PAGE_SIZE as u64 + (1 << 20)
     }
 }
@@ -43,37 +43,30 @@ pub trait Sink {
     fn batch(&mut self, round: u32, batch: &Batch<'_>) -> Result<(), String>;
 }
 
-/// Where restored contents come from.
-pub trait Source {
-    /// Fills `to` from `object` at `offset`, all three as the guest wants: nothing about them has been checked.
-    /// An error is for the operator and fails the fetch.
-    fn read(&mut self, object: u64, offset: u64, to: &mut [u8]) -> Result<(), String>;
-}
-
 /// A port with its limits.
 pub(super) struct Wire<L> {
     pub(super) port: Port<L>,
     pub(super) patience: Patience,
-    limits: Limits,
+    pub(super) limits: Limits,
     payload: Vec<u8>,
     /// A step was cut short: its answer may still come, after a silence of up to this much beyond the usual.
     cut_short: Option<Duration>,
 }
 
 /// What has come in a step so far.
-struct Tally {
+pub(super) struct Tally {
     what: &'static str,
     count: u64,
     limit: u64,
 }
 
 impl Tally {
-    fn new(what: &'static str, limit: u64) -> Tally {
+    pub(super) fn new(what: &'static str, limit: u64) -> Tally {
         let count = 0;
         Tally { what, count, limit }
     }
 
-    fn add(&mut self, n: u64) -> Result<(), HostError> {
+    pub(super) fn add(&mut self, n: u64) -> Result<(), HostError> {
         self.count = self.count.saturating_add(n);
         if self.count <= self.limit {
             return Ok(());
@@ -154,7 +147,12 @@ impl<L: Link> Wire<L> {
         private
     }
 
-    fn failure(&mut self, clock: &mut Clock, slot: u64, len: u64) -> Result<HostError, HostError> {
+    pub(super) fn failure(
+        &mut self,
+        clock: &mut Clock,
+        slot: u64,
+        len: u64,
+    ) -> Result<HostError, HostError> {
         let (index, len) = (self.slot(slot)?, self.len(len, 0)?);
         let text = printable(
             &String::from_utf8_lossy(self.take(index, len)),
@@ -165,7 +163,11 @@ impl<L: Link> Wire<L> {
     }
 
     /// Gives a command, unless the guest is still at an earlier one.
-    fn command(&mut self, command: ToGuest, allowance: Duration) -> Result<Clock, HostError> {
+    pub(super) fn command(
+        &mut self,
+        command: ToGuest,
+        allowance: Duration,
+    ) -> Result<Clock, HostError> {
         if self.cut_short.is_some() {
             return Err(HostError::CutShort(command));
         }
@@ -279,57 +281,14 @@ impl<L: Link> Wire<L> {
             }
         }
     }
-
-    /// A command during which the guest fetches, then says `answer`.
-    pub(super) fn serve<T>(
-        &mut self,
-        command: ToGuest,
-        allowance: Duration,
-        source: &mut dyn Source,
-        answer: impl Fn(ToHost) -> Option<T>,
-    ) -> Result<T, HostError> {
-        let mut clock = self.command(command, allowance)?;
-        let limit = self.limits.round_bytes.saturating_mul(2);
-        let mut bytes = Tally::new("bytes fetched", limit);
-        let mut pieces = Tally::new("fetches", Limits::pieces(limit));
-        // A guest gives up at the first; what it had asked for by then may fail as well.
-        let mut failures = Tally::new("fetches that fail", self.port.layout().slots() as u64);
-        loop {
-            match self.recv(&mut clock)? {
-                ToHost::Fetch {
-                    slot,
-                    object,
-                    offset,
-                    len,
-                } => {
-                    let (index, size) = (self.slot(slot)?, self.len(len, 1)?);
-                    bytes.add(len)?;
-                    pieces.add(1)?;
-                    clock.moved(len);
-                    let private = &mut self.payload[..size];
-                    let reply = match source.read(object, offset, private) {
-                        Ok(()) => {
-                            let memory = self.port.link().memory();
-                            let shared = self.port.layout().payload(memory, index).slice(0, size);
-                            shared.expect("len() checked it").write(private);
-                            ToGuest::Filled { slot, len }
-                        }
-                        Err(e) => {
-                            failures.add(1)?;
-                            log::error!("object {object}, {len} bytes at {offset}: {e}");
-                            ToGuest::FetchFailed { slot }
-                        }
-                    };
-                    self.send(&mut clock, reply)?;
-                }
-                ToHost::Failed { slot, len } => return Err(self.failure(&mut clock, slot, len)?),
-                other => return in_turn(command, other, answer),
-            }
-        }
-    }
 }
 
-fn bounded(what: &'static str, value: u64, least: usize, most: usize) -> Result<usize, HostError> {
+pub(super) fn bounded(
+    what: &'static str,
+    value: u64,
+    least: usize,
+    most: usize,
+) -> Result<usize, HostError> {
     usize::try_from(value)
         .ok()
         .filter(|v| (least..=most).contains(v))
@@ -337,7 +296,7 @@ fn bounded(what: &'static str, value: u64, least: usize, most: usize) -> Result<
 }
 
 /// Figures that a guest tells are claims; those no machine has would overflow the sums made of them.
-fn plausible(message: ToHost) -> Result<ToHost, HostError> {
+pub(super) fn plausible(message: ToHost) -> Result<ToHost, HostError> {
     let claims: &[(&'static str, u64)] = match message {
         ToHost::Begun { buffers, bytes } | ToHost::Stopped { buffers, bytes, .. } => {
             &[("buffer count", buffers), ("byte count", bytes)]
@@ -362,7 +321,7 @@ fn plausible(message: ToHost) -> Result<ToHost, HostError> {
     }
 }
 
-fn in_turn<T>(
+pub(super) fn in_turn<T>(
     command: ToGuest,
     message: ToHost,
     answer: impl Fn(ToHost) -> Option<T>,

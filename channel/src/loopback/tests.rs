@@ -2,11 +2,12 @@
 
 use super::{LoopbackListener, LoopbackRendezvous};
 use crate::guest::{
-    Begun, Inbox, Outbox, Restored, Round, Session, StepError, Stop, Unload, Workload,
+    Arrived, Begun, Inbox, Opened, Outbox, Round, Session, StepError, Stop, Unload, Workload,
 };
-use crate::host::{Attached, Detached, HostError, Limits, Patience, Sink, Source};
+use crate::host::{Attached, Contents, Detached, HostError, Limits, Patience, Sink, Source};
 use crate::image::{Batch, Digest, Extent, ExtentKind, SessionId};
 use crate::link::{Announcement, Peer, Residence};
+use crate::memory::SharedBytes;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -59,6 +60,7 @@ impl Workload for Memory {
     type Copying = ();
     type Quiesced = ();
     type Detached = Vec<(u64, usize)>;
+    type Arriving = Vec<(u64, usize)>;
 
     fn blocked(&self) -> Option<String> {
         None
@@ -114,23 +116,29 @@ impl Workload for Memory {
     fn restore(
         &mut self,
         detached: Self::Detached,
+    ) -> Result<(Opened, Self::Arriving), (Self::Detached, StepError)> {
+        Ok((Opened::default(), detached))
+    }
+    fn arrive(
+        &mut self,
+        detached: Self::Arriving,
         inbox: &mut Inbox<'_>,
-    ) -> Result<Restored, (Self::Detached, StepError)> {
+    ) -> Result<Arrived, (Self::Arriving, StepError)> {
         let mut objects: Objects = detached
             .iter()
             .map(|(id, len)| (*id, vec![0; *len]))
             .collect();
-        let mut take = |inbox: &mut Inbox<'_>, restored: &mut Restored| -> Result<(), StepError> {
+        let mut take = |inbox: &mut Inbox<'_>, arrived: &mut Arrived| -> Result<(), StepError> {
             let filled = inbox.wait()?;
             let at = filled.offset as usize;
             inbox
                 .payload(&filled)
                 .read(&mut objects.get_mut(&filled.object).unwrap()[at..at + filled.len]);
-            restored.bytes += filled.len as u64;
+            arrived.bytes += filled.len as u64;
             inbox.done(filled);
             Ok(())
         };
-        let mut restored = Restored::default();
+        let mut arrived = Arrived::default();
         let mut all = || -> Result<(), StepError> {
             for (object, len) in &detached {
                 let mut offset = 0;
@@ -139,19 +147,19 @@ impl Workload for Memory {
                     if inbox.fetch(*object, offset as u64, n)? {
                         offset += n;
                     } else {
-                        take(inbox, &mut restored)?;
+                        take(inbox, &mut arrived)?;
                     }
                 }
             }
             while inbox.pending() > 0 {
-                take(inbox, &mut restored)?;
+                take(inbox, &mut arrived)?;
             }
             Ok(())
         };
         match all() {
             Ok(()) => {
                 *self.objects.lock().unwrap() = Some(objects);
-                Ok(restored)
+                Ok(arrived)
             }
             Err(e) => Err((detached, e)),
         }
@@ -177,13 +185,13 @@ impl Sink for Store {
 }
 
 impl Source for Store {
-    fn read(&mut self, object: u64, offset: u64, to: &mut [u8]) -> Result<(), String> {
+    fn read(&self, object: u64, offset: u64, to: SharedBytes<'_>) -> Result<Contents, String> {
         let from = self
             .0
             .get(&object)
             .and_then(|o| o.get(offset as usize..offset as usize + to.len()));
-        to.copy_from_slice(from.ok_or("no such bytes")?);
-        Ok(())
+        to.write(from.ok_or("no such bytes")?);
+        Ok(Contents::Bytes)
     }
 }
 
@@ -291,7 +299,7 @@ fn there_and_back() {
         assert_eq!(peer.announcement().generation, 1);
         let (link, layout) = peer.open(5 * SECOND).unwrap();
         let (restored, attached) = Detached::new(link, layout, limits(), Patience::default())
-            .restore(1, &mut store)
+            .restore(1, &store, &mut |_| ())
             .unwrap();
         assert_eq!(restored.bytes, begun.bytes);
         let mut expected = objects;
@@ -355,7 +363,7 @@ fn a_command_out_of_state_is_refused_and_changes_nothing() {
     let mut peer = rig.listener.accept(5 * SECOND).unwrap();
     let (link, layout) = peer.open(5 * SECOND).unwrap();
     let refused = Detached::new(link, layout, limits(), Patience::default())
-        .restore(9, &mut Store::default())
+        .restore(9, &Store::default(), &mut |_| ())
         .unwrap_err();
     assert!(
         matches!(&refused.error, HostError::Refused(why) if why.contains("running")),

@@ -7,12 +7,14 @@ pub mod workload;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use xl_gpu_channel::host::{Limits, Patience, Sink, Source};
+use xl_gpu_channel::host::{Contents, Limits, Patience, Sink, Source};
 use xl_gpu_channel::image::{Batch, ExtentKind, SessionId};
 use xl_gpu_channel::link::{Announcement, Residence};
 use xl_gpu_channel::loopback::LoopbackListener;
+use xl_gpu_channel::memory::SharedBytes;
 
 pub const SECOND: Duration = Duration::from_secs(1);
 /// Longer than any test takes unless something hangs.
@@ -83,6 +85,8 @@ pub struct Store {
     pub batches: usize,
     /// Fails at the batch that finds 0 here, as a full disk would.
     pub room: Option<usize>,
+    /// The same for reading.
+    pub reads_left: Mutex<Option<usize>>,
 }
 
 impl Sink for Store {
@@ -108,14 +112,18 @@ impl Sink for Store {
 }
 
 impl Source for Store {
-    fn read(&mut self, object: u64, offset: u64, to: &mut [u8]) -> Result<(), String> {
-        if let Some(room) = &mut self.room {
+    fn read(&self, object: u64, offset: u64, to: SharedBytes<'_>) -> Result<Contents, String> {
+        if let Some(room) = &mut *self.reads_left.lock().unwrap() {
             *room = room.checked_sub(1).ok_or("the disk has gone")?;
         }
         let from = usize::try_from(offset)
             .ok()
             .and_then(|at| self.objects.get(&object)?.get(at..)?.get(..to.len()));
-        to.copy_from_slice(from.ok_or("no such bytes")?);
-        Ok(())
+        let from = from.ok_or("no such bytes")?;
+        if from.iter().all(|byte| *byte == 0) {
+            return Ok(Contents::Zero);
+        }
+        to.write(from);
+        Ok(Contents::Bytes)
     }
 }

@@ -2,11 +2,11 @@
 
 use super::Objects;
 use super::rng::Rng;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use xl_gpu_channel::guest::{
-    Begun, Inbox, Outbox, Restored, Round, StepError, Stop, Unload, Workload,
+    Arrived, Begun, Inbox, Opened, Outbox, Round, StepError, Stop, Unload, Workload,
 };
 use xl_gpu_channel::image::{Digest, Extent};
 
@@ -97,20 +97,16 @@ impl Memory {
         Ok(sent)
     }
 
-    fn fetch(
-        &mut self,
-        sizes: &Objects,
-        inbox: &mut Inbox<'_>,
-    ) -> Result<(Objects, u64), StepError> {
-        let mut objects = sizes.clone();
+    fn fetch(&mut self, arriving: &mut Arriving, inbox: &mut Inbox<'_>) -> Result<u64, StepError> {
         let mut bytes = 0;
         let mut wanted: Vec<(u64, usize, usize)> = Vec::new();
-        for (id, object) in sizes {
+        for (id, missing) in &arriving.missing {
             let step = inbox.payload_size();
             wanted.extend(
-                (0..object.len())
+                missing
+                    .clone()
                     .step_by(step)
-                    .map(|at| (*id, at, step.min(object.len() - at))),
+                    .map(|at| (*id, at, step.min(missing.end - at))),
             );
         }
         while !wanted.is_empty() || inbox.pending() > 0 {
@@ -124,13 +120,28 @@ impl Memory {
             let filled = inbox.wait()?;
             self.fails()?;
             let at = filled.offset as usize;
-            let to = &mut objects.get_mut(&filled.object).unwrap()[at..at + filled.len];
-            inbox.payload(&filled).read(to);
+            let to = &mut arriving.objects.get_mut(&filled.object).unwrap()[at..at + filled.len];
+            match filled.zero {
+                true => to.fill(0),
+                false => inbox.payload(&filled).read(to),
+            }
+            // From the end on: what has arrived is not fetched again after a failure.
+            if let Some(missing) = arriving.missing.get_mut(&filled.object)
+                && missing.end == at + filled.len
+            {
+                missing.end = at;
+            }
             bytes += filled.len as u64;
             inbox.done(filled);
         }
-        Ok((objects, bytes))
+        Ok(bytes)
     }
+}
+
+/// The program runs, its objects arrive.
+pub struct Arriving {
+    objects: Objects,
+    missing: BTreeMap<u64, std::ops::Range<usize>>,
 }
 
 impl Workload for Memory {
@@ -138,6 +149,7 @@ impl Workload for Memory {
     type Quiesced = BTreeSet<u64>;
     /// Objects of the right size and no content.
     type Detached = Objects;
+    type Arriving = Arriving;
 
     fn blocked(&self) -> Option<String> {
         None
@@ -233,19 +245,34 @@ impl Workload for Memory {
     fn restore(
         &mut self,
         detached: Self::Detached,
+    ) -> Result<(Opened, Self::Arriving), (Self::Detached, StepError)> {
+        if let Err(e) = self.fails() {
+            return Err((detached, e));
+        }
+        self.program.lock().unwrap().held = false;
+        let missing = detached
+            .iter()
+            .map(|(id, object)| (*id, 0..object.len()))
+            .collect();
+        let opened = Opened {
+            blackout_ns: 7,
+            ..Opened::default()
+        };
+        let objects = detached;
+        Ok((opened, Arriving { objects, missing }))
+    }
+
+    fn arrive(
+        &mut self,
+        mut arriving: Self::Arriving,
         inbox: &mut Inbox<'_>,
-    ) -> Result<Restored, (Self::Detached, StepError)> {
-        match self.fetch(&detached, inbox) {
-            Ok((objects, bytes)) => {
-                let mut program = self.program.lock().unwrap();
-                program.objects = Some(objects);
-                program.held = false;
-                Ok(Restored {
-                    bytes,
-                    ..Restored::default()
-                })
+    ) -> Result<Arrived, (Self::Arriving, StepError)> {
+        match self.fetch(&mut arriving, inbox) {
+            Ok(bytes) => {
+                self.program.lock().unwrap().objects = Some(arriving.objects);
+                Ok(Arrived { bytes })
             }
-            Err(e) => Err((detached, e)),
+            Err(e) => Err((arriving, e)),
         }
     }
 }

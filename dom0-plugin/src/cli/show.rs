@@ -223,7 +223,7 @@ pub fn report(report: &Value) -> String {
         ("attaching PCI devices", "attach_s"),
         ("opening sessions", "connect_s"),
         ("loading the driver again", "reload_s"),
-        ("restoring in all", "restore_s"),
+        ("until all had arrived", "restore_s"),
         ("total here", "total_s"),
     ] {
         if let Some(seconds) = report[field].as_f64() {

@@ -299,11 +299,12 @@ impl Images {
         guests.get(&domid).is_some_and(|g| g.kept.contains_key(key))
     }
 
-    /// When an image is to be served; `None` where there is none.
-    pub fn due(&self, domid: u32, key: &SessionKey) -> Option<Due> {
+    /// When an image is to be served; `None` where there is none. A session that is `arriving` runs already and needs
+    /// the rest, whatever the image is kept for.
+    pub fn due(&self, domid: u32, key: &SessionKey, arriving: bool) -> Option<Due> {
         let mut guests = self.guests();
         let kept = guests.get_mut(&domid)?.kept.get_mut(key)?;
-        if kept.purpose != Purpose::Serve || kept.listed.serving {
+        if (kept.purpose != Purpose::Serve && !arriving) || kept.listed.serving {
             return Some(Due::NotNow);
         }
         Some(match kept.retry {
@@ -355,17 +356,17 @@ mod tests {
             session: "00112233445566778899aabbccddeeff".parse().unwrap(),
             generation: 1,
         };
-        assert_eq!(images.due(7, &key), None);
+        assert_eq!(images.due(7, &key, false), None);
         let image = images.new_image(7);
         images.insert(7, key, image, Purpose::Serve).unwrap();
-        assert_eq!(images.due(7, &key), Some(Due::Now));
+        assert_eq!(images.due(7, &key, false), Some(Due::Now));
 
         let image = images.take(7, key).unwrap();
-        assert_eq!(images.due(7, &key), Some(Due::NotNow));
+        assert_eq!(images.due(7, &key, false), Some(Due::NotNow));
         images.put_back(7, key, image, true);
-        assert!(matches!(images.due(7, &key), Some(Due::In(_))));
-        assert_eq!(images.due(7, &key), Some(Due::NotNow));
+        assert!(matches!(images.due(7, &key, false), Some(Due::In(_))));
+        assert_eq!(images.due(7, &key, false), Some(Due::NotNow));
         images.try_again(7, &key);
-        assert_eq!(images.due(7, &key), Some(Due::Now));
+        assert_eq!(images.due(7, &key, false), Some(Due::Now));
     }
 }

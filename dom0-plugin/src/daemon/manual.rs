@@ -145,7 +145,11 @@ fn alone(
         ));
     }
     let outcome = match request {
-        Request::Attach => attach(daemon, domid, &sessions.announced),
+        Request::Attach => {
+            // The programs run for most of it: who comes meanwhile waits.
+            claim.share();
+            attach(daemon, domid, &sessions.announced, &claim)
+        }
         Request::Detach => detach(daemon, domid, &sessions.announced, cancelled),
         Request::Checkpoint => checkpoint(daemon, domid, &sessions.announced, cancelled),
     };
@@ -159,6 +163,12 @@ pub fn peers_to_capture(
     domid: u32,
     announced: &[Announcement],
 ) -> Result<Vec<Box<dyn Peer>>, String> {
+    if let Some(a) = announced.iter().find(|a| a.state == Residence::Arriving) {
+        return Err(format!(
+            "session {} ({}, pid {}) still waits for contents of image {}: it cannot be captured before they have arrived; if that image is not here, end the program",
+            a.session, a.program, a.pid, a.generation
+        ));
+    }
     let mut peers = Vec::new();
     for a in announced.iter().filter(|a| a.state == Residence::Attached) {
         if let Some(finding) = doctor::cannot_be_captured(a) {
@@ -283,18 +293,25 @@ fn copy_and_stop(
     }
 }
 
-fn attach(daemon: &Daemon, domid: u32, announced: &[Announcement]) -> Result<Outcome, String> {
+fn attach(
+    daemon: &Daemon,
+    domid: u32,
+    announced: &[Announcement],
+    claim: &Claim,
+) -> Result<Outcome, String> {
     let detached: Vec<SessionKey> = announced
         .iter()
-        .filter(|a| a.state == Residence::Detached)
+        .filter(|a| a.state != Residence::Attached)
         .map(|a| SessionKey {
             session: a.session,
             generation: a.generation,
         })
         .collect();
     let served = in_parallel(detached, |key| {
-        serve::one(daemon, domid, key, daemon.settings.open_patience)
-            .and_then(|served| served.ok_or_else(|| format!("no image {key} is kept here")))
+        serve::one(daemon, domid, key, daemon.settings.open_patience, &|| {
+            claim.moved_on();
+        })
+        .and_then(|served| served.ok_or_else(|| format!("no image {key} is kept here")))
     });
     let mut outcome = Outcome::default();
     let mut failure = None;

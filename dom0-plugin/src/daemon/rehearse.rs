@@ -133,8 +133,16 @@ fn swap(
         keys.push(key);
     }
     daemon.reports.put(report.clone());
+    // The programs run for most of it: who comes meanwhile waits.
+    if let Some(claim) = &claim {
+        claim.share();
+    }
     let served = in_parallel(keys, |key| {
-        serve::one(daemon, domid, key, daemon.settings.open_patience)
+        serve::one(daemon, domid, key, daemon.settings.open_patience, &|| {
+            if let Some(claim) = &claim {
+                claim.moved_on();
+            }
+        })
     });
     drop(claim);
     let failure = served.into_iter().find_map(Result::err);

@@ -4,7 +4,7 @@
 //! writes its half, `xl-gpu report` shows it.
 
 use super::rounds::{End, Prediction};
-use channel::guest::Restored;
+use channel::guest::Opened;
 use channel::image::SessionKey;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -172,7 +172,7 @@ pub struct Report {
     pub connect_s: Option<f64>,
     /// Loading the driver and making objects again.
     pub reload_s: Option<f64>,
-    /// Serving the images.
+    /// Serving the images, until all contents had arrived: the programs run for most of it.
     pub restore_s: Option<f64>,
     /// From the first word to the last at this end.
     pub total_s: Option<f64>,
@@ -215,15 +215,14 @@ impl Report {
         }
     }
 
-    /// Adds what a session told when it had its state back.
-    pub fn restored(&mut self, restored: &Restored, connect: Option<Duration>, took: Duration) {
+    /// Adds what a session told when its program went on.
+    fn opened(&mut self, opened: &Opened, connect: Option<Duration>) {
         if let Some(connect) = connect {
             longest(&mut self.connect_s, connect.as_secs_f64());
         }
-        longest(&mut self.gpu_blackout_s, nanos(restored.blackout_ns));
-        longest(&mut self.vm_downtime_s, nanos(restored.downtime_ns));
-        longest(&mut self.reload_s, nanos(restored.reload_ns));
-        longest(&mut self.restore_s, took.as_secs_f64());
+        longest(&mut self.gpu_blackout_s, nanos(opened.blackout_ns));
+        longest(&mut self.vm_downtime_s, nanos(opened.downtime_ns));
+        longest(&mut self.reload_s, nanos(opened.reload_ns));
     }
 }
 
@@ -276,22 +275,37 @@ impl Reports {
         }
     }
 
-    /// A session of the domain has its state back: the report that names it learns how long that took.
-    /// `connect` is how long it took to open, where that says something, `took` all of it. Returns the report then.
-    pub fn restored(
+    /// A session's program goes on: the report that names it learns how long it had to wait. `connect` is how long it
+    /// took to open, where that says something. Returns the report then.
+    pub fn opened(
         &self,
         domid: u32,
         key: &SessionKey,
-        restored: &Restored,
+        opened: &Opened,
         connect: Option<Duration>,
-        took: Duration,
+    ) -> Option<Report> {
+        self.change(domid, key, |report| report.opened(opened, connect))
+    }
+
+    /// A session of the domain has all its contents: the report that names it learns how long that took.
+    pub fn arrived(&self, domid: u32, key: &SessionKey, took: Duration) {
+        self.change(domid, key, |report| {
+            longest(&mut report.restore_s, took.as_secs_f64());
+        });
+    }
+
+    fn change(
+        &self,
+        domid: u32,
+        key: &SessionKey,
+        change: impl FnOnce(&mut Report),
     ) -> Option<Report> {
         let mut last = self.last();
         let report = last.get_mut(&domid)?;
         if !report.sessions.iter().any(|s| s.key == *key) {
             return None;
         }
-        report.restored(restored, connect, took);
+        change(report);
         self.save(report);
         Some(report.clone())
     }
@@ -351,17 +365,18 @@ mod tests {
             bytes: 100,
         });
         reports.put(report);
-        let restored = Restored {
+        let opened = Opened {
             blackout_ns: 1_500_000_000,
             downtime_ns: 500_000_000,
             reload_ns: 1,
-            bytes: 100,
         };
-        reports.restored(9, &key, &restored, None, Duration::from_secs(1));
+        reports.opened(9, &key, &opened, None);
+        reports.arrived(9, &key, Duration::from_secs(1));
         let again = Reports::new(Some(folder.clone())).get(9).unwrap();
         std::fs::remove_dir_all(folder).unwrap();
         assert_eq!(again.gpu_blackout_s, Some(1.5));
         assert_eq!(again.vm_downtime_s, Some(0.5));
+        assert_eq!(again.restore_s, Some(1.0));
         assert_eq!(Some(again), reports.get(9));
     }
 }

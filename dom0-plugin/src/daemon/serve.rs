@@ -5,11 +5,13 @@ use super::claim::Claim;
 use super::costs::Seen;
 use super::images::{Due, Purpose};
 use super::migrate::ANNOUNCE_PATIENCE;
+use super::passthrough;
 use super::report::{Report, Role};
-use super::{passthrough, session};
-use channel::guest::Restored;
+use super::session::{self, Serving};
+use channel::guest::{Opened, Restored};
 use channel::image::SessionKey;
 use channel::link::{Announcement, Residence};
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,7 +29,7 @@ pub fn look(daemon: &Arc<Daemon>, domid: u32) {
         Err(e) => return log::warn!("domain {domid}: its sessions cannot be read: {e}"),
     };
     daemon.complaints().retain(|(of, key)| {
-        let still = |a: &Announcement| a.session == key.session && a.state == Residence::Detached;
+        let still = |a: &Announcement| a.session == key.session && a.state != Residence::Attached;
         *of != domid || sessions.announced.iter().any(still)
     });
     let announced = |id| sessions.announced.iter().any(|a| a.session == id);
@@ -45,7 +47,7 @@ pub fn look(daemon: &Arc<Daemon>, domid: u32) {
         };
         match a.state {
             Residence::Attached => forget_unneeded(daemon, domid, key),
-            Residence::Detached => match daemon.images.due(domid, &key) {
+            waits => match daemon.images.due(domid, &key, waits == Residence::Arriving) {
                 Some(Due::Now) => {
                     if let Some(claim) = daemon.claims.serving(domid) {
                         in_background(daemon, domid, key, daemon.settings.open_patience, claim);
@@ -119,7 +121,7 @@ fn in_background(
 ) {
     let daemon = daemon.clone();
     std::thread::spawn(move || {
-        let served = one(&daemon, domid, key, patience);
+        let served = one(&daemon, domid, key, patience, &|| claim.moved_on());
         drop(claim);
         match served {
             Ok(Some(_)) => daemon.tell(domid, "attached", None),
@@ -131,12 +133,14 @@ fn in_background(
     });
 }
 
-/// Serves one image; `None` where it is not there or being served already, or its session has gone with its domain.
+/// Serves one image until all of it has arrived; `None` where it is not there or being served already, or its session
+/// has gone with its domain. `moved_on` is called now and then while contents go to the guest.
 pub fn one(
     daemon: &Daemon,
     domid: u32,
     key: SessionKey,
     patience: Duration,
+    moved_on: &(dyn Fn() + Sync),
 ) -> Result<Option<Restored>, String> {
     let Some(image) = daemon.images.take(domid, key) else {
         return Ok(None);
@@ -157,13 +161,28 @@ pub fn one(
             };
         }
     };
-    let mut connect = None;
+    // One that is suspended may be waited for a long time, and one that arrives has run meanwhile.
+    let tells = patience < UNTIL_RESUMED && peer.announcement().state == Residence::Detached;
+    let connect = Cell::new(None);
     let limits = daemon.settings.limits;
-    let result = session::restore(peer, key, &image, limits, patience, |waited| {
-        // One that is suspended may be waited for a long time.
-        connect = (patience < UNTIL_RESUMED).then_some(waited);
-        passthrough::bring_back(daemon, domid)
-    });
+    let serving = Serving {
+        ready: &mut |waited| {
+            connect.set(tells.then_some(waited));
+            passthrough::bring_back(daemon, domid)
+        },
+        opened: &mut |opened| {
+            log::info!(
+                "domain {domid}: session {key} runs again; its calls had waited {:?}",
+                Duration::from_nanos(opened.blackout_ns)
+            );
+            let report = daemon.reports.opened(domid, &key, &opened, connect.get());
+            if tells {
+                learn(daemon, &key, &opened, report.as_ref(), started.elapsed());
+            }
+        },
+        progress: &|_| moved_on(),
+    };
+    let result = session::restore(peer, key, &image, limits, patience, serving);
     match result {
         Ok(restored) => {
             drop(image);
@@ -171,18 +190,11 @@ pub fn one(
             daemon.complaints().insert((domid, key));
             daemon.images.served(domid, key);
             log::info!(
-                "domain {domid}: session {key} is attached: {} bytes in {:?}, its calls had waited {:?}",
+                "domain {domid}: session {key} is attached: {} bytes in {:?}",
                 restored.bytes,
-                started.elapsed(),
-                Duration::from_nanos(restored.blackout_ns)
+                started.elapsed()
             );
-            let took = started.elapsed();
-            let report = daemon
-                .reports
-                .restored(domid, &key, &restored, connect, took);
-            if connect.is_some() {
-                learn(daemon, &key, &restored, report.as_ref(), took);
-            }
+            daemon.reports.arrived(domid, &key, started.elapsed());
             // Whoever comes next goes by what it says.
             let carrier = &daemon.carrier;
             if !carrier.await_state(domid, key.session, Residence::Attached, ANNOUNCE_PATIENCE) {
@@ -209,17 +221,17 @@ pub fn one(
 fn learn(
     daemon: &Daemon,
     key: &SessionKey,
-    restored: &Restored,
+    opened: &Opened,
     report: Option<&Report>,
     took: Duration,
 ) {
-    let paused = Duration::from_nanos(restored.downtime_ns);
+    let paused = Duration::from_nanos(opened.downtime_ns);
     let stop = report
         .filter(|report| report.role == Role::Rehearsal)
         .and_then(|report| report.stop_s)
         .and_then(|s| Duration::try_from_secs_f64(s).ok());
     let arrive = stop.map_or(took, |stop| {
-        Duration::from_nanos(restored.blackout_ns).saturating_sub(stop + paused)
+        Duration::from_nanos(opened.blackout_ns).saturating_sub(stop + paused)
     });
     let seen = Seen {
         paused: Some(paused),

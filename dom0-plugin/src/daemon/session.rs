@@ -2,12 +2,13 @@
 
 use super::tee::Tee;
 use crate::spool::{Image, SpoolError};
-use channel::guest::{Begun, Restored, Round, Stop, Unload};
+use channel::guest::{Begun, Opened, Restored, Round, Stop, Unload};
 use channel::host::{
-    Attached, Copying, Detached, HostError, Limits, Patience, Quiesced, Refused, Source,
+    Attached, Contents, Copying, Detached, HostError, Limits, Patience, Quiesced, Refused, Source,
 };
 use channel::image::SessionKey;
 use channel::link::{Link, Peer};
+use channel::memory::SharedBytes;
 use std::time::{Duration, Instant};
 
 type L = Box<dyn Link>;
@@ -254,7 +255,11 @@ impl OpenSession {
                 Err(refused) => Err(self.refused(STEP, refused, Stage::Quiesced)),
             },
             Stage::Detached(s) => {
-                let restored = s.restore(self.key.generation, &mut FromImage(&self.image));
+                let source = FromImage {
+                    image: &self.image,
+                    progress: &|_| (),
+                };
+                let restored = s.restore(self.key.generation, &source, &mut |_| ());
                 match restored {
                     Ok((restored, attached)) => {
                         self.given_up = false;
@@ -300,15 +305,26 @@ impl OpenSession {
     }
 }
 
-/// A session that announced itself detached: opened, served from `image`, closed. `ready` is called in between, with
-/// the time since the start: the domain runs then, and has to have its devices before the session's driver is loaded.
+/// What happens while a session is served.
+pub struct Serving<'a> {
+    /// It is open, so long after it was asked to be: the domain runs then, and has to have its devices before the
+    /// session's driver is loaded.
+    pub ready: &'a mut dyn FnMut(Duration) -> Result<(), String>,
+    /// The program runs again; contents arrive from now on.
+    pub opened: &'a mut dyn FnMut(Opened),
+    /// So many bytes of contents have gone to the guest.
+    pub progress: &'a (dyn Fn(u64) + Sync),
+}
+
+/// A session that announced itself detached or arriving: opened, served from `image` until all of it has arrived,
+/// closed.
 pub fn restore(
     mut peer: Box<dyn Peer>,
     key: SessionKey,
     image: &Image,
     limits: Limits,
     patience: Duration,
-    ready: impl FnOnce(Duration) -> Result<(), String>,
+    serving: Serving<'_>,
 ) -> Result<Restored, SessionError> {
     let who = who(&*peer);
     let error = |step, problem| SessionError {
@@ -322,12 +338,16 @@ pub fn restore(
         .open(patience)
         .map_err(|e| error("opening", Problem::Silent(e)))?;
     let detached = Detached::new(link, layout, limits, Patience::default());
-    let (restored, link) = match ready(started.elapsed()) {
+    let source = FromImage {
+        image,
+        progress: serving.progress,
+    };
+    let (restored, link) = match (serving.ready)(started.elapsed()) {
         Err(reason) => (
             Err(error("attaching", Problem::Device(reason))),
             Some(detached.into_link()),
         ),
-        Ok(()) => match detached.restore(key.generation, &mut FromImage(image)) {
+        Ok(()) => match detached.restore(key.generation, &source, serving.opened) {
             Ok((restored, attached)) => (Ok(restored), Some(attached.into_link())),
             Err(Refused {
                 session,
@@ -348,10 +368,15 @@ pub fn restore(
 }
 
 /// Serves fetches from an image.
-struct FromImage<'a>(&'a Image);
+struct FromImage<'a> {
+    image: &'a Image,
+    progress: &'a (dyn Fn(u64) + Sync),
+}
 
 impl Source for FromImage<'_> {
-    fn read(&mut self, object: u64, offset: u64, to: &mut [u8]) -> Result<(), String> {
-        self.0.read(object, offset, to).map_err(|e| e.to_string())
+    fn read(&self, object: u64, offset: u64, to: SharedBytes<'_>) -> Result<Contents, String> {
+        let contents = self.image.fill(object, offset, to);
+        (self.progress)(to.len() as u64);
+        contents.map_err(|e| e.to_string())
     }
 }

@@ -66,7 +66,7 @@ pub struct SessionStatus {
     pub pid: u32,
     /// Program, as the guest tells it.
     pub program: String,
-    /// `attached` or `detached`; empty where its nodes make no sense.
+    /// `attached`, `detached` or `arriving`; empty where its nodes make no sense.
     pub state: String,
     /// Generation of its newest image.
     pub generation: u64,
@@ -118,7 +118,7 @@ fn domain_status(daemon: &Daemon, domid: u32, name: String) -> DomainStatus {
             let has_image = images
                 .iter()
                 .any(|i| i.key.session == a.session && i.key.generation == a.generation);
-            let lost = a.state == Residence::Detached && !has_image;
+            let lost = a.state != Residence::Attached && !has_image;
             SessionStatus {
                 session: a.session.to_string(),
                 pid: a.pid,

@@ -9,9 +9,11 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use channel::host::Contents;
 use channel::image::{
     Digest, Extent, ExtentKind, MANIFEST_OBJECT, MAX_MANIFEST_BYTES, Manifest, ManifestError,
 };
+use channel::memory::SharedBytes;
 
 use super::object::{GRANULE, Home, Object};
 use super::store::{Store, ZEROS};
@@ -352,6 +354,55 @@ impl Image {
             }
         }
         Ok(())
+    }
+
+    /// Fills shared memory with the bytes of `object` at `offset`: what is in memory goes there without a copy between.
+    /// Nothing is written where all of it is known to be zero.
+    pub fn fill(
+        &self,
+        object: u64,
+        offset: u64,
+        to: SharedBytes<'_>,
+    ) -> Result<Contents, SpoolError> {
+        if self.damaged {
+            return Err(SpoolError::Damaged);
+        }
+        let found = self
+            .objects
+            .get(&object)
+            .ok_or(SpoolError::NoObject(object))?;
+        let run = run(object, found.size, offset, to.len() as u64)?;
+        let present = found.present(&run);
+        if present.is_empty() {
+            return Ok(Contents::Zero);
+        }
+        let (Home::Memory, Some(store)) = (found.home, self.memory.as_ref()) else {
+            // Parts from disk are compared with their digests before anybody else can change them.
+            let mut private = vec![0; to.len()];
+            self.read(object, offset, &mut private)?;
+            to.write(&private);
+            return Ok(Contents::Bytes);
+        };
+        let part = |range: Range<u64>| {
+            let at = (range.start - run.start) as usize;
+            let part = to.slice(at, (range.end - range.start) as usize);
+            part.expect("the range lies in the run")
+        };
+        let mut zero_from = run.start;
+        for range in present {
+            part(zero_from..range.start).fill_zero();
+            zero_from = range.end;
+            store
+                .fill(found.base + range.start, part(range.clone()))
+                .map_err(|error| SpoolError::Read {
+                    object,
+                    offset: range.start,
+                    place: store.place().to_owned(),
+                    error,
+                })?;
+        }
+        part(zero_from..run.end).fill_zero();
+        Ok(Contents::Bytes)
     }
 
     /// Numbers and sizes of the objects, in order of number.

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use channel::memory::SharedBytes;
 use rustix::fs::{
     AtFlags, CWD, FallocateFlags, MemfdFlags, Mode, OFlags, fallocate, fstatvfs, linkat,
     memfd_create, open,
@@ -202,6 +203,11 @@ impl Store {
 
     pub fn read(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         self.file.read_exact_at(buf, offset)
+    }
+
+    /// Reads into shared memory, all of `to`.
+    pub fn fill(&self, offset: u64, to: SharedBytes<'_>) -> io::Result<()> {
+        to.fill_from(self.file.as_fd(), offset)
     }
 }
 

@@ -2,7 +2,9 @@
 
 use crate::host::{Host, eventually};
 use crate::program::{Program, objects};
+use channel::link::Residence;
 use serde_json::json;
+use std::time::Duration;
 
 #[test]
 fn detach_and_attach_there_and_back() {
@@ -31,6 +33,32 @@ fn detach_and_attach_there_and_back() {
             "images are dropped once served"
         );
     }
+}
+
+/// What comes while contents arrive waits for them, and says so when they do not come.
+#[test]
+fn who_comes_while_contents_arrive_waits() {
+    let host = Host::with(|config, _| config.timeout_busy = Duration::from_millis(300));
+    let program = Program::start(&host.programs, 1, objects(1, 4));
+    host.expect_sessions(1);
+    host.request("detach").unwrap();
+    program.state().hold_arrival = true;
+    std::thread::scope(|scope| {
+        let attach = scope.spawn(|| host.request("attach"));
+        eventually("the program runs", || program.state().opened == 1);
+        let state = || host.daemon.carrier.sessions(0).unwrap().announced[0].state;
+        eventually("it says so", || state() == Residence::Arriving);
+        let images = host.daemon.images.list(0);
+        assert!(images[0].serving, "the image is kept: {images:?}");
+        let error = host.request("checkpoint").unwrap_err();
+        assert!(error.contains("have not all arrived yet"), "{error}");
+        assert!(!attach.is_finished());
+        program.state().hold_arrival = false;
+        attach.join().unwrap().unwrap();
+    });
+    assert_eq!(program.bytes(), Some(objects(1, 4)));
+    assert!(host.daemon.images.list(0).is_empty());
+    host.request("checkpoint").unwrap();
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A program whose GPU state is a map of byte vectors.
 
 use channel::guest::{
-    Begun, Inbox, Outbox, Restored, Round, Session, StepError, Stop, Unload, Workload,
+    Arrived, Begun, Inbox, Opened, Outbox, Round, Session, StepError, Stop, Unload, Workload,
 };
 use channel::image::{
     BufferEntry, Digest, Extent, MANIFEST_OBJECT, MANIFEST_VERSION, Manifest, SessionId,
@@ -26,6 +26,10 @@ pub struct State {
     pub refuse_stop: bool,
     pub refuse_unload: bool,
     pub fail_restores: u32,
+    /// Times that the gate was opened by a restore.
+    pub opened: u32,
+    /// Its contents do not come before this is over.
+    pub hold_arrival: bool,
     /// A digest that is wrong goes with everything.
     pub lie: bool,
     /// Rounds do nothing until it is false again.
@@ -205,6 +209,7 @@ impl Workload for Fake {
     type Copying = ();
     type Quiesced = ();
     type Detached = Waiting;
+    type Arriving = Waiting;
 
     fn blocked(&self) -> Option<String> {
         self.0.state().blocked.clone()
@@ -270,31 +275,40 @@ impl Workload for Fake {
         5_000
     }
 
-    fn restore(
-        &mut self,
-        detached: Waiting,
-        inbox: &mut Inbox<'_>,
-    ) -> Result<Restored, (Waiting, StepError)> {
-        {
-            let mut state = self.0.state();
-            if state.fail_restores > 0 {
-                state.fail_restores -= 1;
-                return Err((detached, StepError::Failed("there is no GPU here".into())));
-            }
+    fn restore(&mut self, detached: Waiting) -> Result<(Opened, Waiting), (Waiting, StepError)> {
+        let mut state = self.0.state();
+        if state.fail_restores > 0 {
+            state.fail_restores -= 1;
+            return Err((detached, StepError::Failed("there is no GPU here".into())));
         }
-        match fetch(&detached, inbox) {
+        state.opened += 1;
+        let opened = Opened {
+            blackout_ns: 30_000,
+            downtime_ns: 20_000,
+            reload_ns: 10_000,
+        };
+        Ok((opened, detached))
+    }
+
+    fn arrive(
+        &mut self,
+        arriving: Waiting,
+        inbox: &mut Inbox<'_>,
+    ) -> Result<Arrived, (Waiting, StepError)> {
+        while self.0.state().hold_arrival {
+            if let Err(e) = inbox.busy() {
+                return Err((arriving, e.into()));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        match fetch(&arriving, inbox) {
             Ok((objects, bytes)) => {
                 let mut state = self.0.state();
                 state.objects = Some(objects);
                 state.dirty.clear();
-                Ok(Restored {
-                    blackout_ns: 30_000,
-                    downtime_ns: 20_000,
-                    reload_ns: 10_000,
-                    bytes,
-                })
+                Ok(Arrived { bytes })
             }
-            Err(e) => Err((detached, e)),
+            Err(e) => Err((arriving, e)),
         }
     }
 }
@@ -310,9 +324,11 @@ fn fetch(detached: &Waiting, inbox: &mut Inbox<'_>) -> Result<(Objects, u64), St
         let filled = inbox.wait()?;
         let at = filled.offset as usize;
         let object = objects.get_mut(&filled.object).unwrap();
-        inbox
-            .payload(&filled)
-            .read(&mut object[at..at + filled.len]);
+        let to = &mut object[at..at + filled.len];
+        match filled.zero {
+            true => to.fill(0),
+            false => inbox.payload(&filled).read(to),
+        }
         let len = filled.len as u64;
         inbox.done(filled);
         Ok(len)

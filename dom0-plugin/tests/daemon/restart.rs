@@ -50,7 +50,10 @@ fn xl_gpu(folder: &Path, arguments: &[&str]) -> Result<String, String> {
 
 fn status(folder: &Path) -> Option<Value> {
     let shown = xl_gpu(folder, &["status", "--json"]).ok()?;
-    Some(serde_json::from_str::<Value>(&shown).unwrap()["domains"][0].take())
+    // No domain is shown before its first session is announced.
+    serde_json::from_str::<Value>(&shown).unwrap()["domains"]
+        .get(0)
+        .cloned()
 }
 
 fn await_session(folder: &Path, state: &str) {
@@ -96,6 +99,37 @@ fn killed_between_detach_and_attach() {
         );
         third.kill();
     }
+}
+
+/// Its program runs already: whoever has the image goes on, also where it was kept for an `attach`.
+#[test]
+fn killed_while_contents_arrive() {
+    let folder = Folder::new();
+    let programs = folder.0.join("programs");
+    let first = Running::start(&folder.0, 1 << 20);
+    eventually("the socket is there", || programs.exists());
+    let program = Program::start(&programs, 1, objects(1, 6));
+    await_session(&folder.0, "attached");
+    xl_gpu(&folder.0, &["request", "detach"]).unwrap();
+    program.state().hold_arrival = true;
+    std::thread::scope(|scope| {
+        let attach = scope.spawn(|| xl_gpu(&folder.0, &["request", "attach"]));
+        await_session(&folder.0, "arriving");
+        first.kill();
+        attach.join().unwrap().unwrap_err();
+    });
+    assert_eq!(program.bytes(), None);
+
+    let second = Running::start(&folder.0, 1 << 20);
+    await_session(&folder.0, "arriving");
+    program.state().hold_arrival = false;
+    await_session(&folder.0, "attached");
+    assert_eq!(program.bytes(), Some(objects(1, 6)));
+    assert_eq!(program.state().opened, 1);
+    eventually("the image is dropped", || {
+        status(&folder.0).is_some_and(|s| s["images"].as_array().unwrap().is_empty())
+    });
+    second.kill();
 }
 
 #[test]

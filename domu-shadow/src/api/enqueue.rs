@@ -13,6 +13,7 @@ use crate::core::event::{self, WaitList};
 use crate::core::handle;
 use crate::core::kernel::Kernel;
 use crate::core::mem::Mem;
+use crate::core::presence;
 use crate::core::queue::Queue;
 use crate::driver::dispatch::status;
 
@@ -24,6 +25,7 @@ entry! {
         let queue = handle::borrow::<Queue>(caller, queue)?;
         let kernel = handle::borrow::<Kernel>(caller, kernel)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
+        kernel.need_arguments();
         let (q, k) = (queue.real.get(), kernel.real.get());
         event::issue(caller, queue, CL_COMMAND_NDRANGE_KERNEL, event, |event| {
             status!(q, clEnqueueNDRangeKernel(
@@ -41,6 +43,7 @@ entry! {
         let queue = handle::borrow::<Queue>(caller, queue)?;
         let kernel = handle::borrow::<Kernel>(caller, kernel)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
+        kernel.need_arguments();
         let (q, k) = (queue.real.get(), kernel.real.get());
         event::issue(caller, queue, CL_COMMAND_TASK, event, |event| {
             status!(q, clEnqueueTask(q, k, wait.count(), wait.pointer(), event))
@@ -59,6 +62,7 @@ entry! {
         let objects = caller.list(objects, count as usize).iter();
         let mems = objects.map(|&object| handle::borrow::<Mem>(caller, object));
         let mems = mems.collect::<CLResult<Vec<_>>>()?;
+        presence::need_all(mems.iter().copied());
         let reals: Vec<_> = mems.iter().map(|mem| mem.real.get()).collect();
         let list = if reals.is_empty() { std::ptr::null() } else { reals.as_ptr() };
         let wait = WaitList::new(caller, wait_count, wait)?;

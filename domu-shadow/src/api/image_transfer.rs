@@ -13,6 +13,7 @@ use super::transfer::{check_host_reads, check_host_writes};
 use crate::core::event::{self, WaitList};
 use crate::core::handle;
 use crate::core::mem::Mem;
+use crate::core::presence;
 use crate::core::queue::Queue;
 use crate::driver::dispatch::status;
 
@@ -26,6 +27,7 @@ entry! {
         let mem = handle::borrow::<Mem>(caller, image)?;
         check_host_reads(mem)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
+        mem.need();
         let (q, i) = (queue.real.get(), mem.real.get());
         event::issue(caller, queue, CL_COMMAND_READ_IMAGE, event, |event| {
             status!(q, clEnqueueReadImage(
@@ -43,6 +45,7 @@ entry! {
         let mem = handle::borrow::<Mem>(caller, image)?;
         check_host_writes(mem)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
+        mem.need();
         let (q, i) = (queue.real.get(), mem.real.get());
         event::issue(caller, queue, CL_COMMAND_WRITE_IMAGE, event, |event| {
             status!(q, clEnqueueWriteImage(
@@ -61,6 +64,7 @@ entry! {
         let source = handle::borrow::<Mem>(caller, from)?;
         let target = handle::borrow::<Mem>(caller, to)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
+        presence::need_both(source, target);
         let (q, s, t) = (queue.real.get(), source.real.get(), target.real.get());
         event::issue(caller, queue, CL_COMMAND_COPY_IMAGE, event, |event| {
             status!(q, clEnqueueCopyImage(
@@ -79,6 +83,7 @@ entry! {
         let source = handle::borrow::<Mem>(caller, from)?;
         let target = handle::borrow::<Mem>(caller, to)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
+        presence::need_both(source, target);
         let (q, s, t) = (queue.real.get(), source.real.get(), target.real.get());
         event::issue(caller, queue, CL_COMMAND_COPY_IMAGE_TO_BUFFER, event, |event| {
             status!(q, clEnqueueCopyImageToBuffer(
@@ -97,6 +102,7 @@ entry! {
         let source = handle::borrow::<Mem>(caller, from)?;
         let target = handle::borrow::<Mem>(caller, to)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
+        presence::need_both(source, target);
         let (q, s, t) = (queue.real.get(), source.real.get(), target.real.get());
         event::issue(caller, queue, CL_COMMAND_COPY_BUFFER_TO_IMAGE, event, |event| {
             status!(q, clEnqueueCopyBufferToImage(
@@ -114,6 +120,7 @@ entry! {
         let queue = handle::borrow::<Queue>(caller, queue)?;
         let mem = handle::borrow::<Mem>(caller, image)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
+        mem.need();
         let (q, i) = (queue.real.get(), mem.real.get());
         event::issue(caller, queue, CL_COMMAND_FILL_IMAGE, event, |event| {
             status!(q, clEnqueueFillImage(q, i, color, origin, region, wait.count(), wait.pointer(), event))

@@ -133,6 +133,7 @@ entry! {
         if size == 0 || offset.checked_add(size).is_none_or(|end| end > mem.size) {
             return Err(CL_INVALID_VALUE);
         }
+        mem.need();
         let memory = mem.host_address()?;
         let start = mem.origin + offset;
         let invalidates = flags & CL_MAP_WRITE_INVALIDATE_REGION != 0;
@@ -165,6 +166,7 @@ entry! {
         if row_pitch.is_null() || (slice.is_some() && slice_pitch.is_null()) {
             return Err(CL_INVALID_VALUE);
         }
+        mem.need();
         let memory = mem.host_address()?;
         let invalidates = flags & CL_MAP_WRITE_INVALIDATE_REGION != 0;
         let parts = if invalidates { Vec::new() } else { mem.maps().unwritten_area(area) };
@@ -193,6 +195,7 @@ entry! {
         if !Arc::ptr_eq(&queue.context, &mem.context) {
             return Err(CL_INVALID_CONTEXT);
         }
+        mem.need();
         let memory = mem.host_address()?;
         let offset = (mapped as usize).checked_sub(memory).ok_or(CL_INVALID_VALUE)?;
         let map = mem.maps().remove(mem.slot().id(), mem.origin + offset).ok_or(CL_INVALID_VALUE)?;

@@ -15,6 +15,7 @@ use crate::core::CLResult;
 use crate::core::event::{self, WaitList};
 use crate::core::handle;
 use crate::core::mem::Mem;
+use crate::core::presence;
 use crate::core::queue::Queue;
 use crate::driver::dispatch::status;
 
@@ -47,6 +48,7 @@ entry! {
         let mem = handle::borrow::<Mem>(caller, buffer)?;
         check_host_reads(mem)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
+        mem.need();
         let (q, b) = (queue.real.get(), mem.real.get());
         event::issue(caller, queue, CL_COMMAND_READ_BUFFER, event, |event| {
             status!(q, clEnqueueReadBuffer(q, b, blocking, offset, size, to, wait.count(), wait.pointer(), event))
@@ -61,6 +63,7 @@ entry! {
         let mem = handle::borrow::<Mem>(caller, buffer)?;
         check_host_writes(mem)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
+        mem.need();
         let (q, b) = (queue.real.get(), mem.real.get());
         event::issue(caller, queue, CL_COMMAND_WRITE_BUFFER, event, |event| {
             status!(q, clEnqueueWriteBuffer(q, b, blocking, offset, size, from, wait.count(), wait.pointer(), event))
@@ -78,6 +81,7 @@ entry! {
         let mem = handle::borrow::<Mem>(caller, buffer)?;
         check_host_reads(mem)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
+        mem.need();
         let (q, b) = (queue.real.get(), mem.real.get());
         event::issue(caller, queue, CL_COMMAND_READ_BUFFER_RECT, event, |event| {
             status!(q, clEnqueueReadBufferRect(
@@ -96,6 +100,7 @@ entry! {
         let mem = handle::borrow::<Mem>(caller, buffer)?;
         check_host_writes(mem)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
+        mem.need();
         let (q, b) = (queue.real.get(), mem.real.get());
         event::issue(caller, queue, CL_COMMAND_WRITE_BUFFER_RECT, event, |event| {
             status!(q, clEnqueueWriteBufferRect(
@@ -115,6 +120,7 @@ entry! {
         let source = handle::borrow::<Mem>(caller, from)?;
         let target = handle::borrow::<Mem>(caller, to)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
+        presence::need_both(source, target);
         let (q, s, t) = (queue.real.get(), source.real.get(), target.real.get());
         event::issue(caller, queue, CL_COMMAND_COPY_BUFFER, event, |event| {
             status!(q, clEnqueueCopyBuffer(
@@ -134,6 +140,7 @@ entry! {
         let source = handle::borrow::<Mem>(caller, from)?;
         let target = handle::borrow::<Mem>(caller, to)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
+        presence::need_both(source, target);
         let (q, s, t) = (queue.real.get(), source.real.get(), target.real.get());
         event::issue(caller, queue, CL_COMMAND_COPY_BUFFER_RECT, event, |event| {
             status!(q, clEnqueueCopyBufferRect(
@@ -152,6 +159,7 @@ entry! {
         let queue = handle::borrow::<Queue>(caller, queue)?;
         let mem = handle::borrow::<Mem>(caller, buffer)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
+        mem.need();
         let (q, b) = (queue.real.get(), mem.real.get());
         event::issue(caller, queue, CL_COMMAND_FILL_BUFFER, event, |event| {
             status!(q, clEnqueueFillBuffer(
@@ -168,10 +176,11 @@ entry! {
         wait_count: u32, wait: *const cl_event, event: *mut cl_event,
     ) -> status {
         let queue = handle::borrow::<Queue>(caller, queue)?;
-        let reals = caller.list(objects, count as usize).iter().map(|&object| {
-            handle::borrow::<Mem>(caller, object).map(|mem| mem.real.get())
-        });
-        let reals: Vec<_> = reals.collect::<CLResult<_>>()?;
+        let objects = caller.list(objects, count as usize).iter();
+        let mems = objects.map(|&object| handle::borrow::<Mem>(caller, object));
+        let mems = mems.collect::<CLResult<Vec<_>>>()?;
+        presence::need_all(mems.iter().copied());
+        let reals: Vec<_> = mems.iter().map(|mem| mem.real.get()).collect();
         let wait = WaitList::new(caller, wait_count, wait)?;
         let q = queue.real.get();
         let list = if reals.is_empty() { std::ptr::null() } else { reals.as_ptr() };

@@ -15,6 +15,7 @@ use super::CLResult;
 use super::handle::{self, Kind, Object, Slot};
 use super::kernel_arg::{Arg, ArgKind, ArgValue};
 use super::mem::{Mem, TRACKING};
+use super::presence;
 use super::program::Program;
 use super::queue::Queue;
 use super::real::Real;
@@ -123,6 +124,23 @@ impl Kernel {
             }
         }
         Ok(())
+    }
+
+    /// The kernel is to be enqueued: waits until the contents of its arguments are there. See [`Mem::need`].
+    #[inline]
+    pub fn need_arguments(&self) {
+        if presence::is_watched() {
+            self.need_each();
+        }
+    }
+
+    #[cold]
+    fn need_each(&self) {
+        let set = self.args.iter().filter_map(Arg::mem);
+        let mems =
+            set.filter_map(|(handle, id)| handle::share_if_same::<Mem>(handle as *mut c_void, id));
+        let mems: Vec<_> = mems.collect();
+        presence::need_all(mems.iter().map(|mem| &**mem));
     }
 
     /// The kernel was enqueued: marks every buffer that it may write, or that it names. Only while a capture tracks.

@@ -17,6 +17,7 @@ use super::handle::{Kind, Object, Slot};
 use super::host_memory::HostMemory;
 use super::image::Image;
 use super::map::Maps;
+use super::presence::Presence;
 use super::real::Real;
 use super::{CLResult, movable};
 use crate::driver::dispatch::{create, status};
@@ -48,6 +49,7 @@ pub struct Storage {
     pub maps: Mutex<Maps>,
     /// What commands were enqueued while tracking.
     marks: Marks,
+    presence: Presence,
 }
 
 /// Set by the program's threads, taken by a capture.
@@ -127,6 +129,7 @@ impl Mem {
                 own,
                 maps: Mutex::default(),
                 marks: Marks::new(true),
+                presence: Presence::default(),
             }),
             destructors: Destructors::default(),
         };
@@ -217,6 +220,7 @@ impl Mem {
                 own: OnceLock::new(),
                 maps: Mutex::default(),
                 marks: Marks::new(true),
+                presence: Presence::default(),
             }),
             parent,
             destructors: Destructors::default(),
@@ -240,6 +244,7 @@ impl Mem {
                 own: OnceLock::new(),
                 maps: Mutex::default(),
                 marks: Marks::new(false),
+                presence: Presence::default(),
             }),
             destructors: Destructors::default(),
         })
@@ -394,6 +399,11 @@ impl Mem {
         if TRACKING.load(Ordering::Relaxed) {
             self.set_used();
         }
+    }
+
+    /// Whether its contents are there: a root's, see [`Mem::root`].
+    pub fn presence(&self) -> &Presence {
+        &self.storage.presence
     }
 
     /// Whether kernels may write it.

@@ -18,6 +18,7 @@ pub mod mem;
 pub mod movable;
 pub mod partition;
 pub mod platform;
+pub mod presence;
 pub mod program;
 pub mod queue;
 pub mod real;

@@ -2,9 +2,9 @@
 
 use opencl_sys::cl_int;
 
+use super::arriving::{Arriving, Blackout};
 use super::capture::Capture;
 use super::error::driver;
-use super::restoring::Restoring;
 use super::{MoveError, matching};
 use crate::core::context::Context;
 use crate::core::event::Event;
@@ -153,11 +153,12 @@ impl Detached {
         &self.holders.devices
     }
 
-    /// Loads the drivers and makes every object again, on devices like those before.
+    /// Loads the drivers, makes every object again, on devices like those before, and opens the gate: the contents
+    /// have to come now.
     ///
     /// # Errors
     /// `NoDevice`, or the driver's. Everything is released again, and it can be tried later.
-    pub fn reload(self) -> Result<Restoring, (Detached, MoveError)> {
+    pub fn reload(self) -> Result<(Arriving, Blackout), (Detached, MoveError)> {
         let made = matching::load().and_then(|()| make_all());
         let Detached {
             closed,
@@ -166,7 +167,7 @@ impl Detached {
             ..
         } = self;
         match made {
-            Ok(()) => Ok(Restoring::new(closed, capture, since)),
+            Ok(()) => Ok(Arriving::open(closed, capture, since)),
             Err(error) => Err((unload(closed, capture, since), error)),
         }
     }

@@ -15,6 +15,7 @@ use opencl_sys::CL_COMPLETE;
 
 use crate::core::handle;
 use crate::core::mem::{Mem, TRACKING};
+use crate::core::presence;
 use crate::core::queue::Queue;
 use crate::core::retired;
 use crate::driver::dispatch::status;
@@ -26,6 +27,7 @@ const SETTLING: Duration = Duration::from_millis(50);
 /// Switches marking on or off for all threads.
 pub(super) fn track(on: bool) {
     TRACKING.store(on, Ordering::SeqCst);
+    presence::note_uses(on);
     // A thread that did not see the change yet has its command in the driver already, before our markers.
     crate::gate::barrier();
 }

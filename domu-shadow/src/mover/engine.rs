@@ -10,13 +10,13 @@ use opencl_sys::CL_COMPLETE;
 
 use super::MoveError;
 use super::error::driver;
-use super::memory::{self, HostBytes};
+use super::memory::{self, HostBytes, OwnedBytes};
 use super::packed::{Beside, Piece, free_parts, pieces};
 use super::pin::Pin;
 use crate::core::context::Context;
 use crate::core::handle::{self, Object};
 use crate::core::mem::Mem;
-use crate::driver::dispatch::{create, status};
+use crate::driver::dispatch::{create, status, table_of};
 use crate::driver::{query, workers};
 
 /// Every live buffer and image with contents of its own, oldest first.
@@ -213,6 +213,32 @@ impl Engine {
                 }
             }
         }
+        lane.flush()?;
+        Ok(transfer)
+    }
+
+    /// Starts to write zeros into a buffer or an image's packed contents, as [`Engine::write`] does.
+    pub(super) fn write_zero(
+        &self,
+        object: u64,
+        offset: u64,
+        len: u64,
+    ) -> Result<Transfer<OwnedBytes>, MoveError> {
+        let mem = self.find(object, offset, len)?;
+        let queue = self.queue(&mem.context)?;
+        if !mem.is_buffer()
+            || mem.has_host_storage()
+            || table_of(queue).clEnqueueFillBuffer.is_none()
+        {
+            return self.write(object, offset, OwnedBytes::zeroed(len as usize));
+        }
+        let lane = Beside::new(queue, &mem);
+        let event = lane.start_zero(offset as usize, len as usize)?;
+        let transfer = Transfer {
+            events: vec![event],
+            memory: Some(OwnedBytes::zeroed(0)),
+            _mem: Arc::clone(&mem),
+        };
         lane.flush()?;
         Ok(transfer)
     }

@@ -1,18 +1,21 @@
 //! Moving the process's GPU state: the safe interface that a session uses.
 //!
 //! ```text
-//!            begin()            quiesce()             unload()              reload()            finish()
-//!  (runs) ─────────▶ Capture ─────────────▶ Quiesced ─────────▶ Detached ─────────▶ Restoring ─────────▶ (runs)
-//!                    ▲   │ round, read,       │ last_round, read,   nothing of a       write
+//!            begin()            quiesce()             unload()              reload()           finish()
+//!  (runs) ─────────▶ Capture ─────────────▶ Quiesced ─────────▶ Detached ─────────▶ Arriving ─────────▶ (runs)
+//!                    ▲   │ round, read,       │ last_round, read,   nothing of a      write
 //!                    │   │ send_changed       │ send_changed        driver is left
 //!                    └───┴─────── reopen() ───┘
 //! ```
 //!
-//! The program runs in `Capture`; from `Quiesced` to `finish` its OpenCL calls wait at the gate (the *blackout*).
+//! The program runs in `Capture` and in `Arriving`; from `Quiesced` to `reload` its OpenCL calls wait at the gate (the
+//! *blackout*). In `Arriving` only those wait that name an object whose contents have not come: [`crate::core::presence`].
 //! The objects themselves stay in the process; only the contents of root buffers and of images (packed) go out and come back,
 //! by the object's id (`object`, unique in the process, never 0).
 
+mod arriving;
 mod capture;
+mod coming;
 mod comparing;
 mod detached;
 mod dirty;
@@ -23,17 +26,17 @@ mod memory;
 mod packed;
 mod pin;
 mod quiesced;
-mod restoring;
 mod summary;
 
 pub use crate::core::movable::blocked;
+pub use arriving::{Arriving, Blackout};
 pub use capture::{Capture, begin};
+pub use coming::Piece;
 pub use detached::Detached;
 pub use engine::Transfer;
 pub use error::MoveError;
 pub use memory::{HostBytes, OwnedBytes};
 pub use quiesced::Quiesced;
-pub use restoring::{Blackout, Restoring};
 pub use summary::{Summary, summary};
 
 use crate::core::handle::Object;

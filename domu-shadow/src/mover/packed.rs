@@ -107,6 +107,30 @@ impl<'a> Beside<'a> {
         Ok(event)
     }
 
+    /// The event of a fill of a buffer's bytes with zeros.
+    pub(super) fn start_zero(&self, offset: usize, len: usize) -> Result<cl_event, MoveError> {
+        // The widest pattern that offset and length are multiples of.
+        let width = 1_usize << (offset | len | 16).trailing_zeros();
+        let (pattern, real) = ([0_u8; 16], self.mem.real.get());
+        let mut event = std::ptr::null_mut();
+        status!(
+            self.queue,
+            clEnqueueFillBuffer(
+                self.queue,
+                real,
+                pattern.as_ptr().cast(),
+                width,
+                offset,
+                len,
+                0,
+                std::ptr::null(),
+                &raw mut event
+            )
+        )
+        .map_err(driver("filling a memory object"))?;
+        Ok(event)
+    }
+
     /// One pixel's bytes, behind all transfers started before.
     pub(super) fn read_pixel(&self, pixel: &Part) -> Result<Vec<u8>, MoveError> {
         let mut content = vec![0; self.mem.image().map_or(0, |image| image.pixel)];

@@ -2,63 +2,104 @@
 
 use super::flow::failed;
 use super::lend::{SlotBytes, lend};
-use crate::mover::{Restoring, Transfer};
+use crate::mover::{Arriving, MoveError, OwnedBytes, Piece, Transfer};
 use channel::guest::{Filled, Inbox, StepError};
 use std::collections::VecDeque;
 
-/// Fetches all contents of `objects` (id, bytes) into the driver's new buffers; bytes fetched.
-pub(super) fn fetch_all(
-    restoring: &Restoring,
-    objects: &[(u64, u64)],
-    inbox: &mut Inbox<'_>,
-) -> Result<u64, StepError> {
-    let most = inbox.payload_size() as u64;
-    let mut writing: VecDeque<(Filled, Transfer<SlotBytes>)> = VecDeque::new();
-    let mut bytes = 0;
-    let pieces = objects.iter().flat_map(|(object, size)| {
-        (0..size.div_ceil(most)).map(move |n| (*object, n * most, (size - n * most).min(most)))
-    });
-    for (object, offset, len) in pieces {
-        while !inbox.fetch(object, offset, len as usize)? {
-            // No slot is free: take an answer where one is due, else end the oldest write.
-            if inbox.pending() > 0 {
-                write_next(restoring, inbox, &mut writing)?;
-            } else {
-                end_oldest(inbox, &mut writing)?;
-            }
+/// A transfer to the driver.
+enum Writing {
+    Slot(Filled, Transfer<SlotBytes>),
+    Zero(Transfer<OwnedBytes>),
+}
+
+impl Writing {
+    fn is_done(&self) -> bool {
+        match self {
+            Writing::Slot(_, transfer) => transfer.is_done(),
+            Writing::Zero(transfer) => transfer.is_done(),
         }
-        bytes += len;
     }
-    while inbox.pending() > 0 {
-        write_next(restoring, inbox, &mut writing)?;
+}
+
+/// Those under way, the oldest first.
+type Written = VecDeque<(Piece, Writing)>;
+
+/// Fetches what has not arrived yet into the driver's new objects; bytes fetched.
+pub(super) fn fetch_all(arriving: &mut Arriving, inbox: &mut Inbox<'_>) -> Result<u64, StepError> {
+    arriving.pin(inbox.pages());
+    let mut writing = Written::new();
+    let most = inbox.payload_size() as u64;
+    let mut bytes = 0;
+    loop {
+        while writing.front().is_some_and(|(_, oldest)| oldest.is_done()) {
+            end_oldest(arriving, inbox, &mut writing)?;
+        }
+        // Which piece is next is decided when there is a slot for it: somebody may have begun to wait.
+        while inbox.has_slot()
+            && let Some(piece) = arriving.next_piece(most)
+        {
+            inbox.fetch(piece.object, piece.offset, piece.len as usize)?;
+            bytes += piece.len;
+        }
+        if inbox.pending() > 0 {
+            write_next(arriving, inbox, &mut writing)?;
+        } else if !writing.is_empty() {
+            end_oldest(arriving, inbox, &mut writing)?;
+        } else {
+            return Ok(bytes);
+        }
     }
-    while !writing.is_empty() {
-        end_oldest(inbox, &mut writing)?;
-    }
-    Ok(bytes)
 }
 
 fn write_next(
-    restoring: &Restoring,
+    arriving: &mut Arriving,
     inbox: &mut Inbox<'_>,
-    writing: &mut VecDeque<(Filled, Transfer<SlotBytes>)>,
+    writing: &mut Written,
 ) -> Result<(), StepError> {
     let filled = inbox.wait()?;
-    let bytes = lend(inbox.payload(&filled));
-    let transfer = restoring
-        .start_write(filled.object, filled.offset, bytes)
-        .map_err(failed)?;
-    writing.push_back((filled, transfer));
+    let piece = Piece {
+        object: filled.object,
+        offset: filled.offset,
+        len: filled.len as u64,
+    };
+    let started = if filled.zero {
+        inbox.done(filled);
+        arriving.start_zero(&piece).map(Writing::Zero)
+    } else {
+        match arriving.start_write(&piece, lend(inbox.payload(&filled))) {
+            Ok(transfer) => Ok(Writing::Slot(filled, transfer)),
+            Err(e) => {
+                inbox.done(filled);
+                Err(e)
+            }
+        }
+    };
+    match started {
+        Ok(transfer) => writing.push_back((piece, transfer)),
+        // The program has released it meanwhile.
+        Err(MoveError::Gone(_)) => arriving.arrived(&piece),
+        Err(e) => return Err(failed(e)),
+    }
     Ok(())
 }
 
 fn end_oldest(
+    arriving: &mut Arriving,
     inbox: &mut Inbox<'_>,
-    writing: &mut VecDeque<(Filled, Transfer<SlotBytes>)>,
+    writing: &mut Written,
 ) -> Result<(), StepError> {
-    if let Some((filled, transfer)) = writing.pop_front() {
-        transfer.wait().map_err(failed)?;
-        inbox.done(filled);
+    let Some((piece, oldest)) = writing.pop_front() else {
+        return Ok(());
+    };
+    match oldest {
+        Writing::Slot(filled, transfer) => {
+            transfer.wait().map_err(failed)?;
+            inbox.done(filled);
+        }
+        Writing::Zero(transfer) => {
+            transfer.wait().map_err(failed)?;
+        }
     }
+    arriving.arrived(&piece);
     Ok(())
 }

@@ -5,9 +5,9 @@ use super::fetch::fetch_all;
 use super::flow::{Sender, failed};
 use super::identity::Identity;
 use crate::delta::Sink;
-use crate::mover::{self, Capture, Detached, Quiesced};
+use crate::mover::{self, Arriving, Capture, Detached, Quiesced};
 use channel::guest::{
-    Begun, Inbox, Outbox, Restored, Round, StepError, Stop, Unload, Whole, Workload,
+    Arrived, Begun, Inbox, Opened, Outbox, Round, StepError, Stop, Unload, Whole, Workload,
 };
 use channel::image::{BufferEntry, DeviceEntry, MANIFEST_OBJECT, MANIFEST_VERSION, Manifest};
 use std::time::{Duration, Instant};
@@ -115,6 +115,7 @@ impl Workload for GpuWorkload {
     type Copying = Capture;
     type Quiesced = AtRest;
     type Detached = Gone;
+    type Arriving = Arriving;
 
     fn blocked(&self) -> Option<String> {
         mover::blocked()
@@ -204,36 +205,36 @@ impl Workload for GpuWorkload {
         rest.since.elapsed_ns()
     }
 
-    fn restore(
-        &mut self,
-        gone: Gone,
-        inbox: &mut Inbox<'_>,
-    ) -> Result<Restored, (Gone, StepError)> {
+    fn restore(&mut self, gone: Gone) -> Result<(Opened, Arriving), (Gone, StepError)> {
         let Gone { detached, since } = gone;
         let start = Instant::now();
-        let restoring = match detached.reload() {
-            Ok(restoring) => restoring,
-            Err((detached, e)) => return Err((Gone { detached, since }, failed(e))),
-        };
-        let reload_ns = start.elapsed().as_nanos() as u64;
-        match fetch_all(&restoring, &restoring.objects(), inbox) {
-            Ok(bytes) => {
-                restoring.finish();
-                Ok(Restored {
+        match detached.reload() {
+            Ok((arriving, _)) => {
+                let opened = Opened {
                     blackout_ns: since.elapsed_ns(),
                     downtime_ns: since.paused_ns(),
-                    reload_ns,
-                    bytes,
-                })
+                    reload_ns: start.elapsed().as_nanos() as u64,
+                };
+                Ok((opened, arriving))
             }
-            // The image is still where it was: the driver goes again, and it can be tried again.
-            Err(e) => Err((
-                Gone {
-                    detached: restoring.unload(),
-                    since,
-                },
-                e,
-            )),
+            Err((detached, e)) => Err((Gone { detached, since }, failed(e))),
+        }
+    }
+
+    fn arrive(
+        &mut self,
+        mut arriving: Arriving,
+        inbox: &mut Inbox<'_>,
+    ) -> Result<Arrived, (Arriving, StepError)> {
+        match fetch_all(&mut arriving, inbox) {
+            Ok(bytes) => {
+                arriving.finish();
+                Ok(Arrived { bytes })
+            }
+            Err(e) => {
+                arriving.rewind();
+                Err((arriving, e))
+            }
         }
     }
 }

@@ -1,9 +1,11 @@
 //! What a capture left, in private memory.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use channel::host::{Sink, Source};
+use channel::host::{Contents, Sink, Source};
 use channel::image::{Batch, ExtentKind};
+use channel::memory::SharedBytes;
 
 /// Contents by object.
 #[derive(Default)]
@@ -11,9 +13,22 @@ pub(super) struct Image {
     objects: BTreeMap<u64, Vec<u8>>,
     /// Bytes of contents taken in, over all captures.
     pub(super) taken: u64,
+    /// Waited for before each answer to a fetch, while contents arrive.
+    slowness: Duration,
 }
 
 impl Image {
+    /// Serves slowly from now on, or as fast as it can with `ZERO`.
+    pub(super) fn serve_slowly(&mut self, slowness: Duration) {
+        self.slowness = slowness;
+    }
+
+    fn pause(&self) {
+        if !self.slowness.is_zero() {
+            std::thread::sleep(self.slowness);
+        }
+    }
+
     /// Forgets the contents; the count stays.
     pub(super) fn clear(&mut self) {
         self.objects.clear();
@@ -42,7 +57,8 @@ impl Sink for Image {
 }
 
 impl Source for Image {
-    fn read(&mut self, object: u64, offset: u64, to: &mut [u8]) -> Result<(), String> {
+    fn read(&self, object: u64, offset: u64, to: SharedBytes<'_>) -> Result<Contents, String> {
+        self.pause();
         let start = offset as usize;
         let from = self
             .objects
@@ -54,7 +70,10 @@ impl Source for Image {
                     to.len()
                 )
             })?;
-        to.copy_from_slice(from);
-        Ok(())
+        if from.iter().all(|byte| *byte == 0) {
+            return Ok(Contents::Zero);
+        }
+        to.write(from);
+        Ok(Contents::Bytes)
     }
 }

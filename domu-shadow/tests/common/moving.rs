@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use xl_gpu_shadow::mover::{self, Blackout, Capture, MoveError, OwnedBytes, Region, Round};
+use xl_gpu_shadow::mover::{
+    self, Arriving, Blackout, Capture, MoveError, OwnedBytes, Piece, Region, Round,
+};
 
 /// Only one move at a time in a process, and these tests share one.
 pub fn alone() -> MutexGuard<'static, ()> {
@@ -18,7 +20,7 @@ const PIECE: u64 = 9_999;
 
 /// What dom0 would hold.
 #[derive(Default)]
-struct Store(BTreeMap<u64, Vec<u8>>);
+pub struct Store(pub BTreeMap<u64, Vec<u8>>);
 
 impl Store {
     fn pieces(region: &Region) -> impl Iterator<Item = (u64, usize)> {
@@ -26,6 +28,26 @@ impl Store {
         (start..end)
             .step_by(PIECE as usize)
             .map(move |at| (at, PIECE.min(end - at) as usize))
+    }
+
+    /// A piece's contents.
+    pub fn of(&self, piece: &Piece) -> OwnedBytes {
+        let bytes = &self.0[&piece.object][piece.offset as usize..][..piece.len as usize];
+        OwnedBytes::from(bytes.to_vec())
+    }
+
+    /// Gives all contents back, several transfers at a time.
+    pub fn give_back(&self, mut arriving: Arriving) {
+        let mut transfers = Vec::new();
+        while let Some(piece) = arriving.next_piece(PIECE) {
+            let transfer = arriving.start_write(&piece, self.of(&piece)).unwrap();
+            transfers.push((piece, transfer));
+        }
+        for (piece, transfer) in transfers {
+            transfer.wait().unwrap();
+            arriving.arrived(&piece);
+        }
+        arriving.finish();
     }
 
     /// Takes a round in; what the program released meanwhile is left out.
@@ -77,30 +99,29 @@ pub fn there_and_back(rounds: u32) -> (u64, Blackout) {
     });
     let detached = quiesced.unload().map_err(|(_, error)| error).unwrap();
     assert_eq!(detached.devices_held(), <&[String]>::default());
-    let restoring = detached.reload().map_err(|(_, error)| error).unwrap();
-    let mut transfers = Vec::new();
-    for (object, size) in restoring.objects() {
-        let bytes = &store.0[&object];
-        assert_eq!(bytes.len() as u64, size);
-        let region = Region {
-            object,
-            object_size: size,
-            offset: 0,
-            len: size,
-        };
-        for (offset, len) in Store::pieces(&region) {
-            let piece = bytes[offset as usize..][..len].to_vec();
-            transfers.push(
-                restoring
-                    .start_write(object, offset, OwnedBytes::from(piece))
-                    .unwrap(),
-            );
-        }
-    }
-    for transfer in transfers {
-        transfer.wait().unwrap();
-    }
-    let blackout = restoring.finish();
+    let (arriving, blackout) = detached.reload().map_err(|(_, error)| error).unwrap();
     assert!(blackout.from < blackout.to);
+    store.give_back(arriving);
     (last.bytes(), blackout)
+}
+
+/// A move up to the point where the program runs again and nothing has arrived.
+pub fn there_and_nearly_back(rounds: u32) -> (Arriving, Store) {
+    let mut capture = begin();
+    let mut store = Store::default();
+    for _ in 0..rounds {
+        let round = capture.round();
+        store.take(&round, |object, offset, to| {
+            capture.read(object, offset, to)
+        });
+    }
+    let quiesced = capture.quiesce(PATIENCE);
+    let mut quiesced = quiesced.map_err(|(_, error)| error).unwrap();
+    let last = quiesced.last_round();
+    store.take(&last, |object, offset, to| {
+        quiesced.read(object, offset, to)
+    });
+    let detached = quiesced.unload().map_err(|(_, error)| error).unwrap();
+    let (arriving, _) = detached.reload().map_err(|(_, error)| error).unwrap();
+    (arriving, store)
 }

@@ -233,12 +233,13 @@ impl Counter {
 
     /// And back.
     pub fn attach(&mut self, detached: Detached, store: &Store) {
-        let restoring = detached.reload().map_err(|(_, e)| e).unwrap();
-        for (object, _) in restoring.objects() {
-            let bytes = OwnedBytes::from(store[&object].clone());
-            restoring.write(object, 0, bytes).unwrap();
+        let (mut arriving, _) = detached.reload().map_err(|(_, e)| e).unwrap();
+        while let Some(piece) = arriving.next_piece(u64::MAX) {
+            let bytes = OwnedBytes::from(store[&piece.object].clone());
+            arriving.start_write(&piece, bytes).unwrap().wait().unwrap();
+            arriving.arrived(&piece);
         }
-        restoring.finish();
+        arriving.finish();
     }
 
     /// There and back with a free device in between, and the right result afterwards.

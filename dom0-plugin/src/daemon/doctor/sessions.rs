@@ -64,12 +64,12 @@ fn speaks_another(a: &Announcement) -> Option<Finding> {
     Some(finding.remedy("update the older of the two"))
 }
 
-/// Detached sessions: their images travel as they are, if they are here.
+/// Detached sessions: their images travel as they are, if they are here. Arriving ones need theirs first.
 pub fn detached(patient: &Patient) -> Vec<Finding> {
     let detached = patient
         .announced
         .iter()
-        .filter(|a| a.state == Residence::Detached);
+        .filter(|a| a.state != Residence::Attached);
     detached.map(|a| of_detached(patient, a)).collect()
 }
 
@@ -82,7 +82,10 @@ fn of_detached(patient: &Patient, a: &Announcement) -> Finding {
     match image {
         None => Finding::error(
             &who,
-            "it is detached and its image is not here: nothing could be moved of it",
+            format!(
+                "it is {} and its image is not here: nothing could be moved of it",
+                a.state
+            ),
         )
         .remedy(format!(
             "the daemon of the host it came from may have it; if nobody needs the session: xl-gpu forget {} {}",
@@ -92,12 +95,15 @@ fn of_detached(patient: &Patient, a: &Announcement) -> Finding {
             &who,
             "it is still arriving: its state is being given back",
         )
-        .remedy("a migration waits for it up to timeout_busy of xl-gpu.conf"),
-        Some(image) if image.purpose == Purpose::Held => {
+        .remedy("a migration waits for it, and up to timeout_busy of xl-gpu.conf without progress"),
+        Some(image) if image.purpose == Purpose::Held && a.state == Residence::Detached => {
             Finding::note(&who, "it is detached by request; its image travels as it is")
         }
-        Some(_) => Finding::warning(&who, "it is detached, and its image waits to be served")
-            .remedy(format!("xl-gpu status {} says why it waits", patient.domid)),
+        Some(_) => Finding::warning(
+            &who,
+            format!("it is {}, and its image waits to be served", a.state),
+        )
+        .remedy(format!("xl-gpu status {} says why it waits", patient.domid)),
     }
 }
 

@@ -163,6 +163,7 @@ pub fn session(store: &XenStore, domid: u32, id: SessionId) -> io::Result<Option
             state: match text("state")?.as_str() {
                 "attached" => Residence::Attached,
                 "detached" => Residence::Detached,
+                "arriving" => Residence::Arriving,
                 other => return Err(nonsense("state", other)),
             },
             generation: number("generation", &generation)?,
