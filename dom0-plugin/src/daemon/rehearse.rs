@@ -126,7 +126,10 @@ fn swap(
     }
     let mut keys = Vec::new();
     for (key, image) in arrived {
+        // Off the record, as the one that came takes its name; freeing it takes time that no program should wait for.
+        let sent = daemon.images.take(domid, key).map(Image::off_record);
         daemon.images.drop_image(domid, key);
+        std::thread::spawn(move || drop(sent));
         daemon
             .keep(domid, key, image, Purpose::Serve)
             .map_err(|e| e.to_string())?;

@@ -405,6 +405,12 @@ impl Image {
         Ok(Contents::Bytes)
     }
 
+    /// Takes it off the record: it goes with this process.
+    pub fn off_record(mut self) -> Image {
+        self.saved = None;
+        self
+    }
+
     /// Numbers and sizes of the objects, in order of number.
     pub fn objects(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.objects
