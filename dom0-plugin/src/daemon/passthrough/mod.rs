@@ -137,7 +137,8 @@ pub fn bring_back(daemon: &Daemon, domid: u32) -> Result<(), String> {
             .attach(domid, device)
             .map_err(|e| attach_failed(domid, device, &e))?;
     }
-    let woken = connect(toolstack, domid, policy.timeout)?;
+    // One that was running when its device came has heard of it.
+    let woken = connect(toolstack, domid, missing.is_empty(), policy.timeout)?;
     if away.is_empty() && missing.is_empty() && !woken {
         return Ok(());
     }
@@ -165,14 +166,22 @@ fn attach_failed(domid: u32, device: &Device, e: &io::Error) -> String {
     format!("domain {domid}: PCI device {device} was not attached: {e}{advice}")
 }
 
-/// Waits until a paravirtual guest has taken what is assigned to it; whether that was needed.
-fn connect(toolstack: &dyn Toolstack, domid: u32, patience: Duration) -> Result<bool, String> {
+/// Waits until a paravirtual guest has taken what is assigned to it; whether that was needed. `slept`: its device may have
+/// come before the guest ran.
+fn connect(
+    toolstack: &dyn Toolstack,
+    domid: u32,
+    slept: bool,
+    patience: Duration,
+) -> Result<bool, String> {
     let failed = |e: io::Error| format!("domain {domid}: its PCI devices: {e}");
     let paravirtual = toolstack.kind(domid).map_err(failed)? == GuestKind::Paravirtual;
     if !paravirtual || toolstack.link(domid).map_err(failed)? != Link::Waiting {
         return Ok(false);
     }
-    toolstack.wake(domid).map_err(failed)?;
+    if slept {
+        toolstack.wake(domid).map_err(failed)?;
+    }
     let connected = wait(patience, || Ok(toolstack.link(domid)? == Link::Connected));
     match connected.map_err(failed)? {
         true => Ok(true),

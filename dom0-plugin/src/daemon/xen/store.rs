@@ -65,6 +65,15 @@ impl XenStore {
         self.under(guard, |t| t.write(path, value))
     }
 
+    /// Writes what `path` holds once more, so that watches of it fire. In a transaction: another write that comes in between
+    /// is not undone.
+    pub fn touch(&self, path: &str) -> io::Result<bool> {
+        self.under(path, |t| match t.read(path)? {
+            Some(value) => t.write(path, value),
+            None => Ok(()),
+        })
+    }
+
     /// Has `folder` hold these children and no others, if there is a node `guard`; whether there was.
     pub fn replace_under(
         &self,

@@ -92,12 +92,9 @@ impl Toolstack for Xl {
     }
 
     fn wake(&self, domid: u32) -> io::Result<()> {
-        let state = format!("{}/state", frontend(domid));
         // The same value again: Linux looks at a device of which a node fires, but not at the folder above.
-        if let Some(value) = self.store.read(&state)? {
-            self.store.write_under(&state, &state, &value)?;
-        }
-        Ok(())
+        let state = format!("{}/state", frontend(domid));
+        self.store.touch(&state).map(drop)
     }
 
     fn attach(&self, domid: u32, device: &Device) -> io::Result<()> {
