@@ -1,6 +1,6 @@
 //! Generates the raw bindings from the Xen headers installed on the build machine (Debian: `libxen-dev`).
 //!
-//! The three libraries with a stable ABI become structs of function pointers that are filled with `dlopen` at run
+//! The four libraries with a stable ABI become structs of function pointers that are filled with `dlopen` at run
 //! time; from `xenguest.h` and `xenctrl.h` only types and constants are taken, because the plugin finds those
 //! functions in the process it is preloaded into.
 
@@ -30,11 +30,18 @@ fn main() {
          get_permissions|set_permissions|transaction_start|transaction_end|is_domain_introduced)",
     );
 
+    library(
+        &out,
+        "foreignmemory",
+        "xenforeignmemory.h",
+        "xenforeignmemory_(open|close|map|unmap)",
+    );
+
     let guest = builder("#include <xenctrl.h>\n#include <xenguest.h>\n")
         .allowlist_type(
-            "save_callbacks|restore_callbacks|precopy_stats|xc_stream_type_t|xentoollog_level",
+            "save_callbacks|restore_callbacks|precopy_stats|xc_stream_type_t|xentoollog_level|xc_domain_meminfo",
         )
-        .allowlist_var("XGS_POLICY_.*|XEN_DOMCTL_SHADOW_OP_.*|XCFLAGS_.*")
+        .allowlist_var("XGS_POLICY_.*|XEN_DOMCTL_SHADOW_OP_.*|XEN_DOMCTL_PFINFO_.*|XCFLAGS_.*")
         .opaque_type("xc_interface_core");
     write(guest, &out.join("guest.rs"), "xenguest.h");
 }

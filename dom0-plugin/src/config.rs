@@ -62,6 +62,17 @@ pub struct Config {
     /// How long a guest may take to give up a PCI device or to take one, and each of the two commands below.
     #[serde(deserialize_with = "duration")]
     pub pci_timeout: Duration,
+    /// Whether RAM is pre-copied while they are still assigned.
+    pub ram_precopy: bool,
+    /// Threads for that, at most.
+    #[serde(deserialize_with = "threads")]
+    pub ram_threads: u32,
+    /// Passes over RAM before the devices are detached, at most.
+    #[serde(deserialize_with = "passes")]
+    pub ram_passes: u32,
+    /// No more passes when one has sent no more bytes than this.
+    #[serde(deserialize_with = "size")]
+    pub ram_stop_below: u64,
     /// By domain name: devices that a domain gets which has none when its sessions are to be attached.
     #[serde(deserialize_with = "devices")]
     pub pci_attach: BTreeMap<String, Vec<String>>,
@@ -89,6 +100,10 @@ impl Default for Config {
             timeout_busy: Duration::from_secs(30),
             pci_detach: true,
             pci_timeout: Duration::from_secs(30),
+            ram_precopy: false,
+            ram_threads: 4,
+            ram_passes: 5,
+            ram_stop_below: 16 << 20,
             pci_attach: BTreeMap::new(),
             pci_before_detach: Vec::new(),
             pci_after_attach: Vec::new(),
@@ -189,6 +204,18 @@ const ROUNDS: Quantity = Quantity {
     expected: "a number of rounds from 0 to 1000",
 };
 
+const THREADS: Quantity = Quantity {
+    units: &[("", 1)],
+    range: 1..=64,
+    expected: "a number of threads from 1 to 64",
+};
+
+const PASSES: Quantity = Quantity {
+    units: &[("", 1)],
+    range: 1..=100,
+    expected: "a number of passes from 1 to 100",
+};
+
 impl Quantity {
     fn number<E: de::Error>(&self, number: Option<u64>, unit: &str) -> Result<u64, E> {
         let factor = self
@@ -238,6 +265,18 @@ fn rounds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     deserializer
         .deserialize_any(&ROUNDS)
         .map(|rounds| rounds as u32)
+}
+
+fn threads<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    deserializer
+        .deserialize_any(&THREADS)
+        .map(|threads| threads as u32)
+}
+
+fn passes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    deserializer
+        .deserialize_any(&PASSES)
+        .map(|passes| passes as u32)
 }
 
 fn folder<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
@@ -315,6 +354,10 @@ mod tests {
             timeout_busy = "2min"
             pci_detach = false
             pci_timeout = "5s"
+            ram_precopy = true
+            ram_threads = 64
+            ram_passes = 1
+            ram_stop_below = "1M"
             pci_attach = { vm = ["0000:3b:00.0", "0000:3c:00.1"] }
             pci_before_detach = ["/bin/true", "x"]
             pci_after_attach = ["/bin/false"]
@@ -334,6 +377,10 @@ mod tests {
             timeout_busy: Duration::from_secs(120),
             pci_detach: false,
             pci_timeout: Duration::from_secs(5),
+            ram_precopy: true,
+            ram_threads: 64,
+            ram_passes: 1,
+            ram_stop_below: 1 << 20,
             pci_attach: BTreeMap::from([(
                 "vm".to_owned(),
                 vec!["0000:3b:00.0".to_owned(), "0000:3c:00.1".to_owned()],
@@ -367,6 +414,8 @@ mod tests {
             ("timeout_open = 30", 1, "\"30s\""),
             ("timeout_open = \"0s\"", 1, "\"30s\""),
             ("precopy_rounds = 1001", 1, "from 0 to 1000"),
+            ("ram_threads = 0", 1, "from 1 to 64"),
+            ("ram_passes = 101", 1, "from 1 to 100"),
             ("spool_dir = \"spool\"", 1, "absolute path"),
             ("# fine\nspool_dir = /srv/spool\n", 2, ""),
             ("precopy_rounds = 3\nprecopy_rounds = 4\n", 2, "duplicate"),
@@ -410,6 +459,6 @@ mod tests {
             .collect();
         assert_eq!(parse(&example).unwrap(), Config::default());
         let names = |text: &str| text.lines().filter(|line| line.contains(" = ")).count();
-        assert_eq!(names(&example), 16, "all of them");
+        assert_eq!(names(&example), 20, "all of them");
     }
 }

@@ -44,6 +44,21 @@ pub enum GrantError {
     Release { pages: usize, source: io::Error },
 }
 
+/// Mapping another domain's memory failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ForeignMemoryError {
+    #[error(transparent)]
+    Library(#[from] LibraryError),
+    #[error("cannot open /dev/xen/privcmd: {0}")]
+    Open(#[source] io::Error),
+    #[error("cannot map {pages} pages of domain {domid}: {source}")]
+    Map {
+        pages: usize,
+        domid: u32,
+        source: io::Error,
+    },
+}
+
 /// An event channel operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum EventChannelError {

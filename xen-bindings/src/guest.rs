@@ -9,13 +9,18 @@
 //! | `xc_shadow_control` | 4.15: 8 parameters | 4.16: 5 parameters, and `xc_logdirty_control` |
 //! | `xc_domain_restore` | 4.21: 12 parameters | 4.22: 13, a trailing `unsigned memflags` |
 //!
-//! `xc_domain_save`, `struct save_callbacks` and `struct restore_callbacks` are the same in all of them.
+//! | `struct xc_domain_meminfo` | 4.15: 5 members | 4.16: `p2m_frames` behind them |
+//!
+//! `xc_domain_save`, `struct save_callbacks`, `struct restore_callbacks`, `xc_get_pfn_type_batch`, `xc_domain_nr_gpfns`,
+//! `xc_domain_hvm_getcontext`, `xc_(un)map_domain_meminfo` and `xc__hypercall_buffer_(alloc|free)_pages` are the same in
+//! all of them.
 
 use std::ffi::{c_int, c_long, c_uint, c_ulong, c_void};
 use std::fmt;
 
 pub use crate::sys::guest::{
-    XCFLAGS_LIVE, XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY, XEN_DOMCTL_SHADOW_OP_OFF, XGS_POLICY_ABORT,
+    XCFLAGS_LIVE, XEN_DOMCTL_PFINFO_LTAB_MASK, XEN_DOMCTL_PFINFO_NOTAB, XEN_DOMCTL_PFINFO_XTAB,
+    XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY, XEN_DOMCTL_SHADOW_OP_OFF, XGS_POLICY_ABORT,
     XGS_POLICY_CONTINUE_PRECOPY, XGS_POLICY_STOP_AND_COPY, restore_callbacks, xc_stream_type_t,
     xentoollog_level,
 };
@@ -89,6 +94,34 @@ const _: () = {
     assert!(offset_of!(SaveCallbacks, wait_checkpoint) == offset_of!(c, wait_checkpoint));
     assert!(offset_of!(SaveCallbacks, switch_qemu_logdirty) == offset_of!(c, switch_qemu_logdirty));
     assert!(offset_of!(SaveCallbacks, data) == offset_of!(c, data));
+};
+
+/// `struct xc_domain_meminfo`: the p2m table of a paravirtual guest. `xc_map_domain_meminfo` fills it, and takes one in
+/// which the pointers are NULL.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct DomainMeminfo {
+    pub pt_levels: c_uint,
+    /// Bytes of a p2m entry: 4 or 8.
+    pub guest_width: c_uint,
+    /// `XEN_DOMCTL_PFINFO_*` of each pfn, in the library's own memory.
+    pub pfn_type: *mut u64,
+    /// The guest's table, mapped: it may change at any time.
+    pub p2m_table: *mut c_void,
+    /// Entries of both.
+    pub p2m_size: c_ulong,
+    /// `p2m_frames` of Xen 4.16, and room for what comes.
+    pub rest: [c_ulong; 8],
+}
+
+const _: () = {
+    use crate::sys::guest::xc_domain_meminfo as c;
+    use std::mem::offset_of;
+    assert!(size_of::<DomainMeminfo>() >= size_of::<c>());
+    assert!(offset_of!(DomainMeminfo, guest_width) == offset_of!(c, guest_width));
+    assert!(offset_of!(DomainMeminfo, pfn_type) == offset_of!(c, pfn_type));
+    assert!(offset_of!(DomainMeminfo, p2m_table) == offset_of!(c, p2m_table));
+    assert!(offset_of!(DomainMeminfo, p2m_size) == offset_of!(c, p2m_size));
 };
 
 /// A version of Xen, as libxenguest's SONAME carries it.

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`GrantShare`] | pages this domain grants to another one | `libxengnttab.so.1` |
 //! | [`GrantMap`] | pages another domain granted, mapped here | `libxengnttab.so.1` |
+//! | [`ForeignMemory`] | any pages of another domain, mapped for reading | `libxenforeignmemory.so.1` |
 //! | [`EventChannel`] | one event channel port, with a descriptor to poll | `libxenevtchn.so.1` |
 //! | [`Store`] | XenStore: nodes, watches, transactions | `libxenstore.so.4` |
 //! | [`guest`] | types of `xenguest.h` and the table of versions whose prototypes are known | none |
@@ -11,11 +12,12 @@
 //! The libraries are opened when the first value of a type is made, so a binary that contains this crate starts on a
 //! machine without Xen; making such a value there gives a [`LibraryError`] that names the missing library.
 //!
-//! Memory shared with another domain is only ever given out as a raw pointer and a length: the peer may change every
-//! byte at any time, so no reference or slice may be formed over it.
+//! Memory shared with another domain is only ever given out as a raw pointer and a length, or copied out: the peer may
+//! change every byte at any time, so no reference or slice may be formed over it.
 
 mod error;
 mod event_channel;
+mod foreign_memory;
 mod grant_map;
 mod grant_share;
 pub mod guest;
@@ -25,8 +27,9 @@ mod store;
 pub mod sys;
 mod transaction;
 
-pub use error::{EventChannelError, GrantError, LibraryError, StoreError};
+pub use error::{EventChannelError, ForeignMemoryError, GrantError, LibraryError, StoreError};
 pub use event_channel::EventChannel;
+pub use foreign_memory::{ForeignMap, ForeignMemory};
 pub use grant_map::GrantMap;
 pub use grant_share::GrantShare;
 pub use store::{Permission, Store, WatchEvent};

@@ -8,6 +8,7 @@ use crate::sys;
 
 static GNTTAB: OnceLock<sys::gnttab::Api> = OnceLock::new();
 static EVTCHN: OnceLock<sys::evtchn::Api> = OnceLock::new();
+static FOREIGNMEMORY: OnceLock<sys::foreignmemory::Api> = OnceLock::new();
 static STORE: OnceLock<sys::store::Api> = OnceLock::new();
 
 pub(crate) fn gnttab() -> Result<&'static sys::gnttab::Api, LibraryError> {
@@ -21,6 +22,13 @@ pub(crate) fn evtchn() -> Result<&'static sys::evtchn::Api, LibraryError> {
     // SAFETY: the symbols have the prototypes of xenevtchn.h, whose ABI is stable within the SONAME.
     open(&EVTCHN, &["libxenevtchn.so.1"], |l| unsafe {
         sys::evtchn::Api::from_library(l)
+    })
+}
+
+pub(crate) fn foreignmemory() -> Result<&'static sys::foreignmemory::Api, LibraryError> {
+    // SAFETY: the symbols have the prototypes of xenforeignmemory.h, whose ABI is stable within the SONAME.
+    open(&FOREIGNMEMORY, &["libxenforeignmemory.so.1"], |l| unsafe {
+        sys::foreignmemory::Api::from_library(l)
     })
 }
 

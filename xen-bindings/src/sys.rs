@@ -19,7 +19,7 @@ macro_rules! opaque_debug {
         }
     )*};
 }
-opaque_debug!(gnttab evtchn store);
+opaque_debug!(gnttab evtchn store foreignmemory);
 
 /// `xengnttab.h`
 pub mod gnttab {
@@ -34,6 +34,11 @@ pub mod evtchn {
 /// `xenstore.h`
 pub mod store {
     include!(concat!(env!("OUT_DIR"), "/store.rs"));
+}
+
+/// `xenforeignmemory.h`
+pub mod foreignmemory {
+    include!(concat!(env!("OUT_DIR"), "/foreignmemory.rs"));
 }
 
 /// Types and constants of `xenguest.h` and `xenctrl.h`

@@ -2,6 +2,7 @@
 
 mod client;
 mod show;
+mod show_ram;
 mod watch;
 
 use crate::daemon::manual::Request;

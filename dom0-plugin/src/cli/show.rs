@@ -230,6 +230,7 @@ pub fn report(report: &Value) -> String {
             let _ = writeln!(out, "  {name:<28}{:>12.3} s", seconds);
         }
     }
+    out += &super::show_ram::lines(&report["ram"]);
     out
 }
 

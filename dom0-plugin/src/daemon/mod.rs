@@ -27,6 +27,7 @@ pub mod loopback;
 pub mod manual;
 pub mod migrate;
 pub mod passthrough;
+pub mod ram_report;
 pub mod receive;
 pub mod rehearse;
 pub mod report;

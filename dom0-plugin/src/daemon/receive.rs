@@ -67,7 +67,7 @@ pub fn converse(daemon: &Arc<Daemon>, talk: &mut Conversation, domid: u32, fd: O
                     }
                 }
             }
-            Ok(Some(Request::Done { rc: 0 })) => match receiving.accept(daemon) {
+            Ok(Some(Request::Done { rc: 0, .. })) => match receiving.accept(daemon) {
                 Ok(()) => {
                     talk.answer(json!({}));
                     break true;
@@ -78,7 +78,7 @@ pub fn converse(daemon: &Arc<Daemon>, talk: &mut Conversation, domid: u32, fd: O
                     break false;
                 }
             },
-            Ok(Some(Request::Done { rc })) => {
+            Ok(Some(Request::Done { rc, .. })) => {
                 log::warn!("domain {domid}: the restore failed ({rc}); its images are dropped");
                 talk.answer(json!({}));
                 break false;

@@ -3,6 +3,7 @@
 //! The source knows the phases up to the suspend, the destination what came and how long the programs waited: each
 //! writes its half, `xl-gpu report` shows it.
 
+use super::ram_report::RamReport;
 use super::rounds::{End, Prediction};
 use channel::guest::Opened;
 use channel::image::SessionKey;
@@ -170,6 +171,9 @@ pub struct Report {
     /// Opening the sessions again.
     #[serde(default)]
     pub connect_s: Option<f64>,
+    /// Memory, where PCI devices were detached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ram: Option<RamReport>,
     /// Loading the driver and making objects again.
     pub reload_s: Option<f64>,
     /// Serving the images, until all contents had arrived: the programs run for most of it.
@@ -209,6 +213,7 @@ impl Report {
             detach_s: None,
             attach_s: None,
             connect_s: None,
+            ram: None,
             reload_s: None,
             restore_s: None,
             total_s: None,

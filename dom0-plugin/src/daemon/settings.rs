@@ -3,6 +3,7 @@
 use super::passthrough::Policy;
 use super::rounds::Bounds;
 use crate::config::Config;
+use crate::plugin::wire::RamPlan;
 use channel::host::Limits;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub struct Settings {
     pub precopy: Bounds,
     /// What is done with PCI devices.
     pub passthrough: Policy,
+    /// How RAM is pre-copied while they are assigned, if at all.
+    pub ram: Option<RamPlan>,
 }
 
 impl From<&Config> for Settings {
@@ -44,6 +47,11 @@ impl From<&Config> for Settings {
                 bytes: config.precopy_bytes,
             },
             passthrough: Policy::from(config),
+            ram: config.ram_precopy.then_some(RamPlan {
+                threads: config.ram_threads,
+                passes: config.ram_passes,
+                enough: config.ram_stop_below,
+            }),
         }
     }
 }

@@ -11,6 +11,7 @@ use xen_bindings::guest::{
 use super::client::{Client, ClientError};
 use super::passthrough::Devices;
 use super::policy::{self, Joint};
+use super::ram::Ram;
 use super::report::{Level, say};
 use super::stream_fd::StreamFd;
 use super::wire::{Done, Request, Round};
@@ -33,6 +34,7 @@ pub struct Save {
     version: Version,
     joint: Joint,
     pub(super) devices: Devices,
+    pub(super) ram: Ram,
 }
 
 impl Save {
@@ -43,6 +45,7 @@ impl Save {
         original: SaveCallbacks,
         version: Version,
         devices: Devices,
+        ram: Ram,
     ) -> Self {
         Self {
             domid,
@@ -52,6 +55,7 @@ impl Save {
             version,
             joint: Joint::default(),
             devices,
+            ram,
         }
     }
 
@@ -99,6 +103,9 @@ impl Save {
         if memory == policy::ABORT {
             return memory;
         }
+        if self.devices == Devices::Away {
+            self.scan(stats.dirty_count);
+        }
         // Where the devices are away the daemon has nothing to send, but the operator may call it off.
         match self.round(stats.iteration, stats.dirty_count) {
             Some(Round { next, .. }) => self.joint.decide(memory, next),
@@ -143,6 +150,50 @@ impl Save {
             );
         }
         stopped.is_ok()
+    }
+
+    /// Takes unchanged pages out of libxc's first round.
+    fn scan(&mut self, dirty_count: i64) {
+        let Some(figures) = self.ram.scan(dirty_count, &self.stream) else {
+            return;
+        };
+        let request = Request::Ram(figures.clone());
+        self.tell(&request);
+    }
+
+    /// Sends what has changed of RAM; false, with the reason told, where the stream is lost.
+    pub(super) fn ram_pass(&mut self) -> bool {
+        if self.ram.is_first_pass()
+            && let Err(e) = self.call::<Done>(&Request::Head, WORK)
+        {
+            say(
+                Level::Error,
+                &format!("domain {}: GPU pre-copy failed: {e}", self.domid),
+            );
+            return false;
+        }
+        match self.ram.pass(&self.stream) {
+            Ok(None) => true,
+            Ok(Some(figures)) => {
+                let request = Request::Ram(figures.clone());
+                self.tell(&request);
+                true
+            }
+            Err(e) => {
+                say(
+                    Level::Error,
+                    &format!("domain {}: RAM pre-copy failed: {e}", self.domid),
+                );
+                false
+            }
+        }
+    }
+
+    /// Figures: a daemon that does not take them is noticed where it is needed.
+    fn tell(&mut self, request: &Request) {
+        if let Err(e) = self.call::<Done>(request, SHORT) {
+            say(Level::Detail, &format!("domain {}: {e}", self.domid));
+        }
     }
 
     fn memory_policy(&self, stats: PrecopyStats) -> c_int {
@@ -230,8 +281,10 @@ impl Save {
         if self.client.is_none() {
             return;
         }
+        let ram = self.ram.figures();
         let client = self.client.as_mut();
-        let result = client.map(|c| c.call::<Done>(&Request::Done { rc }, None, SHORT, &|| false));
+        let result =
+            client.map(|c| c.call::<Done>(&Request::Done { rc, ram }, None, SHORT, &|| false));
         if let Some(Err(e)) = result {
             say(Level::Warning, &format!("domain {}: {e}", self.domid));
         }

@@ -236,6 +236,7 @@ mod tests {
         let expected = Sessions {
             sessions: 2,
             devices: 0,
+            ram: None,
         };
         assert_eq!(ask(&mut client, LONG).unwrap(), expected);
         let mut line = String::new();
@@ -250,7 +251,8 @@ mod tests {
             .write_all(b"{\"error\":\"no room\"}\n{\"ok\":{}}\n")
             .unwrap();
         assert!(matches!(ask(&mut client, LONG), Err(ClientError::Refused(r)) if r == "no room"));
-        let done: Result<Done, _> = client.call(&Request::Done { rc: 0 }, None, LONG, &|| false);
+        let done: Result<Done, _> =
+            client.call(&Request::Done { rc: 0, ram: None }, None, LONG, &|| false);
         assert!(done.is_ok());
     }
 

@@ -9,7 +9,7 @@ use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use super::originals::{self, ReadExact, ShadowControl, Symbols};
+use super::originals::{self, AllocPages, FreePages, ReadExact, ShadowControl, Symbols};
 use super::report::{self, Level};
 use super::{restore, save};
 
@@ -20,6 +20,8 @@ static RESTORE: Slot = Slot::new(null_mut());
 static READ_EXACT: Slot = Slot::new(null_mut());
 static SHADOW_CONTROL: Slot = Slot::new(null_mut());
 static INTERFACE_OPEN: Slot = Slot::new(null_mut());
+static ALLOC_PAGES: Slot = Slot::new(null_mut());
+static FREE_PAGES: Slot = Slot::new(null_mut());
 
 macro_rules! jump {
     ($($(#[$doc:meta])* $symbol:ident through $slot:ident;)*) => {$(
@@ -46,6 +48,10 @@ jump! {
     xc_shadow_control through SHADOW_CONTROL;
     /// Opens libxenctrl: to [`report::xc_interface_open`], which remembers the helper's logger.
     xc_interface_open through INTERFACE_OPEN;
+    /// Makes a buffer for hypercalls: to the original, except while RAM is pre-copied by the plugin.
+    xc__hypercall_buffer_alloc_pages through ALLOC_PAGES;
+    /// Frees one: as the one above.
+    xc__hypercall_buffer_free_pages through FREE_PAGES;
 }
 
 /// The dynamic linker calls what is listed in this section, after it has loaded all libraries and before `main`.
@@ -63,6 +69,8 @@ extern "C" fn initialise() {
         READ_EXACT.store(symbols.read_exact, Ordering::Release);
         SHADOW_CONTROL.store(symbols.shadow_control, Ordering::Release);
         INTERFACE_OPEN.store(symbols.interface_open, Ordering::Release);
+        ALLOC_PAGES.store(symbols.alloc_pages, Ordering::Release);
+        FREE_PAGES.store(symbols.free_pages, Ordering::Release);
         match symbols.known() {
             Some(_) => {
                 SAVE.store(save::xc_domain_save as *mut c_void, Ordering::Release);
@@ -114,5 +122,23 @@ impl ShadowHook {
 impl Drop for ShadowHook {
     fn drop(&mut self) {
         SHADOW_CONTROL.store(self.0, Ordering::Release);
+    }
+}
+
+/// Sends the functions that make and free hypercall buffers to handlers, until [`BufferSlots::restore`].
+#[derive(Debug)]
+pub struct BufferSlots(*mut c_void, *mut c_void);
+
+impl BufferSlots {
+    pub fn set(alloc: AllocPages, free: FreePages) -> Self {
+        Self(
+            ALLOC_PAGES.swap(alloc as *mut c_void, Ordering::AcqRel),
+            FREE_PAGES.swap(free as *mut c_void, Ordering::AcqRel),
+        )
+    }
+
+    pub fn restore(&self) {
+        ALLOC_PAGES.store(self.0, Ordering::Release);
+        FREE_PAGES.store(self.1, Ordering::Release);
     }
 }

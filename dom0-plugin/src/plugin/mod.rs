@@ -42,6 +42,7 @@ mod passing;
 mod passthrough;
 mod policy;
 mod position;
+mod ram;
 mod report;
 mod restore;
 mod save;

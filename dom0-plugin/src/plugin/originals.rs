@@ -39,7 +39,12 @@ pub type ShadowControl =
 /// `xc_interface_open`
 pub type InterfaceOpen = unsafe extern "C" fn(*mut c_void, *mut c_void, c_uint) -> *mut c_void;
 
-/// Addresses of the originals. [`Symbols::find`] finds all of them or nothing.
+/// `xc__hypercall_buffer_alloc_pages`: the handle, a descriptor of the buffer, pages.
+pub type AllocPages = unsafe extern "C" fn(usize, usize, c_int) -> *mut c_void;
+/// `xc__hypercall_buffer_free_pages`
+pub type FreePages = unsafe extern "C" fn(usize, usize, c_int);
+
+/// Addresses of the originals. [`Symbols::find`] finds all of them, but for the last two, or nothing.
 #[derive(Debug, Clone, Copy)]
 pub struct Symbols {
     pub save: *mut c_void,
@@ -47,6 +52,9 @@ pub struct Symbols {
     pub shadow_control: *mut c_void,
     pub read_exact: *mut c_void,
     pub interface_open: *mut c_void,
+    /// NULL where libxenctrl has them no more; then nobody calls them.
+    pub alloc_pages: *mut c_void,
+    pub free_pages: *mut c_void,
     /// `None` when the library's name does not say.
     pub version: Option<Version>,
 }
@@ -59,6 +67,7 @@ pub struct Originals {
     pub shadow_control: ShadowControl,
     pub read_exact: ReadExact,
     pub interface_open: InterfaceOpen,
+    pub buffers: Option<(AllocPages, FreePages)>,
     pub version: Version,
 }
 
@@ -74,6 +83,8 @@ impl Symbols {
             shadow_control: next(c"xc_shadow_control")?,
             read_exact: next(c"read_exact")?,
             interface_open: next(c"xc_interface_open")?,
+            alloc_pages: next(c"xc__hypercall_buffer_alloc_pages").unwrap_or(std::ptr::null_mut()),
+            free_pages: next(c"xc__hypercall_buffer_free_pages").unwrap_or(std::ptr::null_mut()),
             version: library_of(save)
                 .as_deref()
                 .and_then(Version::from_library_path),
@@ -96,6 +107,12 @@ impl Symbols {
                 interface_open: std::mem::transmute::<*mut c_void, InterfaceOpen>(
                     self.interface_open,
                 ),
+                buffers: (!self.alloc_pages.is_null() && !self.free_pages.is_null()).then(|| {
+                    (
+                        std::mem::transmute::<*mut c_void, AllocPages>(self.alloc_pages),
+                        std::mem::transmute::<*mut c_void, FreePages>(self.free_pages),
+                    )
+                }),
                 version,
             }
         }))

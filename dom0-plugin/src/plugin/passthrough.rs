@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!  libxc                       plugin                              xl-gpud                 guest
-//!    │ xc_shadow_control(ENABLE) │  precopy … until it is enough     │                       │ runs, GPU too
+//!    │ xc_shadow_control(ENABLE) │  RAM pass, precopy, RAM pass, …   │                       │ runs, GPU too
 //!    ├──────────────────────────►├──────────────────────────────────►│◄──────── data ────────┤
 //!    │                           │  stop                             │◄──────── data ────────┤ GPU calls wait
 //!    │                           ├──────────────────────────────────►│ unload, `xl pci-detach`─►│ no device
@@ -115,25 +115,32 @@ impl Save {
             Devices::Stuck => return false,
             Devices::Assigned => {}
         }
-        // The guest runs, and its programs compute. Nothing of its memory has been sent yet.
+        // The guest runs, and its programs compute.
         if !self.rounds() {
             return false;
         }
         let away = self.stop();
         if away {
             self.devices = Devices::Away;
+            self.ram.detached();
         }
         away
     }
 
-    /// Rounds until the daemon has no use for more: it knows when they stop helping.
+    /// Passes of RAM and rounds of the GPU in turns, until neither has use for more: the daemon knows when rounds stop
+    /// helping. The last is the GPU's.
     fn rounds(&mut self) -> bool {
-        while let Some(round) = self.round(0, -1) {
-            match round.next {
-                Next::Stop | Next::Force => return true,
-                Next::Round | Next::Hold => {}
+        loop {
+            if self.ram.wants_pass() && !self.ram_pass() {
+                return false;
+            }
+            let Some(round) = self.round(0, -1) else {
+                return false;
+            };
+            let enough = self.ram.gpu_round(round.next == Next::Stop);
+            if enough || round.next == Next::Force {
+                return true;
             }
         }
-        false
     }
 }

@@ -21,6 +21,8 @@ const LONGEST: usize = 2000;
 pub enum Level {
     /// Shown with `xl -v`.
     Detail,
+    /// Shown by xl, as libxc's own progress is.
+    Progress,
     Warning,
     Error,
 }
@@ -56,6 +58,7 @@ pub fn say(level: Level, text: &str) {
         (Some(log), Ok(line)) if !logger.is_null() => {
             let level = match level {
                 Level::Detail => xentoollog_level::XTL_DETAIL,
+                Level::Progress => xentoollog_level::XTL_PROGRESS,
                 Level::Warning => xentoollog_level::XTL_WARN,
                 Level::Error => xentoollog_level::XTL_ERROR,
             };
@@ -72,7 +75,7 @@ pub fn say(level: Level, text: &str) {
                 )
             };
         }
-        _ if level != Level::Detail => {
+        _ if matches!(level, Level::Warning | Level::Error) => {
             let _ = writeln!(std::io::stderr(), "xl-gpu: {text}");
         }
         _ => {}

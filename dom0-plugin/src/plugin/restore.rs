@@ -124,7 +124,7 @@ fn end(rc: c_int) -> c_int {
     let Some(client) = restore.client.as_mut() else {
         return rc;
     };
-    match client.call::<Done>(&Request::Done { rc }, None, WORK, &|| false) {
+    match client.call::<Done>(&Request::Done { rc, ram: None }, None, WORK, &|| false) {
         Ok(_) => rc,
         Err(e) => {
             say(

@@ -9,6 +9,7 @@ use xen_bindings::guest::{SaveCallbacks, XCFLAGS_LIVE, xc_stream_type_t};
 use super::callbacks::Save;
 use super::client::Client;
 use super::passthrough::{Devices, LogDirtyHook};
+use super::ram::{BufferHook, Ram};
 use super::report::{Level, say};
 use super::stream_fd::StreamFd;
 use super::wire::{Request, Sessions};
@@ -22,7 +23,7 @@ enum Plan {
     /// The domain has no GPU session.
     PassThrough,
     Refuse(String),
-    Migrate(Client, Devices),
+    Migrate(Client, Sessions),
 }
 
 /// In front of libxenguest's function.
@@ -84,11 +85,15 @@ pub unsafe extern "C" fn xc_domain_save(
             errno::set(libc::EPERM);
             -1
         }
-        Plan::Migrate(client, devices) => {
+        Plan::Migrate(client, found) => {
             // SAFETY: libxl's callbacks are valid during the call.
             let original = unsafe { *callbacks };
             let version = originals.version;
-            let mut save = Save::new(domid, client, stream, original, version, devices);
+            let devices = Devices::new(found.devices);
+            let plan = found.ram.filter(|_| devices == Devices::Assigned && live);
+            let buffers = plan.and_then(|_| BufferHook::set());
+            let ram = Ram::new(domid, xch as usize, plan.filter(|_| buffers.is_some()));
+            let mut save = Save::new(domid, client, stream, original, version, devices, ram);
             let mut wrapped = save.wrapped();
             let data = &raw mut save;
             wrapped.data = data.cast();
@@ -109,6 +114,7 @@ pub unsafe extern "C" fn xc_domain_save(
             };
             let error = errno::get();
             drop(hook);
+            drop(buffers);
             drop(quiet);
             let _ = catch_unwind(AssertUnwindSafe(|| save.done(rc)));
             errno::set(error);
@@ -127,7 +133,7 @@ fn plan(domid: u32, live: bool, stream: &StreamFd) -> Plan {
         stream.cancelled()
     }) {
         Ok(Sessions { sessions: 0, .. }) => Plan::PassThrough,
-        Ok(Sessions { devices, .. }) => Plan::Migrate(client, Devices::new(devices)),
+        Ok(found) => Plan::Migrate(client, found),
         Err(e) => without_daemon(domid, &e.to_string()),
     }
 }

@@ -3,6 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use super::ram::figures::{
+    Figures as RamFigures, Pass as RamPass, Plan as RamPlan, Scan as RamScan,
+};
+
 /// Where `xl-gpud` listens.
 pub const SOCKET: &str = "/run/xl-gpu/gpud.sock";
 /// Environment variable that names another socket.
@@ -11,7 +15,7 @@ pub const SOCKET_VARIABLE: &str = "XL_GPU_SOCKET";
 pub const LINE_MAX: usize = 1 << 20;
 
 /// A request of the plugin.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase")]
 pub enum Request {
     /// First line on the saving side, with the stream's descriptor: the reply is [`Sessions`].
@@ -37,8 +41,18 @@ pub enum Request {
         kind: u32,
         length: u32,
     },
+    /// The stream stands at a record boundary, and RAM is about to be pre-copied: write the head of the GPU's image now, so
+    /// that a receiver that does not know it refuses before all that.
+    Head,
+    /// RAM has been pre-copied a bit further.
+    Ram(RamFigures),
     /// The last line: what libxenguest returned. A connection that closes without it is an abort.
-    Done { rc: i32 },
+    Done {
+        rc: i32,
+        /// Where PCI devices were detached.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ram: Option<RamFigures>,
+    },
 }
 
 /// A reply line.
@@ -61,6 +75,9 @@ pub struct Sessions {
     /// log-dirty is switched on.
     #[serde(default)]
     pub devices: u32,
+    /// How RAM is to be pre-copied before devices are detached; without it not at all.
+    #[serde(default)]
+    pub ram: Option<RamPlan>,
 }
 
 /// Reply to [`Request::Precopy`].
@@ -127,6 +144,19 @@ mod tests {
             r#"{"op":"precopy","iteration":0,"dirty_pages":-1}"#
         );
         assert_eq!(json(&Request::Stop), r#"{"op":"stop"}"#);
+        assert_eq!(
+            json(&Request::Done { rc: 0, ram: None }),
+            r#"{"op":"done","rc":0}"#
+        );
+        let ram = Request::Ram(RamFigures {
+            passes: vec![RamPass {
+                bytes: 8,
+                seconds: 0.5,
+            }],
+            ..RamFigures::default()
+        });
+        assert!(json(&ram).starts_with(r#"{"op":"ram","passes":[{"bytes":8,"seconds":0.5}],"#));
+        assert_eq!(serde_json::from_str::<Request>(&json(&ram)).unwrap(), ram);
         assert_eq!(
             json(&Request::Records { kind: 7, length: 8 }),
             r#"{"op":"records","type":7,"length":8}"#

@@ -32,6 +32,8 @@ pub struct Manner {
     pub sessions: u32,
     /// PCI devices that the domain has at the start.
     pub devices: u32,
+    /// How its RAM is to be pre-copied.
+    pub ram: Option<Value>,
     /// The GPU side is finished from this pre-copy request on (counted from 0).
     pub finished_at: u32,
     /// At the request of this name.
@@ -48,6 +50,8 @@ pub struct Daemon {
 struct State {
     requests: Vec<String>,
     bodies: Vec<Vec<u8>>,
+    /// The last figures of RAM.
+    ram: Value,
 }
 
 impl Daemon {
@@ -85,6 +89,11 @@ impl Daemon {
         while !self.requests().iter().any(|r| r.starts_with(name)) {
             std::thread::yield_now();
         }
+    }
+
+    /// The last that was told of RAM.
+    pub fn ram(&self) -> Value {
+        self.state.lock().unwrap().ram.clone()
     }
 
     /// Bodies of the records read while restoring.
@@ -126,6 +135,9 @@ fn serve(socket: UnixStream, manner: &Manner, state: &Mutex<State>) {
             _ => name.clone(),
         };
         state.lock().unwrap().requests.push(detail);
+        if name == "done" && request["ram"].is_object() {
+            state.lock().unwrap().ram = request["ram"].clone();
+        }
         let reply = match manner.mischief.filter(|(at, _)| *at == name) {
             Some((_, Mischief::Refuse)) => json!({"error": "the daemon's own reason"}).to_string(),
             Some((_, Mischief::Babble)) => "what?".to_string(),
@@ -158,7 +170,9 @@ impl Conversation {
         state: &Mutex<State>,
     ) -> Result<Value, String> {
         match request["op"].as_str().unwrap() {
-            "save" => Ok(json!({"sessions": manner.sessions, "devices": manner.devices})),
+            "save" => Ok(
+                json!({"sessions": manner.sessions, "devices": manner.devices, "ram": manner.ram}),
+            ),
             // Devices are away: there is nothing to send, only orders of the operator to hear.
             "precopy" if self.sealed => {
                 Ok(json!({"round": 0, "bytes": 0, "dirty_bytes": 0, "next": "stop"}))
@@ -180,6 +194,14 @@ impl Conversation {
             "records" => {
                 let number = |name: &str| request[name].as_u64().unwrap() as u32;
                 self.records(number("type"), number("length"), state)
+            }
+            "head" => {
+                self.head = true;
+                self.write(HEAD, b"head of the image").map(|()| json!({}))
+            }
+            "ram" => {
+                state.lock().unwrap().ram = request.clone();
+                Ok(json!({}))
             }
             "done" if request["rc"] == 0 && self.head && !self.sealed => Err("no seal".into()),
             _ => Ok(json!({})),

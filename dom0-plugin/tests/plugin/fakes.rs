@@ -85,7 +85,13 @@ impl Xen {
                 );
             };
             library("libxenctrl.c", &ctrl, &[]);
-            library("libxenguest.c", &guest, &[&format!("-l:{ctrl}")]);
+            let ctrl_option = format!("-l:{ctrl}");
+            library("libxenguest.c", &guest, &[&ctrl_option]);
+            library(
+                "libxenforeignmemory.c",
+                "libxenforeignmemory.so.1",
+                &[&ctrl_option],
+            );
             let against = [
                 format!("-l:{guest}"),
                 format!("-l:{ctrl}"),

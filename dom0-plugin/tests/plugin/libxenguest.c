@@ -59,6 +59,8 @@ static int pages(int fd, long count)
     return record(fd, PAGE_DATA, body, sizeof body);
 }
 
+#include "memory.c"
+
 static int default_policy(struct precopy_stats s, void *data)
 {
     (void)data;
@@ -107,20 +109,22 @@ static int save(void *xch, int fd, uint32_t dom, int is_live, struct save_callba
             fprintf(stderr, "Failed to enable logdirty: %d\n", errno);
             return -1;
         }
-        if (live(fd, cb))
+        if (guest_pages ? memory_live(fd, cb) : live(fd, cb))
             return -1;
     }
     if (cb->suspend(cb->data) == 0) {
         fprintf(stderr, "save callback suspend() failed\n");
         return -1;
     }
-    return pages(fd, 7) || record(fd, END, NULL, 0) ? -1 : 0;
+    return (guest_pages ? memory_rest(fd) : pages(fd, 7)) || record(fd, END, NULL, 0) ? -1 : 0;
 }
 
 int xc_domain_save(void *xch, int fd, uint32_t dom, uint32_t flags, struct save_callbacks *cb, int type, int recv_fd)
 {
     fprintf(stderr, "errno at entry: %d\n", errno);
+    memory_setup(xch);
     int rc = save(xch, fd, dom, flags & 1, cb), error = errno;
+    memory_cleanup(xch);
 
     if (type > 2 || recv_fd != 77)
         abort();

@@ -3,6 +3,7 @@
 
 mod daemon;
 mod fakes;
+mod ram;
 mod restoring;
 mod saving;
 mod versions;

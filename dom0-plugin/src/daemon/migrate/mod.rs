@@ -27,7 +27,7 @@ use crate::daemon::steering::UnderWay;
 use crate::daemon::stream_end::StreamEnd;
 use crate::daemon::tee::Records;
 use crate::daemon::{Daemon, passthrough};
-use crate::plugin::wire::Request;
+use crate::plugin::wire::{RamFigures, Request};
 use crate::stream::{ImageId, MAX_EXTENTS, MAX_PAYLOAD, RecordWriter};
 use channel::image::{SessionId, SessionKey};
 use channel::link::{Announcement, Residence};
@@ -62,6 +62,8 @@ pub struct Migration<'d> {
     under_way: UnderWay,
     /// PCI devices that have to be detached at the stop.
     devices: usize,
+    /// When they began to be.
+    detaching: Option<Instant>,
     /// Sessions whose GPU state is in the spool alone since `stop`.
     detached: Vec<SessionKey>,
     report: Report,
@@ -88,6 +90,7 @@ pub fn converse(daemon: &Arc<Daemon>, talk: &mut Conversation, domid: u32, fd: O
     talk.answer(json!({
         "sessions": migration.session_count(),
         "devices": migration.devices,
+        "ram": daemon.settings.ram,
     }));
     loop {
         let reply = match talk.request::<Request>() {
@@ -102,7 +105,18 @@ pub fn converse(daemon: &Arc<Daemon>, talk: &mut Conversation, domid: u32, fd: O
                 stopped.map(|()| json!(migration.report.gpu_bytes))
             }
             Ok(Some(Request::Suspended { ok })) => migration.suspended(ok).map(|()| json!({})),
-            Ok(Some(Request::Done { rc })) => {
+            Ok(Some(Request::Head)) => {
+                let written = talk.work(&cancelled, || migration.head());
+                written.map(|()| json!({})).map_err(|e| migration.fail(e))
+            }
+            Ok(Some(Request::Ram(figures))) => {
+                migration.ram(figures);
+                Ok(json!({}))
+            }
+            Ok(Some(Request::Done { rc, ram })) => {
+                if let Some(figures) = ram {
+                    migration.ram(figures);
+                }
                 let failed = (rc != 0).then_some("the save failed; the toolstack's log says why");
                 migration.end(failed);
                 return talk.answer(json!({}));
@@ -163,6 +177,7 @@ impl<'d> Migration<'d> {
             left: false,
             under_way: UnderWay::begin(daemon, domid, cancelled.clone()),
             devices: passthrough::assigned(daemon, domid)?.len(),
+            detaching: None,
             detached: Vec::new(),
             report: Report::new(role, domid),
             started: Instant::now(),
@@ -239,6 +254,14 @@ impl<'d> Migration<'d> {
         }
         self.records = Some(Mutex::new(writer));
         Ok(())
+    }
+
+    /// The plugin has pre-copied RAM a bit further.
+    pub fn ram(&mut self, figures: RamFigures) {
+        self.report
+            .ram
+            .get_or_insert_default()
+            .learn(self.domid, figures);
     }
 
     /// Puts everything back after a failed step.

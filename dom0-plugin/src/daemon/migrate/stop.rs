@@ -185,7 +185,7 @@ impl Migration<'_> {
         if self.devices == 0 {
             return Ok(());
         }
-        let begun = Instant::now();
+        let begun = *self.detaching.insert(Instant::now());
         let devices = passthrough::send_away(self.daemon, self.domid)?;
         self.report.devices = devices.iter().map(ToString::to_string).collect();
         self.report.detach_s = Some(begun.elapsed().as_secs_f64());
@@ -199,6 +199,10 @@ impl Migration<'_> {
             true => self.under_way.check().and_then(|()| self.all_left()),
             false => Ok(()),
         };
+        if let (true, Some(begun)) = (ok, self.detaching) {
+            self.report.ram.get_or_insert_default().detach_to_suspend_s =
+                Some(begun.elapsed().as_secs_f64());
+        }
         if !ok {
             log::warn!("domain {}: it was not suspended", self.domid);
         }
