@@ -118,6 +118,21 @@ pub fn enter(pass: Pass) -> Inside {
     }
 }
 
+/// Runs `wait` outside of the gate, and enters it again: for a wait that only the program can end. Where the thread is
+/// inside twice, `wait` runs inside.
+pub fn outside(wait_for: impl FnOnce()) {
+    let Some(word) = mine().filter(|word| word.inside.load(Ordering::Relaxed) == 1) else {
+        return wait_for();
+    };
+    word.inside.store(0, Ordering::Release);
+    wait_for();
+    word.inside.store(1, Ordering::Relaxed);
+    compiler_fence(Ordering::SeqCst);
+    if STATE.load(Ordering::Acquire) != OPEN {
+        wait(word, Pass::Normal);
+    }
+}
+
 /// The kernel's ids of the threads that ever made an API call and still live.
 pub fn known_threads() -> Vec<i32> {
     lock()
@@ -188,8 +203,17 @@ fn change(state: u32) {
     CHANGED.notify_all();
 }
 
+/// In a child of `fork` no thread moves anything: a gate that was closed would stay so.
+extern "C" fn open_in_child() {
+    STATE.fetch_and(!STATE_BITS, Ordering::SeqCst);
+}
+
 /// Registers the process for `membarrier(2)`; without it the gate falls back to fences.
 pub fn prepare() {
+    // SAFETY: registers a plain function of this library, which is never unloaded; it does one atomic store.
+    if unsafe { libc::pthread_atfork(None, None, Some(open_in_child)) } != 0 {
+        log::warn!("pthread_atfork(3) failed: OpenCL calls of a forked child may wait for ever");
+    }
     if !membarrier(libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) {
         STATE.fetch_or(NO_MEMBARRIER, Ordering::SeqCst);
     }
@@ -261,6 +285,15 @@ impl Draining {
         }
         std::mem::forget(self);
         Ok(Closed(()))
+    }
+}
+
+impl Closed {
+    /// Lets in again what helps commands to end.
+    pub fn drain(self) -> Draining {
+        change(DRAINING);
+        std::mem::forget(self);
+        Draining(())
     }
 }
 

@@ -1,72 +1,152 @@
-//! Shared virtual memory works, and a process that has some says why it cannot be moved. Alone in its process: it
-//! cannot be moved ever after.
+//! Shared virtual memory on a device that works on the process's own memory: it moves, addresses and all.
 
 mod common;
 
-use common::*;
+use std::ffi::c_void;
 use std::ptr::{null, null_mut};
-use xl_gpu_shadow::mover::{self, MoveError};
 
-#[test]
-fn shared_virtual_memory_works_and_is_a_reason() {
-    let gpu = Gpu::new();
-    assert_eq!(mover::blocked(), None);
-    let memory = call!(clSVMAlloc(gpu.context, CL_MEM_READ_WRITE, 4096, 0)).cast::<u32>();
+use common::moving::{alone, there_and_back};
+use common::*;
+
+/// Follows pointers that lie in the memory itself, and counts each link.
+const WALK: &str = "
+typedef struct link { __global struct link *next; uint count; } link;
+__kernel void walk(__global link *at, __global uint *steps) {
+    for (; at; at = at->next) { at->count++; steps[0]++; }
+}";
+
+#[repr(C)]
+struct Link {
+    next: *mut Link,
+    count: u32,
+}
+
+fn allocate(gpu: &Gpu, bytes: usize) -> *mut c_void {
+    let memory = call!(clSVMAlloc(gpu.context, CL_MEM_READ_WRITE, bytes, 0));
     assert!(
         !memory.is_null(),
         "this test needs a device with shared virtual memory"
     );
-    let refused = call!(clSVMAlloc(null_mut(), CL_MEM_READ_WRITE, 4096, 0));
-    assert!(refused.is_null());
-    let seven = 7_u32;
-    ok!(clEnqueueSVMMemFill(
+    memory
+}
+
+fn map(gpu: &Gpu, memory: *mut c_void, bytes: usize) {
+    let flags = CL_MAP_READ | CL_MAP_WRITE;
+    ok!(clEnqueueSVMMap(
         gpu.queue,
-        memory.cast(),
-        (&raw const seven).cast(),
-        4,
-        4096,
+        CL_TRUE,
+        flags,
+        memory,
+        bytes,
         0,
         null(),
         null_mut()
     ));
-    let kernel = gpu.kernel(COUNT, "count");
-    ok!(clSetKernelArgSVMPointer(kernel, 0, memory.cast()));
-    gpu.run(kernel, 1024);
-    let mut copy = [0_u32; 1024];
+}
+
+fn unmap(gpu: &Gpu, memory: *mut c_void) {
+    ok!(clEnqueueSVMUnmap(gpu.queue, memory, 0, null(), null_mut()));
+}
+
+#[test]
+fn pointers_in_it_and_to_it_stay_good() {
+    let _alone = alone();
+    let gpu = Gpu::new();
+    let (first, second) = (allocate(&gpu, 4096), allocate(&gpu, 1 << 20));
+    let last = second.wrapping_byte_add(1 << 19);
+    let links = [first, last, second].map(|at| at.cast::<Link>());
+    for memory in [first, second] {
+        map(&gpu, memory, 4096);
+    }
+    for (at, link) in links.iter().enumerate() {
+        let next = links.get(at + 1).copied().unwrap_or(null_mut());
+        // SAFETY: within the two allocations, which are mapped and used by this thread only.
+        unsafe { link.write(Link { next, count: 0 }) };
+    }
+    for memory in [first, second] {
+        unmap(&gpu, memory);
+    }
+    let kernel = gpu.kernel(WALK, "walk");
+    let steps = gpu.buffer(CL_MEM_READ_WRITE, 4);
+    gpu.write(steps, 0, &[0_u32]);
+    ok!(clSetKernelArgSVMPointer(kernel, 0, first));
+    set(kernel, 1, &steps);
+    let pointers = [second];
+    ok!(clSetKernelExecInfo(
+        kernel,
+        CL_KERNEL_EXEC_INFO_SVM_PTRS,
+        8,
+        pointers.as_ptr().cast()
+    ));
+    for moves in 1..=3_u32 {
+        gpu.run(kernel, 1);
+        there_and_back(moves % 2);
+        gpu.run(kernel, 1);
+        map(&gpu, first, 4096);
+        map(&gpu, second, 1 << 20);
+        for link in links {
+            // SAFETY: mapped, and used by this thread only.
+            assert_eq!(unsafe { (*link).count }, 2 * moves);
+        }
+        unmap(&gpu, first);
+        unmap(&gpu, second);
+        assert_eq!(gpu.read::<u32>(steps, 0, 1), [6 * moves]);
+    }
+    // A buffer over it, and copies of it.
+    let over = make!(clCreateBuffer(
+        gpu.context,
+        CL_MEM_USE_HOST_PTR,
+        4096,
+        first
+    ));
+    let mut uses = 0_u32;
+    ok!(clGetMemObjectInfo(
+        over,
+        CL_MEM_USES_SVM_POINTER,
+        4,
+        (&raw mut uses).cast(),
+        null_mut()
+    ));
+    assert_eq!(uses, CL_TRUE);
+    ok!(clReleaseMemObject(over));
+    let mut copy = [0_u8; 16];
     ok!(clEnqueueSVMMemcpy(
         gpu.queue,
         CL_TRUE,
         copy.as_mut_ptr().cast(),
-        memory.cast(),
-        4096,
+        first,
+        16,
         0,
         null(),
         null_mut()
     ));
-    assert_eq!(copy, [8; 1024]);
-    ok!(clEnqueueSVMMap(
+    assert_eq!(copy[..8], (last as usize).to_ne_bytes());
+    call!(clSVMFree(gpu.context, first));
+    let mut pointers = [second];
+    ok!(clEnqueueSVMFree(
         gpu.queue,
-        CL_TRUE,
-        CL_MAP_WRITE,
-        memory.cast(),
-        4096,
-        0,
-        null(),
-        null_mut()
-    ));
-    // SAFETY: mapped, and used by this thread only.
-    assert_eq!(unsafe { *memory }, 8);
-    ok!(clEnqueueSVMUnmap(
-        gpu.queue,
-        memory.cast(),
+        1,
+        pointers.as_mut_ptr(),
+        None,
+        null_mut(),
         0,
         null(),
         null_mut()
     ));
     gpu.finish();
-    call!(clSVMFree(gpu.context, memory.cast()));
-    assert!(
-        matches!(mover::begin(), Err(MoveError::Blocked(why)) if why == "shared virtual memory")
-    );
+    there_and_back(0);
+    ok!(clReleaseMemObject(steps));
     ok!(clReleaseKernel(kernel));
+}
+
+#[test]
+fn what_a_driver_refuses_stays_refused() {
+    let gpu = Gpu::new();
+    let nothing = [
+        call!(clSVMAlloc(null_mut(), CL_MEM_READ_WRITE, 4096, 0)),
+        call!(clSVMAlloc(gpu.context, CL_MEM_READ_WRITE, 0, 0)),
+        call!(clSVMAlloc(gpu.context, CL_MEM_READ_WRITE, 4096, 3)),
+        call!(clSVMAlloc(gpu.context, CL_MEM_SVM_ATOMICS, 4096, 0)),
+    ];
+    assert_eq!(nothing, [null_mut(); 4]);
 }

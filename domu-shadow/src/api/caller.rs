@@ -1,8 +1,52 @@
 //! The pointers that a program passes.
 
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CStr, CString, c_char, c_void};
 
 use crate::core::CLResult;
+
+/// Sizes that the program passed, which outlive the call.
+#[derive(Clone, Copy)]
+pub struct Sizes {
+    from: *const usize,
+    values: [usize; 3],
+    is_copied: bool,
+}
+
+impl Sizes {
+    /// As the program passed it: NULL for NULL.
+    #[inline]
+    pub fn pointer(&self) -> *const usize {
+        if self.is_copied {
+            self.values.as_ptr()
+        } else {
+            self.from
+        }
+    }
+}
+
+/// Drivers may load a pattern as one vector.
+#[derive(Clone, Copy)]
+#[repr(align(128))]
+struct Aligned([u8; 128]);
+
+/// A pattern that the program passed, which outlives the call.
+#[derive(Clone, Copy)]
+pub struct Pattern {
+    from: *const c_void,
+    bytes: Aligned,
+    is_copied: bool,
+}
+
+impl Pattern {
+    /// As the program passed it: NULL for NULL.
+    pub fn pointer(&self) -> *const c_void {
+        if self.is_copied {
+            self.bytes.0.as_ptr().cast()
+        } else {
+            self.from
+        }
+    }
+}
 
 /// Proof that an entry point is running: its C caller vouches for the pointers it passed, as the specification says
 /// for each parameter. This is the only way that program memory is read or written.
@@ -53,6 +97,33 @@ impl Caller {
             value != T::default()
         });
         self.list(from, length.count()).to_vec()
+    }
+
+    /// A copy of up to three sizes; of more (more dimensions than any device has) only the pointer.
+    #[inline]
+    pub fn sizes(&self, from: *const usize, count: usize) -> Sizes {
+        let mut values = [0; 3];
+        if count <= 3 {
+            let given = self.list(from, count);
+            values[..given.len()].copy_from_slice(given);
+        }
+        Sizes {
+            from,
+            values,
+            is_copied: count <= 3 && !from.is_null(),
+        }
+    }
+
+    /// A copy of a pattern of up to 128 bytes, the longest there is; else only the pointer.
+    pub fn pattern(&self, from: *const c_void, length: usize) -> Pattern {
+        let mut bytes = Aligned([0; 128]);
+        let given = self.list(from.cast::<u8>(), length.min(128));
+        bytes.0[..given.len()].copy_from_slice(given);
+        Pattern {
+            from,
+            bytes,
+            is_copied: length <= 128 && !from.is_null(),
+        }
     }
 
     /// A C string; `None` for NULL.

@@ -9,7 +9,7 @@ use opencl_sys::{
 
 use super::entry::entry;
 use crate::core::CLResult;
-use crate::core::event::{self, WaitList};
+use crate::core::command::{Command, Order, WaitList, issue, issue_once, marker};
 use crate::core::handle;
 use crate::core::kernel::Kernel;
 use crate::core::mem::Mem;
@@ -26,10 +26,15 @@ entry! {
         let kernel = handle::borrow::<Kernel>(caller, kernel)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
         kernel.need_arguments();
-        let (q, k) = (queue.real.get(), kernel.real.get());
-        event::issue(caller, queue, CL_COMMAND_NDRANGE_KERNEL, event, |event| {
+        let sizes = dimensions as usize;
+        let (offset, global) = (caller.sizes(offset, sizes), caller.sizes(global, sizes));
+        let local = caller.sizes(local, sizes);
+        let command = Command::new(queue, CL_COMMAND_NDRANGE_KERNEL, &wait, event);
+        issue(caller, command, kernel, move |place, &k| {
+            let q = place.queue;
             status!(q, clEnqueueNDRangeKernel(
-                q, k, dimensions, offset, global, local, wait.count(), wait.pointer(), event
+                q, k, dimensions, offset.pointer(), global.pointer(), local.pointer(), place.count, place.list,
+                place.event
             ))
         })?;
         kernel.mark_written();
@@ -44,9 +49,10 @@ entry! {
         let kernel = handle::borrow::<Kernel>(caller, kernel)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
         kernel.need_arguments();
-        let (q, k) = (queue.real.get(), kernel.real.get());
-        event::issue(caller, queue, CL_COMMAND_TASK, event, |event| {
-            status!(q, clEnqueueTask(q, k, wait.count(), wait.pointer(), event))
+        let command = Command::new(queue, CL_COMMAND_TASK, &wait, event);
+        issue(caller, command, kernel, move |place, &k| {
+            let q = place.queue;
+            status!(q, clEnqueueTask(q, k, place.count, place.list, place.event))
         })?;
         kernel.mark_written();
         Ok(())
@@ -64,12 +70,13 @@ entry! {
         let mems = mems.collect::<CLResult<Vec<_>>>()?;
         presence::need_all(mems.iter().copied());
         let reals: Vec<_> = mems.iter().map(|mem| mem.real.get()).collect();
-        let list = if reals.is_empty() { std::ptr::null() } else { reals.as_ptr() };
         let wait = WaitList::new(caller, wait_count, wait)?;
-        let q = queue.real.get();
-        event::issue(caller, queue, CL_COMMAND_NATIVE_KERNEL, event, |event| {
+        let command = Command::new(queue, CL_COMMAND_NATIVE_KERNEL, &wait, event);
+        issue_once(caller, command, move |place| {
+            let q = place.queue;
+            let list = if reals.is_empty() { std::ptr::null() } else { reals.as_ptr() };
             status!(q, clEnqueueNativeKernel(
-                q, function, args, args_size, count, list, places, wait.count(), wait.pointer(), event
+                q, function, args, args_size, count, list, places, place.count, place.list, place.event
             ))
         })?;
         mems.iter().for_each(|mem| mem.mark_written());
@@ -81,10 +88,8 @@ entry! {
     ) -> status {
         let queue = handle::borrow::<Queue>(caller, queue)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
-        let q = queue.real.get();
-        event::issue(caller, queue, CL_COMMAND_MARKER, event, |event| {
-            status!(q, clEnqueueMarkerWithWaitList(q, wait.count(), wait.pointer(), event))
-        })
+        let command = Command::new(queue, CL_COMMAND_MARKER, &wait, event).order(Order::Marker);
+        issue(caller, command, (), |place, ()| marker(place))
     }
 
     fn clEnqueueBarrierWithWaitList(
@@ -92,9 +97,10 @@ entry! {
     ) -> status {
         let queue = handle::borrow::<Queue>(caller, queue)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
-        let q = queue.real.get();
-        event::issue(caller, queue, CL_COMMAND_BARRIER, event, |event| {
-            status!(q, clEnqueueBarrierWithWaitList(q, wait.count(), wait.pointer(), event))
+        let command = Command::new(queue, CL_COMMAND_BARRIER, &wait, event).order(Order::Barrier);
+        issue(caller, command, (), |place, ()| {
+            let q = place.queue;
+            status!(q, clEnqueueBarrierWithWaitList(q, place.count, place.list, place.event))
         })
     }
 
@@ -103,17 +109,23 @@ entry! {
         if event.is_null() {
             return Err(CL_INVALID_VALUE);
         }
-        let q = queue.real.get();
-        event::issue(caller, queue, CL_COMMAND_MARKER, event, |event| status!(q, clEnqueueMarker(q, event)))
+        let wait = WaitList::EMPTY;
+        let command = Command::new(queue, CL_COMMAND_MARKER, &wait, event).order(Order::Marker);
+        issue(caller, command, (), |place, ()| {
+            let q = place.queue;
+            status!(q, clEnqueueMarker(q, place.event))
+        })
     }
 
     fn clEnqueueBarrier(caller, queue: cl_command_queue) -> status {
-        let q = handle::borrow::<Queue>(caller, queue)?.real.get();
-        status!(q, clEnqueueBarrier(q))
+        let queue = handle::borrow::<Queue>(caller, queue)?;
+        let wait = WaitList::EMPTY;
+        let command = Command::new(queue, CL_COMMAND_BARRIER, &wait, std::ptr::null_mut()).order(Order::Barrier);
+        issue(caller, command, (), |place, ()| status!(place.queue, clEnqueueBarrier(place.queue)))
     }
 
     fn clEnqueueWaitForEvents(caller, queue: cl_command_queue, count: u32, events: *const cl_event) -> status {
-        let q = handle::borrow::<Queue>(caller, queue)?.real.get();
+        let queue = handle::borrow::<Queue>(caller, queue)?;
         if count == 0 || events.is_null() {
             return Err(CL_INVALID_VALUE);
         }
@@ -121,6 +133,11 @@ entry! {
         if wait.count() == 0 {
             return Ok(());
         }
-        status!(q, clEnqueueWaitForEvents(q, wait.count(), wait.pointer()))
+        let command = Command::new(queue, CL_COMMAND_BARRIER, &wait, std::ptr::null_mut()).order(Order::Barrier);
+        issue(caller, command, (), |place, ()| {
+            let q = place.queue;
+            // In a move the events may all have ended.
+            if place.count == 0 { Ok(()) } else { status!(q, clEnqueueWaitForEvents(q, place.count, place.list)) }
+        })
     }
 }

@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use opencl_sys::{
     CL_COMPLETE, CL_EVENT_COMMAND_EXECUTION_STATUS, CL_EVENT_COMMAND_QUEUE, CL_EVENT_COMMAND_TYPE,
-    CL_EVENT_CONTEXT, CL_EVENT_REFERENCE_COUNT, CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST,
-    CL_INVALID_CONTEXT, CL_INVALID_VALUE, CL_PROFILING_COMMAND_COMPLETE,
-    CL_PROFILING_COMMAND_QUEUED, CL_PROFILING_INFO_NOT_AVAILABLE, CL_RUNNING, CL_SUBMITTED,
-    cl_context, cl_event, cl_event_info, cl_int, cl_profiling_info,
+    CL_EVENT_CONTEXT, CL_EVENT_REFERENCE_COUNT, CL_INVALID_CONTEXT, CL_INVALID_VALUE,
+    CL_PROFILING_COMMAND_COMPLETE, CL_PROFILING_COMMAND_QUEUED, CL_PROFILING_INFO_NOT_AVAILABLE,
+    CL_RUNNING, CL_SUBMITTED, cl_context, cl_event, cl_event_info, cl_int, cl_profiling_info,
 };
 
 use super::entry::entry;
@@ -17,7 +16,7 @@ use crate::core::CLResult;
 use crate::core::context::Context;
 use crate::core::event::{Event, Notify};
 use crate::core::handle::{self, Object};
-use crate::driver::dispatch::status;
+use crate::core::held;
 
 entry! {
     fn clCreateUserEvent(_caller, context: cl_context) -> object {
@@ -49,14 +48,7 @@ entry! {
         if events.iter().any(|event| !Arc::ptr_eq(&event.context, &events[0].context)) {
             return Err(CL_INVALID_CONTEXT);
         }
-        let reals: Vec<_> = events.iter().map(|event| event.real.get()).filter(|real| !real.is_null()).collect();
-        if let Some(&first) = reals.first() {
-            let number = u32::try_from(reals.len()).unwrap_or(u32::MAX);
-            status!(first, clWaitForEvents(number, reals.as_ptr()))?;
-        }
-        // Those without a driver's event had ended before a move.
-        let failed = |event: &Arc<Event>| event.real.get().is_null() && event.status().is_ok_and(|status| status < 0);
-        if events.iter().any(failed) { Err(CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST) } else { Ok(()) }
+        held::wait(&events)
     }
 
     fn clGetEventInfo(

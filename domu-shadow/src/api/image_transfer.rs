@@ -10,7 +10,7 @@ use opencl_sys::{
 
 use super::entry::entry;
 use super::transfer::{check_host_reads, check_host_writes};
-use crate::core::event::{self, WaitList};
+use crate::core::command::{Command, WaitList, issue};
 use crate::core::handle;
 use crate::core::mem::Mem;
 use crate::core::presence;
@@ -28,10 +28,14 @@ entry! {
         check_host_reads(mem)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
         mem.need();
-        let (q, i) = (queue.real.get(), mem.real.get());
-        event::issue(caller, queue, CL_COMMAND_READ_IMAGE, event, |event| {
+        let region = caller.sizes(region, 3);
+        let origin = caller.sizes(origin, 3);
+        let command = Command::new(queue, CL_COMMAND_READ_IMAGE, &wait, event).blocking(blocking);
+        issue(caller, command, [mem], move |place, &[i]| {
+            let q = place.queue;
             status!(q, clEnqueueReadImage(
-                q, i, blocking, origin, region, row_pitch, slice_pitch, to, wait.count(), wait.pointer(), event
+                q, i, place.blocking, origin.pointer(), region.pointer(), row_pitch, slice_pitch, to, place.count,
+                place.list, place.event
             ))
         })
     }
@@ -46,10 +50,14 @@ entry! {
         check_host_writes(mem)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
         mem.need();
-        let (q, i) = (queue.real.get(), mem.real.get());
-        event::issue(caller, queue, CL_COMMAND_WRITE_IMAGE, event, |event| {
+        let region = caller.sizes(region, 3);
+        let origin = caller.sizes(origin, 3);
+        let command = Command::new(queue, CL_COMMAND_WRITE_IMAGE, &wait, event).blocking(blocking);
+        issue(caller, command, [mem], move |place, &[i]| {
+            let q = place.queue;
             status!(q, clEnqueueWriteImage(
-                q, i, blocking, origin, region, row_pitch, slice_pitch, from, wait.count(), wait.pointer(), event
+                q, i, place.blocking, origin.pointer(), region.pointer(), row_pitch, slice_pitch, from, place.count,
+                place.list, place.event
             ))
         })?;
         mem.mark_written();
@@ -65,10 +73,15 @@ entry! {
         let target = handle::borrow::<Mem>(caller, to)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
         presence::need_both(source, target);
-        let (q, s, t) = (queue.real.get(), source.real.get(), target.real.get());
-        event::issue(caller, queue, CL_COMMAND_COPY_IMAGE, event, |event| {
+        let region = caller.sizes(region, 3);
+        let from_origin = caller.sizes(from_origin, 3);
+        let to_origin = caller.sizes(to_origin, 3);
+        let command = Command::new(queue, CL_COMMAND_COPY_IMAGE, &wait, event);
+        issue(caller, command, [source, target], move |place, &[s, t]| {
+            let q = place.queue;
             status!(q, clEnqueueCopyImage(
-                q, s, t, from_origin, to_origin, region, wait.count(), wait.pointer(), event
+                q, s, t, from_origin.pointer(), to_origin.pointer(), region.pointer(), place.count, place.list,
+                place.event
             ))
         })?;
         target.mark_written();
@@ -84,10 +97,13 @@ entry! {
         let target = handle::borrow::<Mem>(caller, to)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
         presence::need_both(source, target);
-        let (q, s, t) = (queue.real.get(), source.real.get(), target.real.get());
-        event::issue(caller, queue, CL_COMMAND_COPY_IMAGE_TO_BUFFER, event, |event| {
+        let region = caller.sizes(region, 3);
+        let origin = caller.sizes(origin, 3);
+        let command = Command::new(queue, CL_COMMAND_COPY_IMAGE_TO_BUFFER, &wait, event);
+        issue(caller, command, [source, target], move |place, &[s, t]| {
+            let q = place.queue;
             status!(q, clEnqueueCopyImageToBuffer(
-                q, s, t, origin, region, offset, wait.count(), wait.pointer(), event
+                q, s, t, origin.pointer(), region.pointer(), offset, place.count, place.list, place.event
             ))
         })?;
         target.mark_written();
@@ -103,10 +119,13 @@ entry! {
         let target = handle::borrow::<Mem>(caller, to)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
         presence::need_both(source, target);
-        let (q, s, t) = (queue.real.get(), source.real.get(), target.real.get());
-        event::issue(caller, queue, CL_COMMAND_COPY_BUFFER_TO_IMAGE, event, |event| {
+        let region = caller.sizes(region, 3);
+        let origin = caller.sizes(origin, 3);
+        let command = Command::new(queue, CL_COMMAND_COPY_BUFFER_TO_IMAGE, &wait, event);
+        issue(caller, command, [source, target], move |place, &[s, t]| {
+            let q = place.queue;
             status!(q, clEnqueueCopyBufferToImage(
-                q, s, t, offset, origin, region, wait.count(), wait.pointer(), event
+                q, s, t, offset, origin.pointer(), region.pointer(), place.count, place.list, place.event
             ))
         })?;
         target.mark_written();
@@ -121,9 +140,15 @@ entry! {
         let mem = handle::borrow::<Mem>(caller, image)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
         mem.need();
-        let (q, i) = (queue.real.get(), mem.real.get());
-        event::issue(caller, queue, CL_COMMAND_FILL_IMAGE, event, |event| {
-            status!(q, clEnqueueFillImage(q, i, color, origin, region, wait.count(), wait.pointer(), event))
+        let region = caller.sizes(region, 3);
+        let origin = caller.sizes(origin, 3);
+        let color = caller.pattern(color, 16);
+        let command = Command::new(queue, CL_COMMAND_FILL_IMAGE, &wait, event);
+        issue(caller, command, [mem], move |place, &[i]| {
+            let q = place.queue;
+            status!(q, clEnqueueFillImage(
+                q, i, color.pointer(), origin.pointer(), region.pointer(), place.count, place.list, place.event
+            ))
         })?;
         mem.mark_written();
         Ok(())

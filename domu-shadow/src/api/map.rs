@@ -6,7 +6,7 @@ use std::sync::Arc;
 use opencl_sys::{
     CL_COMMAND_MAP_BUFFER, CL_COMMAND_MAP_IMAGE, CL_COMMAND_UNMAP_MEM_OBJECT, CL_FALSE,
     CL_INVALID_CONTEXT, CL_INVALID_MEM_OBJECT, CL_INVALID_OPERATION, CL_INVALID_VALUE, CL_MAP_READ,
-    CL_MAP_WRITE, CL_MAP_WRITE_INVALIDATE_REGION, CL_TRUE, cl_bool, cl_command_queue, cl_event,
+    CL_MAP_WRITE, CL_MAP_WRITE_INVALIDATE_REGION, cl_bool, cl_command_queue, cl_event,
     cl_map_flags, cl_mem,
 };
 
@@ -14,7 +14,7 @@ use super::caller::Caller;
 use super::entry::entry;
 use super::transfer::{check_host_reads, check_host_writes};
 use crate::core::CLResult;
-use crate::core::event::{self, WaitList};
+use crate::core::command::{Command, Place, WaitList, issue, marker};
 use crate::core::handle::{self, Object};
 use crate::core::image::Area;
 use crate::core::map::Map;
@@ -42,55 +42,60 @@ fn check_map(queue: &Queue, mem: &Mem, flags: cl_map_flags) -> CLResult<()> {
     Ok(())
 }
 
-/// A command that does nothing but give an event behind `wait`.
-fn marker(q: *mut c_void, wait: &WaitList, event: *mut cl_event) -> CLResult<()> {
-    status!(
-        q,
-        clEnqueueMarkerWithWaitList(q, wait.count(), wait.pointer(), event)
-    )
+/// Reads `parts` into the memory that the program sees from their addresses on.
+fn bring(place: &Place, mem: *mut c_void, parts: &[(Part, usize)]) -> CLResult<()> {
+    if let [(part, to)] = parts {
+        return read(place, mem, part, *to as *mut c_void);
+    }
+    // None, or several: a marker has the event.
+    let mut events = Vec::with_capacity(parts.len());
+    let answer = parts.iter().try_for_each(|(part, to)| {
+        let mut event = std::ptr::null_mut();
+        let one = Place {
+            blocking: CL_FALSE,
+            event: &raw mut event,
+            ..*place
+        };
+        read(&one, mem, part, *to as *mut c_void)?;
+        events.push(event);
+        Ok(())
+    });
+    let answer = answer.and_then(|()| behind(place, &events));
+    for event in events {
+        status!(event, clReleaseEvent(event))?;
+    }
+    answer
 }
 
-/// Reads `parts` into the memory that the program sees from address `memory` on; `event` as for any enqueue.
-fn bring(
-    caller: &Caller,
-    queue: &Queue,
-    mem: &Mem,
-    parts: &[(Part, usize)],
-    blocking: bool,
-    wait: &WaitList,
-    event: *mut cl_event,
-) -> CLResult<()> {
-    let (q, real) = (queue.real.get(), mem.real.get());
+/// A marker behind `events`, or where the command stands without any; waits for it if the command is blocking.
+fn behind(place: &Place, events: &[cl_event]) -> CLResult<()> {
     let mut end = std::ptr::null_mut();
-    let wants_event = !event.is_null() || blocking;
-    let out = if wants_event {
+    let own = if place.event.is_null() {
         &raw mut end
     } else {
-        std::ptr::null_mut()
+        place.event
     };
-    match parts {
-        [] => marker(q, wait, out)?,
-        [(part, to)] => read(q, real, CL_FALSE, part, *to as *mut c_void, wait, out)?,
-        // Several parts are rare, and only the last one's event would be the map's: they are read at once.
-        several => {
-            for (part, to) in several {
-                let no_event = std::ptr::null_mut();
-                read(q, real, CL_TRUE, part, *to as *mut c_void, wait, no_event)?;
-            }
-            marker(q, wait, out)?;
-        }
-    }
-    let waited = if blocking {
-        status!(q, clWaitForEvents(1, &raw const end))
+    let (count, list) = if events.is_empty() {
+        (place.count, place.list)
     } else {
+        (events.len() as u32, events.as_ptr())
+    };
+    marker(&Place {
+        blocking: CL_FALSE,
+        count,
+        list,
+        event: own,
+        ..*place
+    })?;
+    // SAFETY: the driver has just put the marker's event there.
+    let event = unsafe { *own };
+    let waited = if place.blocking == CL_FALSE {
         Ok(())
-    };
-    if event.is_null() {
-        if wants_event {
-            status!(end, clReleaseEvent(end))?;
-        }
     } else {
-        caller.give(event, end);
+        status!(event, clWaitForEvents(1, &raw const event))
+    };
+    if place.event.is_null() {
+        status!(event, clReleaseEvent(event))?;
     }
     waited
 }
@@ -144,9 +149,8 @@ entry! {
             .map(|part| (part.start - mem.origin, part.len()))
             .map(|(offset, len)| (Part::Bytes { offset, len }, memory + offset))
             .collect();
-        event::issue(caller, queue, CL_COMMAND_MAP_BUFFER, event, |event| {
-            bring(caller, queue, mem, &parts, blocking != CL_FALSE, &wait, event)
-        })?;
+        let command = Command::new(queue, CL_COMMAND_MAP_BUFFER, &wait, event).blocking(blocking);
+        issue(caller, command, [mem], move |place, &[real]| bring(place, real, &parts))?;
         mem.maps().add(Map { object: mem.slot().id(), range: start..start + size, area: None, flags });
         Ok((memory + offset) as *mut c_void)
     }
@@ -174,9 +178,8 @@ entry! {
             .into_iter()
             .map(|area| (image.part(area, image.host), memory + image.offset(image.host, area.origin)))
             .collect();
-        event::issue(caller, queue, CL_COMMAND_MAP_IMAGE, event, |event| {
-            bring(caller, queue, mem, &parts, blocking != CL_FALSE, &wait, event)
-        })?;
+        let command = Command::new(queue, CL_COMMAND_MAP_IMAGE, &wait, event).blocking(blocking);
+        issue(caller, command, [mem], move |place, &[real]| bring(place, real, &parts))?;
         let range = image.host_range(area);
         let pointer = memory + range.start;
         mem.maps().add(Map { object: mem.slot().id(), range, area: Some(area), flags });
@@ -203,14 +206,15 @@ entry! {
             (Some(image), Some(area)) => image.part(area, image.host),
             _ => Part::Bytes { offset, len: map.range.len() },
         };
-        let (q, real) = (queue.real.get(), mem.real.get());
-        let answer = event::issue(caller, queue, CL_COMMAND_UNMAP_MEM_OBJECT, event, |event| {
-            if map.writes() {
-                write(q, real, CL_FALSE, &part, mapped, &wait, event)
-            } else if event.is_null() && wait.count() == 0 {
+        let writes = map.writes();
+        let command = Command::new(queue, CL_COMMAND_UNMAP_MEM_OBJECT, &wait, event);
+        let answer = issue(caller, command, [mem], move |place, &[real]| {
+            if writes {
+                write(place, real, &part, mapped)
+            } else if place.event.is_null() && place.count == 0 {
                 Ok(())
             } else {
-                marker(q, &wait, event)
+                marker(place)
             }
         });
         match answer {

@@ -7,8 +7,8 @@ use opencl_sys::{
     CL_INVALID_MEM_OBJECT, CL_INVALID_PROPERTY, CL_INVALID_VALUE, CL_MEM_ALLOC_HOST_PTR,
     CL_MEM_ASSOCIATED_MEMOBJECT, CL_MEM_CONTEXT, CL_MEM_COPY_HOST_PTR, CL_MEM_FLAGS,
     CL_MEM_HOST_PTR, CL_MEM_MAP_COUNT, CL_MEM_PROPERTIES, CL_MEM_REFERENCE_COUNT,
-    CL_MEM_USE_HOST_PTR, cl_buffer_create_type, cl_buffer_region, cl_context, cl_mem, cl_mem_flags,
-    cl_mem_info, cl_mem_properties,
+    CL_MEM_USE_HOST_PTR, CL_MEM_USES_SVM_POINTER, CL_TRUE, cl_buffer_create_type, cl_buffer_region,
+    cl_context, cl_mem, cl_mem_flags, cl_mem_info, cl_mem_properties,
 };
 
 use super::entry::entry;
@@ -18,6 +18,7 @@ use crate::core::context::Context;
 use crate::core::farewell::Destructor;
 use crate::core::handle::{self, Object};
 use crate::core::mem::{HOST_ACCESS, HOST_POINTER, Mem};
+use crate::core::svm;
 use crate::driver::dispatch::status;
 use crate::driver::query;
 
@@ -154,6 +155,7 @@ entry! {
                 answer.long(query::number(&ask)? & !hidden | mem.flags & hidden)
             }
             CL_MEM_PROPERTIES => answer.bytes(&[]),
+            CL_MEM_USES_SVM_POINTER if svm::contains(mem.program_pointer() as usize) => answer.uint(CL_TRUE),
             _ => ask(size, value, size_ret),
         }
     }

@@ -15,6 +15,7 @@ use crate::core::CLResult;
 use crate::core::context::Context;
 use crate::core::device::Device;
 use crate::core::handle::{self, Object};
+use crate::core::held;
 use crate::core::queue::{Creation, Queue};
 use crate::driver::dispatch::status;
 use crate::driver::query;
@@ -132,7 +133,9 @@ entry! {
     }
 
     fn clFinish(caller, queue: cl_command_queue) -> status {
-        let real = handle::borrow::<Queue>(caller, queue)?.real.get();
+        let queue = handle::borrow::<Queue>(caller, queue)?;
+        held::wait_for_queue(queue);
+        let real = queue.real.get();
         status!(real, clFinish(real))
     }
 }

@@ -20,8 +20,8 @@ use opencl_sys::{
 use super::caller::Caller;
 use super::entry::entry;
 use crate::core::CLResult;
+use crate::core::command::WaitList;
 use crate::core::context::Context;
-use crate::core::event::WaitList;
 use crate::core::handle;
 use crate::core::mem::Mem;
 use crate::core::platform::Platform;

@@ -1,4 +1,4 @@
-//! Shared virtual memory: passed through. A process that has some cannot be moved.
+//! Shared virtual memory. [`crate::core::svm`] says when it can be moved.
 
 use std::ffi::c_void;
 
@@ -10,22 +10,21 @@ use opencl_sys::{
 };
 
 use super::entry::entry;
+use crate::core::command::{Command, WaitList, issue, issue_once};
 use crate::core::context::Context;
-use crate::core::event::{self, WaitList};
 use crate::core::handle;
 use crate::core::kernel::Kernel;
 use crate::core::movable;
 use crate::core::queue::Queue;
+use crate::core::svm::{self, REASON};
 use crate::driver::dispatch::{status, table_of};
-
-/// Why a process that uses it cannot be moved.
-pub const REASON: &str = "shared virtual memory";
 
 type Free = unsafe extern "C" fn(cl_command_queue, u32, *mut *mut c_void, *mut c_void);
 
-/// The program's function for `clEnqueueSVMFree`, with the queue as the program knows it.
+/// `clEnqueueSVMFree`'s function, with the queue as the program knows it.
 struct Freeing {
-    call: Free,
+    /// `None`: "all pointers specified in `svm_pointers` … are freed".
+    call: Option<Free>,
     user: *mut c_void,
     queue: cl_command_queue,
 }
@@ -39,25 +38,45 @@ unsafe extern "C" fn freeing(
     // SAFETY: `user` is the box leaked for this call, which a driver makes once.
     let freeing = unsafe { Box::from_raw(user.cast::<Freeing>()) };
     // The memory must be gone when the command ends, so the program's function runs here.
-    // SAFETY: the program gave the function for these arguments.
-    unsafe { (freeing.call)(freeing.queue, count, pointers, freeing.user) };
+    if let Some(call) = freeing.call {
+        // SAFETY: the program gave the function for these arguments.
+        return unsafe { call(freeing.queue, count, pointers, freeing.user) };
+    }
+    for at in 0..count as usize {
+        // SAFETY: the driver passes on the array of `count` pointers that the program gave.
+        svm::free(unsafe { *pointers.add(at) } as usize);
+    }
 }
 
 entry! {
     fn clSVMAlloc(caller, context: cl_context, flags: cl_svm_mem_flags, size: usize, alignment: u32) -> pointer {
-        let real = handle::borrow::<Context>(caller, context)?.real.get();
+        let context = handle::borrow::<Context>(caller, context)?;
+        let real = context.real.get();
         let allocate = table_of(real).clSVMAlloc.ok_or(CL_INVALID_OPERATION)?;
         // SAFETY: the context is the driver's own and live; the other arguments are numbers.
         let memory = unsafe { allocate(real, flags, size, alignment) };
         if memory.is_null() {
             return Err(CL_OUT_OF_HOST_MEMORY);
         }
+        if svm::is_ours(context) && alignment <= 4096 {
+            // The driver has only been asked whether it would give some.
+            if let Some(free) = table_of(real).clSVMFree {
+                // SAFETY: the driver has just allocated it, and nobody else knows it.
+                unsafe { free(real, memory) };
+            }
+            return Ok(svm::allocate(handle::shared(context), size)? as *mut c_void);
+        }
         movable::block(REASON);
         Ok(memory)
     }
 
+    /// Also by a function that a driver calls, while the gate drains.
+    #[drains]
     fn clSVMFree(caller, context: cl_context, memory: *mut c_void) -> nothing {
         let real = handle::borrow::<Context>(caller, context)?.real.get();
+        if svm::free(memory as usize) {
+            return Ok(());
+        }
         let free = table_of(real).clSVMFree.ok_or(CL_INVALID_OPERATION)?;
         // SAFETY: the context is the driver's own and live; the memory is the program's to free.
         unsafe { free(real, memory) };
@@ -70,14 +89,16 @@ entry! {
     ) -> status {
         let shadow = handle::borrow::<Queue>(caller, queue)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
-        let q = shadow.real.get();
-        let boxed = call.map(|call| Box::into_raw(Box::new(Freeing { call, user, queue })));
+        let ours = call.is_some() || svm::is_ours(&shadow.context);
+        let boxed = ours.then(|| Box::into_raw(Box::new(Freeing { call, user, queue })));
         let (function, user) = match boxed {
             Some(boxed) => (Some(freeing as Free), boxed.cast()),
             None => (None, user),
         };
-        let answer = event::issue(caller, shadow, CL_COMMAND_SVM_FREE, event, |event| {
-            status!(q, clEnqueueSVMFree(q, count, pointers, function, user, wait.count(), wait.pointer(), event))
+        let command = Command::new(shadow, CL_COMMAND_SVM_FREE, &wait, event);
+        let answer = issue_once(caller, command, move |place| {
+            let q = place.queue;
+            status!(q, clEnqueueSVMFree(q, count, pointers, function, user, place.count, place.list, place.event))
         });
         if let (Err(_), Some(boxed)) = (answer, boxed) {
             // SAFETY: the driver refused the command, so the box is still ours.
@@ -92,9 +113,10 @@ entry! {
     ) -> status {
         let queue = handle::borrow::<Queue>(caller, queue)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
-        let q = queue.real.get();
-        event::issue(caller, queue, CL_COMMAND_SVM_MEMCPY, event, |event| {
-            status!(q, clEnqueueSVMMemcpy(q, blocking, to, from, size, wait.count(), wait.pointer(), event))
+        let command = Command::new(queue, CL_COMMAND_SVM_MEMCPY, &wait, event).blocking(blocking);
+        issue(caller, command, (), move |place, ()| {
+            let q = place.queue;
+            status!(q, clEnqueueSVMMemcpy(q, place.blocking, to, from, size, place.count, place.list, place.event))
         })
     }
 
@@ -104,9 +126,13 @@ entry! {
     ) -> status {
         let queue = handle::borrow::<Queue>(caller, queue)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
-        let q = queue.real.get();
-        event::issue(caller, queue, CL_COMMAND_SVM_MEMFILL, event, |event| {
-            status!(q, clEnqueueSVMMemFill(q, to, pattern, pattern_size, size, wait.count(), wait.pointer(), event))
+        let pattern = caller.pattern(pattern, pattern_size);
+        let command = Command::new(queue, CL_COMMAND_SVM_MEMFILL, &wait, event);
+        issue(caller, command, (), move |place, ()| {
+            let q = place.queue;
+            status!(q, clEnqueueSVMMemFill(
+                q, to, pattern.pointer(), pattern_size, size, place.count, place.list, place.event
+            ))
         })
     }
 
@@ -116,9 +142,10 @@ entry! {
     ) -> status {
         let queue = handle::borrow::<Queue>(caller, queue)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
-        let q = queue.real.get();
-        event::issue(caller, queue, CL_COMMAND_SVM_MAP, event, |event| {
-            status!(q, clEnqueueSVMMap(q, blocking, flags, memory, size, wait.count(), wait.pointer(), event))
+        let command = Command::new(queue, CL_COMMAND_SVM_MAP, &wait, event).blocking(blocking);
+        issue(caller, command, (), move |place, ()| {
+            let q = place.queue;
+            status!(q, clEnqueueSVMMap(q, place.blocking, flags, memory, size, place.count, place.list, place.event))
         })
     }
 
@@ -128,9 +155,10 @@ entry! {
     ) -> status {
         let queue = handle::borrow::<Queue>(caller, queue)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
-        let q = queue.real.get();
-        event::issue(caller, queue, CL_COMMAND_SVM_UNMAP, event, |event| {
-            status!(q, clEnqueueSVMUnmap(q, memory, wait.count(), wait.pointer(), event))
+        let command = Command::new(queue, CL_COMMAND_SVM_UNMAP, &wait, event);
+        issue(caller, command, (), move |place, ()| {
+            let q = place.queue;
+            status!(q, clEnqueueSVMUnmap(q, memory, place.count, place.list, place.event))
         })
     }
 
@@ -140,26 +168,35 @@ entry! {
     ) -> status {
         let queue = handle::borrow::<Queue>(caller, queue)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
-        let q = queue.real.get();
-        event::issue(caller, queue, CL_COMMAND_SVM_MIGRATE_MEM, event, |event| {
-            status!(q, clEnqueueSVMMigrateMem(
-                q, count, pointers, sizes, flags, wait.count(), wait.pointer(), event
-            ))
+        let command = Command::new(queue, CL_COMMAND_SVM_MIGRATE_MEM, &wait, event);
+        issue_once(caller, command, move |place| {
+            let q = place.queue;
+            status!(q, clEnqueueSVMMigrateMem(q, count, pointers, sizes, flags, place.count, place.list, place.event))
         })
     }
 
     /// The pointer may be any of the program's where the device shares the whole address space.
     fn clSetKernelArgSVMPointer(caller, kernel: cl_kernel, index: u32, value: *const c_void) -> status {
-        let real = handle::borrow::<Kernel>(caller, kernel)?.real.get();
+        let kernel = handle::borrow::<Kernel>(caller, kernel)?;
+        let real = kernel.real.get();
         status!(real, clSetKernelArgSVMPointer(real, index, value))?;
-        movable::block(REASON);
+        if let Some(arg) = kernel.args.get(index as usize) {
+            arg.set_svm(value as usize);
+        }
+        if !svm::is_ours(&kernel.program.context) {
+            movable::block(REASON);
+        }
         Ok(())
     }
 
     fn clSetKernelExecInfo(caller, kernel: cl_kernel, parameter: u32, size: usize, value: *const c_void) -> status {
-        let real = handle::borrow::<Kernel>(caller, kernel)?.real.get();
+        let kernel = handle::borrow::<Kernel>(caller, kernel)?;
+        let real = kernel.real.get();
         status!(real, clSetKernelExecInfo(real, parameter, size, value))?;
-        movable::block(REASON);
+        kernel.remember_exec_info(parameter, caller.list(value.cast::<u8>(), size).to_vec());
+        if !svm::is_ours(&kernel.program.context) {
+            movable::block(REASON);
+        }
         Ok(())
     }
 }

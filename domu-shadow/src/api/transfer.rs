@@ -12,7 +12,7 @@ use opencl_sys::{
 
 use super::entry::entry;
 use crate::core::CLResult;
-use crate::core::event::{self, WaitList};
+use crate::core::command::{Command, WaitList, issue};
 use crate::core::handle;
 use crate::core::mem::Mem;
 use crate::core::presence;
@@ -49,9 +49,12 @@ entry! {
         check_host_reads(mem)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
         mem.need();
-        let (q, b) = (queue.real.get(), mem.real.get());
-        event::issue(caller, queue, CL_COMMAND_READ_BUFFER, event, |event| {
-            status!(q, clEnqueueReadBuffer(q, b, blocking, offset, size, to, wait.count(), wait.pointer(), event))
+        let command = Command::new(queue, CL_COMMAND_READ_BUFFER, &wait, event).blocking(blocking);
+        issue(caller, command, [mem], move |place, &[b]| {
+            let q = place.queue;
+            status!(q, clEnqueueReadBuffer(
+                q, b, place.blocking, offset, size, to, place.count, place.list, place.event
+            ))
         })
     }
 
@@ -64,9 +67,12 @@ entry! {
         check_host_writes(mem)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
         mem.need();
-        let (q, b) = (queue.real.get(), mem.real.get());
-        event::issue(caller, queue, CL_COMMAND_WRITE_BUFFER, event, |event| {
-            status!(q, clEnqueueWriteBuffer(q, b, blocking, offset, size, from, wait.count(), wait.pointer(), event))
+        let command = Command::new(queue, CL_COMMAND_WRITE_BUFFER, &wait, event).blocking(blocking);
+        issue(caller, command, [mem], move |place, &[b]| {
+            let q = place.queue;
+            status!(q, clEnqueueWriteBuffer(
+                q, b, place.blocking, offset, size, from, place.count, place.list, place.event
+            ))
         })?;
         mem.mark_written();
         Ok(())
@@ -82,11 +88,15 @@ entry! {
         check_host_reads(mem)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
         mem.need();
-        let (q, b) = (queue.real.get(), mem.real.get());
-        event::issue(caller, queue, CL_COMMAND_READ_BUFFER_RECT, event, |event| {
+        let buffer_origin = caller.sizes(buffer_origin, 3);
+        let host_origin = caller.sizes(host_origin, 3);
+        let region = caller.sizes(region, 3);
+        let command = Command::new(queue, CL_COMMAND_READ_BUFFER_RECT, &wait, event).blocking(blocking);
+        issue(caller, command, [mem], move |place, &[b]| {
+            let q = place.queue;
             status!(q, clEnqueueReadBufferRect(
-                q, b, blocking, buffer_origin, host_origin, region, buffer_row, buffer_slice, host_row, host_slice,
-                to, wait.count(), wait.pointer(), event
+                q, b, place.blocking, buffer_origin.pointer(), host_origin.pointer(), region.pointer(), buffer_row,
+                buffer_slice, host_row, host_slice, to, place.count, place.list, place.event
             ))
         })
     }
@@ -101,11 +111,15 @@ entry! {
         check_host_writes(mem)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
         mem.need();
-        let (q, b) = (queue.real.get(), mem.real.get());
-        event::issue(caller, queue, CL_COMMAND_WRITE_BUFFER_RECT, event, |event| {
+        let buffer_origin = caller.sizes(buffer_origin, 3);
+        let host_origin = caller.sizes(host_origin, 3);
+        let region = caller.sizes(region, 3);
+        let command = Command::new(queue, CL_COMMAND_WRITE_BUFFER_RECT, &wait, event).blocking(blocking);
+        issue(caller, command, [mem], move |place, &[b]| {
+            let q = place.queue;
             status!(q, clEnqueueWriteBufferRect(
-                q, b, blocking, buffer_origin, host_origin, region, buffer_row, buffer_slice, host_row, host_slice,
-                from, wait.count(), wait.pointer(), event
+                q, b, place.blocking, buffer_origin.pointer(), host_origin.pointer(), region.pointer(), buffer_row,
+                buffer_slice, host_row, host_slice, from, place.count, place.list, place.event
             ))
         })?;
         mem.mark_written();
@@ -121,10 +135,11 @@ entry! {
         let target = handle::borrow::<Mem>(caller, to)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
         presence::need_both(source, target);
-        let (q, s, t) = (queue.real.get(), source.real.get(), target.real.get());
-        event::issue(caller, queue, CL_COMMAND_COPY_BUFFER, event, |event| {
+        let command = Command::new(queue, CL_COMMAND_COPY_BUFFER, &wait, event);
+        issue(caller, command, [source, target], move |place, &[s, t]| {
+            let q = place.queue;
             status!(q, clEnqueueCopyBuffer(
-                q, s, t, from_offset, to_offset, size, wait.count(), wait.pointer(), event
+                q, s, t, from_offset, to_offset, size, place.count, place.list, place.event
             ))
         })?;
         target.mark_written();
@@ -141,11 +156,15 @@ entry! {
         let target = handle::borrow::<Mem>(caller, to)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
         presence::need_both(source, target);
-        let (q, s, t) = (queue.real.get(), source.real.get(), target.real.get());
-        event::issue(caller, queue, CL_COMMAND_COPY_BUFFER_RECT, event, |event| {
+        let region = caller.sizes(region, 3);
+        let from_origin = caller.sizes(from_origin, 3);
+        let to_origin = caller.sizes(to_origin, 3);
+        let command = Command::new(queue, CL_COMMAND_COPY_BUFFER_RECT, &wait, event);
+        issue(caller, command, [source, target], move |place, &[s, t]| {
+            let q = place.queue;
             status!(q, clEnqueueCopyBufferRect(
-                q, s, t, from_origin, to_origin, region, from_row, from_slice, to_row, to_slice,
-                wait.count(), wait.pointer(), event
+                q, s, t, from_origin.pointer(), to_origin.pointer(), region.pointer(), from_row, from_slice, to_row,
+                to_slice, place.count, place.list, place.event
             ))
         })?;
         target.mark_written();
@@ -160,10 +179,12 @@ entry! {
         let mem = handle::borrow::<Mem>(caller, buffer)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
         mem.need();
-        let (q, b) = (queue.real.get(), mem.real.get());
-        event::issue(caller, queue, CL_COMMAND_FILL_BUFFER, event, |event| {
+        let pattern = caller.pattern(pattern, pattern_size);
+        let command = Command::new(queue, CL_COMMAND_FILL_BUFFER, &wait, event);
+        issue(caller, command, [mem], move |place, &[b]| {
+            let q = place.queue;
             status!(q, clEnqueueFillBuffer(
-                q, b, pattern, pattern_size, offset, size, wait.count(), wait.pointer(), event
+                q, b, pattern.pointer(), pattern_size, offset, size, place.count, place.list, place.event
             ))
         })?;
         mem.mark_written();
@@ -176,16 +197,15 @@ entry! {
         wait_count: u32, wait: *const cl_event, event: *mut cl_event,
     ) -> status {
         let queue = handle::borrow::<Queue>(caller, queue)?;
-        let objects = caller.list(objects, count as usize).iter();
-        let mems = objects.map(|&object| handle::borrow::<Mem>(caller, object));
+        let mems = caller.list(objects, count as usize).iter().map(|&object| handle::borrow::<Mem>(caller, object));
         let mems = mems.collect::<CLResult<Vec<_>>>()?;
         presence::need_all(mems.iter().copied());
-        let reals: Vec<_> = mems.iter().map(|mem| mem.real.get()).collect();
         let wait = WaitList::new(caller, wait_count, wait)?;
-        let q = queue.real.get();
-        let list = if reals.is_empty() { std::ptr::null() } else { reals.as_ptr() };
-        event::issue(caller, queue, CL_COMMAND_MIGRATE_MEM_OBJECTS, event, |event| {
-            status!(q, clEnqueueMigrateMemObjects(q, count, list, flags, wait.count(), wait.pointer(), event))
+        let command = Command::new(queue, CL_COMMAND_MIGRATE_MEM_OBJECTS, &wait, event);
+        issue(caller, command, mems, move |place, reals| {
+            let q = place.queue;
+            let list = if reals.is_empty() { std::ptr::null() } else { reals.as_ptr() };
+            status!(q, clEnqueueMigrateMemObjects(q, count, list, flags, place.count, place.list, place.event))
         })
     }
 }

@@ -5,24 +5,25 @@
 //! the program itself sets their status.
 
 use std::ffi::c_void;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use opencl_sys::{
     CL_COMPLETE, CL_INVALID_EVENT, CL_INVALID_OPERATION, CL_INVALID_VALUE, CL_OUT_OF_RESOURCES,
-    CL_PROFILING_COMMAND_COMPLETE, CL_PROFILING_COMMAND_QUEUED, CL_SUBMITTED, CL_SUCCESS,
-    cl_command_type, cl_int,
+    CL_PROFILING_COMMAND_COMPLETE, CL_PROFILING_COMMAND_QUEUED, CL_SUBMITTED, cl_command_type,
+    cl_int,
 };
 
 use super::CLResult;
 use super::context::Context;
 use super::handle::{self, Kind, Object, Slot};
+use super::held;
 use super::queue::Queue;
 use super::real::Real;
-use crate::api::caller::Caller;
 use crate::callbacks;
 use crate::driver::dispatch::{create, status};
 use crate::driver::query;
+use crate::gate::{self, Pass};
 
 /// The program's event callback: event, status, user data.
 pub type Notify = unsafe extern "C" fn(*mut c_void, cl_int, *mut c_void);
@@ -42,7 +43,9 @@ pub struct Event {
     pub command: cl_command_type,
     status: AtomicI32,
     profile: OnceLock<Profile>,
-    /// User events only: stage waited for, function, user data.
+    /// Of a command that a user event holds back; changes only under [`held`]'s lock.
+    held: AtomicBool,
+    /// Callbacks that no driver knows of, of user events and of held commands: stage, function, user data.
     waiting: Mutex<Vec<(cl_int, Notify, usize)>>,
 }
 
@@ -52,29 +55,6 @@ impl Object for Event {
     fn slot(&self) -> &Slot<Self> {
         &self.slot
     }
-}
-
-/// Runs `enqueue` with room for the driver's event if the program asked for one at `out`, and gives it the shadow.
-///
-/// # Errors
-/// Those of `enqueue`.
-pub fn issue(
-    caller: &Caller,
-    queue: &Queue,
-    command: cl_command_type,
-    out: *mut *mut c_void,
-    enqueue: impl FnOnce(*mut *mut c_void) -> CLResult<()>,
-) -> CLResult<()> {
-    if out.is_null() {
-        return enqueue(std::ptr::null_mut());
-    }
-    let mut real = std::ptr::null_mut();
-    enqueue(&raw mut real)?;
-    caller.give(
-        out,
-        handle::publish(Event::of_command(queue, command, real)),
-    );
-    Ok(())
 }
 
 impl Event {
@@ -100,6 +80,7 @@ impl Event {
             std::ptr::null_mut(),
             CL_SUBMITTED,
         );
+        held::opened();
         event.make_user()?;
         Ok(Arc::new(event))
     }
@@ -119,6 +100,7 @@ impl Event {
             command,
             status: AtomicI32::new(status),
             profile: OnceLock::new(),
+            held: AtomicBool::new(false),
             waiting: Mutex::default(),
         }
     }
@@ -145,6 +127,31 @@ impl Event {
         self.queue.is_none() && self.status.load(Ordering::Acquire) > CL_COMPLETE
     }
 
+    /// Whether a user event holds its command back.
+    pub fn is_held(&self) -> bool {
+        self.held.load(Ordering::Acquire)
+    }
+
+    /// A user event holds its command back.
+    pub fn hold(&self) {
+        self.held.store(true, Ordering::Release);
+    }
+
+    /// Nothing does any more: the driver learns of the callbacks.
+    pub fn release_hold(&self) {
+        self.held.store(false, Ordering::Release);
+        for (stage, call, user) in std::mem::take(&mut *self.waiting()) {
+            if let Err(code) = self.ask_driver(stage, call, user) {
+                log::error!("a driver refused an event callback: error {code}");
+            }
+        }
+    }
+
+    /// Whether its command has ended, well or not.
+    pub fn has_ended(&self) -> bool {
+        self.status().is_ok_and(|status| status <= CL_COMPLETE)
+    }
+
     /// `clSetUserEventStatus`.
     ///
     /// # Errors
@@ -159,8 +166,10 @@ impl Event {
         self.status
             .compare_exchange(CL_SUBMITTED, status, Ordering::AcqRel, Ordering::Acquire)
             .map_err(|_| CL_INVALID_OPERATION)?;
+        held::need_contents();
         let real = self.real.get();
         let answer = status!(real, clSetUserEventStatus(real, status));
+        held::released();
         for (_, call, user) in std::mem::take(&mut *self.waiting()) {
             self.notify(call, status, user);
         }
@@ -187,6 +196,13 @@ impl Event {
             }
             return Ok(());
         }
+        if held::if_held(self, || self.waiting().push((stage, call, user))) {
+            return Ok(());
+        }
+        self.ask_driver(stage, call, user)
+    }
+
+    fn ask_driver(&self, stage: cl_int, call: Notify, user: usize) -> CLResult<()> {
         let real = self.real.get();
         if real.is_null() {
             // Complete before a move.
@@ -246,8 +262,11 @@ impl Event {
     /// Before a move: keeps what the driver knows, and releases its event. The command has ended.
     ///
     /// # Errors
-    /// The status, if the command has not ended.
+    /// The status, if the command has not ended and nothing of the program's holds it back.
     pub fn settle(&self) -> Result<(), cl_int> {
+        if self.is_held() {
+            return Ok(());
+        }
         if self.queue.is_some() && self.status.load(Ordering::Acquire) == ASK {
             let status = self.status().unwrap_or(CL_OUT_OF_RESOURCES);
             if status > CL_COMPLETE {
@@ -275,15 +294,21 @@ impl Event {
 
     /// Before a move, with nothing running: releases the driver's event.
     pub fn unmake(&self) {
+        // Nobody waits for it, but NVIDIA's driver waits for it when the context goes. The program's own callbacks are
+        // made here, so none comes of this.
+        self.unmake_user(CL_COMPLETE);
+        self.release();
+    }
+
+    /// The same for a user event that the program has not set; the driver's event gets `status`.
+    pub fn unmake_user(&self, status: cl_int) {
         let real = self.real.get();
         if self.is_open_user_event() && !real.is_null() {
-            // Nobody waits for it, but NVIDIA's driver waits for it when the context goes. The program's own callbacks
-            // are made here, so none comes of this.
-            if let Err(code) = status!(real, clSetUserEventStatus(real, CL_COMPLETE)) {
+            if let Err(code) = status!(real, clSetUserEventStatus(real, status)) {
                 log::warn!("a driver refused to end a user event: error {code}");
             }
+            self.release();
         }
-        self.release();
     }
 
     fn release(&self) {
@@ -299,7 +324,7 @@ impl Event {
     /// # Errors
     /// The driver's.
     pub fn remake(&self) -> CLResult<()> {
-        if self.is_open_user_event() {
+        if self.is_open_user_event() && self.real.get().is_null() {
             self.make_user()
         } else {
             Ok(())
@@ -309,6 +334,9 @@ impl Event {
 
 impl Drop for Event {
     fn drop(&mut self) {
+        if self.is_open_user_event() {
+            held::closed();
+        }
         self.release();
     }
 }
@@ -324,49 +352,14 @@ unsafe extern "C" fn driver_says(_real: *mut c_void, status: cl_int, owed: *mut 
     // SAFETY: `owed` is the box leaked for this call, which a driver makes once.
     let owed = unsafe { Box::from_raw(owed.cast::<Owed>()) };
     callbacks::run(move || {
+        // Some drivers say only the stage of a command that had failed before they were asked for the callback.
+        let known = {
+            let _inside = gate::enter(Pass::Drains);
+            owed.event.status()
+        };
+        let status = known.ok().filter(|&known| known < 0).unwrap_or(status);
         // SAFETY: the program registered the function for a call with its event and its own user data.
         unsafe { (owed.call)(owed.event.slot.handle(), status, owed.user as *mut c_void) };
     });
     callbacks::settle();
-}
-
-/// The driver's events of a wait list. Events that were complete before a move need no waiting.
-pub struct WaitList(Vec<*mut c_void>);
-
-impl WaitList {
-    pub const EMPTY: WaitList = WaitList(Vec::new());
-
-    /// # Errors
-    /// `CL_INVALID_EVENT_WAIT_LIST` for a bad list; `CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST` for an event that
-    /// had failed before a move.
-    pub fn new(caller: &Caller, count: u32, events: *const *mut c_void) -> CLResult<WaitList> {
-        const BAD: cl_int = opencl_sys::CL_INVALID_EVENT_WAIT_LIST;
-        if (count == 0) != events.is_null() {
-            return Err(BAD);
-        }
-        let mut list = Vec::new();
-        for &handle in caller.list(events, count as usize) {
-            let event = handle::borrow::<Event>(caller, handle).map_err(|_| BAD)?;
-            let real = event.real.get();
-            if !real.is_null() {
-                list.push(real);
-            } else if event.status()? < CL_SUCCESS {
-                return Err(opencl_sys::CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST);
-            }
-        }
-        Ok(WaitList(list))
-    }
-
-    pub fn count(&self) -> u32 {
-        u32::try_from(self.0.len()).unwrap_or(u32::MAX)
-    }
-
-    /// Null for an empty list, as the specification asks.
-    pub fn pointer(&self) -> *const *mut c_void {
-        if self.0.is_empty() {
-            std::ptr::null()
-        } else {
-            self.0.as_ptr()
-        }
-    }
 }

@@ -1,7 +1,8 @@
 //! Kernels, with their arguments' info and values.
 
+use std::collections::BTreeMap;
 use std::ffi::{CString, c_void};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use opencl_sys::{
     CL_INVALID_KERNEL, CL_KERNEL_ARG_ACCESS_QUALIFIER, CL_KERNEL_ARG_ACCESS_READ_ONLY,
@@ -12,6 +13,7 @@ use opencl_sys::{
 };
 
 use super::CLResult;
+use super::command::Kept;
 use super::handle::{self, Kind, Object, Slot};
 use super::kernel_arg::{Arg, ArgKind, ArgValue};
 use super::mem::{Mem, TRACKING};
@@ -42,6 +44,8 @@ pub struct Kernel {
     pub name: CString,
     pub args: Box<[Arg]>,
     pub arg_info: Box<[ArgInfo]>,
+    /// What `clSetKernelExecInfo` said last, by its parameter.
+    exec_info: Mutex<BTreeMap<u32, Vec<u8>>>,
 }
 
 impl Object for Kernel {
@@ -81,6 +85,7 @@ impl Kernel {
             name,
             args,
             arg_info,
+            exec_info: Mutex::default(),
         }))
     }
 
@@ -92,38 +97,57 @@ impl Kernel {
         let program = self.program.real.get();
         let real = create!(program, clCreateKernel(program, self.name.as_ptr()))?;
         self.real.set(real);
-        for (index, arg) in (0..).zip(&self.args) {
-            let answer = match arg.value() {
-                ArgValue::Unset => Ok(()),
-                ArgValue::Size { bytes } => {
-                    status!(real, clSetKernelArg(real, index, bytes, std::ptr::null()))
-                }
-                ArgValue::Bytes(bytes) => {
-                    status!(
-                        real,
-                        clSetKernelArg(real, index, bytes.len(), bytes.as_ptr().cast())
-                    )
-                }
-                // What the program has released meanwhile can't be used with this kernel any more.
-                ArgValue::Mem { handle, id } => {
-                    set_again::<Mem>(real, index, (handle, id), |mem| &mem.real)
-                }
-                ArgValue::Sampler { handle, id } => {
-                    set_again::<Sampler>(real, index, (handle, id), |sampler| &sampler.real)
-                }
-                ArgValue::Queue { handle, id } => {
-                    set_again::<Queue>(real, index, (handle, id), |queue| &queue.real)
-                }
-            };
-            if let Err(code) = answer {
+        self.tell_exec_info(real)?;
+        self.args().iter().zip(0..).try_for_each(|(arg, index)| {
+            arg.set(real, index).inspect_err(|code| {
                 log::error!(
                     "argument {index} of kernel {:?} cannot be set again: error {code}",
                     self.name
                 );
-                return Err(code);
-            }
+            })
+        })
+    }
+
+    fn exec_info(&self) -> std::sync::MutexGuard<'_, BTreeMap<u32, Vec<u8>>> {
+        self.exec_info
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `clSetKernelExecInfo` has been called.
+    pub fn remember_exec_info(&self, parameter: u32, value: Vec<u8>) {
+        self.exec_info().insert(parameter, value);
+    }
+
+    fn tell_exec_info(&self, real: *mut c_void) -> CLResult<()> {
+        self.exec_info().iter().try_for_each(|(&parameter, value)| {
+            let bytes = value.as_ptr().cast();
+            status!(
+                real,
+                clSetKernelExecInfo(real, parameter, value.len(), bytes)
+            )
+        })
+    }
+
+    /// The arguments as they are now. What the program has released can't be used with this kernel any more.
+    fn args(&self) -> Vec<KeptArg> {
+        fn live<T: Object>(
+            handle: usize,
+            id: u64,
+            kept: impl FnOnce(Arc<T>) -> KeptArg,
+        ) -> KeptArg {
+            handle::share_if_same(handle as *mut c_void, id).map_or(KeptArg::Unset, kept)
         }
-        Ok(())
+        let keep = |arg: &Arg| match arg.value() {
+            ArgValue::Unset => KeptArg::Unset,
+            ArgValue::Size { bytes } => KeptArg::Size(bytes),
+            ArgValue::Bytes(bytes) => KeptArg::Bytes(bytes),
+            ArgValue::Svm { address } => KeptArg::Svm(address),
+            ArgValue::Mem { handle, id } => live(handle, id, KeptArg::Mem),
+            ArgValue::Sampler { handle, id } => live(handle, id, KeptArg::Sampler),
+            ArgValue::Queue { handle, id } => live(handle, id, KeptArg::Queue),
+        };
+        self.args.iter().map(keep).collect()
     }
 
     /// The kernel is to be enqueued: waits until the contents of its arguments are there. See [`Mem::need`].
@@ -195,16 +219,81 @@ pub fn set_handle(kernel: *mut c_void, index: u32, object: *mut c_void) -> CLRes
     )
 }
 
-/// The same for an object as the program set it: nothing if the program has released it.
-fn set_again<T: Object>(
-    kernel: *mut c_void,
-    index: u32,
-    (handle, id): (usize, u64),
-    real: impl FnOnce(&T) -> &Real,
-) -> CLResult<()> {
-    match handle::share_if_same::<T>(handle as *mut c_void, id) {
-        Some(object) => set_handle(kernel, index, real(&object).get()),
-        None => Ok(()),
+/// An argument's value, whatever becomes of the kernel's own.
+enum KeptArg {
+    Unset,
+    Size(usize),
+    Bytes(Vec<u8>),
+    Svm(usize),
+    Mem(Arc<Mem>),
+    Sampler(Arc<Sampler>),
+    Queue(Arc<Queue>),
+}
+
+impl KeptArg {
+    fn set(&self, kernel: *mut c_void, index: u32) -> CLResult<()> {
+        let value = |size: usize, value: *const c_void| {
+            status!(kernel, clSetKernelArg(kernel, index, size, value))
+        };
+        match self {
+            KeptArg::Unset => Ok(()),
+            KeptArg::Size(bytes) => value(*bytes, std::ptr::null()),
+            KeptArg::Bytes(bytes) => value(bytes.len(), bytes.as_ptr().cast()),
+            KeptArg::Svm(address) => {
+                let pointer = *address as *const c_void;
+                status!(kernel, clSetKernelArgSVMPointer(kernel, index, pointer))
+            }
+            KeptArg::Mem(mem) => set_handle(kernel, index, mem.real.get()),
+            KeptArg::Sampler(sampler) => set_handle(kernel, index, sampler.real.get()),
+            KeptArg::Queue(queue) => set_handle(kernel, index, queue.real.get()),
+        }
+    }
+}
+
+/// A kernel with its arguments at one moment: one that was enqueued, whatever the program has set since.
+pub struct Run {
+    kernel: Arc<Kernel>,
+    args: Vec<KeptArg>,
+}
+
+impl Run {
+    pub fn of(kernel: &Kernel) -> Run {
+        Run {
+            kernel: handle::shared(kernel),
+            args: kernel.args(),
+        }
+    }
+
+    fn mems(&self) -> impl Iterator<Item = &Mem> {
+        self.args.iter().filter_map(|arg| match arg {
+            KeptArg::Mem(mem) => Some(&**mem),
+            _ => None,
+        })
+    }
+}
+
+impl Kept for Run {
+    type Reals = *mut c_void;
+
+    fn with(&self, enqueue: &dyn Fn(&*mut c_void) -> CLResult<()>) -> CLResult<()> {
+        let program = self.kernel.program.real.get();
+        let name = self.kernel.name.as_ptr();
+        let real = create!(program, clCreateKernel(program, name))?;
+        let mut args = self.args.iter().zip(0..);
+        let answer = self
+            .kernel
+            .tell_exec_info(real)
+            .and_then(|()| args.try_for_each(|(arg, index)| arg.set(real, index)))
+            .and_then(|()| enqueue(&real));
+        answer.and(status!(real, clReleaseKernel(real)))
+    }
+
+    fn mark_written(&self) {
+        self.mems().for_each(Mem::mark_written);
+    }
+
+    fn need(&self) {
+        presence::need_all(self.mems());
     }
 }
 

@@ -41,6 +41,10 @@ pub enum ArgValue {
         handle: usize,
         id: u64,
     },
+    /// A pointer to shared virtual memory.
+    Svm {
+        address: usize,
+    },
     /// A size without a value: `__local` memory, or a NULL buffer.
     Size {
         bytes: usize,
@@ -55,6 +59,7 @@ const BYTES: u32 = 3;
 const BIG: u32 = 4;
 const SAMPLER: u32 = 5;
 const QUEUE: u32 = 6;
+const SVM: u32 = 7;
 /// Bytes kept in place; longer values (structures) go to the heap.
 const INLINE: usize = 64;
 
@@ -93,6 +98,11 @@ impl Arg {
     pub fn set_queue(&self, handle: usize, id: u64) {
         self.set_mem(handle, id);
         self.state.store(QUEUE, Ordering::Relaxed);
+    }
+
+    pub fn set_svm(&self, address: usize) {
+        self.set_mem(address, 0);
+        self.state.store(SVM, Ordering::Relaxed);
     }
 
     #[inline]
@@ -162,6 +172,7 @@ impl Arg {
             MEM => ArgValue::Mem { handle, id },
             SAMPLER => ArgValue::Sampler { handle, id },
             QUEUE => ArgValue::Queue { handle, id },
+            SVM => ArgValue::Svm { address: handle },
             SIZE => ArgValue::Size { bytes: size },
             BYTES => {
                 let words = self
@@ -188,6 +199,7 @@ impl Arg {
             ArgValue::Queue { handle, id } => self.set_queue(handle, id),
             ArgValue::Size { bytes } => self.set_size(bytes),
             ArgValue::Bytes(bytes) => self.set_bytes(&bytes),
+            ArgValue::Svm { address } => self.set_svm(address),
         }
     }
 }

@@ -4,11 +4,13 @@
 //! lives while its children do. Reference counts are ours; the driver only ever sees one reference.
 
 pub mod build;
+pub mod command;
 pub mod context;
 pub mod device;
 pub mod event;
 pub mod farewell;
 pub mod handle;
+pub mod held;
 pub mod host_memory;
 pub mod image;
 pub mod kernel;
@@ -25,6 +27,7 @@ pub mod real;
 mod remake;
 pub mod retired;
 pub mod sampler;
+pub mod svm;
 pub mod transfer;
 
 /// What an API function answers: a value, or one of the specification's error codes.

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use opencl_sys::{
     CL_DEVICE_MAX_ON_DEVICE_QUEUES, CL_INVALID_COMMAND_QUEUE, CL_INVALID_QUEUE_PROPERTIES,
-    CL_QUEUE_ON_DEVICE, CL_QUEUE_PROPERTIES, cl_event, cl_int, cl_queue_properties,
+    CL_QUEUE_ON_DEVICE, CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE, CL_QUEUE_PROPERTIES, cl_event,
+    cl_int, cl_queue_properties,
 };
 
 use super::CLResult;
@@ -81,6 +82,19 @@ impl Queue {
         list.chunks_exact(2).any(|pair| {
             pair[0] == u64::from(CL_QUEUE_PROPERTIES) && pair[1] & CL_QUEUE_ON_DEVICE != 0
         })
+    }
+
+    /// Whether its commands run one behind the other.
+    pub fn is_in_order(&self) -> bool {
+        let bits = match &self.creation {
+            Creation::Bits => self.bits.load(Ordering::Relaxed),
+            Creation::List(list) => list
+                .iter()
+                .flat_map(|list| list.chunks_exact(2))
+                .find(|pair| pair[0] == u64::from(CL_QUEUE_PROPERTIES))
+                .map_or(0, |pair| pair[1]),
+        };
+        bits & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE == 0
     }
 
     /// Makes the driver's queue: at creation, and again after a move.

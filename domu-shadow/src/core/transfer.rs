@@ -2,10 +2,8 @@
 
 use std::ffi::c_void;
 
-use opencl_sys::{cl_bool, cl_event};
-
 use super::CLResult;
-use super::event::WaitList;
+use super::command::Place;
 use super::image::Area;
 use crate::driver::dispatch::status;
 
@@ -26,16 +24,14 @@ pub enum Part {
 ///
 /// # Errors
 /// The driver's.
-pub fn read(
-    queue: *mut c_void,
-    object: *mut c_void,
-    blocking: cl_bool,
-    part: &Part,
-    to: *mut c_void,
-    wait: &WaitList,
-    event: *mut cl_event,
-) -> CLResult<()> {
-    let (count, list) = (wait.count(), wait.pointer());
+pub fn read(place: &Place, object: *mut c_void, part: &Part, to: *mut c_void) -> CLResult<()> {
+    let Place {
+        queue,
+        blocking,
+        count,
+        list,
+        event,
+    } = *place;
     match part {
         Part::Bytes { offset, len } => status!(
             queue,
@@ -70,16 +66,14 @@ pub fn read(
 ///
 /// # Errors
 /// The driver's.
-pub fn write(
-    queue: *mut c_void,
-    object: *mut c_void,
-    blocking: cl_bool,
-    part: &Part,
-    from: *const c_void,
-    wait: &WaitList,
-    event: *mut cl_event,
-) -> CLResult<()> {
-    let (count, list) = (wait.count(), wait.pointer());
+pub fn write(place: &Place, object: *mut c_void, part: &Part, from: *const c_void) -> CLResult<()> {
+    let Place {
+        queue,
+        blocking,
+        count,
+        list,
+        event,
+    } = *place;
     match part {
         Part::Bytes { offset, len } => status!(
             queue,

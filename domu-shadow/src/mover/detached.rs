@@ -9,6 +9,7 @@ use super::{MoveError, matching};
 use crate::core::context::Context;
 use crate::core::event::Event;
 use crate::core::handle;
+use crate::core::held;
 use crate::core::kernel::Kernel;
 use crate::core::mem::Mem;
 use crate::core::partition;
@@ -16,6 +17,7 @@ use crate::core::platform;
 use crate::core::program::Program;
 use crate::core::queue::Queue;
 use crate::core::sampler::Sampler;
+use crate::core::svm;
 use crate::driver::unload::{self, Holders};
 use crate::driver::workers;
 use crate::gate::Closed;
@@ -56,6 +58,7 @@ pub(super) fn unload(closed: Closed, mut capture: Capture, since: u64) -> Detach
 /// Children before their parents, as drivers expect it.
 fn release_all(capture: &mut Capture) {
     capture.stop_comparing();
+    held::give_up();
     handle::all::<Event>()
         .iter()
         .for_each(|event| event.unmake());
@@ -101,6 +104,7 @@ fn make_all() -> Result<(), MoveError> {
         &handle::all::<Context>(),
         |context| context.make(),
     )?;
+    svm::check().map_err(driver("shared virtual memory"))?;
     each(
         "making a command queue again",
         &handle::all::<Queue>(),
@@ -134,7 +138,8 @@ fn make_all() -> Result<(), MoveError> {
         "making a user event again",
         &handle::all::<Event>(),
         |event| event.remake(),
-    )
+    )?;
+    held::enqueue_again().map_err(driver("enqueueing a held command again"))
 }
 
 impl Detached {

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use opencl_sys::CL_COMPLETE;
 
 use crate::core::handle;
+use crate::core::held;
 use crate::core::mem::{Mem, TRACKING};
 use crate::core::presence;
 use crate::core::queue::Queue;
@@ -59,7 +60,8 @@ pub(super) fn take(buffers: &[Arc<Mem>], wanted: impl Fn(&Mem) -> bool) -> Vec<T
     taken
 }
 
-/// A marker behind everything in every queue, released ones included.
+/// A marker behind everything that runs in every queue, released ones included: not behind what the program's user
+/// events hold back.
 pub(super) struct Markers {
     placed: Vec<(*mut c_void, Arc<Queue>)>,
     /// Queues that took no marker: what is in them may never be known to have ended.
@@ -68,20 +70,24 @@ pub(super) struct Markers {
 
 impl Markers {
     pub(super) fn place() -> Markers {
-        let mark = |queue: Arc<Queue>| {
-            let answer = queue
-                .mark()
-                .inspect_err(|code| log::warn!("a marker was refused: OpenCL error {code}"));
-            Some((answer.ok()?, queue))
-        };
         let mut queues = handle::all::<Queue>();
         queues.retain(|queue| !queue.is_on_device());
-        let count = queues.len();
-        let placed: Vec<_> = queues.into_iter().filter_map(mark).collect();
-        Markers {
-            refused: count - placed.len(),
-            placed,
+        let (mut placed, mut refused) = (Vec::new(), 0);
+        for queue in queues {
+            let events = match held::running_around(&queue) {
+                Some(events) => events,
+                None => queue.mark().map_or_else(
+                    |code| {
+                        log::warn!("a marker was refused: OpenCL error {code}");
+                        refused += 1;
+                        Vec::new()
+                    },
+                    |event| vec![event],
+                ),
+            };
+            placed.extend(events.into_iter().map(|event| (event, Arc::clone(&queue))));
         }
+        Markers { placed, refused }
     }
 
     /// How many queues may still be at work.

@@ -7,7 +7,7 @@ use opencl_sys::{CL_FALSE, CL_TRUE, cl_event};
 
 use super::MoveError;
 use super::error::driver;
-use crate::core::event::WaitList;
+use crate::core::command::Place;
 use crate::core::image;
 use crate::core::mem::Mem;
 use crate::core::transfer::{self, Part};
@@ -75,17 +75,8 @@ impl<'a> Beside<'a> {
     pub(super) fn start_read(&self, part: &Part, to: *mut u8) -> Result<cl_event, MoveError> {
         let mut event = std::ptr::null_mut();
         let real = self.mem.real.get();
-        let none = WaitList::EMPTY;
-        transfer::read(
-            self.queue,
-            real,
-            CL_FALSE,
-            part,
-            to.cast(),
-            &none,
-            &raw mut event,
-        )
-        .map_err(driver("reading a memory object"))?;
+        let place = Place::alone(self.queue, CL_FALSE, &raw mut event);
+        transfer::read(&place, real, part, to.cast()).map_err(driver("reading a memory object"))?;
         Ok(event)
     }
 
@@ -93,17 +84,9 @@ impl<'a> Beside<'a> {
     pub(super) fn start_write(&self, part: &Part, from: *const u8) -> Result<cl_event, MoveError> {
         let mut event = std::ptr::null_mut();
         let real = self.mem.real.get();
-        let none = WaitList::EMPTY;
-        transfer::write(
-            self.queue,
-            real,
-            CL_FALSE,
-            part,
-            from.cast(),
-            &none,
-            &raw mut event,
-        )
-        .map_err(driver("writing a memory object"))?;
+        let place = Place::alone(self.queue, CL_FALSE, &raw mut event);
+        transfer::write(&place, real, part, from.cast())
+            .map_err(driver("writing a memory object"))?;
         Ok(event)
     }
 
@@ -135,19 +118,16 @@ impl<'a> Beside<'a> {
     pub(super) fn read_pixel(&self, pixel: &Part) -> Result<Vec<u8>, MoveError> {
         let mut content = vec![0; self.mem.image().map_or(0, |image| image.pixel)];
         let to = content.as_mut_ptr().cast();
-        let (real, none) = (self.mem.real.get(), WaitList::EMPTY);
-        let event = std::ptr::null_mut();
-        transfer::read(self.queue, real, CL_TRUE, pixel, to, &none, event)
+        let place = Place::alone(self.queue, CL_TRUE, std::ptr::null_mut());
+        transfer::read(&place, self.mem.real.get(), pixel, to)
             .map_err(driver("reading a pixel"))?;
         Ok(content)
     }
 
     pub(super) fn write_pixel(&self, pixel: &Part, content: &[u8]) -> Result<(), MoveError> {
         let from = content.as_ptr().cast();
-        let (real, none) = (self.mem.real.get(), WaitList::EMPTY);
-        let event = std::ptr::null_mut();
-        transfer::write(self.queue, real, CL_TRUE, pixel, from, &none, event)
-            .map_err(driver("writing a pixel"))
+        let place = Place::alone(self.queue, CL_TRUE, std::ptr::null_mut());
+        transfer::write(&place, self.mem.real.get(), pixel, from).map_err(driver("writing a pixel"))
     }
 
     pub(super) fn flush(&self) -> Result<(), MoveError> {

@@ -14,6 +14,7 @@ use super::{MoveError, Round, Sent};
 use crate::callbacks;
 use crate::core::event::Event;
 use crate::core::handle;
+use crate::core::held;
 use crate::core::movable;
 use crate::delta::Sink;
 use crate::gate::{self, Closed, Draining};
@@ -80,9 +81,24 @@ pub(super) fn quiesce(
     }
 }
 
-/// On failure `draining` is dropped, which opens the gate.
-fn come_to_rest(draining: Draining, timeout: Duration) -> Result<Closed, String> {
+/// On failure the gate is open again.
+fn come_to_rest(mut draining: Draining, timeout: Duration) -> Result<Closed, String> {
     let deadline = Instant::now() + timeout;
+    loop {
+        let held = held::changes();
+        let closed = rest_of_commands(draining, deadline)?;
+        if held == held::changes() {
+            settle_events()
+                .map_err(|status| format!("a command has ended but its event says {status}"))?;
+            return Ok(closed);
+        }
+        // The program has let commands go meanwhile, and they may be running.
+        draining = closed.drain();
+    }
+}
+
+/// Waits for all that runs; what user events hold back does not.
+fn rest_of_commands(draining: Draining, deadline: Instant) -> Result<Closed, String> {
     if !poll(deadline, || draining.inside() == 0) {
         return Err(format!(
             "{} thread(s) inside OpenCL calls{}",
@@ -91,6 +107,9 @@ fn come_to_rest(draining: Draining, timeout: Duration) -> Result<Closed, String>
         ));
     }
     // Nothing new is enqueued from here on.
+    if let Some(obstacle) = held::obstacle() {
+        return Err(obstacle.to_owned());
+    }
     let markers = Markers::place();
     if !markers.wait(deadline) {
         return Err(format!(
@@ -106,11 +125,9 @@ fn come_to_rest(draining: Draining, timeout: Duration) -> Result<Closed, String>
             callbacks::owed()
         ));
     }
-    let closed = draining
+    draining
         .close()
-        .map_err(|draining| format!("{} thread(s) inside OpenCL calls", draining.inside()))?;
-    settle_events().map_err(|status| format!("a command has ended but its event says {status}"))?;
-    Ok(closed)
+        .map_err(|draining| format!("{} thread(s) inside OpenCL calls", draining.inside()))
 }
 
 fn user_events() -> String {

@@ -1,0 +1,428 @@
+//! Commands that the program's user events hold back, and the log from which a move enqueues them again.
+//!
+//! They are with the driver like all others, which knows what they wait for; a move could wait for their end for ever.
+//! So the log has what it takes to enqueue each of them once more, to be used only if a move comes in between: then the
+//! driver's commands end unrun, and new ones wait for the new driver's user event. Which commands are held back is
+//! decided when they are enqueued, as a driver would: by their wait lists, and by what lies before them in their queue.
+//! That never changes but by the program setting the status of a user event.
+//!
+//! While no user event is open, which is nearly always, all this costs one load per enqueue. While one is, enqueues take
+//! turns, so that the log has their order.
+
+use std::collections::BTreeMap;
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use opencl_sys::{
+    CL_COMPLETE, CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST, CL_FALSE, CL_OUT_OF_RESOURCES,
+    cl_event,
+};
+
+use super::CLResult;
+use super::command::{Command, Kept, Operands, Order, Place, Repeat, marker};
+use super::event::Event;
+use super::handle::{self, Object};
+use super::presence;
+use super::queue::Queue;
+use crate::api::caller::Caller;
+use crate::driver::dispatch::status;
+use crate::driver::query;
+use crate::gate;
+
+/// User events without a status.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+static LOG: Mutex<Log> = Mutex::new(Log {
+    entries: Vec::new(),
+    queues: BTreeMap::new(),
+    changes: 0,
+});
+static CHANGED: Condvar = Condvar::new();
+
+/// How long a driver may take to end the commands that it will never run.
+const GIVING_UP: Duration = Duration::from_secs(10);
+/// Unfinished commands beside held ones that a queue remembers before it looks which have ended.
+const MANY: usize = 64;
+
+struct Log {
+    /// In the order of their enqueueing.
+    entries: Vec<Entry>,
+    /// Queues with entries, by their ids.
+    queues: BTreeMap<u64, Around>,
+    /// How often the program has set a user event.
+    changes: u64,
+}
+
+/// What is in a queue around held commands, and runs.
+struct Around {
+    /// A marker behind what was there before the first of them; null after a move.
+    before: cl_event,
+    /// Later ones that need not wait, in a queue that runs out of order.
+    beside: Vec<Arc<Event>>,
+}
+
+impl Drop for Around {
+    fn drop(&mut self) {
+        let event = self.before;
+        if !event.is_null() {
+            let _ = status!(event, clReleaseEvent(event));
+        }
+    }
+}
+
+struct Entry {
+    queue: Arc<Queue>,
+    order: Order,
+    waits: Vec<Arc<Event>>,
+    /// `None` for functions that give none.
+    event: Option<Arc<Event>>,
+    again: Box<dyn Again>,
+    repeat: Repeat,
+}
+
+// SAFETY: what makes an entry not `Send` is pointers: the driver's handles, usable from any thread, and the program's
+// own, which it has given away until the command ends, also for another thread's use.
+unsafe impl Send for Log {}
+
+/// A command that can be given to a driver again.
+trait Again {
+    fn enqueue(&self, place: &Place) -> CLResult<()>;
+    fn mark_written(&self);
+    fn need(&self);
+}
+
+struct Enqueue<K, F> {
+    kept: K,
+    give: F,
+}
+
+impl<K: Kept, F: Fn(&Place, &K::Reals) -> CLResult<()>> Again for Enqueue<K, F> {
+    fn enqueue(&self, place: &Place) -> CLResult<()> {
+        self.kept.with(&|reals| (self.give)(place, reals))
+    }
+    fn mark_written(&self) {
+        self.kept.mark_written();
+    }
+    fn need(&self) {
+        self.kept.need();
+    }
+}
+
+fn log() -> MutexGuard<'static, Log> {
+    LOG.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether the program has set all its user events.
+#[inline]
+pub fn none_open() -> bool {
+    OPEN.load(Ordering::Relaxed) == 0
+}
+
+/// The program has a user event without a status.
+pub fn opened() {
+    OPEN.fetch_add(1, Ordering::AcqRel);
+}
+
+/// A user event went away without one.
+pub fn closed() {
+    OPEN.fetch_sub(1, Ordering::AcqRel);
+}
+
+fn held_by(event: &Event) -> bool {
+    event.is_open_user_event() || event.is_held()
+}
+
+impl Log {
+    /// Whether a command in this place waits for a user event. `before` are the held ones before it.
+    fn holds(before: &[Entry], queue: &Queue, order: Order, waits: &[Arc<Event>]) -> bool {
+        if waits.iter().any(|event| held_by(event)) {
+            return true;
+        }
+        let waits_for_all = order != Order::Free && waits.is_empty();
+        let mut same_queue = before
+            .iter()
+            .filter(|entry| entry.queue.slot().id() == queue.slot().id());
+        same_queue
+            .any(|entry| queue.is_in_order() || waits_for_all || entry.order == Order::Barrier)
+    }
+
+    fn in_queue(&self, queue: &Queue) -> bool {
+        self.queues.contains_key(&queue.slot().id())
+    }
+
+    /// The first command of the queue is about to be held back: a marker tells when those before it have ended.
+    fn fence(&mut self, queue: &Queue) -> CLResult<()> {
+        if self.in_queue(queue) {
+            return Ok(());
+        }
+        let mut before = std::ptr::null_mut();
+        marker(&Place::alone(queue.real.get(), CL_FALSE, &raw mut before))?;
+        self.keep_watch(queue, before);
+        Ok(())
+    }
+
+    fn keep_watch(&mut self, queue: &Queue, before: cl_event) {
+        let beside = Vec::new();
+        let around = Around { before, beside };
+        self.queues.insert(queue.slot().id(), around);
+    }
+
+    /// Takes out what nothing holds back any more.
+    fn released(&mut self) -> Vec<Entry> {
+        let mut released = Vec::new();
+        let mut still: Vec<Entry> = Vec::new();
+        for entry in std::mem::take(&mut self.entries) {
+            if Log::holds(&still, &entry.queue, entry.order, &entry.waits) {
+                still.push(entry);
+            } else {
+                if let Some(event) = &entry.event {
+                    event.release_hold();
+                }
+                released.push(entry);
+            }
+        }
+        let live: Vec<u64> = still.iter().map(|entry| entry.queue.slot().id()).collect();
+        self.queues.retain(|queue, _| live.contains(queue));
+        self.entries = still;
+        released
+    }
+}
+
+/// [`super::command::issue`] while a user event is open.
+#[cold]
+pub fn issue<O: Operands>(
+    caller: &Caller,
+    command: &Command<'_>,
+    operands: O,
+    give: impl Fn(&Place, &O::Reals) -> CLResult<()> + 'static,
+    repeat: Repeat,
+) -> CLResult<()> {
+    let queue = handle::shared(command.queue);
+    let waits = command.wait.events(caller);
+    let mut log = log();
+    let is_held = Log::holds(&log.entries, &queue, command.order, &waits);
+    if is_held {
+        log.fence(&queue)?;
+    }
+    let mut real = std::ptr::null_mut();
+    let place = Place {
+        queue: queue.real.get(),
+        // The wait is below, where a move need not wait for it.
+        blocking: CL_FALSE,
+        count: command.wait.count(),
+        list: command.wait.pointer(),
+        event: &raw mut real,
+    };
+    give(&place, &operands.reals())?;
+    let event = (!real.is_null()).then(|| Event::of_command(&queue, command.kind, real));
+    let blocking = command.blocking != CL_FALSE;
+    // A move during the wait must find the event among all others.
+    let published = event.clone().filter(|_| blocking || !command.out.is_null());
+    let published = published.map(handle::publish);
+    if is_held {
+        if let Some(event) = &event {
+            event.hold();
+        }
+        log.entries.push(Entry {
+            queue: Arc::clone(&queue),
+            order: command.order,
+            waits,
+            event: event.clone(),
+            again: Box::new(Enqueue {
+                kept: operands.keep(),
+                give,
+            }),
+            repeat,
+        });
+    } else if let (Some(around), Some(event)) = (log.queues.get_mut(&queue.slot().id()), &event) {
+        if around.beside.len() >= MANY {
+            around.beside.retain(|event| !event.has_ended());
+        }
+        around.beside.push(Arc::clone(event));
+    }
+    drop(log);
+    let waited = match &event {
+        Some(event) if blocking => wait(std::slice::from_ref(event)),
+        _ => Ok(()),
+    };
+    match published {
+        Some(event) if command.out.is_null() => handle::release::<Event>(event)?,
+        Some(event) => caller.give(command.out, event),
+        None => {}
+    }
+    waited
+}
+
+/// `clWaitForEvents`: held back outside of the gate, then in the driver.
+///
+/// # Errors
+/// `CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST`, the driver's.
+pub fn wait(events: &[Arc<Event>]) -> CLResult<()> {
+    wait_while(|_| events.iter().any(|event| held_by(event)));
+    let reals = events.iter().map(|event| event.real.get());
+    let reals: Vec<_> = reals.filter(|real| !real.is_null()).collect();
+    if let Some(&first) = reals.first() {
+        let number = u32::try_from(reals.len()).unwrap_or(u32::MAX);
+        status!(first, clWaitForEvents(number, reals.as_ptr()))?;
+    }
+    // Those without a driver's event had ended before a move.
+    let failed = |event: &Arc<Event>| {
+        event.real.get().is_null() && event.status().is_ok_and(|status| status < 0)
+    };
+    if events.iter().any(failed) {
+        return Err(CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST);
+    }
+    Ok(())
+}
+
+/// The program is about to set a user event: what that lets go needs its contents, which may still arrive after a move.
+pub fn need_contents() {
+    if presence::is_watched() {
+        log().entries.iter().for_each(|entry| entry.again.need());
+    }
+}
+
+/// The program has set a user event, and the driver knows: what it held back may run now.
+pub fn released() {
+    let mut log = log();
+    log.changes += 1;
+    let released = log.released();
+    OPEN.fetch_sub(1, Ordering::AcqRel);
+    drop(log);
+    CHANGED.notify_all();
+    // Marked after the driver has them, as at any enqueue. Their objects may go with them, outside of the lock.
+    released.iter().for_each(|entry| entry.again.mark_written());
+}
+
+/// Waits while `is_held` says so, outside of the gate: a move goes on meanwhile.
+fn wait_while(is_held: impl Fn(&Log) -> bool) {
+    if none_open() {
+        return;
+    }
+    while is_held(&log()) {
+        gate::outside(|| {
+            drop(CHANGED.wait_while(log(), |log| is_held(log)));
+        });
+    }
+}
+
+/// Until the queue has no held commands.
+pub fn wait_for_queue(queue: &Queue) {
+    if !none_open() {
+        let queue = handle::shared(queue);
+        wait_while(|log| log.in_queue(&queue));
+    }
+}
+
+/// Runs `defer` if the event is held back; it will not be released meanwhile.
+pub fn if_held(event: &Event, defer: impl FnOnce()) -> bool {
+    if none_open() {
+        return false;
+    }
+    let _log = log();
+    if event.is_held() {
+        defer();
+    }
+    event.is_held()
+}
+
+/// How often user events were set so far: while that stays, what is held back stays so.
+pub fn changes() -> u64 {
+    log().changes
+}
+
+/// Of a queue with held commands: the driver's events of all that run in it, each retained.
+pub fn running_around(queue: &Queue) -> Option<Vec<cl_event>> {
+    let log = log();
+    let around = log.queues.get(&queue.slot().id())?;
+    let beside = around.beside.iter().map(|event| event.real.get());
+    let events = beside.chain([around.before]);
+    Some(events.filter(|&event| retained(event)).collect())
+}
+
+fn retained(event: *mut c_void) -> bool {
+    !event.is_null() && status!(event, clRetainEvent(event)).is_ok()
+}
+
+/// Why the commands of now could not be enqueued again.
+pub fn obstacle() -> Option<&'static str> {
+    let cannot = |entry: &Entry| entry.repeat == Repeat::Cannot;
+    log().entries.iter().any(cannot).then_some(
+        "a command that calls a function of the program's waits for a user event of the program's",
+    )
+}
+
+/// Before the drivers go: their user events fail, which ends the commands behind them unrun. Should a driver run some
+/// all the same, the contents are captured already, and what they write to host memory comes again.
+pub fn give_up() {
+    let mut log = log();
+    if log.entries.is_empty() {
+        return;
+    }
+    for event in handle::all::<Event>() {
+        event.unmake_user(CL_OUT_OF_RESOURCES);
+    }
+    for event in log.entries.iter().flat_map(|entry| &entry.waits) {
+        event.unmake_user(CL_OUT_OF_RESOURCES);
+    }
+    let deadline = Instant::now() + GIVING_UP;
+    for entry in &log.entries {
+        let Some(event) = &entry.event else { continue };
+        let real = event.real.get();
+        while query::event_status(real).is_ok_and(|status| status > CL_COMPLETE) {
+            if Instant::now() > deadline {
+                log::warn!("a driver does not end a command whose user event has failed");
+                break;
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        event.unmake();
+    }
+    for around in log.queues.values_mut() {
+        around.beside.clear();
+        let event = std::mem::replace(&mut around.before, std::ptr::null_mut());
+        if !event.is_null() {
+            let _ = status!(event, clReleaseEvent(event));
+        }
+    }
+}
+
+/// After all objects have been made again: enqueues everything as it was.
+///
+/// # Errors
+/// The driver's.
+pub fn enqueue_again() -> CLResult<()> {
+    let log = log();
+    for event in log.entries.iter().flat_map(|entry| &entry.waits) {
+        // Only the log may know it any more.
+        event.remake()?;
+    }
+    for entry in &log.entries {
+        let waits = entry.waits.iter().map(|event| event.real.get());
+        let waits: Vec<cl_event> = waits.filter(|event| !event.is_null()).collect();
+        let mut real = std::ptr::null_mut();
+        let place = Place {
+            queue: entry.queue.real.get(),
+            blocking: CL_FALSE,
+            count: waits.len() as u32,
+            list: if waits.is_empty() {
+                std::ptr::null()
+            } else {
+                waits.as_ptr()
+            },
+            event: &raw mut real,
+        };
+        entry.again.enqueue(&place)?;
+        if let Some(event) = &entry.event {
+            event.real.set(real);
+        }
+    }
+    // The program had them flushed, perhaps.
+    let mut queues: Vec<&Arc<Queue>> = log.entries.iter().map(|entry| &entry.queue).collect();
+    queues.dedup_by_key(|queue| queue.slot().id());
+    queues.iter().try_for_each(|queue| {
+        let real = queue.real.get();
+        status!(real, clFlush(real))
+    })
+}

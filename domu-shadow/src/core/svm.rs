@@ -1,0 +1,98 @@
+//! Shared virtual memory that stays where it is.
+//!
+//! A pointer into it may lie anywhere: in kernel arguments, in the memory itself, in the program. So it can only move if
+//! it has the same address afterwards, which a driver that chooses addresses does not promise. Where kernels work on the
+//! process's own memory at its own addresses, it need not be the driver's: it is memory of ours then, which travels with
+//! the guest like all its RAM. Elsewhere it is the driver's, and the process cannot be moved.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use opencl_sys::{
+    CL_DEVICE_SVM_CAPABILITIES, CL_DEVICE_SVM_FINE_GRAIN_SYSTEM, CL_INVALID_DEVICE,
+    CL_OUT_OF_HOST_MEMORY,
+};
+
+use super::CLResult;
+use super::context::Context;
+use super::device::Device;
+use super::host_memory::HostMemory;
+use crate::driver::query;
+
+/// Why a process that has a driver's cannot be moved.
+pub const REASON: &str = "shared virtual memory whose addresses the driver chooses";
+
+/// Platforms whose kernels take any pointer of the process's though they do not say so
+/// (`CL_DEVICE_SVM_FINE_GRAIN_SYSTEM`): pocl's CPU devices, as 3.1's source has it and `tests/moves_svm.rs` shows.
+const TAKE_ANY_POINTER: &[&str] = &["Portable Computing Language"];
+
+struct Allocation {
+    memory: HostMemory,
+    bytes: usize,
+    /// Lives as long as its memory, as with a driver.
+    context: Arc<Context>,
+}
+
+static ALLOCATIONS: Mutex<BTreeMap<usize, Allocation>> = Mutex::new(BTreeMap::new());
+
+fn allocations() -> MutexGuard<'static, BTreeMap<usize, Allocation>> {
+    ALLOCATIONS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn addresses_our_memory(device: &Device) -> bool {
+    let capabilities = query::device_number(device.real.get(), CL_DEVICE_SVM_CAPABILITIES);
+    let has = |bit: u64| capabilities.is_ok_and(|all| all & bit != 0);
+    let is_cpu = device.device_type & opencl_sys::CL_DEVICE_TYPE_CPU != 0;
+    has(CL_DEVICE_SVM_FINE_GRAIN_SYSTEM)
+        || has(u64::MAX) && is_cpu && TAKE_ANY_POINTER.contains(&&*device.platform.name)
+}
+
+/// Whether all devices of the context work on the process's own memory.
+pub fn is_ours(context: &Context) -> bool {
+    context
+        .devices
+        .iter()
+        .all(|device| addresses_our_memory(device))
+}
+
+/// Memory of ours, page-aligned.
+///
+/// # Errors
+/// `CL_OUT_OF_HOST_MEMORY`.
+pub fn allocate(context: Arc<Context>, bytes: usize) -> CLResult<usize> {
+    let memory = HostMemory::new(bytes).map_err(|_| CL_OUT_OF_HOST_MEMORY)?;
+    let address = memory.address();
+    let allocation = Allocation {
+        memory,
+        bytes,
+        context,
+    };
+    allocations().insert(address, allocation);
+    Ok(address)
+}
+
+/// Gives memory of ours back; false if it is not.
+pub fn free(address: usize) -> bool {
+    let freed = allocations().remove(&address);
+    freed.is_some()
+}
+
+/// Whether the address lies in memory of ours.
+pub fn contains(address: usize) -> bool {
+    let all = allocations();
+    let below = all.range(..=address).next_back();
+    below.is_some_and(|(_, one)| address - one.memory.address() < one.bytes)
+}
+
+/// After a move: the devices of now must work on our memory too.
+///
+/// # Errors
+/// `CL_INVALID_DEVICE`.
+pub fn check() -> CLResult<()> {
+    if allocations().values().all(|one| is_ours(&one.context)) {
+        Ok(())
+    } else {
+        log::warn!("the program has {REASON} here, not where it comes from");
+        Err(CL_INVALID_DEVICE)
+    }
+}
