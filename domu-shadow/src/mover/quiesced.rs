@@ -16,6 +16,7 @@ use crate::core::event::Event;
 use crate::core::handle;
 use crate::core::held;
 use crate::core::movable;
+use crate::core::retired;
 use crate::delta::Sink;
 use crate::gate::{self, Closed, Draining};
 
@@ -125,9 +126,26 @@ fn rest_of_commands(draining: Draining, deadline: Instant) -> Result<Closed, Str
             callbacks::owed()
         ));
     }
-    draining
-        .close()
-        .map_err(|draining| format!("{} thread(s) inside OpenCL calls", draining.inside()))
+    let closed = close(draining, deadline)?;
+    // Queues released since then: their last events must not outlive the driver.
+    if !poll(deadline, || retired::open() == 0) {
+        return Err(format!("{} released queue(s) are at work", retired::open()));
+    }
+    Ok(closed)
+}
+
+/// Calls that look in at the gate, or release something, are inside for a moment even now.
+fn close(mut draining: Draining, deadline: Instant) -> Result<Closed, String> {
+    loop {
+        match draining.close() {
+            Ok(closed) => return Ok(closed),
+            Err(again) if Instant::now() < deadline => draining = again,
+            Err(again) => {
+                return Err(format!("{} thread(s) inside OpenCL calls", again.inside()));
+            }
+        }
+        std::thread::sleep(Duration::from_micros(20));
+    }
 }
 
 fn user_events() -> String {
