@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+mod draining;
 mod error;
 mod serving;
 mod wire;
@@ -26,7 +27,7 @@ mod wire;
 pub use clock::Patience;
 pub use error::{HostError, printable};
 pub use serving::{Contents, Source};
-pub use wire::{Limits, Sink};
+pub use wire::{Limits, SerialSink, Sink, one_by_one};
 
 use crate::guest::{Begun, Opened, Restored, Round, Stop, Unload};
 use crate::layout::Layout;
@@ -130,7 +131,7 @@ impl<L: Link> Copying<L> {
     /// # Errors
     /// After one that [`HostError::ends_the_link`] only [`Copying::into_link`] makes sense, after
     /// [`HostError::Store`] only [`Copying::resume`].
-    pub fn round(&mut self, number: u32, sink: &mut dyn Sink) -> Result<Round, HostError> {
+    pub fn round(&mut self, number: u32, sink: &dyn Sink) -> Result<Round, HostError> {
         if number == STOP_ROUND {
             return Err(HostError::RoundNumber(number));
         }
@@ -164,7 +165,7 @@ impl<L: Link> Copying<L> {
     pub fn stop(
         mut self,
         timeout: Duration,
-        sink: &mut dyn Sink,
+        sink: &dyn Sink,
     ) -> Step<(Stop, Quiesced<L>), Self, L> {
         let command = ToGuest::Stop {
             timeout_ms: timeout.as_millis().try_into().unwrap_or(u64::MAX),

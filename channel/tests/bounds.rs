@@ -5,7 +5,7 @@ mod common;
 use common::raw::RawGuest;
 use common::{AGES, Meeting, SECOND, Store, limits, patient};
 use std::time::Duration;
-use xl_gpu_channel::host::{Attached, Copying, Detached, HostError, Limits, Patience};
+use xl_gpu_channel::host::{Attached, Copying, Detached, HostError, Limits, Patience, one_by_one};
 use xl_gpu_channel::image::BatchBuilder;
 use xl_gpu_channel::layout::Layout;
 use xl_gpu_channel::link::{Link, Peer};
@@ -57,7 +57,9 @@ fn round_against(act: impl FnOnce(&mut RawGuest) + Send) -> HostError {
             ..limits()
         };
         let mut copying = begin(link, layout, few, patient());
-        let error = copying.round(0, &mut Store::default()).unwrap_err();
+        let error = copying
+            .round(0, &one_by_one(&mut Store::default()))
+            .unwrap_err();
         tx.send(error).unwrap();
     });
     let error = rx.recv().unwrap();
@@ -196,7 +198,9 @@ fn a_guest_that_is_busy_for_ever_is_cut() {
     };
     against(8, guest, |link, layout| {
         let mut copying = begin(link, layout, limits(), Patience { silence: SECOND });
-        let error = copying.round(0, &mut Store::default()).unwrap_err();
+        let error = copying
+            .round(0, &one_by_one(&mut Store::default()))
+            .unwrap_err();
         assert!(matches!(error, HostError::TooSlow(_)), "{error}");
     });
 }
@@ -219,7 +223,9 @@ fn a_guest_that_trickles_is_cut() {
     };
     against(8, guest, |link, layout| {
         let mut copying = begin(link, layout, limits(), SHORT);
-        let error = copying.round(0, &mut Store::default()).unwrap_err();
+        let error = copying
+            .round(0, &one_by_one(&mut Store::default()))
+            .unwrap_err();
         // On a slow machine a pause may be long enough to be a silence.
         let cut = matches!(
             error,
@@ -249,7 +255,9 @@ fn a_stop_may_drain_for_its_time_out() {
     };
     against(8, guest, |link, layout| {
         let copying = begin(link, layout, limits(), SHORT);
-        copying.stop(AGES, &mut Store::default()).unwrap();
+        copying
+            .stop(AGES, &one_by_one(&mut Store::default()))
+            .unwrap();
     });
 }
 
@@ -262,7 +270,7 @@ fn a_stop_without_a_word_is_cut() {
     against(8, guest, |link, layout| {
         let copying = begin(link, layout, limits(), SHORT);
         let refused = copying
-            .stop(SHORT.silence, &mut Store::default())
+            .stop(SHORT.silence, &one_by_one(&mut Store::default()))
             .unwrap_err();
         assert!(matches!(
             refused.error,
@@ -278,6 +286,9 @@ fn a_resume_drains_each_slot_once() {
     let guest = |mut guest: RawGuest| {
         begun(&mut guest);
         guest.expect(ToGuest::Round { number: 0 });
+        guest.try_send_good(0, 0, 8);
+        guest.expect(ToGuest::SlotFree { slot: 0 });
+        guest.expect(ToGuest::Resume {});
         while guest.rendezvous_is_quiet() {
             guest.try_send_good(0, 0, 8);
         }
@@ -289,9 +300,9 @@ fn a_resume_drains_each_slot_once() {
             room: Some(0),
             ..Store::default()
         };
-        let error = copying.round(0, &mut full).unwrap_err();
+        let error = copying.round(0, &one_by_one(&mut full)).unwrap_err();
         assert!(matches!(error, HostError::Store(_)), "{error}");
-        let error = copying.round(1, &mut full).unwrap_err();
+        let error = copying.round(1, &one_by_one(&mut full)).unwrap_err();
         assert!(matches!(error, HostError::CutShort(_)), "{error}");
         assert!(!error.ends_the_link());
         let refused = copying.resume().unwrap_err();
@@ -327,7 +338,7 @@ fn a_late_failure_is_not_the_resumes_answer() {
             room: Some(0),
             ..Store::default()
         };
-        copying.round(0, &mut full).unwrap_err();
+        copying.round(0, &one_by_one(&mut full)).unwrap_err();
         let attached = copying.resume().unwrap();
         attached.begin(2).unwrap();
     });
@@ -360,7 +371,7 @@ fn a_rounds_number_is_not_the_stops() {
     against(8, guest, |link, layout| {
         let mut copying = begin(link, layout, limits(), patient());
         let error = copying
-            .round(STOP_ROUND, &mut Store::default())
+            .round(STOP_ROUND, &one_by_one(&mut Store::default()))
             .unwrap_err();
         assert!(matches!(error, HostError::RoundNumber(STOP_ROUND)));
         assert!(!error.ends_the_link());

@@ -5,7 +5,7 @@ mod common;
 use common::raw::RawHost;
 use common::rng::Rng;
 use common::workload::{Memory, Shared, some_objects};
-use common::{AGES, Meeting, Objects, Store, announcement, limits, patient};
+use common::{AGES, Meeting, Objects, Store, Together, announcement, limits, patient};
 use rustix::event::{EventfdFlags, eventfd};
 use std::cell::Cell;
 use std::io::{self, ErrorKind};
@@ -14,7 +14,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use xl_gpu_channel::guest::{Patience, Session};
-use xl_gpu_channel::host::{self, Attached, Copying, Detached, HostError, Refused};
+use xl_gpu_channel::host::{self, Attached, Copying, Detached, HostError, Refused, one_by_one};
 use xl_gpu_channel::layout::Layout;
 use xl_gpu_channel::link::{Announcement, GuestLink, Link, Peer, Rendezvous, Request, Residence};
 use xl_gpu_channel::loopback::{LoopbackPeer, LoopbackRendezvous};
@@ -163,6 +163,7 @@ fn walk(seed: u64) {
     let mut peer = guest.peer();
     let mut session = attached(&mut peer);
     for generation in 1..6 {
+        let threads = 1 + rng.below(4);
         let mut store = Store {
             room: rng.one_in(3).then(|| rng.below(12)),
             ..Store::default()
@@ -175,7 +176,7 @@ fn walk(seed: u64) {
             }
         };
         for number in 0..rng.below(3) as u32 {
-            if let Err(error) = copying.round(number, &mut store) {
+            if let Err(error) = copying.round(number, &Together::new(&mut store, threads)) {
                 let (session, link) = (Some(()), None);
                 expected(Refused {
                     session,
@@ -188,7 +189,7 @@ fn walk(seed: u64) {
             session = resumed(copying);
             continue;
         }
-        let quiesced = match copying.stop(AGES, &mut store) {
+        let quiesced = match copying.stop(AGES, &Together::new(&mut store, threads)) {
             Ok((_, quiesced)) => quiesced,
             Err(refused) => {
                 session = resumed(expected(refused));
@@ -300,7 +301,7 @@ fn a_daemon_may_die_in_any_state() {
             if state == 1 {
                 return copying.into_link();
             }
-            let (_, quiesced) = copying.stop(AGES, &mut store).unwrap();
+            let (_, quiesced) = copying.stop(AGES, &one_by_one(&mut store)).unwrap();
             if state == 2 {
                 return quiesced.into_link();
             }
@@ -354,7 +355,7 @@ fn a_daemon_may_die_while_contents_arrive() {
         let mut store = Store::default();
         let mut peer = guest.peer();
         let (_, copying) = attached(&mut peer).begin(1).unwrap();
-        let (_, quiesced) = copying.stop(AGES, &mut store).unwrap();
+        let (_, quiesced) = copying.stop(AGES, &one_by_one(&mut store)).unwrap();
         let (_, detached) = quiesced.unload().unwrap();
         *store.reads_left.get_mut().unwrap() = Some(served);
         let refused = detached.restore(1, &store, &mut |_| ()).unwrap_err();
@@ -410,7 +411,9 @@ fn a_program_does_not_wait_for_ever() {
     let (_, copying) = Attached::new(link, layout, limits(), short)
         .begin(1)
         .unwrap();
-    let (_, quiesced) = copying.stop(Duration::ZERO, &mut Store::default()).unwrap();
+    let (_, quiesced) = copying
+        .stop(Duration::ZERO, &one_by_one(&mut Store::default()))
+        .unwrap();
     while guest.held() {
         std::thread::yield_now();
     }
@@ -437,7 +440,9 @@ fn a_stopped_program_waits_as_long_as_a_drain_may_take() {
     let mut guest = Guest::start(Memory::new(some_objects(100)), 20, silence);
     let mut peer = guest.peer();
     let (_, copying) = attached(&mut peer).begin(1).unwrap();
-    let (_, quiesced) = copying.stop(AGES, &mut Store::default()).unwrap();
+    let (_, quiesced) = copying
+        .stop(AGES, &one_by_one(&mut Store::default()))
+        .unwrap();
     std::thread::sleep(3 * silence);
     assert!(guest.held());
     let (_, session) = quiesced.resume().unwrap();
@@ -452,7 +457,9 @@ fn an_open_link_can_be_opened_again() {
     let mut guest = Guest::start(Memory::new(some_objects(100)), 20, AGES);
     let mut peer = guest.peer();
     let (_, copying) = attached(&mut peer).begin(1).unwrap();
-    let (_, quiesced) = copying.stop(AGES, &mut Store::default()).unwrap();
+    let (_, quiesced) = copying
+        .stop(AGES, &one_by_one(&mut Store::default()))
+        .unwrap();
     let (link, layout) = open(&mut peer);
     assert!(!guest.held(), "the old daemon's stop is over");
     let again = Attached::new(link, layout, limits(), patient());

@@ -5,7 +5,7 @@ mod common;
 
 use common::raw::{RawGuest, scribble};
 use common::rng::Rng;
-use common::{AGES, Meeting, Store, limits};
+use common::{AGES, Meeting, Store, Together, limits};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -210,8 +210,9 @@ fn capture(mut copying: Copying<L>, rng: &mut Rng, seen: &mut Seen) -> Result<At
         room: rng.one_in(4).then(|| rng.below(6)),
         ..Store::default()
     };
+    let threads = 1 + rng.below(4);
     for number in 0..rng.below(4) as u32 {
-        match copying.round(number, &mut store) {
+        match copying.round(number, &Together::new(&mut store, threads)) {
             Ok(_) => seen.saw("round"),
             Err(e) => {
                 seen.error(&e);
@@ -227,7 +228,10 @@ fn capture(mut copying: Copying<L>, rng: &mut Rng, seen: &mut Seen) -> Result<At
     if rng.one_in(3) {
         return resume(copying.resume(), seen);
     }
-    let quiesced = match copying.stop(Duration::from_millis(1), &mut store) {
+    let quiesced = match copying.stop(
+        Duration::from_millis(1),
+        &Together::new(&mut store, threads),
+    ) {
         Ok((_, quiesced)) => quiesced,
         Err(refused) => {
             seen.error(&refused.error);

@@ -1,20 +1,22 @@
-//! The conversation under dom0's states: commands out, batches in. Fetches: [`super::serving`].
+//! The conversation under dom0's states: commands out, answers in. Batches: [`super::draining`]; fetches:
+//! [`super::serving`].
 
 use super::clock::{Clock, Patience};
 use super::error::{HostError, printable};
 use crate::PAGE_SIZE;
-use crate::image::{Batch, EXTENT_BYTES};
+use crate::image::Batch;
 use crate::link::Link;
 use crate::message::{ToGuest, ToHost};
-use crate::port::{Port, PortError};
+use crate::port::Port;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Longest text of a failure that is kept, in characters.
 const FAILURE_TEXT: usize = 2000;
 /// Largest count of bytes, buffers or libraries that a guest may claim: sums of such claims stay in a u64.
 const MAX_CLAIM: u64 = 1 << 56;
-/// How often a wait looks whether it has been called off.
-const LOOK: Duration = Duration::from_millis(100);
+/// Most threads that drain slots, unless a sink says otherwise: what it takes to keep up with a PCIe 5 x16 GPU.
+const MAX_WORKERS: usize = 16;
 
 /// What one step may take.
 #[derive(Debug, Clone, Copy)]
@@ -33,14 +35,41 @@ impl Limits {
     }
 }
 
-/// Where captured batches go.
-pub trait Sink {
+/// Where captured batches go; several threads bring them at once.
+pub trait Sink: Sync {
+    /// How many threads may. With one, batches come in the order in which they were sent.
+    fn workers(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        cores.min(MAX_WORKERS)
+    }
     /// Why the step is to end now, if it is; asked often, also while the guest says nothing.
     fn called_off(&self) -> Option<String> {
         None
     }
     /// Takes one validated batch of round `round`; an error is for the operator and ends the step.
+    fn batch(&self, round: u32, batch: &Batch<'_>) -> Result<(), String>;
+}
+
+/// A sink of one thread: see [`one_by_one`].
+pub trait SerialSink: Send {
+    /// As [`Sink::batch`].
     fn batch(&mut self, round: u32, batch: &Batch<'_>) -> Result<(), String>;
+}
+
+/// A [`SerialSink`] as a [`Sink`]: batches come one after the other, in the order in which they were sent.
+pub fn one_by_one<S: SerialSink>(sink: &mut S) -> impl Sink + '_ {
+    struct OneByOne<'a, S>(Mutex<&'a mut S>);
+    impl<S: SerialSink> Sink for OneByOne<'_, S> {
+        fn workers(&self) -> usize {
+            1
+        }
+
+        fn batch(&self, round: u32, batch: &Batch<'_>) -> Result<(), String> {
+            let mut sink = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            sink.batch(round, batch)
+        }
+    }
+    OneByOne(Mutex::new(sink))
 }
 
 /// A port with its limits.
@@ -49,8 +78,10 @@ pub(super) struct Wire<L> {
     pub(super) patience: Patience,
     pub(super) limits: Limits,
     payload: Vec<u8>,
+    /// Private buffers of threads that drain slots, between steps.
+    pub(super) buffers: Mutex<Vec<Vec<u8>>>,
     /// A step was cut short: its answer may still come, after a silence of up to this much beyond the usual.
-    cut_short: Option<Duration>,
+    pub(super) cut_short: Option<Duration>,
 }
 
 /// What has come in a step so far.
@@ -86,6 +117,7 @@ impl<L: Link> Wire<L> {
             patience,
             limits,
             payload,
+            buffers: Mutex::default(),
             cut_short: None,
         })
     }
@@ -98,29 +130,9 @@ impl<L: Link> Wire<L> {
     }
 
     fn recv(&mut self, clock: &mut Clock) -> Result<ToHost, HostError> {
-        self.recv_unless(clock, || None)
-    }
-
-    /// The next message, unless the wait is called off before it comes.
-    fn recv_unless(
-        &mut self,
-        clock: &mut Clock,
-        called_off: impl Fn() -> Option<String>,
-    ) -> Result<ToHost, HostError> {
         loop {
             let (start, limit) = (Instant::now(), clock.next_wait()?);
-            let message = loop {
-                let left = limit.saturating_sub(start.elapsed());
-                match self.port.recv_from_guest(left.min(LOOK)) {
-                    Err(PortError::Silent(_)) if left > LOOK => {}
-                    Err(PortError::Silent(_)) => break Err(PortError::Silent(limit)),
-                    message => break message,
-                }
-                if let Some(reason) = called_off() {
-                    self.cut_short = Some(clock.allowance());
-                    return Err(HostError::Store(reason));
-                }
-            };
+            let message = self.port.recv_from_guest(limit);
             clock.waited(start.elapsed());
             match message? {
                 ToHost::Busy {} => clock.busy(),
@@ -225,59 +237,6 @@ impl<L: Link> Wire<L> {
                 other => {
                     return in_turn(command, other, |_| None);
                 }
-            }
-        }
-    }
-
-    /// A command that is answered by batches of `round`, then by `answer`.
-    pub(super) fn receive<T>(
-        &mut self,
-        command: ToGuest,
-        allowance: Duration,
-        round: u32,
-        sink: &mut dyn Sink,
-        answer: impl Fn(ToHost) -> Option<T>,
-    ) -> Result<T, HostError> {
-        let mut clock = self.command(command, allowance)?;
-        let limit = self.limits.round_bytes;
-        let mut bytes = Tally::new("bytes", limit);
-        let mut pieces = Tally::new("extents", Limits::pieces(limit));
-        loop {
-            match self.recv_unless(&mut clock, || sink.called_off())? {
-                ToHost::Data {
-                    slot,
-                    round: r,
-                    payload,
-                    extents,
-                } if r == u64::from(round) => {
-                    let (index, len) = (self.slot(slot)?, self.len(payload, 0)?);
-                    let count = bounded(
-                        "extent count",
-                        extents,
-                        1,
-                        self.port.layout().table_extents(),
-                    )?;
-                    bytes.add(payload)?;
-                    pieces.add(extents)?;
-                    clock.moved(payload);
-                    let mut table = vec![0; count * EXTENT_BYTES];
-                    let shared = self.port.layout().table(self.port.link().memory(), index);
-                    let shared = shared.slice(0, table.len());
-                    shared.expect("the count fits the table").read(&mut table);
-                    self.take(index, len);
-                    self.send(&mut clock, ToGuest::SlotFree { slot })?;
-                    let batch = Batch::parse(&self.payload[..len], &table, &self.limits.batch)?;
-                    let taken = match sink.called_off() {
-                        None => sink.batch(round, &batch),
-                        Some(reason) => Err(reason),
-                    };
-                    if let Err(e) = taken {
-                        self.cut_short = Some(clock.allowance());
-                        return Err(HostError::Store(e));
-                    }
-                }
-                ToHost::Failed { slot, len } => return Err(self.failure(&mut clock, slot, len)?),
-                other => return in_turn(command, other, answer),
             }
         }
     }

@@ -4,7 +4,9 @@ use super::{LoopbackListener, LoopbackRendezvous};
 use crate::guest::{
     Arrived, Begun, Inbox, Opened, Outbox, Round, Session, StepError, Stop, Unload, Workload,
 };
-use crate::host::{Attached, Contents, Detached, HostError, Limits, Patience, Sink, Source};
+use crate::host::{
+    Attached, Contents, Detached, HostError, Limits, Patience, SerialSink, Source, one_by_one,
+};
 use crate::image::{Batch, Digest, Extent, ExtentKind, SessionId};
 use crate::link::{Announcement, Peer, Residence};
 use crate::memory::SharedBytes;
@@ -170,7 +172,7 @@ impl Workload for Memory {
 #[derive(Default)]
 struct Store(Objects);
 
-impl Sink for Store {
+impl SerialSink for Store {
     fn batch(&mut self, _: u32, batch: &Batch<'_>) -> Result<(), String> {
         for (extent, bytes) in batch.iter() {
             assert_eq!(extent.kind, ExtentKind::Data);
@@ -277,7 +279,10 @@ fn there_and_back() {
             .begin(1)
             .unwrap();
         assert_eq!(begun.buffers, 5);
-        assert_eq!(copying.round(0, &mut store).unwrap().bytes, begun.bytes);
+        assert_eq!(
+            copying.round(0, &one_by_one(&mut store)).unwrap().bytes,
+            begun.bytes
+        );
         // The program writes between rounds.
         rig.objects
             .lock()
@@ -286,7 +291,7 @@ fn there_and_back() {
             .unwrap()
             .get_mut(&2)
             .unwrap()[7] ^= 0xff;
-        let (stop, quiesced) = copying.stop(SECOND, &mut store).unwrap();
+        let (stop, quiesced) = copying.stop(SECOND, &one_by_one(&mut store)).unwrap();
         assert_eq!(stop.bytes, begun.bytes);
         let (_, detached) = quiesced.unload().unwrap();
         assert!(rig.objects.lock().unwrap().is_none());
@@ -317,7 +322,9 @@ fn a_refused_stop_leaves_the_session_copying() {
     let (_, copying) = Attached::new(link, layout, limits(), Patience::default())
         .begin(1)
         .unwrap();
-    let refused = copying.stop(SECOND, &mut Store::default()).unwrap_err();
+    let refused = copying
+        .stop(SECOND, &one_by_one(&mut Store::default()))
+        .unwrap_err();
     assert!(
         matches!(&refused.error, HostError::Refused(why) if why == "a kernel is stuck"),
         "{}",
@@ -331,7 +338,7 @@ fn a_refused_stop_leaves_the_session_copying() {
 /// Fails at the n-th batch, as a full disk would.
 struct Full(usize);
 
-impl Sink for Full {
+impl SerialSink for Full {
     fn batch(&mut self, _: u32, _: &Batch<'_>) -> Result<(), String> {
         self.0 = self.0.checked_sub(1).ok_or("the spool is full")?;
         Ok(())
@@ -347,11 +354,11 @@ fn a_full_spool_in_any_step_can_be_resumed_from() {
         let (_, mut copying) = Attached::new(link, layout, limits(), Patience::default())
             .begin(1)
             .unwrap();
-        let error = copying.round(0, &mut Full(n)).unwrap_err();
+        let error = copying.round(0, &one_by_one(&mut Full(n))).unwrap_err();
         assert!(matches!(error, HostError::Store(_)), "{error}");
         let attached = copying.resume().unwrap();
         let (_, copying) = attached.begin(2).unwrap();
-        let refused = copying.stop(SECOND, &mut Full(n)).unwrap_err();
+        let refused = copying.stop(SECOND, &one_by_one(&mut Full(n))).unwrap_err();
         let attached = refused.session.expect("the link is well").resume().unwrap();
         peer.close(attached.into_link(), 5 * SECOND).unwrap();
     }

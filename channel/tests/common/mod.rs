@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use xl_gpu_channel::host::{Contents, Limits, Patience, Sink, Source};
+use xl_gpu_channel::host::{Contents, Limits, Patience, SerialSink, Sink, Source};
 use xl_gpu_channel::image::{Batch, ExtentKind, SessionId};
 use xl_gpu_channel::link::{Announcement, Residence};
 use xl_gpu_channel::loopback::LoopbackListener;
@@ -89,7 +89,7 @@ pub struct Store {
     pub reads_left: Mutex<Option<usize>>,
 }
 
-impl Sink for Store {
+impl SerialSink for Store {
     fn batch(&mut self, _: u32, batch: &Batch<'_>) -> Result<(), String> {
         if let Some(room) = &mut self.room {
             *room = room.checked_sub(1).ok_or("the spool is full")?;
@@ -108,6 +108,25 @@ impl Sink for Store {
             }
         }
         Ok(())
+    }
+}
+
+/// A store to which several threads bring batches.
+pub struct Together<'a>(Mutex<&'a mut Store>, usize);
+
+impl<'a> Together<'a> {
+    pub fn new(store: &'a mut Store, threads: usize) -> Self {
+        Together(Mutex::new(store), threads)
+    }
+}
+
+impl Sink for Together<'_> {
+    fn workers(&self) -> usize {
+        self.1
+    }
+
+    fn batch(&self, round: u32, batch: &Batch<'_>) -> Result<(), String> {
+        self.0.lock().unwrap().batch(round, batch)
     }
 }
 

@@ -179,9 +179,9 @@ impl OpenSession {
     /// One round while the program runs, into the image and through `tee`.
     pub fn round(&mut self, number: u32, tee: &Tee<'_>) -> Result<Round, SessionError> {
         const STEP: &str = "pre-copy";
-        let mut sink = tee.sink(self.key, &mut self.image);
+        let sink = tee.sink(self.key, &mut self.image);
         let done = match &mut self.stage {
-            Stage::Copying(copying) => copying.round(number, &mut sink).map_err(Problem::Step),
+            Stage::Copying(copying) => copying.round(number, &sink).map_err(Problem::Step),
             _ => Err(Problem::Lost),
         };
         done.map_err(|problem| self.error(STEP, problem))
@@ -192,7 +192,7 @@ impl OpenSession {
         const STEP: &str = "stop-and-copy";
         match self.take() {
             Stage::Copying(s) => {
-                let stopped = s.stop(timeout, &mut tee.sink(self.key, &mut self.image));
+                let stopped = s.stop(timeout, &tee.sink(self.key, &mut self.image));
                 match stopped {
                     Ok((stop, quiesced)) => {
                         self.stage = Stage::Quiesced(quiesced);

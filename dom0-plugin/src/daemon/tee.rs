@@ -1,10 +1,13 @@
 //! Where captured batches go: into the image first, so that an abort can restore it, then into the stream.
+//!
+//! Several threads bring them at once. Copying and digesting go side by side; only the write into the stream is one after
+//! the other.
 
 use super::stream_end::StreamEnd;
-use crate::spool::Image;
-use crate::stream::{MAX_EXTENTS, MAX_PAYLOAD, RecordWriter};
+use crate::spool::{Filling, Image};
+use crate::stream::{DataRecord, RecordWriter};
 use channel::host::Sink;
-use channel::image::{Batch, BatchBuilder, Digest, Extent, ExtentKind, Limits, SessionKey};
+use channel::image::{Batch, SessionKey};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -31,8 +34,7 @@ impl<'a> Tee<'a> {
         ImageSink {
             tee: *self,
             key,
-            image,
-            builder: BatchBuilder::new(MAX_PAYLOAD, MAX_EXTENTS),
+            image: Filling::new(image),
         }
     }
 }
@@ -41,8 +43,7 @@ impl<'a> Tee<'a> {
 pub struct ImageSink<'a> {
     tee: Tee<'a>,
     key: SessionKey,
-    image: &'a mut Image,
-    builder: BatchBuilder,
+    image: Filling<'a>,
 }
 
 impl Sink for ImageSink<'_> {
@@ -51,58 +52,16 @@ impl Sink for ImageSink<'_> {
         cancelled.then(|| "the operation was cancelled".into())
     }
 
-    fn batch(&mut self, round: u32, batch: &Batch<'_>) -> Result<(), String> {
-        for (extent, bytes) in batch.iter() {
-            self.image
-                .apply(&extent, bytes)
-                .map_err(|e| e.to_string())?;
-        }
+    fn batch(&self, round: u32, batch: &Batch<'_>) -> Result<(), String> {
+        self.image.apply(batch).map_err(|e| e.to_string())?;
         let bytes = batch.payload().len() as u64;
         self.tee.sent.fetch_add(bytes, Ordering::Relaxed);
         let Some(records) = self.tee.records else {
             return Ok(());
         };
-        // Guests may leave digests out; in a stream each extent has one, computed over our private copy.
-        self.builder.clear();
-        for (extent, bytes) in batch.iter() {
-            if !push(&mut self.builder, &extent, bytes)? {
-                return Err("a batch from the guest does not fit a record".into());
-            }
-        }
-        let table = self.builder.table();
-        let limits = Limits {
-            max_extents: MAX_EXTENTS,
-            max_data_bytes: MAX_PAYLOAD as u32,
-            ..Limits::default()
-        };
-        let complete = Batch::parse(self.builder.payload(), &table, &limits)
-            .map_err(|e| format!("a batch just made is none: {e}"))?;
+        let record = DataRecord::digested(&self.key, round, batch)
+            .map_err(|e| format!("the guest's own digest is wrong: {e}"))?;
         let mut writer = records.lock().unwrap_or_else(|e| e.into_inner());
-        writer
-            .data(&self.key, round, &complete)
-            .map_err(|e| e.to_string())
+        writer.put(&record).map_err(|e| e.to_string())
     }
-}
-
-fn push(builder: &mut BatchBuilder, extent: &Extent, bytes: &[u8]) -> Result<bool, String> {
-    let Extent {
-        object,
-        object_size,
-        offset,
-        len,
-        kind,
-        digest,
-    } = *extent;
-    Ok(match kind {
-        ExtentKind::Data => {
-            if digest != Digest::NONE && digest != Digest::of(bytes) {
-                return Err(format!(
-                    "object {object}: {len} bytes at {offset} do not match the digest the guest gave"
-                ));
-            }
-            builder.push_data(object, object_size, offset, bytes)
-        }
-        ExtentKind::Zero => builder.push_zero(object, object_size, offset, len),
-        ExtentKind::Drop => builder.push_drop(object),
-    })
 }

@@ -5,7 +5,9 @@ mod persist;
 pub use persist::Saved;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -86,6 +88,15 @@ impl Image {
         if extent.kind == ExtentKind::Drop {
             return self.drop_object(object);
         }
+        if extent.kind == ExtentKind::Data && !bytes.is_empty() {
+            let reserved = self.reserve(extent, bytes)?;
+            if let Err(error) = reserved.write(bytes) {
+                self.damaged = true;
+                return Err(error);
+            }
+            self.note(&reserved, reserved.digests(bytes));
+            return Ok(());
+        }
         let run = run(
             object,
             extent.object_size,
@@ -93,16 +104,9 @@ impl Image {
             u64::from(extent.len),
         )?;
         let is_new = self.find_or_place(object, extent.object_size)?;
-        let done = match extent.kind {
-            _ if run.is_empty() => Ok(()),
-            ExtentKind::Data => match self.write(object, run.clone(), bytes) {
-                Err(full @ SpoolError::NoSpace { .. }) => self
-                    .move_to_disk(object)
-                    .and_then(|moved| if moved { Ok(()) } else { Err(full) })
-                    .and_then(|()| self.write(object, run, bytes)),
-                done => done,
-            },
-            ExtentKind::Zero | ExtentKind::Drop => self.zero(object, run),
+        let done = match run.is_empty() {
+            true => Ok(()),
+            false => self.zero(object, run),
         };
         if done.is_err() && is_new && !self.damaged {
             self.drop_object(object)?;
@@ -199,7 +203,45 @@ impl Image {
         })
     }
 
-    fn write(&mut self, number: u64, run: Range<u64>, bytes: &[u8]) -> Result<(), SpoolError> {
+    /// Takes space for a data extent, whose bytes are then still to be written: see [`super::Filling`]. Checks what
+    /// [`Image::apply`] does, and leaves the image as it was on an error.
+    pub(super) fn reserve(
+        &mut self,
+        extent: &Extent,
+        bytes: &[u8],
+    ) -> Result<Reserved, SpoolError> {
+        if self.damaged {
+            return Err(SpoolError::Damaged);
+        }
+        // What is on record must stay as it was recorded.
+        self.saved = None;
+        let object = extent.object;
+        if bytes.len() != extent.payload_bytes() {
+            let expected = extent.payload_bytes() as u32;
+            return Err(SpoolError::WrongLength {
+                object,
+                len: bytes.len(),
+                expected,
+            });
+        }
+        let len = u64::from(extent.len);
+        let run = run(object, extent.object_size, extent.offset, len)?;
+        let is_new = self.find_or_place(object, extent.object_size)?;
+        let placed = match self.allocate(object, run.clone()) {
+            Err(full @ SpoolError::NoSpace { .. }) => self
+                .move_to_disk(object)
+                .and_then(|moved| if moved { Ok(()) } else { Err(full) })
+                .and_then(|()| self.allocate(object, run)),
+            placed => placed,
+        };
+        if placed.is_err() && is_new {
+            self.drop_object(object)?;
+        }
+        placed
+    }
+
+    /// Space for `run`, marked as taken; nothing of it where that fails.
+    fn allocate(&mut self, number: u64, run: Range<u64>) -> Result<Reserved, SpoolError> {
         let (store, object) = parts(&self.memory, &self.disk, &mut self.objects, number)?;
         let (missing, cost) = object.missing(&run);
         take(&self.shared.quota, cost)?;
@@ -213,25 +255,35 @@ impl Image {
                 return Err(error);
             }
         }
-        if let Err(error) = store.write(object.base + run.start, bytes) {
-            self.shared.quota.give_back(cost);
-            self.damaged = true;
-            return Err(SpoolError::Write {
-                object: number,
-                place: store.place().to_owned(),
-                error,
-            });
+        Object::touched(&run).for_each(|index| object.set(index, None));
+        let whole = |span: &Range<u64>| run.start <= span.start && span.end <= run.end;
+        let spans = Object::touched(&run).map(|index| (index, object.span(index)));
+        let digested = match store.is_on_disk() {
+            true => spans.filter(|(_, span)| whole(span)).collect(),
+            false => Vec::new(),
+        };
+        Ok(Reserved {
+            object: number,
+            file: store.file(),
+            place: store.place().to_owned(),
+            at: object.base + run.start,
+            start: run.start,
+            digested,
+        })
+    }
+
+    /// Notes the digests of what has been written.
+    pub(super) fn note(&mut self, reserved: &Reserved, digests: Vec<(u64, Digest)>) {
+        if let Some(object) = self.objects.get_mut(&reserved.object) {
+            for (index, digest) in digests {
+                object.note(index, digest);
+            }
         }
-        for index in Object::touched(&run) {
-            let span = object.span(index);
-            let whole = run.start <= span.start && span.end <= run.end;
-            let digest = (whole && store.is_on_disk()).then(|| {
-                let at = (span.start - run.start) as usize;
-                Digest::of(&bytes[at..at + (span.end - span.start) as usize])
-            });
-            object.set(index, digest);
-        }
-        Ok(())
+    }
+
+    /// A write into reserved space has failed: nobody knows what stands there.
+    pub(super) fn damage(&mut self) {
+        self.damaged = true;
     }
 
     fn zero(&mut self, number: u64, run: Range<u64>) -> Result<(), SpoolError> {
@@ -457,6 +509,49 @@ impl Image {
         let manifest = Manifest::parse(&bytes)?;
         manifest.check(generation, self.objects())?;
         Ok(manifest)
+    }
+}
+
+/// Space that has been taken for a data extent.
+#[derive(Debug)]
+pub(super) struct Reserved {
+    object: u64,
+    file: Arc<File>,
+    place: String,
+    /// Offset in the file.
+    at: u64,
+    /// Offset in the object.
+    start: u64,
+    /// Granules that it covers whole and whose digests are kept.
+    digested: Vec<(u64, Range<u64>)>,
+}
+
+impl Reserved {
+    /// Writes the extent's bytes.
+    pub fn write(&self, bytes: &[u8]) -> Result<(), SpoolError> {
+        self.file
+            .write_all_at(bytes, self.at)
+            .map_err(|error| SpoolError::Write {
+                object: self.object,
+                place: self.place.clone(),
+                error,
+            })
+    }
+
+    pub fn wants_digests(&self) -> bool {
+        !self.digested.is_empty()
+    }
+
+    /// Digests of whole granules, by index.
+    pub fn digests(&self, bytes: &[u8]) -> Vec<(u64, Digest)> {
+        let part = |span: &Range<u64>| {
+            let range = (span.start - self.start) as usize..(span.end - self.start) as usize;
+            Digest::of(&bytes[range])
+        };
+        self.digested
+            .iter()
+            .map(|(index, span)| (*index, part(span)))
+            .collect()
     }
 }
 

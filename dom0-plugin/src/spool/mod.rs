@@ -17,6 +17,7 @@
 mod budget;
 mod error;
 mod export;
+mod filling;
 mod guest;
 mod image;
 mod object;
@@ -25,6 +26,7 @@ mod store;
 
 pub use budget::Budget;
 pub use error::SpoolError;
+pub use filling::Filling;
 pub use guest::{GuestSpool, Spool, SpoolConfig};
 pub use image::{Image, Saved};
 pub use object::GRANULE;

@@ -90,6 +90,13 @@ impl Object {
         self.granules.insert(index, digest);
     }
 
+    /// The bytes of the granule are known to have this digest, as long as it has space.
+    pub fn note(&mut self, index: u64, digest: Digest) {
+        if let Some(noted) = self.granules.get_mut(&index) {
+            *noted = Some(digest);
+        }
+    }
+
     /// The granule's bytes changed in a way not followed; no change if it has no space.
     pub fn forget_digest(&mut self, index: u64) {
         if let Some(digest) = self.granules.get_mut(&index) {

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use channel::memory::SharedBytes;
 use rustix::fs::{
@@ -21,7 +22,7 @@ const MAX_OFFSET: u64 = 16 << 40;
 /// One sparse file. Space in it is addressed, not necessarily allocated.
 #[derive(Debug)]
 pub(super) struct Store {
-    file: File,
+    file: Arc<File>,
     place: String,
     end: u64,
     on_disk: bool,
@@ -47,7 +48,7 @@ impl Store {
         let fd = memfd_create("xl-gpu-spool", MemfdFlags::CLOEXEC)
             .map_err(|errno| SpoolError::Memfd(errno.into()))?;
         Ok(Store {
-            file: fd.into(),
+            file: Arc::new(fd.into()),
             place: "memory".to_owned(),
             end: 0,
             on_disk: false,
@@ -62,7 +63,7 @@ impl Store {
             error,
         })?;
         Ok(Store {
-            file,
+            file: Arc::new(file),
             place: dir.display().to_string(),
             end: 0,
             on_disk: true,
@@ -74,7 +75,7 @@ impl Store {
     pub fn linked(path: &Path, end: u64, on_disk: bool) -> io::Result<Store> {
         let file = File::options().read(true).write(true).open(path)?;
         Ok(Store {
-            file,
+            file: Arc::new(file),
             place: path.display().to_string(),
             end,
             on_disk,
@@ -96,6 +97,11 @@ impl Store {
 
     pub fn place(&self) -> &str {
         &self.place
+    }
+
+    /// To be written beside others.
+    pub fn file(&self) -> Arc<File> {
+        self.file.clone()
     }
 
     pub fn is_on_disk(&self) -> bool {

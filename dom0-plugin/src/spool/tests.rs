@@ -6,7 +6,8 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use channel::image::{
-    BufferEntry, Digest, Extent, ExtentKind, MANIFEST_VERSION, Manifest, SessionId, SessionKey,
+    Batch, BatchBuilder, BufferEntry, Digest, Extent, ExtentKind, Limits, MANIFEST_VERSION,
+    Manifest, SessionId, SessionKey,
 };
 use proptest::prelude::*;
 
@@ -103,6 +104,21 @@ fn perform(steps: &[Step], image: &mut Image, model: &mut Model) {
     }
 }
 
+/// Brings pieces (object, size, offset, bytes) as one batch.
+fn bring(filling: &Filling<'_>, pieces: &[(u64, u64, u64, Vec<u8>)]) {
+    let mut builder = BatchBuilder::new(1 << 20, 8);
+    for (object, size, at, bytes) in pieces {
+        let fits = match bytes.iter().all(|b| *b == 0) {
+            true => builder.push_zero(*object, *size, *at, bytes.len() as u32),
+            false => builder.push_data(*object, *size, *at, bytes),
+        };
+        assert!(fits);
+    }
+    let table = builder.table();
+    let batch = Batch::parse(builder.payload(), &table, &Limits::default()).unwrap();
+    filling.apply(&batch).unwrap();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 
@@ -126,6 +142,51 @@ proptest! {
         }
         prop_assert!(spool.memory().used() <= memory);
         prop_assert_eq!(guest.quota().used(), image.stored_bytes() + 1024 * objects.len() as u64);
+        drop(image);
+        prop_assert_eq!((guest.quota().used(), spool.memory().used()), (0, 0));
+    }
+
+    /// Batches of which no two overlap, in any order and side by side, as one after the other.
+    #[test]
+    fn an_image_that_many_fill_is_the_same(
+        steps in steps(), memory in 0..8 * GRANULE, threads in 2..6usize, cuts in prop::collection::vec(1..GRANULE, 3..30),
+    ) {
+        let spool = spool(memory, UNLIMITED);
+        let guest = spool.guest();
+        let (mut image, mut model) = (guest.new_image(), Model::new());
+        perform(&steps, &mut image, &mut model);
+        // Another round over everything, in pieces of all sizes, every third of them zeros.
+        let mut pieces = Vec::new();
+        for object in 0..4u64 {
+            let (size, mut at) = (size_of_object(object), 0);
+            let bytes = held(&mut model, object);
+            for (n, cut) in cuts.iter().enumerate().cycle().take(200) {
+                let end = (at + cut).min(size);
+                if at == end {
+                    break;
+                }
+                let part = &mut bytes[at as usize..end as usize];
+                part.fill(if n % 3 == 0 { 0 } else { n as u8 });
+                pieces.push((object, size, at, part.to_vec()));
+                at = end;
+            }
+        }
+        let filling = Filling::new(&mut image);
+        let mut share = vec![Vec::new(); threads];
+        for (n, piece) in pieces.into_iter().enumerate() {
+            share[n % threads].push(piece);
+        }
+        std::thread::scope(|scope| {
+            for pieces in &share {
+                let filling = &filling;
+                scope.spawn(move || pieces.chunks(3).for_each(|chunk| bring(filling, chunk)));
+            }
+        });
+        for (object, bytes) in &model {
+            prop_assert!(&read(&image, *object) == bytes, "object {object}");
+        }
+        let cost = 1024 * image.totals().objects;
+        prop_assert_eq!(guest.quota().used(), image.stored_bytes() + cost);
         drop(image);
         prop_assert_eq!((guest.quota().used(), spool.memory().used()), (0, 0));
     }

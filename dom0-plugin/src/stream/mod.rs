@@ -28,7 +28,7 @@ pub use wire::{
     ImageId, MAX_EXTENTS, MAX_PAYLOAD, MAX_SESSIONS, RecordHeader, STOP_ROUND, STREAM_VERSION,
     TYPE_DATA, TYPE_HEAD, TYPE_SEAL, Totals, is_gpu_type,
 };
-pub use writer::{RecordWriter, Written};
+pub use writer::{DataRecord, RecordWriter, Written};
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,9 @@
 
 use std::io::{self, ErrorKind, IoSlice, Write};
 
-use channel::image::{Batch, DigestStream, EXTENT_BYTES, SessionKey};
+use channel::image::{
+    Batch, BatchError, Digest, DigestStream, EXTENT_BYTES, Extent, ExtentKind, SessionKey,
+};
 use zerocopy::IntoBytes;
 
 use super::error::{WriteCause, WriteError};
@@ -89,36 +91,31 @@ impl<W: Write> RecordWriter<W> {
         round: u32,
         batch: &Batch<'_>,
     ) -> Result<(), WriteError> {
-        let (payload, extents) = (batch.payload(), batch.len());
+        self.put(&DataRecord::new(key, round, batch))
+    }
+
+    /// Writes a record that has been made beforehand.
+    pub fn put(&mut self, record: &DataRecord<'_>) -> Result<(), WriteError> {
+        let DataRecord {
+            key,
+            payload,
+            extents,
+            checksum,
+            ..
+        } = record;
         if !self.sessions.contains(key) {
             return Err(self.out.refuse(TYPE_DATA, WriteCause::UnknownSession(*key)));
         }
-        if payload.len() > MAX_PAYLOAD || extents > MAX_EXTENTS {
-            let payload = payload.len();
+        if payload.len() > MAX_PAYLOAD || *extents > MAX_EXTENTS {
+            let (extents, payload) = (*extents, payload.len());
             return Err(self
                 .out
                 .refuse(TYPE_DATA, WriteCause::TooLarge { extents, payload }));
         }
-        let fixed = RawData {
-            key: RawKey::new(key),
-            round: round.into(),
-            extent_count: (extents as u32).into(),
-            payload_len: (payload.len() as u32).into(),
-            reserved: 0.into(),
-        };
-        let padding = &[0u8; ALIGN][..payload.len().next_multiple_of(ALIGN) - payload.len()];
-        let mut table = Vec::with_capacity(extents * EXTENT_BYTES);
-        for (extent, _) in batch.iter() {
-            table.extend_from_slice(extent.to_wire().as_bytes());
-        }
-        let parts = [fixed.as_bytes(), payload, padding, &table];
-        let mut checksum = DigestStream::new();
-        parts.iter().for_each(|part| checksum.update(part));
-        let checksum: [u8; CHECKSUM_BYTES] = checksum.digest().to_bytes();
-        let [fixed, payload, padding, table] = parts;
+        let [fixed, payload, padding, table] = record.parts();
         self.out
-            .record(TYPE_DATA, &[fixed, payload, padding, table, &checksum])?;
-        self.digest.0.update(&checksum);
+            .record(TYPE_DATA, &[fixed, payload, padding, table, checksum])?;
+        self.digest.0.update(checksum);
         self.out.written.data_records += 1;
         self.out.written.payload_bytes += payload.len() as u64;
         Ok(())
@@ -162,6 +159,85 @@ impl<W: Write> RecordWriter<W> {
     /// Whether the stream ends in the middle of a record.
     pub fn is_torn(&self) -> bool {
         self.out.torn
+    }
+}
+
+/// A DATA record with its checksum: made by whoever has the batch, written when it is the stream's turn.
+pub struct DataRecord<'a> {
+    key: SessionKey,
+    fixed: RawData,
+    payload: &'a [u8],
+    extents: usize,
+    table: Vec<u8>,
+    checksum: [u8; CHECKSUM_BYTES],
+}
+
+impl<'a> DataRecord<'a> {
+    /// The record of `batch`, its extents as they are.
+    pub fn new(key: &SessionKey, round: u32, batch: &Batch<'a>) -> Self {
+        Self::of(key, round, batch, batch.iter().map(|(extent, _)| extent))
+    }
+
+    /// The record of `batch` with a digest for each data extent. Guests may leave digests out; one that is there has
+    /// to be right.
+    pub fn digested(key: &SessionKey, round: u32, batch: &Batch<'a>) -> Result<Self, BatchError> {
+        let mut extents = Vec::with_capacity(batch.len());
+        for (index, (mut extent, bytes)) in batch.iter().enumerate() {
+            if extent.kind == ExtentKind::Data {
+                let digest = Digest::of(bytes);
+                if extent.digest != Digest::NONE && extent.digest != digest {
+                    return Err(BatchError::BadDigest {
+                        index,
+                        object: extent.object,
+                        offset: extent.offset,
+                        len: extent.len,
+                    });
+                }
+                extent.digest = digest;
+            }
+            extents.push(extent);
+        }
+        Ok(Self::of(key, round, batch, extents.into_iter()))
+    }
+
+    fn of(
+        key: &SessionKey,
+        round: u32,
+        batch: &Batch<'a>,
+        extents: impl Iterator<Item = Extent>,
+    ) -> Self {
+        let payload = batch.payload();
+        let mut table = Vec::with_capacity(batch.len() * EXTENT_BYTES);
+        extents.for_each(|extent| table.extend_from_slice(extent.to_wire().as_bytes()));
+        let mut record = DataRecord {
+            key: *key,
+            fixed: RawData {
+                key: RawKey::new(key),
+                round: round.into(),
+                extent_count: (batch.len() as u32).into(),
+                payload_len: (payload.len() as u32).into(),
+                reserved: 0.into(),
+            },
+            payload,
+            extents: batch.len(),
+            table,
+            checksum: [0; CHECKSUM_BYTES],
+        };
+        let mut checksum = DigestStream::new();
+        record.parts().iter().for_each(|part| checksum.update(part));
+        record.checksum = checksum.digest().to_bytes();
+        record
+    }
+
+    /// All but the checksum.
+    fn parts(&self) -> [&[u8]; 4] {
+        let padding = self.payload.len().next_multiple_of(ALIGN) - self.payload.len();
+        [
+            self.fixed.as_bytes(),
+            self.payload,
+            &[0; ALIGN][..padding],
+            &self.table,
+        ]
     }
 }
 

@@ -194,6 +194,11 @@ impl Capture {
             .map(|taken| Arc::clone(&taken.mem))
             .collect();
         let passed = comparing.pass(&mems, pace, sink)?;
+        // They come whole behind chunks of the same round, which dom0 takes in any order: once more, in the next one.
+        // When nothing runs both say the same.
+        if matches!(pace, Pace::Beside) {
+            passed.failed.iter().for_each(|mem| mem.set_written());
+        }
         let silent = round.compared.iter().filter(|taken| !taken.written);
         let silent = silent.map(|taken| taken.mem.slot().id());
         self.0

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use channel::host::{Attached, Copying, Detached, HostError, Limits, Patience, Refused};
+use channel::host::{
+    Attached, Copying, Detached, HostError, Limits, Patience, Refused, one_by_one,
+};
 use channel::layout::Layout;
 use channel::link::{Link, Peer};
 use channel::loopback::LoopbackPeer;
@@ -103,11 +105,11 @@ impl Daemon {
             }
         };
         for number in 0..ROUNDS {
-            if let Err(why) = copying.round(number, &mut self.image) {
+            if let Err(why) = copying.round(number, &one_by_one(&mut self.image)) {
                 return resume(copying, why);
             }
         }
-        let quiesced = match copying.stop(self.storm.drain, &mut self.image) {
+        let quiesced = match copying.stop(self.storm.drain, &one_by_one(&mut self.image)) {
             Ok((_, quiesced)) => quiesced,
             Err(refused) => {
                 let (copying, why) = kept(refused);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use channel::host::{Contents, Sink, Source};
+use channel::host::{Contents, SerialSink, Source};
 use channel::image::{Batch, ExtentKind};
 use channel::memory::SharedBytes;
 
@@ -35,7 +35,7 @@ impl Image {
     }
 }
 
-impl Sink for Image {
+impl SerialSink for Image {
     fn batch(&mut self, _round: u32, batch: &Batch<'_>) -> Result<(), String> {
         for (extent, bytes) in batch.iter() {
             if extent.kind == ExtentKind::Drop {
