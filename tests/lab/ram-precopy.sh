@@ -1,0 +1,45 @@
+# RAM is copied while the guest has its PCI device: after the last round the receiver compares every page with the sender's (--debug),
+# and two programs check what they wrote. And a migration that loses pages on purpose, which has to be noticed.
+# pci: yes
+# timeout: 600
+. $LIB/program.sh
+. $LIB/pci.sh
+echo 'ram_precopy = true' >/etc/xen/xl-gpu.conf
+gpud_start
+pci_guest gpu 352
+program_start gpu wave --mib 6 --hot 1
+guest gpu '/opt/xl-gpu-tests/mutate --mib 64 --hot 4 >/tmp/mutate.log 2>&1 & echo $! >/tmp/mutate.pid'
+# Processes come and go: paravirtual page tables are made and given back all the time.
+guest gpu 'while :; do /bin/sleep 0.01; done >/dev/null 2>&1 &'
+mutate_says() { guest gpu "grep -q '^MUTATE' /tmp/mutate.log"; }
+wait_until 60 guest gpu 'grep -q filled /tmp/mutate.log'
+
+# wrong_pages: how many pages the receiver found to differ in the last migration
+wrong_pages() { grep -ac 'verify pfn' /tmp/migrate.log || true; }
+
+source=$(domid gpu)
+with_plugin migrate gpu --debug >/tmp/migrate.log 2>&1 || { tail -n 20 /tmp/migrate.log; exit 1; }
+[ "$(wrong_pages)" = 0 ] || { grep -a 'verify pfn' /tmp/migrate.log | head; exit 1; }
+pci_moved gpu wave "after a migration"
+guest gpu 'kill -USR1 $(cat /tmp/mutate.pid)'
+wait_until 60 mutate_says
+guest gpu 'cat /tmp/mutate.log'
+guest gpu "grep -q '^MUTATE OK' /tmp/mutate.log"
+xl-gpu report "$source"
+xl-gpu report "$source" --json | jq .ram
+# It was the early copy that did it: most of memory did not go out again after the device was away.
+xl-gpu report "$source" --json |
+    jq -e '.ram | .given_up == null and (.passes | length) >= 2 and .passes[0].bytes > 200000000 and .scan.unchanged * 2 > .scan.pages'
+
+cat >/run/helper-that-loses <<'S'
+#!/bin/sh
+LD_PRELOAD=/opt/xl-gpu-tests/lose-pages.so exec /usr/lib/xl-gpu/libxl-save-helper "$@"
+S
+chmod +x /run/helper-that-loses
+export RECEIVER_SAVE_HELPER=$XL_GPU/libxl-save-helper
+LIBXL_SAVE_HELPER=/run/helper-that-loses migrate gpu --debug >/tmp/migrate.log 2>&1 || true
+grep -a lose-pages /tmp/migrate.log
+echo "pages found wrong: $(wrong_pages)"
+[ "$(wrong_pages)" -gt 0 ]
+guest_stop gpu gpu--incoming
+rm -f /etc/xen/xl-gpu.conf
