@@ -28,6 +28,7 @@ pub use boxes::{Filled, Inbox, Interrupt, Outbox};
 pub use session::Session;
 pub use slots::Slot;
 
+use crate::link::Others;
 use crate::message::ToHost;
 use std::time::Duration;
 
@@ -258,6 +259,10 @@ pub trait Workload {
 
     /// Why it cannot be moved now, if so.
     fn blocked(&self) -> Option<String>;
+    /// Who else holds its GPU; asked when dom0 has the session open, so it may take a while.
+    fn others(&self) -> Others {
+        Others::default()
+    }
     /// Starts a capture.
     fn begin(&mut self) -> Result<(Begun, Self::Copying), StepError>;
     /// Sends what changed since the last round.

@@ -90,6 +90,18 @@ pub struct Announcement {
     pub generation: u64,
     /// Why it cannot be moved, where so.
     pub blocked: Option<String>,
+    /// Who else holds its GPU, as of the last time it was opened.
+    #[serde(default)]
+    pub others: Others,
+}
+
+/// Processes of the guest that hold a session's GPU without a session of their own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Others {
+    /// Program, process id and device node of each, for people.
+    pub holders: Vec<String>,
+    /// Processes that the session may not look at.
+    pub unseen: u32,
 }
 
 /// What dom0 asks of a session that is not open, or asks outside the rings.

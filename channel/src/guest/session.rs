@@ -119,6 +119,12 @@ impl<W: Workload> Session<W> {
 
     /// Shares pages and serves the link until it ends.
     fn open(&mut self, rendezvous: &mut dyn Rendezvous) -> io::Result<End> {
+        // Before dom0 goes on: it decides by this whether to begin.
+        let others = self.workload.others();
+        if others != self.announcement.others {
+            self.announcement.others = others;
+            self.announce(rendezvous)?;
+        }
         let link = match self.share(rendezvous) {
             Ok(link) => link,
             Err(e) => {

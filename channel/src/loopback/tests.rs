@@ -222,6 +222,7 @@ impl Rig {
             state: Residence::Attached,
             generation: 0,
             blocked: None,
+            others: Default::default(),
         };
         let mut rendezvous = LoopbackRendezvous::connect(&socket).unwrap();
         let program = std::thread::spawn(move || {

@@ -53,6 +53,7 @@ pub fn announcement() -> Announcement {
         state: Residence::Attached,
         generation: 0,
         blocked: None,
+        others: Default::default(),
     }
 }
 

@@ -112,9 +112,9 @@ impl Capture {
         self.sessions.iter().map(OpenSession::key).collect()
     }
 
-    /// Each session as it was opened: who it is, and pages it shares.
-    pub fn opened(&self) -> impl Iterator<Item = (String, usize)> {
-        self.sessions.iter().map(|s| (s.describe(), s.pages))
+    /// The sessions, open.
+    pub fn opened(&self) -> impl Iterator<Item = &OpenSession> {
+        self.sessions.iter()
     }
 
     /// What the images hold.

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// Most sessions of a domain that are looked at: a guest cannot keep the daemon busy by making more.
 pub const MAX_SESSIONS: usize = 64;
+/// Most of the processes that a session names beside itself.
+pub const MAX_HOLDERS: usize = 32;
 
 /// Something happened that the daemon should look at.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,12 +2,12 @@
 //!
 //! All of them belong to one domain, number 0, called `loopback`.
 
-use super::carrier::{Carrier, Domain, Event, MAX_SESSIONS, Nonsense, Sessions};
+use super::carrier::{Carrier, Domain, Event, MAX_HOLDERS, MAX_SESSIONS, Nonsense, Sessions};
 use super::steering::Progress;
 use super::text;
 use channel::image::SessionId;
 use channel::layout::Layout;
-use channel::link::{Announcement, Link, Peer, Residence, wait_readable};
+use channel::link::{Announcement, Link, Others, Peer, Residence, wait_readable};
 use channel::loopback::{LoopbackListener, LoopbackPeer};
 use std::collections::BTreeMap;
 use std::io;
@@ -49,9 +49,14 @@ impl Program {
 }
 
 fn clean(a: &Announcement) -> Announcement {
+    let holders = a.others.holders.iter();
     Announcement {
         program: text::clean(&a.program),
         blocked: a.blocked.as_deref().map(text::clean),
+        others: Others {
+            holders: holders.take(MAX_HOLDERS).map(|h| text::clean(h)).collect(),
+            unseen: a.others.unseen,
+        },
         ..a.clone()
     }
 }
@@ -159,6 +164,7 @@ impl Peer for ProgramPeer {
         let opened = peer.open(patience);
         self.program.open.store(opened.is_ok(), Ordering::Relaxed);
         self.program.learn(&peer);
+        self.announcement = self.program.announcement();
         opened
     }
 

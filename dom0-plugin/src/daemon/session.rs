@@ -7,7 +7,7 @@ use channel::host::{
     Attached, Contents, Copying, Detached, HostError, Limits, Patience, Quiesced, Refused, Source,
 };
 use channel::image::SessionKey;
-use channel::link::{Link, Peer};
+use channel::link::{Link, Others, Peer};
 use channel::memory::SharedBytes;
 use std::time::{Duration, Instant};
 
@@ -120,6 +120,11 @@ impl OpenSession {
     /// The session and the generation of its image.
     pub fn key(&self) -> SessionKey {
         self.key
+    }
+
+    /// Who else holds its GPU.
+    pub fn others(&self) -> &Others {
+        &self.peer.announcement().others
     }
 
     /// The session, its program and process id, for messages.

@@ -273,3 +273,29 @@ fn the_save_that_passes_sends_the_device_away_and_brings_it_back() {
     drop(writer);
     drained.join().unwrap();
 }
+
+#[test]
+fn other_holders_of_the_gpu() {
+    let (host, toolstack) = with_device();
+    let _program = Program::start_with(&host.programs, 1, objects(1, 1), |s| {
+        s.others.holders = vec!["python3 (pid 812) holds /dev/nvidia0".into()];
+        s.others.unseen = 3;
+    });
+    host.expect_sessions(1);
+    let refusal = refused(&host);
+    assert!(
+        refusal.contains("python3 (pid 812) holds /dev/nvidia0"),
+        "{refusal}"
+    );
+    assert!(toolstack.pci().done.is_empty(), "nothing was detached");
+    let notes = found(&examine(&host), "note");
+    assert!(
+        notes.iter().any(|n| n.contains("3 other processes")),
+        "{notes:?}"
+    );
+    // Without a device that has to leave it stands in nobody's way.
+    toolstack.pci().assigned.clear();
+    let diagnosis = examine(&host);
+    assert_eq!(diagnosis["can_migrate"], true, "{diagnosis:#}");
+    assert!(found(&diagnosis, "warning")[0].contains("nothing of it moves"));
+}

@@ -17,6 +17,7 @@ fn announcement(seed: u8) -> Announcement {
         state: Residence::Attached,
         generation: u64::MAX - 1,
         blocked: None,
+        others: Default::default(),
     }
 }
 

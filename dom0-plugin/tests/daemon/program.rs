@@ -6,7 +6,7 @@ use channel::guest::{
 use channel::image::{
     BufferEntry, Digest, Extent, MANIFEST_OBJECT, MANIFEST_VERSION, Manifest, SessionId,
 };
-use channel::link::{Announcement, Residence};
+use channel::link::{Announcement, Others, Residence};
 use channel::loopback::LoopbackRendezvous;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -23,6 +23,7 @@ pub struct State {
     /// Objects written since they were last sent.
     pub dirty: BTreeSet<u64>,
     pub blocked: Option<String>,
+    pub others: Others,
     pub refuse_stop: bool,
     pub refuse_unload: bool,
     pub fail_restores: u32,
@@ -95,6 +96,7 @@ impl Program {
             state: Residence::Attached,
             generation: 0,
             blocked: None,
+            others: Default::default(),
         };
         std::thread::spawn(move || {
             let mut session = Session::new(Fake(self), announcement, 300);
@@ -213,6 +215,10 @@ impl Workload for Fake {
 
     fn blocked(&self) -> Option<String> {
         self.0.state().blocked.clone()
+    }
+
+    fn others(&self) -> Others {
+        self.0.state().others.clone()
     }
 
     fn begin(&mut self) -> Result<(Begun, ()), StepError> {

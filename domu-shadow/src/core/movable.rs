@@ -1,5 +1,6 @@
 //! Whether the process can be moved, and why not.
 
+use crate::driver::foreign;
 use std::sync::{Mutex, PoisonError};
 
 static REASON: Mutex<Option<String>> = Mutex::new(None);
@@ -16,8 +17,9 @@ pub fn block(reason: impl Into<String>) {
 
 /// Why the process cannot be moved, if so.
 pub fn blocked() -> Option<String> {
-    REASON
+    let reason = REASON
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .clone()
+        .clone();
+    reason.or_else(foreign::reason)
 }

@@ -1,12 +1,14 @@
 //! Opening the vendors' libraries and asking them for their platforms (`cl_khr_icd`).
 
+use std::collections::BTreeSet;
 use std::ffi::{OsString, c_char, c_void};
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use opencl_sys::cl_int;
 
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, is_device_node};
 use super::{discover, query};
 
 type GetExtension = unsafe extern "C" fn(*const c_char) -> *mut c_void;
@@ -24,11 +26,30 @@ pub(super) struct Vendor {
 pub(super) struct Loaded {
     pub(super) before: Option<Snapshot>,
     pub(super) vendors: Vec<Vendor>,
+    /// Device nodes that a driver has opened, now or before.
+    pub(super) nodes: BTreeSet<PathBuf>,
+}
+
+impl Loaded {
+    /// Notes device nodes that were not open before.
+    fn learn_nodes(&mut self) {
+        let Some(before) = &self.before else { return };
+        let now = Snapshot::take();
+        let files = now
+            .files
+            .iter()
+            .filter(|(n, path)| before.files.get(n) != Some(*path));
+        let mapped = now.mappings.iter().filter(|m| !before.mappings.contains(m));
+        let paths = files.map(|(_, path)| path).chain(mapped.map(|m| &m.path));
+        self.nodes
+            .extend(paths.filter(|path| is_device_node(path)).cloned());
+    }
 }
 
 static LOADED: Mutex<Loaded> = Mutex::new(Loaded {
     before: None,
     vendors: Vec::new(),
+    nodes: BTreeSet::new(),
 });
 
 pub(super) fn loaded() -> MutexGuard<'static, Loaded> {
@@ -51,7 +72,9 @@ pub fn platforms() -> Vec<*mut c_void> {
             Err(reason) => log::info!("OpenCL driver {}: {reason}", name.display()),
         }
     }
-    loaded.vendors.iter().flat_map(Vendor::platforms).collect()
+    let platforms = loaded.vendors.iter().flat_map(Vendor::platforms).collect();
+    loaded.learn_nodes();
+    platforms
 }
 
 fn open(name: OsString) -> Result<Vendor, String> {
@@ -116,5 +139,8 @@ pub fn devices(platform: *mut c_void, device_type: u64) -> Vec<*mut c_void> {
         }
         answer
     };
-    query::handles(&ask).unwrap_or_default()
+    let devices = query::handles(&ask).unwrap_or_default();
+    // Some drivers open their devices only now.
+    loaded().learn_nodes();
+    devices
 }

@@ -9,6 +9,7 @@
 pub mod discover;
 pub mod dispatch;
 pub mod extension;
+pub mod foreign;
 pub mod loader;
 pub mod query;
 pub mod snapshot;

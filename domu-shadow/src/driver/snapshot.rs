@@ -74,8 +74,13 @@ fn files() -> BTreeMap<i32, PathBuf> {
 }
 
 fn mappings() -> Vec<Mapping> {
-    let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    maps.lines().filter_map(mapping).collect()
+    mappings_of(Path::new("/proc/self/maps")).unwrap_or_default()
+}
+
+/// The mappings of files in a process' `maps`.
+pub fn mappings_of(maps: &Path) -> std::io::Result<Vec<Mapping>> {
+    let maps = fs::read_to_string(maps)?;
+    Ok(maps.lines().filter_map(mapping).collect())
 }
 
 /// `start-end perms offset device inode path`, as proc_pid_maps(5) has it; `None` without a path of a file.

@@ -18,6 +18,7 @@ use crate::core::handle::Object;
 use crate::core::mem::Mem;
 use crate::core::movable;
 use crate::delta::{Sink, SinkError};
+use crate::driver::foreign;
 
 static ACTIVE: AtomicBool = AtomicBool::new(false);
 
@@ -54,6 +55,7 @@ struct State {
 /// # Errors
 /// `Blocked`, or `Busy` while another one lives.
 pub fn begin() -> Result<Capture, MoveError> {
+    foreign::look_again();
     if let Some(reason) = movable::blocked() {
         return Err(MoveError::Blocked(reason));
     }

@@ -85,7 +85,7 @@ pub fn start() {
         };
         let started = with_all_signals_blocked(|| {
             std::thread::Builder::new()
-                .name("xl-gpu".into())
+                .name(crate::driver::foreign::SESSION_THREAD.into())
                 .spawn(move || serve(&meeting))
         });
         if let Err(e) = started {
@@ -107,6 +107,7 @@ fn serve(meeting: &Meeting) {
         state: Residence::Attached,
         generation: 0,
         blocked: None,
+        others: Default::default(),
     };
     let mut session = Session::new(
         workload::GpuWorkload::new(&identity),

@@ -5,11 +5,13 @@ use super::fetch::fetch_all;
 use super::flow::{Sender, failed};
 use super::identity::Identity;
 use crate::delta::Sink;
+use crate::driver::foreign;
 use crate::mover::{self, Arriving, Capture, Detached, Quiesced};
 use channel::guest::{
     Arrived, Begun, Inbox, Opened, Outbox, Round, StepError, Stop, Unload, Whole, Workload,
 };
 use channel::image::{BufferEntry, DeviceEntry, MANIFEST_OBJECT, MANIFEST_VERSION, Manifest};
+use channel::link::Others;
 use std::time::{Duration, Instant};
 
 /// Environment variable: `0` has buffers sent whole, and none compared on the device.
@@ -119,6 +121,14 @@ impl Workload for GpuWorkload {
 
     fn blocked(&self) -> Option<String> {
         mover::blocked()
+    }
+
+    fn others(&self) -> Others {
+        let found = foreign::other_processes();
+        Others {
+            holders: found.holders,
+            unseen: found.unseen,
+        }
     }
 
     fn begin(&mut self) -> Result<(Begun, Capture), StepError> {

@@ -93,6 +93,15 @@ impl Rendezvous for XenRendezvous {
                     None if t.read(&node("blocked"))?.is_some() => t.remove(&node("blocked"))?,
                     None => {}
                 }
+                let others = (!a.others.holders.is_empty()).then(|| a.others.holders.join("\n"));
+                let unseen = (a.others.unseen > 0).then(|| a.others.unseen.to_string());
+                for (name, value) in [("holders", others), ("unseen", unseen)] {
+                    match value {
+                        Some(value) => t.write(&node(name), value)?,
+                        None if t.read(&node(name))?.is_some() => t.remove(&node(name))?,
+                        None => {}
+                    }
+                }
                 // A request that has come meanwhile stays.
                 if t.read(&node("request"))?.is_none() {
                     t.write(&node("request"), "")?;

@@ -26,7 +26,7 @@ fn library() -> PathBuf {
 }
 
 /// Stands in for a device node.
-fn node() -> String {
+pub fn node() -> String {
     env::var("XL_GPU_DEVICE_NODES").unwrap()
 }
 

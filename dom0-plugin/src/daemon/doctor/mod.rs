@@ -44,7 +44,12 @@ const SEEN: [Check; 9] = [
     host::libxenguest,
 ];
 
-const ANSWERED: [AnswerCheck; 3] = [answers::silent, answers::few_pages, spool::room];
+const ANSWERED: [AnswerCheck; 4] = [
+    answers::silent,
+    answers::few_pages,
+    answers::held_by_others,
+    spool::room,
+];
 
 /// What an examination came to.
 #[derive(Debug, Clone, Serialize)]
@@ -141,13 +146,12 @@ fn probe(patient: &Patient) -> Vec<Answer> {
         .iter()
         .filter(|a| a.state == Residence::Attached && cannot_be_captured(a).is_none());
     in_parallel(sound, |a| {
-        let who = who(a);
-        let begun = daemon
+        daemon
             .carrier
             .peer(domid, a.session)
             .map_err(|e| format!("it does not answer: {e}"))
-            .and_then(|peer| ask(daemon, domid, a.session, peer));
-        Answer { who, begun }
+            .and_then(|peer| ask(daemon, domid, a.session, peer))
+            .unwrap_or_else(|reason| Answer::none(who(a), reason))
     })
 }
 
@@ -156,7 +160,7 @@ fn ask(
     domid: u32,
     session: SessionId,
     peer: Box<dyn Peer>,
-) -> Result<(Begun, usize), String> {
+) -> Result<Answer, String> {
     let announced = peer.announcement().generation;
     let key = SessionKey {
         session,
@@ -168,7 +172,7 @@ fn ask(
     let begun = opened.and_then(|mut open| {
         let begun = open.begin();
         open.undo();
-        Ok((begun?, open.pages))
+        Ok(Answer::of(&open, begun?))
     });
     begun.map_err(|e| format!("{}: {}", e.step, e.problem))
 }
@@ -177,9 +181,6 @@ fn ask(
 pub fn answers(capture: &Capture, begun: &[Begun]) -> Vec<Answer> {
     let opened = capture.opened().zip(begun);
     opened
-        .map(|((who, pages), begun)| Answer {
-            who,
-            begun: Ok((*begun, pages)),
-        })
+        .map(|(session, begun)| Answer::of(session, *begun))
         .collect()
 }

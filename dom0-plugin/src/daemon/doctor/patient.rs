@@ -3,9 +3,10 @@
 use crate::daemon::Daemon;
 use crate::daemon::carrier::Nonsense;
 use crate::daemon::images::Listed;
+use crate::daemon::session::OpenSession;
 use channel::guest::Begun;
 use channel::image::SessionId;
-use channel::link::Announcement;
+use channel::link::{Announcement, Others};
 
 /// Who wants to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +39,28 @@ pub struct Answer {
     pub who: String,
     /// What it says that it has, and how many pages it shares; or why it does not answer.
     pub begun: Result<(Begun, usize), String>,
+    /// Who else holds its GPU.
+    pub others: Others,
+}
+
+impl Answer {
+    /// Of a session that has begun.
+    pub fn of(session: &OpenSession, begun: Begun) -> Self {
+        Answer {
+            who: session.describe(),
+            begun: Ok((begun, session.pages)),
+            others: session.others().clone(),
+        }
+    }
+
+    /// Of a session that does not answer.
+    pub fn none(who: String, reason: String) -> Self {
+        Answer {
+            who,
+            begun: Err(reason),
+            others: Others::default(),
+        }
+    }
 }
 
 impl<'d> Patient<'d> {

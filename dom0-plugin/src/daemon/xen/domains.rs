@@ -2,10 +2,10 @@
 
 use super::store::XenStore;
 use super::watches::{Watch, Watches};
-use crate::daemon::carrier::{Event, MAX_SESSIONS, Nonsense, Sessions};
+use crate::daemon::carrier::{Event, MAX_HOLDERS, MAX_SESSIONS, Nonsense, Sessions};
 use crate::daemon::text;
 use channel::image::SessionId;
-use channel::link::{Announcement, Residence};
+use channel::link::{Announcement, Others, Residence};
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
@@ -168,6 +168,13 @@ pub fn session(store: &XenStore, domid: u32, id: SessionId) -> io::Result<Option
             },
             generation: number("generation", &generation)?,
             blocked: read("blocked")?.map(|b| text::clean(&b)),
+            others: Others {
+                holders: lines(&text("holders")?),
+                unseen: match read("unseen")? {
+                    Some(count) => number("unseen", &count)?,
+                    None => 0,
+                },
+            },
         };
         // State and generation belong together: an image is dropped or served by what they say. The guest
         // writes both in one transaction, so an unchanged generation means that they were read as one.
@@ -176,6 +183,12 @@ pub fn session(store: &XenStore, domid: u32, id: SessionId) -> io::Result<Option
         }
     }
     Err(nonsense("generation", "changes all the time"))
+}
+
+/// Lines for people.
+fn lines(text: &str) -> Vec<String> {
+    let lines = text.lines().filter(|line| !line.is_empty());
+    lines.take(MAX_HOLDERS).map(text::clean).collect()
 }
 
 fn versions(text: &str) -> io::Result<(u32, u32)> {

@@ -1,6 +1,6 @@
 //! One session of a Xen guest, to be opened and closed.
 
-use super::domains::data;
+use super::domains::{data, session};
 use super::link::{MappedLink, Published};
 use super::store::XenStore;
 use super::watches::Watches;
@@ -126,6 +126,8 @@ impl Peer for XenPeer {
             {
                 log::warn!("domain {}: {}: {e}", self.domid, self.folder);
             }
+        } else if let Ok(Some(now)) = session(&self.store, self.domid, self.announcement.session) {
+            self.announcement = now;
         }
         opened
     }
