@@ -1,6 +1,7 @@
-# The part of scripts/demo that runs in dom0: demo.sh MIGRATIONS MIB
+# The part of scripts/demo that runs in dom0: demo.sh MIGRATIONS MIB [--pci]
 # shellcheck shell=bash
-migrations=$1 mib=$2
+. $LIB/pci.sh
+migrations=$1 mib=$2 pci=${3:-}
 progress() { echo "[dom0] $*"; }
 # report DOMID: the daemon's report of that domain's last migration
 report() { xl-gpu report "$1" --json; }
@@ -10,17 +11,39 @@ steps_beyond() { [ "$(step_of_program)" -gt "$1" ]; }
 restored() { report "$1" | jq -e '.gpu_blackout_s != null' ; }
 announced() { xl-gpu status demo --json | jq -e '[.domains[].sessions[] | select(.state == "attached")] | length == 1'; }
 
+has_device() { [ -z "$pci" ] || guest_has_device demo; }
+# phases SOURCE TARGET: where the blackout went, by both ends' reports
+phases() {
+    jq -n --argjson source "$1" --argjson target "$2" '
+    def less($parts): if . == null then null else . - ([$parts[] | values] | add // 0) end; {
+        quiesce: $source.drain_s, last_chunks: $source.copy_s, seal: $source.seal_s, unload: $source.unload_s,
+        unmap: $source.close_s, detach: $source.detach_s, ram_scan: $source.ram.scan.seconds,
+        ram: ($source.memory_s | less([$source.ram.scan.seconds])),
+        suspend: $source.suspend_s, transfer: $source.transfer_s, resume: $target.resume_s, attach: $target.attach_s,
+        reconnect: $target.reload_s,
+        restore: ($target.restore_s | less([$target.reload_s, $target.attach_s, $target.connect_s])) }
+        | . + { other: ([.[]] as $all | $target.gpu_blackout_s | less($all)) }'
+}
+
 gpud_start
-guest_start demo $((mib * 2 + 288))
+if [ -n "$pci" ]; then
+    pci_guest demo $((mib * 2 + 288))
+    progress "PCI device $DEVICE is in the guest: stock xl migrate would fail with \"Failed to enable logdirty\""
+else
+    guest_start demo $((mib * 2 + 288))
+fi
 progress "starting an OpenCL program with $mib MiB of buffers in the guest (the first kernel build takes a while under emulation)"
 guest demo "cd /tmp; LD_PRELOAD=$XL_GPU/libOpenCL.so.1 /opt/xl-gpu-tests/wave --mib $mib --hot 4 --pause-ms 20 >/tmp/wave.log 2>&1 &"
 wait_until 240 steps_beyond 0 || { guest demo 'cat /tmp/wave.log'; exit 1; }
 wait_until 30 announced
 xl-gpu status demo
 
-each=()
+LIBXL_SAVE_HELPER=$XL_GPU/libxl-save-helper xl-gpu doctor demo
+
+each=() present=0
 for ((n = 1; n <= migrations; n++)); do
     source=$(domid demo)
+    has_device
     before=$(step_of_program)
     progress "xl migrate, $n of $migrations; the program is at step $before"
     start=$(now)
@@ -29,9 +52,13 @@ for ((n = 1; n <= migrations; n++)); do
     target=$(domid demo)
     wait_until 60 restored "$target"
     wait_until 60 steps_beyond "$before"
+    wait_until 30 has_device
+    present=$((present + 1))
     progress "the program goes on in domain $target: step $(step_of_program)"
-    each+=("$(jq -n --argjson source "$(report "$source")" --argjson target "$(report "$target")" --argjson total "$total" '{
-        gpu_bytes: $source.gpu_bytes, gpu_blackout_s: $target.gpu_blackout_s, vm_downtime_s: $target.vm_downtime_s, total_s: $total }')")
+    each+=("$(jq -n --argjson source "$(report "$source")" --argjson target "$(report "$target")" --argjson total "$total" \
+        --argjson phases "$(phases "$(report "$source")" "$(report "$target")")" '{
+        gpu_bytes: $source.gpu_bytes, gpu_blackout_s: $target.gpu_blackout_s, vm_downtime_s: $target.vm_downtime_s, total_s: $total,
+        phases: $phases }')")
 done
 
 progress "stopping the program, which checks every word of its buffers"
@@ -39,8 +66,8 @@ guest demo 'kill -TERM $(pidof wave)'
 wait_until 120 guest demo 'grep -q ^PROGRAM /tmp/wave.log'
 guest demo 'tail -n 3 /tmp/wave.log'
 says=$(guest demo 'grep ^PROGRAM /tmp/wave.log')
-printf '%s\n' "${each[@]}" | jq -s --arg says "$says" '
-    { program_ok: ($says | startswith("PROGRAM OK ")), program_says: $says } + .[-1] + { migrations: length, each: . }' >/share/out/demo.json
+printf '%s\n' "${each[@]}" | jq -s --arg says "$says" --argjson present "$present" '
+    { program_ok: ($says | startswith("PROGRAM OK ")), program_says: $says } + .[-1] + { migrations: length, device_present: $present, each: . }' >/share/out/demo.json
 guest_stop demo
 gpud_stop
 assert_no_leftovers

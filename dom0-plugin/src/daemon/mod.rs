@@ -23,6 +23,7 @@ pub mod claim;
 pub mod costs;
 pub mod doctor;
 pub mod images;
+pub mod journey;
 pub mod loopback;
 pub mod manual;
 pub mod migrate;

@@ -240,7 +240,7 @@ impl<'d> Receiving<'d> {
     /// The domain is whole: its images are kept for it.
     fn accept(self, daemon: &Daemon) -> Result<(), String> {
         let domid = self.domid;
-        let (images, report) = self.finish()?;
+        let (images, mut report) = self.finish()?;
         let keys: Vec<SessionKey> = images.keys().copied().collect();
         for (key, image) in images {
             let kept = daemon.keep(domid, key, image, Purpose::Serve);
@@ -257,6 +257,7 @@ impl<'d> Receiving<'d> {
             report.gpu_bytes.precopy.iter().sum::<u64>(),
             report.gpu_bytes.stop
         );
+        report.journey.arrived();
         daemon.reports.put(report);
         daemon.tell(domid, "detached", None);
         Ok(())

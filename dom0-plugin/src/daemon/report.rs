@@ -3,6 +3,7 @@
 //! The source knows the phases up to the suspend, the destination what came and how long the programs waited: each
 //! writes its half, `xl-gpu report` shows it.
 
+use super::journey::Journey;
 use super::ram_report::RamReport;
 use super::rounds::{End, Prediction};
 use channel::guest::Opened;
@@ -174,6 +175,9 @@ pub struct Report {
     /// Memory, where PCI devices were detached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ram: Option<RamReport>,
+    /// The domain's own way.
+    #[serde(flatten)]
+    pub journey: Journey,
     /// Loading the driver and making objects again.
     pub reload_s: Option<f64>,
     /// Serving the images, until all contents had arrived: the programs run for most of it.
@@ -214,6 +218,7 @@ impl Report {
             attach_s: None,
             connect_s: None,
             ram: None,
+            journey: Journey::default(),
             reload_s: None,
             restore_s: None,
             total_s: None,
@@ -270,6 +275,13 @@ impl Reports {
     /// The domain's last report.
     pub fn get(&self, domid: u32) -> Option<Report> {
         self.last().get(&domid).cloned()
+    }
+
+    /// A program of the domain has been opened again, where the domain has arrived.
+    pub fn resumed(&self, domid: u32) {
+        if let Some(report) = self.last().get_mut(&domid) {
+            report.journey.resumed();
+        }
     }
 
     /// The domain has its PCI devices back: its report learns how long that took.

@@ -168,6 +168,7 @@ pub fn one(
     let serving = Serving {
         ready: &mut |waited| {
             connect.set(tells.then_some(waited));
+            daemon.reports.resumed(domid);
             passthrough::bring_back(daemon, domid)
         },
         opened: &mut |opened| {

@@ -2,7 +2,7 @@
 
 use std::ffi::{c_int, c_uint, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use xen_bindings::guest::{
     PrecopyPolicy, PrecopyPolicy414, PrecopyStats, PrecopyStats414, SaveCallbacks, Version,
@@ -235,10 +235,15 @@ impl Save {
         let Some(original) = self.original.suspend else {
             return 0;
         };
+        let begun = Instant::now();
         // SAFETY: libxl's own callback and data.
         let suspended = unsafe { original(self.original.data) };
         let error = errno::get();
-        let result = match self.call::<Done>(&Request::Suspended { ok: suspended != 0 }, SHORT) {
+        let request = Request::Suspended {
+            ok: suspended != 0,
+            took_ns: begun.elapsed().as_nanos() as u64,
+        };
+        let result = match self.call::<Done>(&request, SHORT) {
             Ok(_) => suspended,
             Err(ClientError::Refused(reason)) => {
                 say(Level::Error, &format!("domain {}: {reason}", self.domid));

@@ -31,7 +31,12 @@ pub enum Request {
     /// its PCI devices. An error reply means that the programs have, or will have, their GPU state back and run on.
     Stop,
     /// The guest is suspended (or that failed).
-    Suspended { ok: bool },
+    Suspended {
+        ok: bool,
+        /// How long libxl took for it, in nanoseconds.
+        #[serde(default)]
+        took_ns: u64,
+    },
     /// First line on the restoring side, with the stream's descriptor.
     Restore { domid: u32 },
     /// A record of ours stands in the stream, its header already read: the reply is the [`Header`] of the first

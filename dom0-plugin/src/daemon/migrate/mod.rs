@@ -104,7 +104,9 @@ pub fn converse(daemon: &Arc<Daemon>, talk: &mut Conversation, domid: u32, fd: O
                 let stopped = talk.work(&cancelled, || migration.stop());
                 stopped.map(|()| json!(migration.report.gpu_bytes))
             }
-            Ok(Some(Request::Suspended { ok })) => migration.suspended(ok).map(|()| json!({})),
+            Ok(Some(Request::Suspended { ok, took_ns })) => migration
+                .suspended(ok, Duration::from_nanos(took_ns))
+                .map(|()| json!({})),
             Ok(Some(Request::Head)) => {
                 let written = talk.work(&cancelled, || migration.head());
                 written.map(|()| json!({})).map_err(|e| migration.fail(e))
@@ -290,6 +292,7 @@ impl<'d> Migration<'d> {
             capture.undo(&self.daemon.images);
         }
         self.report.total_s = Some(self.started.elapsed().as_secs_f64());
+        self.report.journey.gone();
         let error = self.report.error.take().or(failed.map(str::to_owned));
         self.report.ok = Some(error.is_none());
         self.report.error = error.clone();

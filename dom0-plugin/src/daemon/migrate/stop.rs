@@ -30,6 +30,7 @@ impl Migration<'_> {
         match stopped {
             Ok(()) => {
                 self.left = true;
+                self.report.journey.left();
                 self.under_way.enter(Phase::Left);
                 self.learn();
                 self.daemon.reports.put(self.report.clone());
@@ -194,7 +195,10 @@ impl Migration<'_> {
 
     /// The guest is suspended, or should have been. An error takes the suspend back: something in it would not
     /// survive the move.
-    pub fn suspended(&mut self, ok: bool) -> Result<(), String> {
+    pub fn suspended(&mut self, ok: bool, took: Duration) -> Result<(), String> {
+        if ok {
+            self.report.journey.suspended(took);
+        }
         let left = match ok {
             true => self.under_way.check().and_then(|()| self.all_left()),
             false => Ok(()),
