@@ -1,5 +1,5 @@
 # An OpenCL program in a guest with a PCI device: stock Xen refuses to migrate it. With the plugin it moves, again and again, and has the
-# device each time.
+# device each time; a receiver that dies when the device is on its way out costs nothing.
 # pci: yes
 # timeout: 400
 . $LIB/program.sh
@@ -23,5 +23,16 @@ for n in 1 2 3; do
     pci_moved gpu wave "after migration $n"
     xl-gpu report gpu
 done
+
+echo "--- a receiver that dies once the GPU state has left"
+source=$(domid gpu)
+if RECEIVER_FILTER="$LIB/break-stream kill-at-seal" with_plugin migrate gpu >/tmp/broken.log 2>&1; then
+    echo "did not fail"
+    exit 1
+fi
+grep -aE 'xl-gpu|rror|resum' /tmp/broken.log | tail -n 6 || true
+grep -a 'PCI device .* detached' /share/out/xl-gpud.log | tail -n 1
+[ "$(domid gpu)" = "$source" ]
+pci_moved gpu wave "after a migration that failed"
 
 program_result gpu wave

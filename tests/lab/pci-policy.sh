@@ -1,0 +1,52 @@
+# PCI devices by xl-gpu.conf: a guest that arrives without its device gets it by pci_attach, hooks run on both sides; one that could
+# never take it is refused with the line to add. And a guest with a device goes through a file.
+# pci: yes
+# timeout: 400
+. $LIB/program.sh
+. $LIB/pci.sh
+pci_assignable
+cat >/run/hook <<'S'
+#!/bin/sh
+echo "$1 $XL_GPU_DOMAIN $XL_GPU_DEVICES" >>/run/hooks
+S
+chmod +x /run/hook
+cat >/etc/xen/xl-gpu.conf <<C
+pci_attach = { gpu = ["$DEVICE"], bare = ["$DEVICE"] }
+pci_before_detach = ["/run/hook", "before"]
+pci_after_attach = ["/run/hook", "after"]
+C
+trap 'rm -f /etc/xen/xl-gpu.conf' EXIT
+gpud_start
+
+guest_start gpu 384 'passthrough = "enabled"'
+guest gpu modprobe xen-pcifront
+xl pci-attach gpu "$DEVICE"
+wait_until 10 guest_has_device gpu
+program_start gpu wave --mib 8 --hot 1
+
+echo "--- a configuration without the device travels"
+with_plugin migrate gpu -C /root/gpu.cfg
+pci_moved gpu wave "after a migration"
+cat /run/hooks
+[ "$(cat /run/hooks)" = "$(printf '%s gpu '"$DEVICE"'\n' before after)" ]
+
+echo "--- through a file"
+with_plugin timed "xl save" xl save gpu /var/tmp/gpu.save
+with_plugin timed "xl restore" xl restore /var/tmp/gpu.save
+rm -f /var/tmp/gpu.save
+pci_moved gpu wave "after save and restore"
+program_result gpu wave
+guest_stop gpu
+
+echo "--- a guest that cannot take it"
+guest_start bare 320
+guest bare "cd /tmp; LD_PRELOAD=$XL_GPU/libOpenCL.so.1 /opt/xl-gpu-tests/wave --mib 1 >/tmp/wave.log 2>&1 &"
+wait_until 60 has_sessions bare attached 1
+source=$(domid bare)
+if with_plugin migrate bare >/tmp/bare.log 2>&1; then echo "it was migrated"; exit 1; fi
+grep -a 'add the line passthrough="enabled"' /tmp/bare.log
+[ "$(domid bare)" = "$source" ]
+status=0
+xl-gpu doctor bare || status=$?
+[ $status = 2 ]
+xl-gpu doctor bare --json | jq -e '.can_migrate == false and any(.findings[]; .severity == "error" and (.remedy | contains("passthrough")))'
