@@ -133,6 +133,7 @@ fn measure(
         state: Residence::Attached,
         generation: 0,
         blocked: None,
+        others: Default::default(),
     };
     let socket = path.clone();
     std::thread::spawn(move || {
