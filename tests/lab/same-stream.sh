@@ -1,0 +1,48 @@
+# A domain without a GPU session has the same stream, octet for octet, and takes the same time, with and without the
+# helper, with and without the daemon; saved and migrated live. Shown on a domain that does not run: in one that does,
+# no two migrations find the same memory.
+# timeout: 600
+if [ "$GUEST_TYPE" != pv ]; then echo "only for PV guests"; exit; fi
+guest_start still 256
+xl save still /var/tmp/still.save
+xl restore -p /var/tmp/still.save
+domain=$(domid still)
+table=/run/still.times
+rm -f "$table"
+
+# still WAY KIND NAME: save or migrate the paused domain by way of the command WAY, which leaves the stream in NAME
+still() {
+    local start player
+    suspend-paused "$domain" &
+    player=$!
+    start=$(now)
+    if [ "$2" = save ]; then
+        $1 xl save -p still "/var/tmp/$3"
+    elif $1 xl migrate -s "$LIB/streams record /var/tmp/$3" still localhost >/tmp/still.log 2>&1; then
+        echo "the recorder cannot take the domain over"
+        return 1
+    fi
+    wait $player || { cat /tmp/still.log; return 1; }
+    printf '%-10s%-26s%8s s\n' "$2" "$4" "$(elapsed "$start")" >>"$table"
+    [ "$(domid still)" = "$domain" ]
+}
+
+# The first suspend changes a register of a restored domain (it learns that it goes on where it was).
+still '' save first "once before"
+for kind in save migrate; do
+    still '' $kind stock "stock"
+    still '' $kind again "stock, once more"
+    still with_plugin $kind helper "helper, no daemon"
+    gpud_start
+    still with_plugin $kind daemon "helper and daemon"
+    gpud_stop
+    for other in again helper daemon; do
+        echo "$kind, stock against $other: $(streams compare /var/tmp/stock /var/tmp/$other)"
+    done
+done
+cat "$table"
+
+# The comparison can fail.
+printf x | dd of=/var/tmp/again bs=1 seek=1000000 conv=notrunc status=none
+! streams compare /var/tmp/stock /var/tmp/again
+rm -f /var/tmp/{first,stock,again,helper,daemon,still.save}
