@@ -339,11 +339,10 @@ impl<'a> Pass<'a> {
         flags: &mut [u8],
     ) -> Result<(), DeltaError> {
         while let Some(last) = detecting.last()
-            && !self.in_flight.is_empty()
             && !last.is_complete()?
         {
             if !self.deliver_arrived()? {
-                std::thread::sleep(NAP);
+                self.nap()?;
             }
         }
         let waiting = Instant::now();
@@ -462,6 +461,13 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
+    /// A short wait for the device. It may be a long one in all: some drivers compile a kernel when it first runs.
+    fn nap(&mut self) -> Result<(), DeltaError> {
+        self.sink.alive()?;
+        std::thread::sleep(NAP);
+        Ok(())
+    }
+
     /// Delivers windows until `moment`.
     fn deliver_until(&mut self, moment: Instant) -> Result<(), DeltaError> {
         if Instant::now() < moment {
@@ -499,6 +505,9 @@ impl<'a> Pass<'a> {
         };
         // The queue is in order: the last read ends last.
         if let Some(last) = oldest.reads.last() {
+            while !last.is_complete()? {
+                self.nap()?;
+            }
             last.wait()?;
         }
         if self.engine.config.profiling {
