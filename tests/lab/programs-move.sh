@@ -3,7 +3,7 @@
 . $LIB/program.sh
 gpud_start
 guest_start gpu 448
-program_start gpu one --mib 8 --hot 1
+DELTA=1 program_start gpu one --mib 8 --hot 1
 program_start gpu two --mib 6 --hot 2
 wait_until 60 has_sessions gpu attached 2
 

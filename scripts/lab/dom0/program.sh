@@ -1,11 +1,12 @@
 # OpenCL programs in a guest, for cases that move them. Sourced by a case: . $LIB/program.sh
 # shellcheck shell=bash
 
-# program_start GUEST NAME [wave's options]: runs until program_result; waits until it computes
+# program_start GUEST NAME [wave's options]: runs until program_result; waits until it computes. Whole buffers are sent unless the
+# case sets DELTA=1: pocl compiles the kernels that compare anew in every guest, which takes a minute under emulation.
 program_start() {
     local guest=$1 name=$2
     shift 2
-    guest "$guest" "cd /tmp; LD_PRELOAD=$XL_GPU/libOpenCL.so.1 /opt/xl-gpu-tests/wave --pause-ms 20 $* >/tmp/$name.log 2>&1 & echo \$! >/tmp/$name.pid"
+    guest "$guest" "cd /tmp; XL_GPU_DELTA=${DELTA:-0} LD_PRELOAD=$XL_GPU/libOpenCL.so.1 /opt/xl-gpu-tests/wave --pause-ms 20 $* >/tmp/$name.log 2>&1 & echo \$! >/tmp/$name.pid"
     wait_until 240 program_started "$guest" "$name"
     program_beyond "$guest" "$name" 0 || { guest "$guest" "cat /tmp/$name.log"; return 1; }
 }
