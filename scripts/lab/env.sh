@@ -27,5 +27,6 @@ alive() {
 # What the serial log says when the machine is beyond hope.
 crashed() { grep -aqE 'Dom0 crashed|Panic on CPU|Kernel panic' "$SERIAL" 2>/dev/null; }
 
-# patience: how many times longer than on an idle machine things may take here, from the load
-patience() { awk -v cores="$(nproc)" '{ n = int($1 / cores + 0.5); print (n > 1 ? n : 1) }' /proc/loadavg; }
+# patience: how many times longer than on an idle machine things may take here: 3 at least, as its processors may be slow or
+# shared with others, more by the load
+patience() { awk -v cores="$(nproc)" '{ n = int($1 / cores + 0.5); print (n > 3 ? n : 3) }' /proc/loadavg; }

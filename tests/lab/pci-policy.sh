@@ -10,11 +10,9 @@ cat >/run/hook <<'S'
 echo "$1 $XL_GPU_DOMAIN $XL_GPU_DEVICES" >>/run/hooks
 S
 chmod +x /run/hook
-cat >/etc/xen/xl-gpu.conf <<C
-pci_attach = { gpu = ["$DEVICE"], bare = ["$DEVICE"] }
-pci_before_detach = ["/run/hook", "before"]
-pci_after_attach = ["/run/hook", "after"]
-C
+gpud_config "pci_attach = { gpu = [\"$DEVICE\"], bare = [\"$DEVICE\"] }" \
+    'pci_before_detach = ["/run/hook", "before"]' \
+    'pci_after_attach = ["/run/hook", "after"]'
 trap 'rm -f /etc/xen/xl-gpu.conf' EXIT
 gpud_start
 

@@ -4,7 +4,7 @@
 # timeout: 600
 . $LIB/program.sh
 . $LIB/pci.sh
-echo 'ram_precopy = true' >/etc/xen/xl-gpu.conf
+gpud_config 'ram_precopy = true'
 gpud_start
 pci_guest gpu 352
 program_start gpu wave --mib 6 --hot 1

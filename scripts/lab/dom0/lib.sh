@@ -103,9 +103,15 @@ migrate() {
 # with_plugin COMMAND...: with xl-gpu's save helper
 with_plugin() { LIBXL_SAVE_HELPER=$XL_GPU/libxl-save-helper "$@"; }
 
+# gpud_config [LINE...]: xl-gpu.conf with these lines, and with time for an emulated machine
+gpud_config() {
+    printf '%s\n' 'timeout_open = "60s"' 'timeout_drain = "2min"' 'timeout_busy = "3min"' 'pci_timeout = "2min"' "$@" >/etc/xen/xl-gpu.conf
+}
+
 # gpud_start / gpud_stop: the daemon, log in /share/out/xl-gpud.log
 gpud_start() {
     [ -x "$XL_GPU/xl-gpud" ] || { echo "no xl-gpud in dom0: run scripts/stage" >&2; return 1; }
+    [ -e /etc/xen/xl-gpu.conf ] || gpud_config
     "$XL_GPU/xl-gpud" >>/share/out/xl-gpud.log 2>&1 </dev/null &
     echo $! >/run/xl-gpud.pid
     wait_until 20 test -S /run/xl-gpu/gpud.sock || { tail -n 20 /share/out/xl-gpud.log >&2; return 1; }
