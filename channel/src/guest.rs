@@ -24,7 +24,7 @@ mod session;
 mod slots;
 mod traffic;
 
-pub use boxes::{Filled, Inbox, Interrupt, Outbox};
+pub use boxes::{Filled, Inbox, Interrupt, Outbox, Pulse};
 pub use session::Session;
 pub use slots::Slot;
 
@@ -264,7 +264,7 @@ pub trait Workload {
         Others::default()
     }
     /// Starts a capture.
-    fn begin(&mut self) -> Result<(Begun, Self::Copying), StepError>;
+    fn begin(&mut self, pulse: &mut Pulse<'_>) -> Result<(Begun, Self::Copying), StepError>;
     /// Sends what changed since the last round.
     fn round(
         &mut self,

@@ -7,7 +7,7 @@
 //! and checksums as well. Round 0 takes space in the spool, round 1 writes over what is there.
 
 use channel::guest::{
-    Arrived, Begun, Inbox, Opened, Outbox, Round, Session, StepError, Stop, Unload, Workload,
+    Arrived, Begun, Inbox, Opened, Outbox, Pulse, Round, Session, StepError, Stop, Unload, Workload,
 };
 use channel::host::{Attached, Limits, Patience, Sink};
 use channel::image::{Batch, Digest, Extent, SessionId, SessionKey};
@@ -38,7 +38,7 @@ impl Workload for Sender {
         None
     }
 
-    fn begin(&mut self) -> Result<(Begun, ()), StepError> {
+    fn begin(&mut self, _: &mut Pulse<'_>) -> Result<(Begun, ()), StepError> {
         Ok((
             Begun {
                 buffers: 1,

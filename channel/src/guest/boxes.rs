@@ -39,6 +39,20 @@ impl From<io::Error> for Interrupt {
     }
 }
 
+/// Shows dom0 that a step without traffic of its own is alive.
+pub struct Pulse<'a>(Traffic<'a>);
+
+impl<'a> Pulse<'a> {
+    pub(super) fn new(traffic: Traffic<'a>) -> Self {
+        Pulse(traffic)
+    }
+
+    /// As [`Outbox::busy`].
+    pub fn busy(&mut self) -> Result<(), Interrupt> {
+        self.0.send(ToHost::Busy {})
+    }
+}
+
 /// Where a capture's batches go.
 pub struct Outbox<'a> {
     traffic: Traffic<'a>,

@@ -1,6 +1,6 @@
 //! A session: from request to request, from command to command.
 
-use super::boxes::{Inbox, Interrupt, Outbox};
+use super::boxes::{Inbox, Interrupt, Outbox, Pulse};
 use super::traffic::{Line, Traffic};
 use super::{Opened, Patience, StepError, Workload};
 use crate::PAGE_SIZE;
@@ -237,13 +237,15 @@ impl<W: Workload> Session<W> {
     ) -> Result<(), Interrupt> {
         let before = state.name();
         let (next, answer) = match (command, std::mem::replace(state, State::Running)) {
-            (ToGuest::Begin { generation: new }, State::Running) => match workload.begin() {
-                Ok((begun, copying)) => {
-                    announcement.generation = new;
-                    (State::Copying(copying), Ok(begun.into()))
+            (ToGuest::Begin { generation: new }, State::Running) => {
+                match workload.begin(&mut Pulse::new(traffic.reborrow())) {
+                    Ok((begun, copying)) => {
+                        announcement.generation = new;
+                        (State::Copying(copying), Ok(begun.into()))
+                    }
+                    Err(e) => (State::Running, Err(e)),
                 }
-                Err(e) => (State::Running, Err(e)),
-            },
+            }
             (ToGuest::Round { number }, State::Copying(mut copying))
                 if number < u64::from(STOP_ROUND) =>
             {

@@ -2,7 +2,7 @@
 
 use super::{LoopbackListener, LoopbackRendezvous};
 use crate::guest::{
-    Arrived, Begun, Inbox, Opened, Outbox, Round, Session, StepError, Stop, Unload, Workload,
+    Arrived, Begun, Inbox, Opened, Outbox, Pulse, Round, Session, StepError, Stop, Unload, Workload,
 };
 use crate::host::{
     Attached, Contents, Detached, HostError, Limits, Patience, SerialSink, Source, one_by_one,
@@ -67,7 +67,7 @@ impl Workload for Memory {
     fn blocked(&self) -> Option<String> {
         None
     }
-    fn begin(&mut self) -> Result<(Begun, ()), StepError> {
+    fn begin(&mut self, _: &mut Pulse<'_>) -> Result<(Begun, ()), StepError> {
         self.with(|o| {
             Ok((
                 Begun {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use xl_gpu_channel::guest::{
-    Arrived, Begun, Inbox, Opened, Outbox, Round, StepError, Stop, Unload, Workload,
+    Arrived, Begun, Inbox, Opened, Outbox, Pulse, Round, StepError, Stop, Unload, Workload,
 };
 use xl_gpu_channel::image::{Digest, Extent};
 
@@ -155,7 +155,7 @@ impl Workload for Memory {
         None
     }
 
-    fn begin(&mut self) -> Result<(Begun, Self::Copying), StepError> {
+    fn begin(&mut self, _: &mut Pulse<'_>) -> Result<(Begun, Self::Copying), StepError> {
         self.fails()?;
         let program = self.program.lock().unwrap();
         let objects = program.objects.as_ref().expect("attached");

@@ -1,7 +1,7 @@
 //! A program whose GPU state is a map of byte vectors.
 
 use channel::guest::{
-    Arrived, Begun, Inbox, Opened, Outbox, Round, Session, StepError, Stop, Unload, Workload,
+    Arrived, Begun, Inbox, Opened, Outbox, Pulse, Round, Session, StepError, Stop, Unload, Workload,
 };
 use channel::image::{
     BufferEntry, Digest, Extent, MANIFEST_OBJECT, MANIFEST_VERSION, Manifest, SessionId,
@@ -221,7 +221,7 @@ impl Workload for Fake {
         self.0.state().others.clone()
     }
 
-    fn begin(&mut self) -> Result<(Begun, ()), StepError> {
+    fn begin(&mut self, _: &mut Pulse<'_>) -> Result<(Begun, ()), StepError> {
         let objects = self.0.bytes().expect("attached");
         let begun = Begun {
             buffers: objects.len() as u64,

@@ -1,15 +1,16 @@
 //! The driver's objects that the engine owns: released when dropped, and errors that name the call.
 
 use std::ffi::c_void;
+use std::marker::PhantomData;
 use std::ptr::{null, null_mut};
 
 use opencl_sys::{
-    CL_FALSE, CL_MEM_READ_WRITE, CL_QUEUE_PROFILING_ENABLE, CL_TRUE, cl_command_queue_properties,
+    CL_FALSE, CL_MEM_READ_WRITE, CL_QUEUE_PROFILING_ENABLE, cl_command_queue_properties,
 };
 
 use crate::core::CLResult;
 use crate::driver::dispatch::{create, status};
-use crate::driver::query;
+use crate::driver::{poll, query};
 
 /// A driver's function failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -89,51 +90,56 @@ impl Queue {
         named("clFinish", status!(self.0, clFinish(self.0)))
     }
 
-    /// Copies `data` to `memory` from byte `offset` on and waits for it.
-    pub(super) fn write<T: Copy>(&self, memory: &Memory, offset: usize, data: &[T]) -> Result<()> {
+    /// Starts copying `data` to `memory` from byte `offset` on.
+    pub(super) fn write<'h, T: Copy>(
+        &self,
+        memory: &Memory,
+        offset: usize,
+        data: &'h [T],
+    ) -> Result<Transfer<'h>> {
         let (source, size) = (data.as_ptr().cast(), size_of_val(data));
+        let mut event = null_mut();
+        let event_at = &raw mut event;
         let written = status!(
             self.0,
             clEnqueueWriteBuffer(
                 self.0,
                 memory.0,
-                CL_TRUE,
+                CL_FALSE,
                 offset,
                 size,
                 source,
                 0,
                 null(),
-                null_mut()
+                event_at
             )
         );
-        named("clEnqueueWriteBuffer", written)
+        named("clEnqueueWriteBuffer", written)?;
+        let transfer = Transfer::new(event);
+        self.flush().map(|()| transfer)
     }
 
-    /// Copies the start of `memory` into `bytes`, after `after`, and waits for it.
-    pub(super) fn read(
+    /// Starts copying the start of `memory` into `bytes`, after `after`.
+    pub(super) fn read<'h>(
         &self,
         memory: &Memory,
-        bytes: &mut [u8],
+        bytes: &'h mut [u8],
         after: Option<&Event>,
-    ) -> Result<()> {
+    ) -> Result<Transfer<'h>> {
         let wait = after.map(|event| event.0);
         let (count, list) = wait_list(&wait);
         let (target, size) = (bytes.as_mut_ptr().cast(), bytes.len());
+        let mut event = null_mut();
+        let event_at = &raw mut event;
         let read = status!(
             self.0,
             clEnqueueReadBuffer(
-                self.0,
-                memory.0,
-                CL_TRUE,
-                0,
-                size,
-                target,
-                count,
-                list,
-                null_mut()
+                self.0, memory.0, CL_FALSE, 0, size, target, count, list, event_at
             )
         );
-        named("clEnqueueReadBuffer", read)
+        named("clEnqueueReadBuffer", read)?;
+        let transfer = Transfer::new(event);
+        self.flush().map(|()| transfer)
     }
 
     /// Starts copying `size` bytes of `memory` from `offset` to `target`, after `after`.
@@ -189,6 +195,37 @@ fn wait_list(event: &Option<*mut c_void>) -> (u32, *const *mut c_void) {
     match event {
         Some(event) => (1, &raw const *event),
         None => (0, null()),
+    }
+}
+
+/// A transfer from or to the host's memory, which is not let go of before it has ended.
+pub(super) struct Transfer<'h> {
+    event: Event,
+    _host: PhantomData<&'h mut [u8]>,
+}
+
+impl Transfer<'_> {
+    fn new(event: *mut c_void) -> Self {
+        Transfer {
+            event: Event(event),
+            _host: PhantomData,
+        }
+    }
+
+    /// Waits for its end, calling `alive` meanwhile.
+    pub(super) fn wait<E: From<DriverError>>(
+        self,
+        alive: impl FnMut() -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        poll::until(|| Ok(self.event.is_complete()?), alive)
+    }
+}
+
+impl Drop for Transfer<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.event.wait() {
+            log::warn!("a transfer of the delta engine's failed: {error}");
+        }
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::ffi::c_void;
 
+use super::CHUNK_BYTES;
 use super::device::{Event, Kernel, Memory, Queue, Result, build};
 use super::digest::{ChunkDigest, Secret};
 use super::engine::Unavailable;
+use super::window::Entry;
 
 const SOURCE: &str = include_str!("kernels.cl");
 /// Work-items of a group, in both kernels.
@@ -69,11 +71,35 @@ impl Kernels {
                 finish: Memory::new(context, size_of_val(&finish))?,
                 zero: secret.digest(&[]),
             };
-            queue.write(&kernels.keys, 0, &keys)?;
-            queue.write(&kernels.finish, 0, &finish)?;
+            queue.write(&kernels.keys, 0, &keys)?.wait(quietly)?;
+            queue.write(&kernels.finish, 0, &finish)?.wait(quietly)?;
+            kernels.warm_up(context, queue)?;
             Ok(kernels)
         };
         Ok(made()?)
+    }
+
+    /// Runs both once: some drivers (pocl) compile a kernel when it first runs, for longer than a round should take.
+    fn warm_up(&self, context: *mut c_void, queue: &Queue) -> Result<()> {
+        let table = Memory::new(context, size_of::<ChunkDigest>())?;
+        let entries = Memory::new(context, size_of::<Entry>())?;
+        let (chunk, copy) = (
+            Memory::new(context, CHUNK_BYTES)?,
+            Memory::new(context, CHUNK_BYTES)?,
+        );
+        let source = Source {
+            buffer: chunk.real(),
+            size: CHUNK_BYTES as u64,
+            table: &table,
+            bytewise: false,
+        };
+        let first = [Entry::default()];
+        queue.write(&entries, 0, &first)?.wait(quietly)?;
+        // The flags land in what the copy overwrites.
+        self.detect(queue, source, 0, 1, &copy, 0, Compare::Only)?;
+        self.gather(queue, source, &entries, (0, 1), &copy)?;
+        queue.finish()?;
+        self.park()
     }
 
     /// Lets go of the last buffer: a driver may keep what is set as an argument alive.
@@ -148,6 +174,11 @@ impl Kernels {
         kernel.set(9, bytewise(source))?;
         queue.launch(kernel, (end - first).div_ceil(BATCH), ITEMS)
     }
+}
+
+/// Where nobody waits for a sign of life.
+pub(super) fn quietly() -> Result<()> {
+    Ok(())
 }
 
 fn bytewise(source: Source<'_>) -> u32 {

@@ -16,11 +16,10 @@ use super::kernels::{Compare, GROUP_FLAGS};
 use super::plan::{Part, Run, Runs, Segment, segments};
 use super::sink::{Place, Sink, SinkError};
 use super::window::{Entry, From, Laid, Layout, Put};
+use crate::driver::poll::{self, NAP};
 
 /// Bytes of entries that one write carries: drivers take small ones without waiting for the device.
 const ENTRIES_PER_WRITE: usize = (64 << 10) / size_of::<Entry>();
-/// How long the host naps while neither comparison nor transfer has ended.
-const NAP: Duration = Duration::from_micros(20);
 
 /// How a pass runs.
 #[derive(Clone, Copy, Debug)]
@@ -159,7 +158,7 @@ impl Engine {
         for segment in &segments(chunks, self.config.segment_groups()) {
             alive()?;
             let detecting = Detecting::start(self, &buffers, segment, 0, true)?;
-            detecting.read(self, segment, &mut flags)?;
+            detecting.read(self, segment, &mut flags, &mut *alive)?;
             pace.add(&detecting);
             for part in &segment.parts {
                 let size = buffers[part.buffer].size;
@@ -244,11 +243,13 @@ impl Detecting {
         engine: &Engine,
         segment: &Segment,
         flags: &mut [u8],
-    ) -> Result<(), DriverError> {
+        mut alive: impl FnMut() -> Result<(), SinkError>,
+    ) -> Result<(), DeltaError> {
         let bytes = &mut flags[..segment.groups as usize * GROUP_FLAGS];
-        engine
+        let read = engine
             .control
-            .read(&engine.flags[self.flags], bytes, self.last())
+            .read(&engine.flags[self.flags], bytes, self.last())?;
+        read.wait(|| Ok(alive()?))
     }
 }
 
@@ -342,11 +343,12 @@ impl<'a> Pass<'a> {
             && !last.is_complete()?
         {
             if !self.deliver_arrived()? {
-                self.nap()?;
+                self.sink.alive()?;
+                std::thread::sleep(NAP);
             }
         }
         let waiting = Instant::now();
-        detecting.read(self.engine, segment, flags)?;
+        detecting.read(self.engine, segment, flags, || self.sink.alive())?;
         self.report.waited += waiting.elapsed();
         if self.engine.config.profiling {
             self.report.detect_ns += detecting.events.iter().map(Event::device_ns).sum::<u64>();
@@ -431,7 +433,8 @@ impl<'a> Pass<'a> {
         let staging = &engine.windows[window];
         for (n, entries) in layout.entries.chunks(ENTRIES_PER_WRITE).enumerate() {
             let at = n * ENTRIES_PER_WRITE * size_of::<Entry>();
-            engine.control.write(&staging.entries, at, entries)?;
+            let written = engine.control.write(&staging.entries, at, entries)?;
+            written.wait(|| Ok::<_, DeltaError>(self.sink.alive()?))?;
         }
         for launch in &layout.launches {
             let source = self.buffers[launch.buffer].source();
@@ -458,13 +461,6 @@ impl<'a> Pass<'a> {
         }
         self.in_flight.push_back(flight);
         self.deliver_arrived()?;
-        Ok(())
-    }
-
-    /// A short wait for the device. It may be a long one in all: some drivers compile a kernel when it first runs.
-    fn nap(&mut self) -> Result<(), DeltaError> {
-        self.sink.alive()?;
-        std::thread::sleep(NAP);
         Ok(())
     }
 
@@ -505,10 +501,11 @@ impl<'a> Pass<'a> {
         };
         // The queue is in order: the last read ends last.
         if let Some(last) = oldest.reads.last() {
-            while !last.is_complete()? {
-                self.nap()?;
-            }
-            last.wait()?;
+            let sink = &mut self.sink;
+            poll::until(
+                || Ok::<_, DeltaError>(last.is_complete()?),
+                || Ok(sink.alive()?),
+            )?;
         }
         if self.engine.config.profiling {
             self.report.gather_ns += oldest.gathers.iter().map(Event::device_ns).sum::<u64>();

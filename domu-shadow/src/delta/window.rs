@@ -12,7 +12,7 @@ const PIECE_ALIGN: usize = 256;
 const MAX_ZERO_BYTES: u32 = 1 << 30;
 
 /// What gather does for one chunk; `kernels.cl` knows the layout.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(C)]
 pub(super) struct Entry {
     chunk: u32,

@@ -11,6 +11,7 @@ pub mod dispatch;
 pub mod extension;
 pub mod foreign;
 pub mod loader;
+pub mod poll;
 pub mod query;
 pub mod snapshot;
 pub mod unload;

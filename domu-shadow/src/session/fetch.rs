@@ -1,10 +1,12 @@
 //! Buffer contents from the slots into the driver, several transfers in flight.
 
-use super::flow::failed;
+use super::flow::{SIGN_OF_LIFE, failed};
 use super::lend::{SlotBytes, lend};
+use crate::driver::poll;
 use crate::mover::{Arriving, MoveError, OwnedBytes, Piece, Transfer};
 use channel::guest::{Filled, Inbox, StepError};
 use std::collections::VecDeque;
+use std::time::Instant;
 
 /// A transfer to the driver.
 enum Writing {
@@ -91,6 +93,17 @@ fn end_oldest(
     let Some((piece, oldest)) = writing.pop_front() else {
         return Ok(());
     };
+    let mut said = Instant::now();
+    poll::until(
+        || Ok::<_, StepError>(oldest.is_done()),
+        || {
+            if said.elapsed() >= SIGN_OF_LIFE {
+                said = Instant::now();
+                inbox.busy()?;
+            }
+            Ok(())
+        },
+    )?;
     match oldest {
         Writing::Slot(filled, transfer) => {
             transfer.wait().map_err(failed)?;

@@ -2,6 +2,7 @@
 
 use super::lend::{SlotBytes, lend, place};
 use crate::delta::{ExtentKind, PassReport, Piece, Place, Sink, SinkError};
+use crate::driver::poll;
 use crate::mover::{HostBytes, MoveError, Region, Round, Sent, Transfer};
 use channel::guest::{Outbox, Slot, StepError};
 use channel::image::{BatchLayout, Digest, Extent};
@@ -63,7 +64,7 @@ impl Filling {
 }
 
 /// How often a step with nothing to send says that it is alive.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
+pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 
 /// Sends buffers' contents; small ones share a slot.
 pub(super) struct Sender<'o, 'b> {
@@ -129,6 +130,7 @@ impl<'o, 'b> Sender<'o, 'b> {
         let Some(filling) = self.reading.pop_front() else {
             return Ok(());
         };
+        poll::until(|| Ok(filling.is_done()), || self.sign_of_life())?;
         for transfer in filling.transfers {
             transfer.wait().map_err(failed)?;
         }

@@ -2,16 +2,18 @@
 
 use super::clock::Moment;
 use super::fetch::fetch_all;
-use super::flow::{Sender, failed};
+use super::flow::{SIGN_OF_LIFE, Sender, failed};
 use super::identity::Identity;
 use crate::delta::Sink;
 use crate::driver::foreign;
 use crate::mover::{self, Arriving, Capture, Detached, Quiesced};
 use channel::guest::{
-    Arrived, Begun, Inbox, Opened, Outbox, Round, StepError, Stop, Unload, Whole, Workload,
+    Arrived, Begun, Inbox, Interrupt, Opened, Outbox, Pulse, Round, StepError, Stop, Unload, Whole,
+    Workload,
 };
 use channel::image::{BufferEntry, DeviceEntry, MANIFEST_OBJECT, MANIFEST_VERSION, Manifest};
 use channel::link::Others;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 /// Environment variable: `0` has buffers sent whole, and none compared on the device.
@@ -113,6 +115,31 @@ fn one_round(capture: &mut Capture, out: &mut Outbox<'_>) -> Result<Round, StepE
     })
 }
 
+/// Does work that the driver may block, calling `busy` meanwhile.
+fn alive_while<T: Send>(
+    work: impl FnOnce() -> T + Send,
+    mut busy: impl FnMut() -> Result<(), Interrupt>,
+) -> Result<T, StepError> {
+    let (ended, end) = mpsc::sync_channel::<()>(1);
+    std::thread::scope(|scope| {
+        let worker = std::thread::Builder::new().name(foreign::SESSION_THREAD.into());
+        // Dropped with the work's end, also in a panic.
+        let worker = worker.spawn_scoped(scope, || {
+            let _ended = ended;
+            work()
+        });
+        let worker = worker.map_err(|e| StepError::Failed(format!("no thread: {e}")))?;
+        // What it does cannot be interrupted: an error waits for its end.
+        let mut said = Ok(());
+        while end.recv_timeout(SIGN_OF_LIFE) == Err(RecvTimeoutError::Timeout) {
+            said = said.and_then(|()| busy());
+        }
+        let done = worker.join();
+        said?;
+        done.map_err(|_| StepError::Failed("a bug: the driver's worker panicked".into()))
+    })
+}
+
 impl Workload for GpuWorkload {
     type Copying = Capture;
     type Quiesced = AtRest;
@@ -131,11 +158,11 @@ impl Workload for GpuWorkload {
         }
     }
 
-    fn begin(&mut self) -> Result<(Begun, Capture), StepError> {
+    fn begin(&mut self, pulse: &mut Pulse<'_>) -> Result<(Begun, Capture), StepError> {
         let mut capture = mover::begin().map_err(failed)?;
         if self.compares {
             // Building kernels would count against the first round's rate.
-            capture.compare();
+            alive_while(|| capture.compare(), || pulse.busy())?;
         }
         let summary = mover::summary();
         Ok((
@@ -155,7 +182,7 @@ impl Workload for GpuWorkload {
     ) -> Result<Round, StepError> {
         capture.pin(out.pages());
         if self.compares {
-            capture.compare();
+            alive_while(|| capture.compare(), || out.busy())?;
         }
         // A round that failed may have lost anything; where dom0 gives the capture up it does not matter.
         let mut round = one_round(capture, out).inspect_err(|_| capture.start_over())?;
