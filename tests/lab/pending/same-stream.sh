@@ -29,20 +29,28 @@ still() {
     [ "$(domid still)" = "$domain" ]
 }
 
+rm /var/tmp/first
+
+# same KIND NAME: that stream against stock's, and gone
+same() {
+    echo "$1, stock against $2: $(streams compare /var/tmp/stock "/var/tmp/$2")"
+    rm "/var/tmp/$2"
+}
 for kind in save migrate; do
     still '' $kind stock "stock"
     still '' $kind again "stock, once more"
+    same $kind again
     still with_plugin $kind helper "helper, no daemon"
+    same $kind helper
     gpud_start
     still with_plugin $kind daemon "helper and daemon"
     gpud_stop
-    for other in again helper daemon; do
-        echo "$kind, stock against $other: $(streams compare /var/tmp/stock /var/tmp/$other)"
-    done
+    same $kind daemon
 done
 cat "$table"
 
 # The comparison can fail.
-printf x | dd of=/var/tmp/again bs=1 seek=1000000 conv=notrunc status=none
-! streams compare /var/tmp/stock /var/tmp/again
-rm -f /var/tmp/{first,stock,again,helper,daemon}
+cp /var/tmp/stock /var/tmp/other
+printf x | dd of=/var/tmp/other bs=1 seek=1000000 conv=notrunc status=none
+! streams compare /var/tmp/stock /var/tmp/other
+rm -f /var/tmp/{stock,other}
