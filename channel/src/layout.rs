@@ -36,8 +36,12 @@ const REFERENCES_IN_OTHER: usize = PAGE_SIZE / 4;
 
 /// Most slots of a channel: each may stand for a message on either ring, beside commands and answers.
 pub const MAX_SLOTS: usize = 48;
-/// Most pages of a slot: 1 MiB of payload (the longest data extent) and a table of 256 extents.
-pub const MAX_SLOT_PAGES: usize = 259;
+/// Most pages of a slot: 4 MiB of payload (the longest data extent) and a table of 1024 extents.
+pub const MAX_SLOT_PAGES: usize = 4 * MIB_SLOT_PAGES;
+/// Pages of a slot with 1 MiB of payload and a table of 256 extents.
+const MIB_SLOT_PAGES: usize = 259;
+/// Where there are so many slots of 1 MiB, more memory makes them larger: a bus is busy without a pause then.
+const ENOUGH_SLOTS: usize = 24;
 /// Fewest pages a channel works with: directory, two rings, one slot of one payload and one table page.
 pub const MIN_PAGES: usize = 5;
 /// Most pages of a channel (128 MiB): twice the 64 frames of Xen's default grant table.
@@ -78,7 +82,7 @@ fn directory_pages(pages: usize) -> usize {
 
 /// Pages of a slot's table: scattered 4 KiB chunks, an extent each, can fill the payload.
 fn table_pages(slot_pages: usize) -> usize {
-    (3 * slot_pages).div_ceil(MAX_SLOT_PAGES)
+    (3 * slot_pages).div_ceil(MIB_SLOT_PAGES)
 }
 
 impl Layout {
@@ -90,10 +94,11 @@ impl Layout {
         );
         let directory_pages = directory_pages(pages);
         let room = pages - directory_pages - 2;
-        // Slots of about 256 KiB, so that several transfers are in flight; where there is room for many, the
-        // largest: a bus is at its best with transfers of 1 MiB.
+        // Slots of about 256 KiB, so that several transfers are in flight; where there is room for many, larger ones: a
+        // bus is at its best with transfers of 1 MiB and more.
         let slots = (room / 65)
             .clamp(4.min(room / 2), 16)
+            .max((room / MIB_SLOT_PAGES).min(ENOUGH_SLOTS))
             .max(room / MAX_SLOT_PAGES)
             .clamp(1, MAX_SLOTS);
         Layout {

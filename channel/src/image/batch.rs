@@ -22,7 +22,7 @@ impl Default for Limits {
         Limits {
             max_object_bytes: 1 << 40,
             max_extents: 4096,
-            max_data_bytes: 1 << 20,
+            max_data_bytes: 4 << 20,
         }
     }
 }

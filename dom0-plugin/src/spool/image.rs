@@ -5,9 +5,7 @@ mod persist;
 pub use persist::Saved;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -17,6 +15,7 @@ use channel::image::{
 };
 use channel::memory::SharedBytes;
 
+use super::body::Body;
 use super::object::{GRANULE, Home, Object};
 use super::store::{Store, ZEROS};
 use super::{Budget, SpoolError};
@@ -264,7 +263,7 @@ impl Image {
         };
         Ok(Reserved {
             object: number,
-            file: store.file(),
+            body: store.body(),
             place: store.place().to_owned(),
             at: object.base + run.start,
             start: run.start,
@@ -516,7 +515,7 @@ impl Image {
 #[derive(Debug)]
 pub(super) struct Reserved {
     object: u64,
-    file: Arc<File>,
+    body: Arc<Body>,
     place: String,
     /// Offset in the file.
     at: u64,
@@ -529,8 +528,8 @@ pub(super) struct Reserved {
 impl Reserved {
     /// Writes the extent's bytes.
     pub fn write(&self, bytes: &[u8]) -> Result<(), SpoolError> {
-        self.file
-            .write_all_at(bytes, self.at)
+        self.body
+            .write(self.at, bytes)
             .map_err(|error| SpoolError::Write {
                 object: self.object,
                 place: self.place.clone(),

@@ -11,9 +11,12 @@
 //! Before a guest gives its GPU state up, its image is *saved*: a lasting spool takes memory in a folder of a memory
 //! filesystem instead of a memfd; saving links both files and writes an index, from which a later daemon adopts the image.
 //!
+//! What lies in memory is written through mappings, by many threads at once.
+//!
 //! Objects are sparse at a grain of [`GRANULE`]: zeros take no space. Space is claimed before the first
 //! byte of an extent is written, so that a full disk or quota refuses the extent and changes nothing.
 
+mod body;
 mod budget;
 mod error;
 mod export;

@@ -15,6 +15,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::SpoolError;
+use super::body::Body;
 
 /// Largest offset used, in bytes: what ext4 allows in one file with 4 KiB blocks.
 const MAX_OFFSET: u64 = 16 << 40;
@@ -22,7 +23,7 @@ const MAX_OFFSET: u64 = 16 << 40;
 /// One sparse file. Space in it is addressed, not necessarily allocated.
 #[derive(Debug)]
 pub(super) struct Store {
-    file: Arc<File>,
+    body: Arc<Body>,
     place: String,
     end: u64,
     on_disk: bool,
@@ -39,53 +40,51 @@ impl Store {
     /// Memory without a name; in `dir`, a memory filesystem, where one is given: it can be linked there.
     pub fn in_memory(dir: Option<&Path>) -> Result<Store, SpoolError> {
         if let Some(dir) = dir {
-            let on_tmpfs = Store::on_disk(dir, false)?;
-            return Ok(Store {
-                on_disk: false,
-                ..on_tmpfs
-            });
+            let (file, place) = (create(dir)?, dir.display().to_string());
+            return Ok(Store::of(Body::mapped(file), place, 0));
         }
         let fd = memfd_create("xl-gpu-spool", MemfdFlags::CLOEXEC)
             .map_err(|errno| SpoolError::Memfd(errno.into()))?;
-        Ok(Store {
-            file: Arc::new(fd.into()),
-            place: "memory".to_owned(),
-            end: 0,
-            on_disk: false,
-            keep_free: false,
-        })
+        Ok(Store::of(Body::mapped(fd.into()), "memory".to_owned(), 0))
     }
 
     /// A file without a name in `dir`: it cannot be left behind. With `keep_free` it does not fill its filesystem up.
     pub fn on_disk(dir: &Path, keep_free: bool) -> Result<Store, SpoolError> {
-        let file = unnamed_file(dir).map_err(|error| SpoolError::Create {
-            path: PathBuf::from(dir),
-            error,
-        })?;
+        let (file, place) = (create(dir)?, dir.display().to_string());
         Ok(Store {
-            file: Arc::new(file),
-            place: dir.display().to_string(),
-            end: 0,
             on_disk: true,
             keep_free,
+            ..Store::of(Body::plain(file), place, 0)
         })
     }
 
     /// A file that an earlier daemon linked at `path`.
     pub fn linked(path: &Path, end: u64, on_disk: bool) -> io::Result<Store> {
         let file = File::options().read(true).write(true).open(path)?;
+        let body = match on_disk {
+            true => Body::plain(file),
+            false => Body::mapped(file),
+        };
         Ok(Store {
-            file: Arc::new(file),
-            place: path.display().to_string(),
-            end,
             on_disk,
             keep_free: on_disk,
+            ..Store::of(body, path.display().to_string(), end)
         })
+    }
+
+    fn of(body: Body, place: String, end: u64) -> Store {
+        Store {
+            body: Arc::new(body),
+            place,
+            end,
+            on_disk: false,
+            keep_free: false,
+        }
     }
 
     /// Gives the file a name: from then on it outlives this process.
     pub fn link(&self, path: &Path) -> io::Result<()> {
-        let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let own = format!("/proc/self/fd/{}", self.body.file.as_raw_fd());
         linkat(CWD, own, CWD, path, AtFlags::SYMLINK_FOLLOW)?;
         Ok(())
     }
@@ -100,8 +99,8 @@ impl Store {
     }
 
     /// To be written beside others.
-    pub fn file(&self) -> Arc<File> {
-        self.file.clone()
+    pub fn body(&self) -> Arc<Body> {
+        self.body.clone()
     }
 
     pub fn is_on_disk(&self) -> bool {
@@ -135,7 +134,12 @@ impl Store {
                 })?;
         }
         loop {
-            return match fallocate(self.file.as_fd(), FallocateFlags::empty(), offset, bytes) {
+            return match fallocate(
+                self.body.file.as_fd(),
+                FallocateFlags::empty(),
+                offset,
+                bytes,
+            ) {
                 Ok(()) => Ok(()),
                 Err(Errno::INTR) => continue,
                 // Not every filesystem can; there the write finds out. The file still has to be that long.
@@ -153,7 +157,7 @@ impl Store {
     }
 
     fn leaves_enough(&self, bytes: u64) -> io::Result<()> {
-        let found = fstatvfs(&self.file)?;
+        let found = fstatvfs(&self.body.file)?;
         let reserve = reserve(found.f_blocks.saturating_mul(found.f_frsize));
         let left = found.f_bavail.saturating_mul(found.f_frsize);
         match left.checked_sub(bytes) {
@@ -168,12 +172,13 @@ impl Store {
     fn extend(&self, end: u64) -> Result<(), SpoolError> {
         let longer = |len| {
             if len < end {
-                self.file.set_len(end)
+                self.body.file.set_len(end)
             } else {
                 Ok(())
             }
         };
         let extended = self
+            .body
             .file
             .metadata()
             .and_then(|metadata| longer(metadata.len()));
@@ -188,7 +193,7 @@ impl Store {
     /// Gives space back; it reads as zeros then. Where that cannot be done it is zeroed.
     pub fn punch(&self, mut offset: u64, bytes: u64) -> io::Result<()> {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        match fallocate(self.file.as_fd(), flags, offset, bytes) {
+        match fallocate(self.body.file.as_fd(), flags, offset, bytes) {
             Ok(()) => Ok(()),
             Err(Errno::OPNOTSUPP) => {
                 let end = offset + bytes;
@@ -204,20 +209,27 @@ impl Store {
     }
 
     pub fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(bytes, offset)
+        self.body.write(offset, bytes)
     }
 
     pub fn read(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(buf, offset)
+        self.body.file.read_exact_at(buf, offset)
     }
 
     /// Reads into shared memory, all of `to`.
     pub fn fill(&self, offset: u64, to: SharedBytes<'_>) -> io::Result<()> {
-        to.fill_from(self.file.as_fd(), offset)
+        to.fill_from(self.body.file.as_fd(), offset)
     }
 }
 
 pub(super) static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
+fn create(dir: &Path) -> Result<File, SpoolError> {
+    unnamed_file(dir).map_err(|error| SpoolError::Create {
+        path: PathBuf::from(dir),
+        error,
+    })
+}
 
 fn unnamed_file(dir: &Path) -> io::Result<File> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;

@@ -20,7 +20,7 @@ pub const STREAM_VERSION: u32 = 1;
 /// The round number of a stop-and-copy.
 pub const STOP_ROUND: u32 = channel::message::STOP_ROUND;
 /// Most payload bytes in a DATA record.
-pub const MAX_PAYLOAD: usize = 1 << 20;
+pub const MAX_PAYLOAD: usize = 4 << 20;
 /// Most extents in a DATA record.
 pub const MAX_EXTENTS: usize = 4096;
 /// Most sessions in a stream.
