@@ -233,6 +233,8 @@ impl Event {
         callbacks::run(move || {
             // SAFETY: the program registered the function for a call with its event and its own user data.
             unsafe { call(event.slot.handle(), status, user as *mut c_void) };
+            let _inside = gate::enter(Pass::Drains);
+            drop(event);
         });
     }
 
@@ -360,6 +362,9 @@ unsafe extern "C" fn driver_says(_real: *mut c_void, status: cl_int, owed: *mut 
         let status = known.ok().filter(|&known| known < 0).unwrap_or(status);
         // SAFETY: the program registered the function for a call with its event and its own user data.
         unsafe { (owed.call)(owed.event.slot.handle(), status, owed.user as *mut c_void) };
+        // It may be the last to refer to the event, and to a queue: what they still have with the driver goes now.
+        let _inside = gate::enter(Pass::Drains);
+        drop(owed);
     });
     callbacks::settle();
 }

@@ -42,6 +42,12 @@ pub fn keep(event: *mut c_void) {
     }
 }
 
+/// The driver is about to go, and nothing runs: no event of it may be looked at later.
+pub fn end() {
+    let left = std::mem::take(&mut *all());
+    debug_assert!(left.is_empty(), "a released queue outlives its driver");
+}
+
 /// How many released queues are still at work. At 0 no event is kept.
 pub fn open() -> usize {
     let mut all = all();

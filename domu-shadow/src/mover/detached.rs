@@ -16,6 +16,7 @@ use crate::core::partition;
 use crate::core::platform;
 use crate::core::program::Program;
 use crate::core::queue::Queue;
+use crate::core::retired;
 use crate::core::sampler::Sampler;
 use crate::core::svm;
 use crate::driver::unload::{self, Holders};
@@ -58,6 +59,7 @@ pub(super) fn unload(closed: Closed, mut capture: Capture, since: u64) -> Detach
 /// Children before their parents, as drivers expect it.
 fn release_all(capture: &mut Capture) {
     capture.stop_comparing();
+    retired::end();
     held::give_up();
     handle::all::<Event>()
         .iter()
