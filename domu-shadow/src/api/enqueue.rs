@@ -9,13 +9,26 @@ use opencl_sys::{
 
 use super::entry::entry;
 use crate::core::CLResult;
-use crate::core::command::{Command, Order, WaitList, issue, issue_once, marker};
+use crate::core::command::{Command, Order, Place, WaitList, issue, issue_once, marker};
 use crate::core::handle;
 use crate::core::kernel::Kernel;
 use crate::core::mem::Mem;
 use crate::core::presence;
 use crate::core::queue::Queue;
-use crate::driver::dispatch::status;
+use crate::driver::dispatch::{status, table_of};
+
+fn barrier(place: &Place) -> CLResult<()> {
+    let q = place.queue;
+    status!(
+        q,
+        clEnqueueBarrierWithWaitList(q, place.count, place.list, place.event)
+    )
+}
+
+/// Whether an event is wanted of a function that gives none, and a barrier of OpenCL 1.2 can give one instead.
+fn tells_end(place: &Place) -> bool {
+    !place.event.is_null() && table_of(place.queue).clEnqueueBarrierWithWaitList.is_some()
+}
 
 entry! {
     fn clEnqueueNDRangeKernel(
@@ -69,10 +82,9 @@ entry! {
         let mems = objects.map(|&object| handle::borrow::<Mem>(caller, object));
         let mems = mems.collect::<CLResult<Vec<_>>>()?;
         presence::need_all(mems.iter().copied());
-        let reals: Vec<_> = mems.iter().map(|mem| mem.real.get()).collect();
         let wait = WaitList::new(caller, wait_count, wait)?;
         let command = Command::new(queue, CL_COMMAND_NATIVE_KERNEL, &wait, event);
-        issue_once(caller, command, move |place| {
+        issue_once(caller, command, mems.clone(), move |place, reals| {
             let q = place.queue;
             let list = if reals.is_empty() { std::ptr::null() } else { reals.as_ptr() };
             status!(q, clEnqueueNativeKernel(
@@ -87,7 +99,7 @@ entry! {
         caller, queue: cl_command_queue, wait_count: u32, wait: *const cl_event, event: *mut cl_event,
     ) -> status {
         let queue = handle::borrow::<Queue>(caller, queue)?;
-        let wait = WaitList::new(caller, wait_count, wait)?;
+        let wait = WaitList::new(caller, wait_count, wait)?.with_all_ended(queue)?;
         let command = Command::new(queue, CL_COMMAND_MARKER, &wait, event).order(Order::Marker);
         issue(caller, command, (), |place, ()| marker(place))
     }
@@ -96,12 +108,9 @@ entry! {
         caller, queue: cl_command_queue, wait_count: u32, wait: *const cl_event, event: *mut cl_event,
     ) -> status {
         let queue = handle::borrow::<Queue>(caller, queue)?;
-        let wait = WaitList::new(caller, wait_count, wait)?;
+        let wait = WaitList::new(caller, wait_count, wait)?.with_all_ended(queue)?;
         let command = Command::new(queue, CL_COMMAND_BARRIER, &wait, event).order(Order::Barrier);
-        issue(caller, command, (), |place, ()| {
-            let q = place.queue;
-            status!(q, clEnqueueBarrierWithWaitList(q, place.count, place.list, place.event))
-        })
+        issue(caller, command, (), |place, ()| barrier(place))
     }
 
     fn clEnqueueMarker(caller, queue: cl_command_queue, event: *mut cl_event) -> status {
@@ -121,7 +130,10 @@ entry! {
         let queue = handle::borrow::<Queue>(caller, queue)?;
         let wait = WaitList::EMPTY;
         let command = Command::new(queue, CL_COMMAND_BARRIER, &wait, std::ptr::null_mut()).order(Order::Barrier);
-        issue(caller, command, (), |place, ()| status!(place.queue, clEnqueueBarrier(place.queue)))
+        issue(caller, command, (), |place, ()| {
+            let q = place.queue;
+            if tells_end(place) { barrier(place) } else { status!(q, clEnqueueBarrier(q)) }
+        })
     }
 
     fn clEnqueueWaitForEvents(caller, queue: cl_command_queue, count: u32, events: *const cl_event) -> status {
@@ -136,8 +148,14 @@ entry! {
         let command = Command::new(queue, CL_COMMAND_BARRIER, &wait, std::ptr::null_mut()).order(Order::Barrier);
         issue(caller, command, (), |place, ()| {
             let q = place.queue;
-            // In a move the events may all have ended.
-            if place.count == 0 { Ok(()) } else { status!(q, clEnqueueWaitForEvents(q, place.count, place.list)) }
+            if tells_end(place) {
+                barrier(place)
+            } else if place.count == 0 {
+                // In a move the events may all have ended.
+                Ok(())
+            } else {
+                status!(q, clEnqueueWaitForEvents(q, place.count, place.list))
+            }
         })
     }
 }

@@ -96,7 +96,7 @@ entry! {
             None => (None, user),
         };
         let command = Command::new(shadow, CL_COMMAND_SVM_FREE, &wait, event);
-        let answer = issue_once(caller, command, move |place| {
+        let answer = issue_once(caller, command, (), move |place, ()| {
             let q = place.queue;
             status!(q, clEnqueueSVMFree(q, count, pointers, function, user, place.count, place.list, place.event))
         });
@@ -169,7 +169,7 @@ entry! {
         let queue = handle::borrow::<Queue>(caller, queue)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
         let command = Command::new(queue, CL_COMMAND_SVM_MIGRATE_MEM, &wait, event);
-        issue_once(caller, command, move |place| {
+        issue_once(caller, command, (), move |place, ()| {
             let q = place.queue;
             status!(q, clEnqueueSVMMigrateMem(q, count, pointers, sizes, flags, place.count, place.list, place.event))
         })

@@ -18,7 +18,7 @@ use super::mem::Mem;
 use super::presence;
 use super::queue::Queue;
 use crate::api::caller::Caller;
-use crate::driver::dispatch::status;
+use crate::driver::dispatch::{create, status};
 
 /// What a command waits for besides its wait list, in a queue that runs out of order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,21 +219,16 @@ pub fn issue<O: Operands>(
 ///
 /// # Errors
 /// As [`issue`].
-pub fn issue_once(
+pub fn issue_once<O: Operands>(
     caller: &Caller,
     command: Command<'_>,
-    give: impl Fn(&Place) -> CLResult<()> + 'static,
+    operands: O,
+    give: impl Fn(&Place, &O::Reals) -> CLResult<()> + 'static,
 ) -> CLResult<()> {
     if held::none_open() {
-        return at_once(caller, &command, give);
+        return at_once(caller, &command, |place| give(place, &operands.reals()));
     }
-    held::issue(
-        caller,
-        &command,
-        (),
-        move |place, ()| give(place),
-        Repeat::Cannot,
-    )
+    held::issue(caller, &command, operands, give, Repeat::Cannot)
 }
 
 #[inline]
@@ -272,12 +267,40 @@ pub fn marker(place: &Place) -> CLResult<()> {
     )
 }
 
+/// A driver's event that has ended: without one a marker's or barrier's list would be empty, which means all commands.
+pub struct Ended(cl_event);
+
+impl Ended {
+    /// # Errors
+    /// The driver's.
+    pub fn new(queue: &Queue) -> CLResult<Ended> {
+        let context = queue.context.real.get();
+        let event = create!(context, clCreateUserEvent(context))?;
+        let ended = Ended(event);
+        status!(event, clSetUserEventStatus(event, opencl_sys::CL_COMPLETE))?;
+        Ok(ended)
+    }
+
+    pub fn event(&self) -> cl_event {
+        self.0
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // Nothing to do about a refusal: the driver keeps its event.
+        let _ = status!(self.0, clReleaseEvent(self.0));
+    }
+}
+
 /// The driver's events of a wait list. Events that were complete before a move need no waiting.
 pub struct WaitList {
     reals: Vec<cl_event>,
     /// The program's list.
     given: *const cl_event,
     length: u32,
+    /// Among the driver's events, in the place of those that ended before a move.
+    ended: Option<Ended>,
 }
 
 impl WaitList {
@@ -285,6 +308,7 @@ impl WaitList {
         reals: Vec::new(),
         given: std::ptr::null(),
         length: 0,
+        ended: None,
     };
 
     /// # Errors
@@ -310,7 +334,21 @@ impl WaitList {
             reals,
             given: events,
             length: count,
+            ended: None,
         })
+    }
+
+    /// For a marker or barrier: to the driver, too, the list has an event if the program's has.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn with_all_ended(mut self, queue: &Queue) -> CLResult<WaitList> {
+        if self.length > 0 && self.reals.is_empty() && !queue.is_in_order() {
+            let ended = Ended::new(queue)?;
+            self.reals.push(ended.event());
+            self.ended = Some(ended);
+        }
+        Ok(self)
     }
 
     /// The shadows of all events in the list.

@@ -21,7 +21,7 @@ use opencl_sys::{
 };
 
 use super::CLResult;
-use super::command::{Command, Kept, Operands, Order, Place, Repeat, marker};
+use super::command::{Command, Ended, Kept, Operands, Order, Place, Repeat};
 use super::event::Event;
 use super::handle::{self, Object};
 use super::presence;
@@ -50,7 +50,7 @@ struct Log {
     entries: Vec<Entry>,
     /// Queues with entries, by their ids.
     queues: BTreeMap<u64, Around>,
-    /// How often the program has set a user event.
+    /// How often the program has set a user event, or a command was found to wait for one no more.
     changes: u64,
 }
 
@@ -133,9 +133,17 @@ fn held_by(event: &Event) -> bool {
     event.is_open_user_event() || event.is_held()
 }
 
+fn has_failed(event: &Event) -> bool {
+    event.status().is_ok_and(|status| status < CL_COMPLETE)
+}
+
 impl Log {
     /// Whether a command in this place waits for a user event. `before` are the held ones before it.
     fn holds(before: &[Entry], queue: &Queue, order: Order, waits: &[Arc<Event>]) -> bool {
+        // The driver ends it unrun, whatever else it waits for; no other may do otherwise after a move.
+        if waits.iter().any(|event| has_failed(event)) {
+            return false;
+        }
         if waits.iter().any(|event| held_by(event)) {
             return true;
         }
@@ -156,16 +164,37 @@ impl Log {
         if self.in_queue(queue) {
             return Ok(());
         }
-        let mut before = std::ptr::null_mut();
-        marker(&Place::alone(queue.real.get(), CL_FALSE, &raw mut before))?;
-        self.keep_watch(queue, before);
+        let around = Around {
+            before: queue.mark()?,
+            beside: Vec::new(),
+        };
+        self.queues.insert(queue.slot().id(), around);
         Ok(())
     }
 
-    fn keep_watch(&mut self, queue: &Queue, before: cl_event) {
-        let beside = Vec::new();
-        let around = Around { before, beside };
-        self.queues.insert(queue.slot().id(), around);
+    /// Each queue with held commands once or more.
+    fn queues_in_order(&self) -> impl Iterator<Item = &Queue> {
+        let mut last = None;
+        let queues = self.entries.iter().map(|entry| &*entry.queue);
+        queues.filter(move |queue| last.replace(queue.slot().id()) != Some(queue.slot().id()))
+    }
+
+    /// Forgets queues in which nothing is held back (any more).
+    fn forget_queues(&mut self) {
+        let entries = self.entries.iter();
+        let live: Vec<u64> = entries.map(|entry| entry.queue.slot().id()).collect();
+        self.queues.retain(|queue, _| live.contains(queue));
+    }
+
+    /// Something runs in a queue with held commands.
+    fn runs_beside(&mut self, queue: &Queue, event: &Arc<Event>) {
+        let Some(around) = self.queues.get_mut(&queue.slot().id()) else {
+            return;
+        };
+        if around.beside.len() >= MANY {
+            around.beside.retain(|event| !event.has_ended());
+        }
+        around.beside.push(Arc::clone(event));
     }
 
     /// Takes out what nothing holds back any more.
@@ -182,9 +211,15 @@ impl Log {
                 released.push(entry);
             }
         }
-        let live: Vec<u64> = still.iter().map(|entry| entry.queue.slot().id()).collect();
-        self.queues.retain(|queue, _| live.contains(queue));
         self.entries = still;
+        self.forget_queues();
+        // Where their queue holds back others, a marker would wait for those too. An event is missing only from
+        // barriers of drivers of before OpenCL 1.2, which write nothing.
+        for entry in &released {
+            if let Some(event) = &entry.event {
+                self.runs_beside(&entry.queue, event);
+            }
+        }
         released
     }
 }
@@ -214,7 +249,10 @@ pub fn issue<O: Operands>(
         list: command.wait.pointer(),
         event: &raw mut real,
     };
-    give(&place, &operands.reals())?;
+    if let Err(code) = give(&place, &operands.reals()) {
+        log.forget_queues();
+        return Err(code);
+    }
     let event = (!real.is_null()).then(|| Event::of_command(&queue, command.kind, real));
     let blocking = command.blocking != CL_FALSE;
     // A move during the wait must find the event among all others.
@@ -235,11 +273,8 @@ pub fn issue<O: Operands>(
             }),
             repeat,
         });
-    } else if let (Some(around), Some(event)) = (log.queues.get_mut(&queue.slot().id()), &event) {
-        if around.beside.len() >= MANY {
-            around.beside.retain(|event| !event.has_ended());
-        }
-        around.beside.push(Arc::clone(event));
+    } else if let Some(event) = &event {
+        log.runs_beside(&queue, event);
     }
     drop(log);
     let waited = match &event {
@@ -290,9 +325,22 @@ pub fn released() {
     let released = log.released();
     OPEN.fetch_sub(1, Ordering::AcqRel);
     drop(log);
+    let_go(&released);
+}
+
+/// Marked after the driver has them, as at any enqueue. Their objects may go with them, outside of the lock.
+fn let_go(released: &[Entry]) {
     CHANGED.notify_all();
-    // Marked after the driver has them, as at any enqueue. Their objects may go with them, outside of the lock.
     released.iter().for_each(|entry| entry.again.mark_written());
+}
+
+/// Everything that nothing holds back has ended: what waited for a command that failed is not held back either.
+pub fn look_again() {
+    let mut log = log();
+    let released = log.released();
+    log.changes += u64::from(!released.is_empty());
+    drop(log);
+    let_go(&released);
 }
 
 /// Waits while `is_held` says so, outside of the gate: a move goes on meanwhile.
@@ -327,18 +375,28 @@ pub fn if_held(event: &Event, defer: impl FnOnce()) -> bool {
     event.is_held()
 }
 
-/// How often user events were set so far: while that stays, what is held back stays so.
+/// How often commands may have been let go so far: while that stays, what is held back stays so.
 pub fn changes() -> u64 {
     log().changes
 }
 
-/// Of a queue with held commands: the driver's events of all that run in it, each retained.
+/// Of a queue with held commands: the driver's events of all that run in it, each retained, and flushed.
 pub fn running_around(queue: &Queue) -> Option<Vec<cl_event>> {
     let log = log();
     let around = log.queues.get(&queue.slot().id())?;
     let beside = around.beside.iter().map(|event| event.real.get());
     let events = beside.chain([around.before]);
-    Some(events.filter(|&event| retained(event)).collect())
+    let events = events.filter(|&event| retained(event)).collect();
+    drop(log);
+    if let Err(code) = flush(queue) {
+        log::warn!("a command queue was not flushed: OpenCL error {code}");
+    }
+    Some(events)
+}
+
+fn flush(queue: &Queue) -> CLResult<()> {
+    let real = queue.real.get();
+    status!(real, clFlush(real))
 }
 
 fn retained(event: *mut c_void) -> bool {
@@ -358,6 +416,7 @@ pub fn obstacle() -> Option<&'static str> {
 pub fn give_up() {
     let mut log = log();
     if log.entries.is_empty() {
+        log.queues.clear();
         return;
     }
     for event in handle::all::<Event>() {
@@ -365,6 +424,10 @@ pub fn give_up() {
     }
     for event in log.entries.iter().flat_map(|entry| &entry.waits) {
         event.unmake_user(CL_OUT_OF_RESOURCES);
+    }
+    // Some drivers end nothing that they were not told to begin.
+    if let Err(code) = log.queues_in_order().try_for_each(flush) {
+        log::warn!("a command queue was not flushed: OpenCL error {code}");
     }
     let deadline = Instant::now() + GIVING_UP;
     for entry in &log.entries {
@@ -399,8 +462,15 @@ pub fn enqueue_again() -> CLResult<()> {
         event.remake()?;
     }
     for entry in &log.entries {
+        if entry.waits.iter().any(|event| has_failed(event)) {
+            return Err(CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST);
+        }
         let waits = entry.waits.iter().map(|event| event.real.get());
-        let waits: Vec<cl_event> = waits.filter(|event| !event.is_null()).collect();
+        let mut waits: Vec<cl_event> = waits.filter(|event| !event.is_null()).collect();
+        let mut ended = None;
+        if waits.is_empty() && !entry.waits.is_empty() && entry.order != Order::Free {
+            waits.push(ended.insert(Ended::new(&entry.queue)?).event());
+        }
         let mut real = std::ptr::null_mut();
         let place = Place {
             queue: entry.queue.real.get(),
@@ -419,10 +489,5 @@ pub fn enqueue_again() -> CLResult<()> {
         }
     }
     // The program had them flushed, perhaps.
-    let mut queues: Vec<&Arc<Queue>> = log.entries.iter().map(|entry| &entry.queue).collect();
-    queues.dedup_by_key(|queue| queue.slot().id());
-    queues.iter().try_for_each(|queue| {
-        let real = queue.real.get();
-        status!(real, clFlush(real))
-    })
+    log.queues_in_order().try_for_each(flush)
 }

@@ -120,6 +120,7 @@ fn rest_of_commands(draining: Draining, deadline: Instant) -> Result<Closed, Str
         ));
     }
     drop(markers);
+    held::look_again();
     if !poll(deadline, || callbacks::owed() == 0) {
         return Err(format!(
             "the driver owes {} event callback(s)",

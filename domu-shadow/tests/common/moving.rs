@@ -81,6 +81,11 @@ pub fn begin() -> Capture {
 
 /// One whole move with `rounds` rounds of pre-copy. Returns what was read at the stop, in bytes, and the blackout.
 pub fn there_and_back(rounds: u32) -> (u64, Blackout) {
+    there_and_back_with(rounds, || {})
+}
+
+/// The same, with `before_stop` between the rounds and the stop.
+pub fn there_and_back_with(rounds: u32, before_stop: impl FnOnce()) -> (u64, Blackout) {
     let mut capture = begin();
     let mut store = Store::default();
     for _ in 0..rounds {
@@ -89,6 +94,7 @@ pub fn there_and_back(rounds: u32) -> (u64, Blackout) {
             capture.read(object, offset, to)
         });
     }
+    before_stop();
     let mut quiesced = capture
         .quiesce(PATIENCE)
         .map_err(|(_, error)| error)

@@ -2,6 +2,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod held;
 mod holders;
 mod programs;
 mod rig;
