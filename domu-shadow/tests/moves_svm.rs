@@ -5,7 +5,7 @@ mod common;
 use std::ffi::c_void;
 use std::ptr::{null, null_mut};
 
-use common::moving::{alone, there_and_back};
+use common::moving::{alone, there_and_back, there_and_nearly_back};
 use common::*;
 
 /// Follows pointers that lie in the memory itself, and counts each link.
@@ -137,6 +137,32 @@ fn pointers_in_it_and_to_it_stay_good() {
     there_and_back(0);
     ok!(clReleaseMemObject(steps));
     ok!(clReleaseKernel(kernel));
+}
+
+/// The program writes the memory while contents arrive: what a buffer over it had before is older.
+#[test]
+fn nothing_arrives_over_what_came_with_the_process() {
+    let _alone = alone();
+    let gpu = Gpu::new();
+    let memory = allocate(&gpu, 4096);
+    let over = make!(clCreateBuffer(
+        gpu.context,
+        CL_MEM_USE_HOST_PTR,
+        4096,
+        memory
+    ));
+    gpu.write(over, 0, &[1_u32; 1024]);
+    let (arriving, store) = there_and_nearly_back(0);
+    let words = memory.cast::<u32>();
+    // SAFETY: memory of 4096 bytes, which nothing uses now.
+    unsafe { words.add(7).write(2) };
+    store.give_back(arriving);
+    // SAFETY: as above.
+    let read = unsafe { [words.add(6).read(), words.add(7).read()] };
+    assert_eq!(read, [1, 2]);
+    assert_eq!(gpu.read::<u32>(over, 24, 2), [1, 2]);
+    ok!(clReleaseMemObject(over));
+    call!(clSVMFree(gpu.context, memory));
 }
 
 #[test]

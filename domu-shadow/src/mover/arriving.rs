@@ -11,6 +11,7 @@ use super::quiesced::boot_time;
 use crate::core::handle::Object;
 use crate::core::mem::Mem;
 use crate::core::presence;
+use crate::core::svm;
 use crate::gate::Closed;
 
 /// How long the program's OpenCL calls waited, `CLOCK_BOOTTIME` ns.
@@ -31,8 +32,9 @@ impl Arriving {
     pub(super) fn open(closed: Closed, capture: Capture, since: u64) -> (Arriving, Blackout) {
         let mut mems = root_buffers();
         capture.engine().know(&mems);
-        // Objects without a byte have all their contents.
-        mems.retain(|mem| mem.size > 0);
+        // Objects without a byte have all their contents. Those over shared virtual memory of ours do, too: it came
+        // with the process, and the program writes it by other ways than this object.
+        mems.retain(|mem| mem.size > 0 && !svm::contains(mem.program_pointer() as usize));
         presence::expect(mems.iter().map(|mem| &**mem));
         mems.sort_by_key(|mem| std::cmp::Reverse(mem.presence().last_use()));
         let plan = Plan::new(
