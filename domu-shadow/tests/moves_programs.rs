@@ -163,3 +163,30 @@ fn compiled_programs_find_their_headers_again() {
         ok!(clReleaseProgram(program));
     }
 }
+
+const BY_VALUE: &str = "
+typedef struct { int w, h; } image_size;
+typedef struct { int a[6]; } sampler_params;
+__kernel void area(__global int *out, image_size size, sampler_params more) {
+    out[get_global_id(0)] = size.w * size.h + more.a[5];
+}";
+
+/// A structure whose name begins like an object's is a value.
+#[test]
+fn structures_are_no_objects_by_their_names() {
+    let _alone = alone();
+    let gpu = Gpu::new();
+    let kernel = gpu.kernel(BY_VALUE, "area");
+    let buffer = gpu.buffer(CL_MEM_READ_WRITE, 64);
+    set(kernel, 0, &buffer);
+    set(kernel, 1, &[3_i32, 4]);
+    set(kernel, 2, &[0_i32, 0, 0, 0, 0, 100]);
+    for _ in 0..2 {
+        gpu.write(buffer, 0, &[0_i32; 16]);
+        gpu.run(kernel, 16);
+        assert_eq!(gpu.read::<i32>(buffer, 0, 16), [112; 16]);
+        there_and_back(0);
+    }
+    ok!(clReleaseKernel(kernel));
+    ok!(clReleaseMemObject(buffer));
+}

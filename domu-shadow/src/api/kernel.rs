@@ -133,7 +133,9 @@ entry! {
             let room = reals.as_mut_ptr();
             status!(real, clCreateKernelsInProgram(real, available, room, std::ptr::null_mut()))?;
             let shadows = reals.into_iter().map(|real| Kernel::of(Arc::clone(&program), real));
-            let shadows = shadows.collect::<CLResult<Vec<_>>>()?;
+            // All of them first: each owns what the driver gave.
+            let shadows: Vec<_> = shadows.collect();
+            let shadows = shadows.into_iter().collect::<CLResult<Vec<_>>>()?;
             let handles: Vec<_> = shadows.into_iter().map(handle::publish).collect();
             caller.give_list(kernels, &handles);
         }
@@ -145,9 +147,7 @@ entry! {
         let kernel = handle::borrow::<Kernel>(caller, kernel)?;
         let real = kernel.real.get();
         let clone = Kernel::of(Arc::clone(&kernel.program), create!(real, clCloneKernel(real))?)?;
-        for (to, from) in clone.args.iter().zip(&kernel.args) {
-            to.copy_from(from);
-        }
+        clone.copy_settings(kernel);
         Ok(handle::publish(clone))
     }
 

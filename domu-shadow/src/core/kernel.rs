@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use opencl_sys::{
     CL_INVALID_KERNEL, CL_KERNEL_ARG_ACCESS_QUALIFIER, CL_KERNEL_ARG_ACCESS_READ_ONLY,
+    CL_KERNEL_ARG_ACCESS_READ_WRITE, CL_KERNEL_ARG_ACCESS_WRITE_ONLY,
     CL_KERNEL_ARG_ADDRESS_CONSTANT, CL_KERNEL_ARG_ADDRESS_GLOBAL, CL_KERNEL_ARG_ADDRESS_LOCAL,
     CL_KERNEL_ARG_ADDRESS_QUALIFIER, CL_KERNEL_ARG_NAME, CL_KERNEL_ARG_TYPE_CONST,
-    CL_KERNEL_ARG_TYPE_NAME, CL_KERNEL_ARG_TYPE_QUALIFIER, CL_KERNEL_FUNCTION_NAME,
-    CL_KERNEL_NUM_ARGS, cl_int,
+    CL_KERNEL_ARG_TYPE_NAME, CL_KERNEL_ARG_TYPE_PIPE, CL_KERNEL_ARG_TYPE_QUALIFIER,
+    CL_KERNEL_FUNCTION_NAME, CL_KERNEL_NUM_ARGS, cl_int,
 };
 
 use super::CLResult;
@@ -37,6 +38,9 @@ pub const ARG_INFO: [u32; 5] = [
     CL_KERNEL_ARG_NAME,
 ];
 
+/// What `clSetKernelExecInfo` said last, by its parameter.
+type ExecInfo = BTreeMap<u32, Vec<u8>>;
+
 pub struct Kernel {
     slot: Slot<Kernel>,
     pub real: Real,
@@ -44,8 +48,7 @@ pub struct Kernel {
     pub name: CString,
     pub args: Box<[Arg]>,
     pub arg_info: Box<[ArgInfo]>,
-    /// What `clSetKernelExecInfo` said last, by its parameter.
-    exec_info: Mutex<BTreeMap<u32, Vec<u8>>>,
+    exec_info: Mutex<ExecInfo>,
 }
 
 impl Object for Kernel {
@@ -60,8 +63,12 @@ impl Kernel {
     /// The shadow of a driver's kernel that this process owns from now on.
     ///
     /// # Errors
-    /// The driver's, asked about the kernel.
+    /// The driver's, asked about the kernel, which is released then.
     pub fn of(program: Arc<Program>, real: *mut c_void) -> CLResult<Arc<Kernel>> {
+        Kernel::ask(program, real).inspect_err(|_| release(real))
+    }
+
+    fn ask(program: Arc<Program>, real: *mut c_void) -> CLResult<Arc<Kernel>> {
         let ask = |parameter: u32| {
             query::bytes(&|size, value, size_ret| {
                 status!(
@@ -97,7 +104,7 @@ impl Kernel {
         let program = self.program.real.get();
         let real = create!(program, clCreateKernel(program, self.name.as_ptr()))?;
         self.real.set(real);
-        self.tell_exec_info(real)?;
+        tell(real, &self.exec_info())?;
         self.args().iter().zip(0..).try_for_each(|(arg, index)| {
             arg.set(real, index).inspect_err(|code| {
                 log::error!(
@@ -108,7 +115,7 @@ impl Kernel {
         })
     }
 
-    fn exec_info(&self) -> std::sync::MutexGuard<'_, BTreeMap<u32, Vec<u8>>> {
+    fn exec_info(&self) -> std::sync::MutexGuard<'_, ExecInfo> {
         self.exec_info
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -119,14 +126,12 @@ impl Kernel {
         self.exec_info().insert(parameter, value);
     }
 
-    fn tell_exec_info(&self, real: *mut c_void) -> CLResult<()> {
-        self.exec_info().iter().try_for_each(|(&parameter, value)| {
-            let bytes = value.as_ptr().cast();
-            status!(
-                real,
-                clSetKernelExecInfo(real, parameter, value.len(), bytes)
-            )
-        })
+    /// Takes over what another kernel was told: for `clCloneKernel`.
+    pub fn copy_settings(&self, from: &Kernel) {
+        for (to, from) in self.args.iter().zip(&from.args) {
+            to.copy_from(from);
+        }
+        self.exec_info().clone_from(&from.exec_info());
     }
 
     /// The arguments as they are now. What the program has released can't be used with this kernel any more.
@@ -193,10 +198,8 @@ impl Kernel {
 
     /// Releases the driver's kernel; made again by [`Kernel::make`].
     pub fn unmake(&self) {
-        if let Some(real) = self.real.take()
-            && let Err(code) = status!(real, clReleaseKernel(real))
-        {
-            log::warn!("a driver refused to release a kernel: error {code}");
+        if let Some(real) = self.real.take() {
+            release(real);
         }
     }
 }
@@ -205,6 +208,22 @@ impl Drop for Kernel {
     fn drop(&mut self) {
         self.unmake();
     }
+}
+
+fn release(real: *mut c_void) {
+    if let Err(code) = status!(real, clReleaseKernel(real)) {
+        log::warn!("a driver refused to release a kernel: error {code}");
+    }
+}
+
+fn tell(real: *mut c_void, exec_info: &ExecInfo) -> CLResult<()> {
+    exec_info.iter().try_for_each(|(&parameter, value)| {
+        let bytes = value.as_ptr().cast();
+        status!(
+            real,
+            clSetKernelExecInfo(real, parameter, value.len(), bytes)
+        )
+    })
 }
 
 /// Sets an argument that is a driver's object.
@@ -254,6 +273,7 @@ impl KeptArg {
 pub struct Run {
     kernel: Arc<Kernel>,
     args: Vec<KeptArg>,
+    exec_info: ExecInfo,
 }
 
 impl Run {
@@ -261,6 +281,7 @@ impl Run {
         Run {
             kernel: handle::shared(kernel),
             args: kernel.args(),
+            exec_info: kernel.exec_info().clone(),
         }
     }
 
@@ -280,9 +301,7 @@ impl Kept for Run {
         let name = self.kernel.name.as_ptr();
         let real = create!(program, clCreateKernel(program, name))?;
         let mut args = self.args.iter().zip(0..);
-        let answer = self
-            .kernel
-            .tell_exec_info(real)
+        let answer = tell(real, &self.exec_info)
             .and_then(|()| args.try_for_each(|(arg, index)| arg.set(real, index)))
             .and_then(|()| enqueue(&real));
         answer.and(status!(real, clReleaseKernel(real)))
@@ -311,6 +330,7 @@ fn arg_info(real: *mut c_void, index: u32) -> ArgInfo {
 
 fn kind(info: &ArgInfo) -> ArgKind {
     let [address, access, type_name, qualifier, _] = info;
+    let access = number_of(access);
     let Some(address) = number_of(address) else {
         return ArgKind::Unknown;
     };
@@ -324,16 +344,54 @@ fn kind(info: &ArgInfo) -> ArgKind {
         },
         CL_KERNEL_ARG_ADDRESS_CONSTANT => ArgKind::Mem { writable: false },
         CL_KERNEL_ARG_ADDRESS_LOCAL => ArgKind::Local,
-        // Drivers differ in where they say images and pipes are; the type's name tells.
-        _ => match type_name.as_deref().unwrap_or(b"") {
-            name if name.starts_with(b"image") || name.starts_with(b"pipe") => ArgKind::Mem {
-                writable: number_of(access) != Some(CL_KERNEL_ARG_ACCESS_READ_ONLY),
-            },
-            name if name.starts_with(b"sampler") => ArgKind::Sampler,
-            name if name.starts_with(b"queue") => ArgKind::Queue,
+        // Drivers differ in where they say images and pipes are. The names are OpenCL C's own, those of a program's
+        // structures may begin like them.
+        _ => match name_of(type_name) {
+            b"sampler_t" => ArgKind::Sampler,
+            b"queue_t" => ArgKind::Queue,
+            name if is_image(access) || IMAGES.contains(&name) || is_pipe(qualifier, name) => {
+                ArgKind::Mem {
+                    writable: access != Some(CL_KERNEL_ARG_ACCESS_READ_ONLY),
+                }
+            }
             _ => ArgKind::Value,
         },
     }
+}
+
+/// The types of images, for drivers that don't tell the access.
+const IMAGES: [&[u8]; 12] = [
+    b"image1d_t",
+    b"image1d_array_t",
+    b"image1d_buffer_t",
+    b"image2d_t",
+    b"image2d_array_t",
+    b"image2d_depth_t",
+    b"image2d_array_depth_t",
+    b"image2d_msaa_t",
+    b"image2d_array_msaa_t",
+    b"image2d_msaa_depth_t",
+    b"image2d_array_msaa_depth_t",
+    b"image3d_t",
+];
+
+fn is_image(access: Option<u32>) -> bool {
+    const SAID: [u32; 3] = [
+        CL_KERNEL_ARG_ACCESS_READ_ONLY,
+        CL_KERNEL_ARG_ACCESS_WRITE_ONLY,
+        CL_KERNEL_ARG_ACCESS_READ_WRITE,
+    ];
+    access.is_some_and(|access| SAID.contains(&access))
+}
+
+fn is_pipe(qualifier: u64, name: &[u8]) -> bool {
+    qualifier & u64::from(CL_KERNEL_ARG_TYPE_PIPE) != 0 || name.starts_with(b"pipe ")
+}
+
+/// A type's name as the driver gives it, without the zero.
+fn name_of(bytes: &Option<Vec<u8>>) -> &[u8] {
+    let bytes = bytes.as_deref().unwrap_or_default();
+    bytes.strip_suffix(b"\0").unwrap_or(bytes)
 }
 
 fn number_of(bytes: &Option<Vec<u8>>) -> Option<u32> {
@@ -387,6 +445,19 @@ mod tests {
         let mut read_only = info(private, b"image2d_t\0", 0);
         read_only[1] = text(&CL_KERNEL_ARG_ACCESS_READ_ONLY.to_ne_bytes());
         assert_eq!(kind(&read_only), ArgKind::Mem { writable: false });
+        let mut pipe = info(private, b"int\0", CL_KERNEL_ARG_TYPE_PIPE.into());
+        assert_eq!(kind(&pipe), ArgKind::Mem { writable: true });
+        pipe = info(private, b"pipe int\0", 0);
+        assert_eq!(kind(&pipe), ArgKind::Mem { writable: true });
+        for structure in [
+            &b"image_size\0"[..],
+            b"image2d_size_t\0",
+            b"sampler_params\0",
+            b"queue_t_head\0",
+            b"pipeline\0",
+        ] {
+            assert_eq!(kind(&info(private, structure, 0)), ArgKind::Value);
+        }
         assert_eq!(kind(&info(private, b"sampler_t\0", 0)), ArgKind::Sampler);
         assert_eq!(kind(&info(private, b"queue_t\0", 0)), ArgKind::Queue);
         assert_eq!(kind(&[None, None, None, None, None]), ArgKind::Unknown);

@@ -1,6 +1,6 @@
 //! What only the stub driver has: built-in kernels that work, an intermediate language, on-device queues, suggested sizes, release callbacks.
 
-use std::ffi::c_void;
+use std::ffi::{CStr, CString, c_void};
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::common::moving::there_and_back;
 use crate::common::*;
 use crate::rig::{Stub, in_child};
+use xl_gpu_shadow::mover;
 
 /// Reverses each work-group's part; the size of a work-group is specialization constant 7.
 const REVERSE: &str = "__kernel __attribute__((reqd_work_group_size(${7:4}, 1, 1))) \
@@ -279,5 +280,120 @@ fn release_callbacks_come_once_and_not_because_of_a_move() {
         }
         there_and_back(0);
         assert_eq!(RELEASED.load(Ordering::SeqCst), 21);
+    });
+}
+
+/// A move would lose them: it is refused for as long as such a program lives.
+#[test]
+fn variables_at_program_scope_are_a_reason() {
+    let test = "programs::variables_at_program_scope_are_a_reason";
+    in_child(test, "nvidia,global_variables=64", || {
+        let gpu = Gpu::new();
+        let program = gpu.program(COUNT_BY);
+        there_and_back(0);
+        build(program);
+        let reason = mover::blocked().unwrap();
+        assert!(reason.contains("variables at program scope"), "{reason}");
+        assert!(mover::begin().is_err());
+        build(program);
+        ok!(clReleaseProgram(program));
+        assert_eq!(mover::blocked(), None);
+        there_and_back(0);
+    });
+}
+
+/// What a kernel was told besides its arguments goes to its clones, and with them.
+#[test]
+fn a_clone_keeps_its_execution_info() {
+    let options = "nvidia,svm_system";
+    in_child(
+        "programs::a_clone_keeps_its_execution_info",
+        options,
+        || {
+            let gpu = Gpu::new();
+            let kernel = gpu.kernel(COUNT_BY, "increase");
+            let (system, info) = (CL_TRUE, CL_KERNEL_EXEC_INFO_SVM_FINE_GRAIN_SYSTEM);
+            let pointer = (&raw const system).cast();
+            ok!(clSetKernelExecInfo(kernel, info, 4, pointer));
+            let clone = make!(clCloneKernel(kernel));
+            ok!(clReleaseKernel(kernel));
+            Stub::next_load("svm_system");
+            there_and_back(0);
+            assert_eq!(Stub::calls()("clSetKernelExecInfo"), 1);
+            ok!(clReleaseKernel(clone));
+        },
+    );
+}
+
+fn options_of(program: Handle, device: Handle) -> CString {
+    let (mut text, mut size) = (vec![0_u8; 64], 0);
+    ok!(clGetProgramBuildInfo(
+        program,
+        device,
+        CL_PROGRAM_BUILD_OPTIONS,
+        text.len(),
+        text.as_mut_ptr().cast(),
+        &raw mut size
+    ));
+    text.truncate(size);
+    CString::from_vec_with_nul(text).unwrap()
+}
+
+/// Each device has its own build of the program, and each is made again.
+#[test]
+fn builds_for_different_devices_are_all_made_again() {
+    let test = "programs::builds_for_different_devices_are_all_made_again";
+    in_child(test, "devices=2", || {
+        let gpu = Gpu::new();
+        let mut devices = [null_mut(); 2];
+        ok!(clGetDeviceIDs(
+            gpu.platform,
+            CL_DEVICE_TYPE_ALL,
+            2,
+            devices.as_mut_ptr(),
+            null_mut()
+        ));
+        let context = make!(clCreateContext(
+            null(),
+            2,
+            devices.as_ptr(),
+            None,
+            null_mut()
+        ));
+        let both = Gpu {
+            platform: gpu.platform,
+            device: devices[0],
+            context,
+            queue: make!(clCreateCommandQueue(context, devices[0], 0)),
+        };
+        let program = both.program(COUNT_BY);
+        let build = |list: &[Handle], options: &CStr| {
+            ok!(clBuildProgram(
+                program,
+                list.len() as u32,
+                list.as_ptr(),
+                options.as_ptr(),
+                None,
+                null_mut()
+            ));
+        };
+        let check = |options: [&CStr; 2], builds: u64| {
+            Stub::next_load("devices=2,driver=2.0");
+            there_and_back(0);
+            assert_eq!(Stub::calls()("clBuildProgram"), builds);
+            let told = devices.map(|device| options_of(program, device));
+            assert_eq!(told.each_ref().map(|told| &**told), options);
+            Stub::next_load("devices=2");
+            there_and_back(0);
+        };
+        build(&devices, c"-DX=0");
+        check([c"-DX=0"; 2], 1);
+        build(&devices[1..], c"-DX=2");
+        check([c"-DX=0", c"-DX=2"], 2);
+        build(&devices[..1], c"-DX=1");
+        check([c"-DX=1", c"-DX=2"], 2);
+        build(&devices, c"-DX=3");
+        check([c"-DX=3"; 2], 1);
+        ok!(clReleaseProgram(program));
     });
 }

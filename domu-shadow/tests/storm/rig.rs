@@ -34,6 +34,8 @@ pub fn node() -> String {
 pub fn in_child(test: &str, options: &str, body: impl FnOnce()) {
     if env::var("XL_GPU_STORM_TEST").as_deref() == Ok(test) {
         body();
+        // Released queues may still be at work, and a driver must not be left in the middle of it.
+        drop(begin().quiesce(PATIENCE));
         return;
     }
     let name = format!("xl-gpu-storm-test-{}-{test}", std::process::id());

@@ -66,6 +66,9 @@ pub struct Options {
     pub linger_thread: bool,
     pub stay_mapped: bool,
     pub lazy_flush: bool,
+    /// Bytes that each built program says it has.
+    pub global_variables: usize,
+    pub svm_system: bool,
     /// OpenCL version, (major, minor).
     pub spec: (u32, u32),
     pub devices: usize,
@@ -94,6 +97,8 @@ impl Default for Options {
             linger_thread: false,
             stay_mapped: false,
             lazy_flush: false,
+            global_variables: 0,
+            svm_system: false,
             spec: (3, 0),
             devices: 1,
             memory: 1 << 30,
@@ -154,6 +159,8 @@ impl Options {
             "linger_thread" => self.linger_thread = true,
             "stay_mapped" => self.stay_mapped = true,
             "lazy_flush" => self.lazy_flush = true,
+            "global_variables" => self.global_variables = number()?,
+            "svm_system" => self.svm_system = true,
             "spec" => self.spec = spec(given()?)?,
             "devices" => {
                 self.devices = number()

@@ -188,6 +188,9 @@ fn since_2_0(device: &Device, name: u32, answer: Answer) -> CLResult<()> {
     let since_3_0 = device.platform.spec >= (3, 0);
     let c_1_2 = version(1, 2, 0);
     match name {
+        CL_DEVICE_SVM_CAPABILITIES if driver::options().svm_system => {
+            answer.value(CL_DEVICE_SVM_FINE_GRAIN_SYSTEM)
+        }
         CL_DEVICE_SVM_CAPABILITIES => answer.value(0_u64),
         CL_DEVICE_QUEUE_ON_DEVICE_PROPERTIES => {
             answer.value(CL_QUEUE_PROFILING_ENABLE | CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE)

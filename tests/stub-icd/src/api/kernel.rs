@@ -22,9 +22,9 @@ use crate::core::device::Device;
 use crate::core::kernel::Kernel;
 use crate::core::program::Program;
 use crate::ffi::{CLResult, HostIn, HostOut, Out, Text, creators, entry_points};
-use crate::handle;
 use crate::info::Answer;
 use crate::kernels::parse::{Access, Parameter, Signature, Space};
+use crate::{driver, handle};
 
 creators! {
     fn clCreateKernel(program: *mut c_void, name: Text) {
@@ -87,7 +87,7 @@ entry_points! {
     fn clSetKernelExecInfo(kernel: *mut c_void, name: u32, size: usize, value: HostIn) {
         handle::get::<Kernel>(kernel)?;
         let _ = (name, size, value);
-        Err(CL_INVALID_OPERATION)
+        if driver::options().svm_system { Ok(()) } else { Err(CL_INVALID_OPERATION) }
     }
 
     fn clGetKernelInfo(kernel: *mut c_void, name: u32, size: usize, value: HostOut, size_ret: Out<usize>) {
