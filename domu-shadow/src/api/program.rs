@@ -178,7 +178,7 @@ entry! {
         match (parameter, program.kept(device)) {
             (CL_PROGRAM_BUILD_OPTIONS, _) => {
                 let building = program.building();
-                let options = building.last.as_ref().and_then(|built| built.step.options().cloned());
+                let options = building.of(device).and_then(|built| built.step.options().cloned());
                 answer.text(options.unwrap_or_default().as_bytes())
             }
             (CL_PROGRAM_BUILD_LOG, Some(kept)) => answer.bytes(&kept.log),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use opencl_sys::{
     CL_BUILD_PROGRAM_FAILURE, CL_COMPILE_PROGRAM_FAILURE, CL_INVALID_BUILD_OPTIONS,
     CL_INVALID_COMPILER_OPTIONS, CL_INVALID_OPERATION, CL_INVALID_PROGRAM, CL_LINK_PROGRAM_FAILURE,
-    CL_SUCCESS, cl_int,
+    CL_PROGRAM_BUILD_GLOBAL_VARIABLE_TOTAL_SIZE, CL_SUCCESS, cl_int,
 };
 
 use super::CLResult;
@@ -14,6 +14,7 @@ use super::context::Context;
 use super::device::Device;
 use super::program::Step;
 use crate::driver::dispatch::{check, status, table_of};
+use crate::driver::query;
 
 /// Asks for the info that tells buffers from numbers; added behind the program's back.
 const ARG_INFO_OPTION: &[u8] = b"-cl-kernel-arg-info";
@@ -159,6 +160,28 @@ pub fn link(
         )
     };
     (linked, check(code))
+}
+
+/// Bytes of variables at program scope, of the device that has most.
+pub fn variables(real: *mut c_void, devices: &[Arc<Device>]) -> u64 {
+    let of_one = |device: &Arc<Device>| {
+        let device = device.real.get();
+        query::number(&|size, value, size_ret| {
+            status!(
+                real,
+                clGetProgramBuildInfo(
+                    real,
+                    device,
+                    CL_PROGRAM_BUILD_GLOBAL_VARIABLE_TOTAL_SIZE,
+                    size,
+                    value,
+                    size_ret
+                )
+            )
+        })
+    };
+    // Drivers of before OpenCL 2.0 have none, and an error for the question.
+    devices.iter().flat_map(of_one).max().unwrap_or(0)
 }
 
 /// Whether a build was made, well or not, rather than refused.

@@ -1,6 +1,7 @@
 //! Whether the process can be moved, and why not.
 
 use crate::driver::foreign;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 static REASON: Mutex<Option<String>> = Mutex::new(None);
@@ -15,11 +16,37 @@ pub fn block(reason: impl Into<String>) {
     }
 }
 
+/// Programs whose kernels share variables, which OpenCL has no way to read.
+static WITH_VARIABLES: AtomicUsize = AtomicUsize::new(0);
+const VARIABLES: &str = "variables at program scope";
+
+/// A program's variables: while there are any the process cannot be moved.
+pub struct Variables(());
+
+impl Variables {
+    pub fn new() -> Variables {
+        if WITH_VARIABLES.fetch_add(1, Ordering::Relaxed) == 0 {
+            log::warn!("this process cannot be migrated for now: {VARIABLES}");
+        }
+        Variables(())
+    }
+}
+
+impl Drop for Variables {
+    fn drop(&mut self) {
+        WITH_VARIABLES.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn variables() -> Option<String> {
+    (WITH_VARIABLES.load(Ordering::Relaxed) > 0).then(|| VARIABLES.to_owned())
+}
+
 /// Why the process cannot be moved, if so.
 pub fn blocked() -> Option<String> {
     let reason = REASON
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .clone();
-    reason.or_else(foreign::reason)
+    reason.or_else(variables).or_else(foreign::reason)
 }

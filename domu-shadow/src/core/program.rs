@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{CString, c_void};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use opencl_sys::{CL_INVALID_OPERATION, CL_INVALID_PROGRAM, cl_int};
+use opencl_sys::{CL_BUILD_SUCCESS, CL_INVALID_OPERATION, CL_INVALID_PROGRAM, cl_int};
 
 use super::CLResult;
 use super::build::{self, has_arg_info};
@@ -13,6 +13,7 @@ use super::device::Device;
 use super::farewell::Destructors;
 use super::handle::{self, Kind, Object, Slot};
 use super::kernel::{ArgInfo, Kernel};
+use super::movable::Variables;
 use super::real::Real;
 use crate::driver::dispatch::status;
 
@@ -58,10 +59,10 @@ impl Step {
     }
 }
 
-/// The last build, with all that it depended on.
+/// A build, with all that it depended on.
 #[derive(Clone)]
 pub struct Built {
-    /// Empty for all of the program's.
+    /// Those that no later build was for.
     pub devices: Vec<Arc<Device>>,
     pub step: Step,
     pub constants: Constants,
@@ -76,7 +77,8 @@ pub struct Outcome {
 
 #[derive(Default)]
 pub struct Building {
-    pub last: Option<Built>,
+    /// In their order. Each device is in one at most: its last.
+    pub builds: Vec<Built>,
     /// By device id: filled when the program is released for a move, cleared by the next build.
     pub kept: BTreeMap<u64, Outcome>,
     /// For the next build.
@@ -88,6 +90,37 @@ pub struct Building {
     pub(super) is_substitute: bool,
     /// By kernel name: the argument info that the last build gave.
     pub(super) signatures: BTreeMap<CString, Box<[ArgInfo]>>,
+    variables: Option<Variables>,
+}
+
+impl Building {
+    /// A new build is for these devices: what was known of older ones is not true of them any more.
+    fn forget(&mut self, devices: &[Arc<Device>]) {
+        for built in &mut self.builds {
+            let is_other =
+                |device: &Arc<Device>| !devices.iter().any(|one| Arc::ptr_eq(one, device));
+            built.devices.retain(is_other);
+        }
+        self.builds.retain(|built| !built.devices.is_empty());
+        for device in devices {
+            self.kept.remove(&device.slot().id());
+        }
+        self.binaries.clear();
+        self.signatures.clear();
+    }
+
+    /// The last build for a device.
+    pub fn of(&self, device: &Device) -> Option<&Built> {
+        let is_for = |built: &&Built| built.devices.iter().any(|one| std::ptr::eq(&**one, device));
+        self.builds.iter().find(is_for)
+    }
+
+    /// Whether a build succeeded for any of its devices, as far as that was kept.
+    pub(super) fn succeeded(&self, built: &Built) -> bool {
+        let kept = built.devices.iter();
+        let mut kept = kept.filter_map(|device| self.kept.get(&device.slot().id()));
+        kept.any(|outcome| outcome.status == CL_BUILD_SUCCESS)
+    }
 }
 
 pub struct Program {
@@ -155,11 +188,11 @@ impl Program {
             return true;
         }
         let building = self.building();
-        let options = building
-            .last
-            .as_ref()
-            .and_then(|built| built.step.options());
-        options.is_some_and(|options| has_arg_info(options.as_bytes()))
+        let mut options = building
+            .builds
+            .iter()
+            .filter_map(|built| built.step.options());
+        options.any(|options| has_arg_info(options.as_bytes()))
     }
 
     /// Whether builds ask for argument info behind the program's back.
@@ -174,21 +207,31 @@ impl Program {
     pub fn build(&self, devices: Vec<Arc<Device>>, step: Step) -> CLResult<()> {
         if self.building().is_substitute {
             self.check_no_kernels()?;
-            self.replace_substitute()?;
+            self.replace_substitute(&devices)?;
         }
         let answer = build::run(self.real.get(), self.asks_arg_info(), &devices, &step);
         if build::has_ended(answer) {
-            let mut building = self.building();
-            building.kept.clear();
-            building.binaries.clear();
-            building.signatures.clear();
-            building.last = Some(Built {
-                devices,
-                step,
-                constants: building.constants.clone(),
-            });
+            let constants = self.building().constants.clone();
+            self.built(devices, step, constants);
         }
         answer
+    }
+
+    /// Remembers a build that has ended; no devices stand for all.
+    fn built(&self, devices: Vec<Arc<Device>>, step: Step, constants: Constants) {
+        let devices = match devices.is_empty() {
+            true => self.devices.clone(),
+            false => devices,
+        };
+        let mut building = self.building();
+        building.forget(&devices);
+        building.builds.push(Built {
+            devices,
+            step,
+            constants,
+        });
+        let has_variables = build::variables(self.real.get(), &self.devices) > 0;
+        building.variables = has_variables.then(Variables::new);
     }
 
     /// "`CL_INVALID_OPERATION` if there are kernel objects attached to program."
@@ -201,11 +244,24 @@ impl Program {
         }
     }
 
-    /// Makes what was loaded from a binary at a move from its source again; not built. Kernels keep their own program.
-    fn replace_substitute(&self) -> CLResult<()> {
+    /// Makes what was loaded from a binary at a move from its source again; built for all but these devices, of which
+    /// none stand for all. Kernels keep their own program.
+    fn replace_substitute(&self, but_for: &[Arc<Device>]) -> CLResult<()> {
         let original = self.original()?;
         let mut building = self.building();
-        if let Err(code) = self.set_constants(original, &building.constants) {
+        let mut others = building.builds.clone();
+        for built in &mut others {
+            let is_other =
+                |device: &Arc<Device>| !but_for.iter().any(|one| Arc::ptr_eq(one, device));
+            built.devices.retain(is_other);
+        }
+        others.retain(|built| !but_for.is_empty() && !built.devices.is_empty());
+        let made = self.build_again(
+            original,
+            others.iter().filter(|one| building.succeeded(one)),
+        );
+        let made = made.and_then(|()| self.set_constants(original, &building.constants));
+        if let Err(code) = made {
             release(original);
             return Err(code);
         }
@@ -228,11 +284,12 @@ impl Program {
         if !building.is_substitute || !self.asks_arg_info() || is_known {
             return;
         }
-        let Some(built) = building.last.clone() else {
+        if building.builds.is_empty() {
             return;
-        };
+        }
         let rebuilt = self.original().and_then(|real| {
-            let answer = build::run(real, true, &built.devices, &built.step);
+            let builds = building.builds.iter();
+            let answer = self.build_again(real, builds.filter(|built| building.succeeded(built)));
             answer.map(|()| real).inspect_err(|_| release(real))
         });
         match rebuilt {
@@ -280,11 +337,7 @@ impl Program {
 
     /// Remembers the link that made this program.
     pub fn linked(&self, step: Step) {
-        self.building().last = Some(Built {
-            devices: self.devices.clone(),
-            step,
-            constants: Constants::new(),
-        });
+        self.built(Vec::new(), step, Constants::new());
     }
 
     /// One device's build info that was kept over a move.

@@ -5,7 +5,7 @@ use std::ffi::c_void;
 use std::sync::Arc;
 
 use opencl_sys::{
-    CL_BUILD_NONE, CL_BUILD_SUCCESS, CL_DRIVER_VERSION, CL_INVALID_PROGRAM, CL_PROGRAM_BINARIES,
+    CL_BUILD_NONE, CL_DRIVER_VERSION, CL_INVALID_PROGRAM, CL_PROGRAM_BINARIES,
     CL_PROGRAM_BINARY_SIZES, CL_PROGRAM_BUILD_LOG, CL_PROGRAM_BUILD_STATUS, cl_int,
 };
 
@@ -103,17 +103,17 @@ impl Program {
         if !self.real.get().is_null() {
             return Ok(());
         }
-        let (last, succeeded, binaries) = {
+        let (builds, failed, binaries) = {
             let building = self.building();
-            let succeeded = building
-                .kept
-                .values()
-                .any(|outcome| outcome.status == CL_BUILD_SUCCESS);
-            let last = building.last.clone();
-            (last, succeeded, self.usable_binaries(&building))
+            let builds = building.builds.iter().cloned();
+            let (builds, failed): (Vec<_>, Vec<_>) =
+                builds.partition(|built| building.succeeded(built));
+            (builds, failed, self.usable_binaries(&building))
         };
-        if succeeded && let Some(binaries) = binaries {
-            match self.make_from(&binaries, last.as_ref()) {
+        if !builds.is_empty()
+            && let Some(binaries) = binaries
+        {
+            match self.make_from(&binaries, &builds) {
                 Ok(()) => return Ok(()),
                 Err(code) => log::info!(
                     "a program's binary was refused (error {code}): building it from source"
@@ -121,41 +121,55 @@ impl Program {
             }
         }
         if matches!(self.origin, Origin::Linked) {
-            return self.link_again(last, succeeded);
+            // It was made by one link.
+            let built = builds.iter().chain(&failed).next();
+            return self.link_again(built.ok_or(CL_INVALID_PROGRAM)?, failed.is_empty());
         }
         let real = self.original()?;
         self.real.set(real);
-        if let Some(built) = last.filter(|_| succeeded) {
+        self.build_again(real, builds.iter())?;
+        let constants = self.building().constants.clone();
+        self.set_constants(real, &constants)
+    }
+
+    /// Makes builds that had succeeded once more, in their order.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub(super) fn build_again<'b>(
+        &self,
+        real: *mut c_void,
+        mut builds: impl Iterator<Item = &'b Built>,
+    ) -> CLResult<()> {
+        builds.try_for_each(|built| {
             if let Step::Compile { headers, .. } = &built.step {
                 // A header may be younger than what it is included in.
                 headers.iter().try_for_each(|(_, header)| header.make())?;
             }
             self.set_constants(real, &built.constants)?;
-            build::run(real, self.asks_arg_info(), &built.devices, &built.step)?;
-        }
-        let constants = self.building().constants.clone();
-        self.set_constants(real, &constants)
+            build::run(real, self.asks_arg_info(), &built.devices, &built.step)
+        })
     }
 
-    fn link_again(&self, last: Option<Built>, succeeded: bool) -> CLResult<()> {
-        let built = last.ok_or(CL_INVALID_PROGRAM)?;
+    fn link_again(&self, built: &Built, succeeded: bool) -> CLResult<()> {
         let (real, answer) = build::link(&self.context, &built.devices, &built.step);
         self.real.set(real);
         // A link that had failed fails again.
         if succeeded { answer } else { Ok(()) }
     }
 
-    fn make_from(&self, binaries: &[Vec<u8>], last: Option<&Built>) -> CLResult<()> {
+    fn make_from(&self, binaries: &[Vec<u8>], builds: &[Built]) -> CLResult<()> {
         let real = self.load(binaries)?;
         // Compiled objects and libraries are complete as loaded; executables need the build call.
-        let rebuild = last.and_then(|built| match &built.step {
-            Step::Compile { .. } => None,
-            Step::Build { options } => Some((&built.devices, options.clone())),
-            Step::Link { .. } => Some((&built.devices, None)),
-        });
-        let answer = rebuild.map_or(Ok(()), |(devices, options)| {
-            build::run(real, false, devices, &Step::Build { options })
-        });
+        let rebuild = |built: &Built| {
+            let options = match &built.step {
+                Step::Compile { .. } => return Ok(()),
+                Step::Build { options } => options.clone(),
+                Step::Link { .. } => None,
+            };
+            build::run(real, false, &built.devices, &Step::Build { options })
+        };
+        let answer = builds.iter().try_for_each(rebuild);
         match answer {
             Ok(()) => {
                 self.real.set(real);
