@@ -100,7 +100,7 @@ impl Default for Config {
             timeout_busy: Duration::from_secs(30),
             pci_detach: true,
             pci_timeout: Duration::from_secs(30),
-            ram_precopy: false,
+            ram_precopy: true,
             ram_threads: 4,
             ram_passes: 5,
             ram_stop_below: 16 << 20,
@@ -354,7 +354,7 @@ mod tests {
             timeout_busy = "2min"
             pci_detach = false
             pci_timeout = "5s"
-            ram_precopy = true
+            ram_precopy = false
             ram_threads = 64
             ram_passes = 1
             ram_stop_below = "1M"
@@ -377,7 +377,7 @@ mod tests {
             timeout_busy: Duration::from_secs(120),
             pci_detach: false,
             pci_timeout: Duration::from_secs(5),
-            ram_precopy: true,
+            ram_precopy: false,
             ram_threads: 64,
             ram_passes: 1,
             ram_stop_below: 1 << 20,
