@@ -36,6 +36,9 @@ pub struct Config {
     /// Largest buffer, in bytes.
     #[serde(deserialize_with = "size")]
     pub max_object: u64,
+    /// Pages of all guests' channels together that dom0 maps at a time.
+    #[serde(deserialize_with = "pages")]
+    pub channel_pages: u32,
     /// Most pre-copy rounds.
     #[serde(deserialize_with = "rounds")]
     pub precopy_rounds: u32,
@@ -91,6 +94,7 @@ impl Default for Config {
             spool_dir: PathBuf::from("/var/lib/xl-gpu/spool"),
             spool_guest_quota: 256 << 30,
             max_object: 1 << 40,
+            channel_pages: 1 << 16,
             precopy_rounds: 30,
             precopy_time: Duration::from_secs(600),
             precopy_bytes: 1 << 40,
@@ -204,6 +208,13 @@ const ROUNDS: Quantity = Quantity {
     expected: "a number of rounds from 0 to 1000",
 };
 
+/// Up to what Xen's default maptrack table has entries for.
+const PAGES: Quantity = Quantity {
+    units: &[("", 1)],
+    range: 5..=1 << 18,
+    expected: "a number of pages from 5 to 262144",
+};
+
 const THREADS: Quantity = Quantity {
     units: &[("", 1)],
     range: 1..=64,
@@ -265,6 +276,12 @@ fn rounds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     deserializer
         .deserialize_any(&ROUNDS)
         .map(|rounds| rounds as u32)
+}
+
+fn pages<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    deserializer
+        .deserialize_any(&PAGES)
+        .map(|pages| pages as u32)
 }
 
 fn threads<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
@@ -345,6 +362,7 @@ mod tests {
             spool_dir = "/srv/spool"
             spool_guest_quota = "1T"
             max_object = 65536
+            channel_pages = 262144
             precopy_rounds = 7
             precopy_time = "90s"
             precopy_bytes = "64G"
@@ -368,6 +386,7 @@ mod tests {
             spool_dir: "/srv/spool".into(),
             spool_guest_quota: 1 << 40,
             max_object: 65536,
+            channel_pages: 262_144,
             precopy_rounds: 7,
             precopy_time: Duration::from_secs(90),
             precopy_bytes: 64 << 30,
@@ -414,6 +433,7 @@ mod tests {
             ("timeout_open = 30", 1, "\"30s\""),
             ("timeout_open = \"0s\"", 1, "\"30s\""),
             ("precopy_rounds = 1001", 1, "from 0 to 1000"),
+            ("channel_pages = 4", 1, "from 5 to 262144"),
             ("ram_threads = 0", 1, "from 1 to 64"),
             ("ram_passes = 101", 1, "from 1 to 100"),
             ("spool_dir = \"spool\"", 1, "absolute path"),
@@ -459,6 +479,6 @@ mod tests {
             .collect();
         assert_eq!(parse(&example).unwrap(), Config::default());
         let names = |text: &str| text.lines().filter(|line| line.contains(" = ")).count();
-        assert_eq!(names(&example), 20, "all of them");
+        assert_eq!(names(&example), 21, "all of them");
     }
 }

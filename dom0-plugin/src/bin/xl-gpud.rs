@@ -78,7 +78,7 @@ fn main() -> anyhow::Result<()> {
             (Box::new(carrier), events)
         }
         None => {
-            let (carrier, events) = XenCarrier::start()?;
+            let (carrier, events) = XenCarrier::start(config.channel_pages as usize)?;
             (Box::new(carrier), events)
         }
     };

@@ -1,6 +1,7 @@
 //! Xen as the daemon's carrier.
 
 use super::domains;
+use super::pages::Pages;
 use super::peer::XenPeer;
 use super::store::XenStore;
 use super::toolstack::Xl;
@@ -13,28 +14,37 @@ use channel::image::SessionId;
 use channel::link::{Peer, Residence};
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 /// XenStore and its watches.
 pub struct XenCarrier {
     store: Arc<XenStore>,
     watches: Watches,
+    pages: Pages,
     xl: Xl,
 }
 
 impl XenCarrier {
-    /// Connects to XenStore and follows all domains.
-    pub fn start() -> io::Result<(Self, Receiver<Event>)> {
+    /// Connects to XenStore and follows all domains. Of all guests together no more than `pages` pages are mapped at a
+    /// time.
+    pub fn start(pages: usize) -> io::Result<(Self, Receiver<Event>)> {
         let store = Arc::new(XenStore::open()?);
         let watches = Watches::start()?;
-        let (sender, events) = channel();
+        // Whoever looks at one event holds the next ones up, and what fires meanwhile is one entry in `watches`.
+        let (sender, events) = sync_channel(1);
         let (for_thread, watching) = (store.clone(), watches.clone());
         std::thread::Builder::new()
             .name("domains".into())
             .spawn(move || domains::follow(&for_thread, &watching, &sender))?;
         let xl = Xl::new(store.clone());
-        Ok((XenCarrier { store, watches, xl }, events))
+        let carrier = XenCarrier {
+            store,
+            watches,
+            pages: Pages::new(pages),
+            xl,
+        };
+        Ok((carrier, events))
     }
 
     /// Writes to the administrator's folder, unless the domain has gone.
@@ -89,6 +99,7 @@ impl Carrier for XenCarrier {
         Ok(Box::new(XenPeer::new(
             self.store.clone(),
             self.watches.clone(),
+            self.pages.clone(),
             domid,
             announcement,
         )))
@@ -107,8 +118,9 @@ impl Carrier for XenCarrier {
         patience: Duration,
     ) -> bool {
         let deadline = Instant::now() + patience;
+        let mut wait = self.watches.wait_for_data(domid);
         loop {
-            let seen = self.watches.data(domid);
+            wait.mark();
             match domains::session(&self.store, domid, session) {
                 Ok(Some(a)) if a.state != wanted => {}
                 Ok(_) => return true,
@@ -120,7 +132,7 @@ impl Carrier for XenCarrier {
             if Instant::now() >= deadline {
                 return false;
             }
-            self.watches.wait_for_data(domid, seen, deadline);
+            wait.until(deadline);
         }
     }
 

@@ -9,7 +9,7 @@ use channel::link::{Announcement, Others, Residence};
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 /// Least time between two looks at what fired: bounds what a guest that writes all the time can cost.
@@ -40,8 +40,9 @@ pub fn list(store: &XenStore) -> io::Result<BTreeSet<u32>> {
         .collect())
 }
 
-/// Turns what fires into events until nobody listens or the connection is lost.
-pub fn follow(store: &Arc<XenStore>, watches: &Watches, events: &Sender<Event>) {
+/// Turns what fires into events until nobody listens or the connection is lost. Waits until they are taken: a guest that
+/// writes all the time makes no queue.
+pub fn follow(store: &Arc<XenStore>, watches: &Watches, events: &SyncSender<Event>) {
     let mut known = BTreeSet::new();
     match list(store) {
         Ok(now) => now

@@ -1,5 +1,6 @@
 //! A guest's granted pages and event channel as a link of the channel.
 
+use super::pages::{Pages, Taken};
 use channel::PAGE_SIZE;
 use channel::layout::{Layout, MAX_PAGES, MIN_PAGES};
 use channel::link::Link;
@@ -34,16 +35,24 @@ impl Published {
     }
 }
 
-/// Mapped pages and a bound port. The port goes first.
+/// Mapped pages and a bound port. The port goes first, what the pages count for last.
 pub struct MappedLink {
     bell: EventChannel,
     memory: SharedRegion,
+    _taken: Taken,
 }
 
 impl MappedLink {
     /// Maps what domain `domid` published: page 0 for the layout, the directory for the references, then all pages
-    /// at once.
-    pub fn map(domid: u16, published: Published) -> io::Result<(MappedLink, Layout)> {
+    /// at once. They count as the domain's among `pages`.
+    pub fn map(
+        domid: u16,
+        published: Published,
+        pages: &Pages,
+    ) -> io::Result<(MappedLink, Layout)> {
+        let taken = pages
+            .take(domid, published.pages)
+            .map_err(io::Error::other)?;
         let first = map(domid, &[published.reference])?;
         let layout = Layout::read(&first, published.pages).map_err(invalid)?;
         let mut references = vec![published.reference];
@@ -62,9 +71,28 @@ impl MappedLink {
                 layout.pages()
             )));
         }
+        each_once(&references)?;
         let memory = map(domid, &references)?;
         let bell = EventChannel::connect(domid, published.port).map_err(io::Error::other)?;
-        Ok((MappedLink { bell, memory }, layout))
+        let link = MappedLink {
+            bell,
+            memory,
+            _taken: taken,
+        };
+        Ok((link, layout))
+    }
+}
+
+/// A page that is listed twice would cost dom0 two mappings and the guest one grant.
+fn each_once(references: &[u32]) -> io::Result<()> {
+    let mut sorted = references.to_vec();
+    sorted.sort_unstable();
+    match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+        None => Ok(()),
+        Some(pair) => Err(invalid(format!(
+            "grant reference {} is listed twice in its directory",
+            pair[0]
+        ))),
     }
 }
 
@@ -103,6 +131,15 @@ impl Link for MappedLink {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_page_is_mapped_twice() {
+        each_once(&[]).unwrap();
+        each_once(&[9, 3, 8]).unwrap();
+        let error = each_once(&[9, 3, 8, 3]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert!(error.to_string().contains("reference 3"), "{error}");
+    }
 
     #[test]
     fn a_channel_node_is_three_numbers() {

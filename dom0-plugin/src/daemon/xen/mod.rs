@@ -9,6 +9,7 @@ mod configuration;
 mod domains;
 mod helper;
 mod link;
+mod pages;
 mod peer;
 mod store;
 mod toolstack;

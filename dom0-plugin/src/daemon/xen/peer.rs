@@ -2,6 +2,7 @@
 
 use super::domains::{data, session};
 use super::link::{MappedLink, Published};
+use super::pages::Pages;
 use super::store::XenStore;
 use super::watches::Watches;
 use crate::daemon::text;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 pub struct XenPeer {
     store: Arc<XenStore>,
     watches: Watches,
+    pages: Pages,
     domid: u32,
     announcement: Announcement,
     folder: String,
@@ -25,6 +27,7 @@ impl XenPeer {
     pub fn new(
         store: Arc<XenStore>,
         watches: Watches,
+        pages: Pages,
         domid: u32,
         announcement: Announcement,
     ) -> Self {
@@ -32,6 +35,7 @@ impl XenPeer {
         XenPeer {
             store,
             watches,
+            pages,
             domid,
             announcement,
             folder,
@@ -72,8 +76,9 @@ impl XenPeer {
         let deadline = started
             .checked_add(patience)
             .unwrap_or_else(|| started + Duration::from_secs(1 << 30));
+        let mut wait = self.watches.wait_for_data(self.domid);
         loop {
-            let seen = self.watches.data(self.domid);
+            wait.mark();
             match self.read("request")?.as_deref() {
                 Some("") => return Ok(()),
                 Some(_) => {}
@@ -85,7 +90,7 @@ impl XenPeer {
                     format!("no answer for {patience:?}"),
                 ));
             }
-            self.watches.wait_for_data(self.domid, seen, deadline);
+            wait.until(deadline);
         }
     }
 
@@ -104,7 +109,7 @@ impl XenPeer {
             )
         })?;
         let domid = u16::try_from(self.domid).map_err(io::Error::other)?;
-        let (link, layout) = MappedLink::map(domid, published)?;
+        let (link, layout) = MappedLink::map(domid, published, &self.pages)?;
         Ok((Box::new(link), layout))
     }
 }

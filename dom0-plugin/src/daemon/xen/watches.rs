@@ -37,6 +37,14 @@ impl Watch {
     }
 }
 
+/// Looks of one wait that a guest can cause at once; one that writes on is looked at every [`PACE`] only, so that it cannot
+/// take a processor from us.
+const FREE_LOOKS: u32 = 16;
+/// Least time between two looks after those.
+const PACE: Duration = Duration::from_millis(2);
+/// A lost event costs no more than this.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 #[derive(Debug, Default)]
 struct Fired {
     /// Not taken yet.
@@ -139,24 +147,54 @@ impl Watches {
         }
     }
 
-    /// Where the domain's data stands now, for [`Watches::wait_for_data`].
-    pub fn data(&self, domid: u32) -> u64 {
-        *self.shared.fired().data.get(&domid).unwrap_or(&0)
+    /// A wait for something that the domain's guest has to write.
+    pub fn wait_for_data(&self, domid: u32) -> DataWait<'_> {
+        DataWait {
+            watches: self,
+            domid,
+            seen: 0,
+            looks: 0,
+        }
+    }
+}
+
+/// Waits for a guest's nodes to change: [`DataWait::mark`], look at them, [`DataWait::until`], and again.
+#[derive(Debug)]
+pub struct DataWait<'a> {
+    watches: &'a Watches,
+    domid: u32,
+    seen: u64,
+    looks: u32,
+}
+
+impl DataWait<'_> {
+    /// Before a look: what is written from now on ends the next wait.
+    pub fn mark(&mut self) {
+        let fired = self.watches.shared.fired();
+        self.seen = *fired.data.get(&self.domid).unwrap_or(&0);
     }
 
-    /// Waits until the domain's data has fired since `seen`, at most until `deadline`. It may return early.
-    pub fn wait_for_data(&self, domid: u32, seen: u64, deadline: Instant) {
-        /// A lost event costs no more than this.
-        const LOOK_AGAIN: Duration = Duration::from_secs(1);
-        let wait = deadline
-            .saturating_duration_since(Instant::now())
-            .min(LOOK_AGAIN);
+    /// After a look that did not find it: waits for something new, at most until `deadline`. It may return early.
+    pub fn until(&mut self, deadline: Instant) {
+        self.looks = self.looks.saturating_add(1);
+        let left = || deadline.saturating_duration_since(Instant::now());
+        std::thread::sleep(pace(self.looks).min(left()));
+        let (shared, domid, seen) = (&self.watches.shared, self.domid, self.seen);
         let same = |fired: &mut Fired| !fired.lost && fired.data.get(&domid).unwrap_or(&0) == &seen;
+        let wait = left().min(LOOK_AGAIN);
         drop(
-            self.shared
+            shared
                 .changed
-                .wait_timeout_while(self.shared.fired(), wait, same),
+                .wait_timeout_while(shared.fired(), wait, same),
         );
+    }
+}
+
+/// What the next look has to wait for in any case after so many.
+fn pace(looks: u32) -> Duration {
+    match looks {
+        ..=FREE_LOOKS => Duration::ZERO,
+        _ => PACE,
     }
 }
 
@@ -197,5 +235,38 @@ async fn serve(shared: Arc<Shared>, mut commands: mpsc::UnboundedReceiver<Comman
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_that_writes_on_is_looked_at_at_a_pace() {
+        assert_eq!(pace(1), Duration::ZERO);
+        assert_eq!(pace(FREE_LOOKS), Duration::ZERO);
+        assert_eq!(pace(FREE_LOOKS + 1), PACE);
+        assert_eq!(pace(u32::MAX), PACE);
+    }
+
+    #[test]
+    fn what_is_written_after_the_mark_ends_the_wait() {
+        let watches = Watches {
+            shared: Arc::default(),
+            commands: mpsc::unbounded_channel().0,
+        };
+        let mut wait = watches.wait_for_data(7);
+        let ages = Instant::now() + Duration::from_secs(3600);
+        for _ in 0..2 * FREE_LOOKS {
+            wait.mark();
+            watches.shared.fire(Watch::Data(7));
+            wait.until(ages);
+        }
+        // Another guest's does not, and the end of the connection does.
+        wait.mark();
+        watches.shared.fire(Watch::Data(8));
+        watches.shared.lose();
+        wait.until(ages);
     }
 }
