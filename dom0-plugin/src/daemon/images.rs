@@ -86,6 +86,40 @@ struct Guest {
     kept: BTreeMap<SessionKey, Kept>,
 }
 
+impl Guest {
+    fn insert(
+        &mut self,
+        key: SessionKey,
+        image: Image,
+        purpose: Purpose,
+    ) -> Result<(), SpoolError> {
+        let totals = image.totals();
+        let listed = Listed {
+            key,
+            purpose,
+            objects: totals.objects,
+            bytes: totals.bytes,
+            stored: image.stored_bytes(),
+            serving: false,
+        };
+        self.spool.insert(key, image)?;
+        let kept = Kept {
+            purpose,
+            listed,
+            failures: 0,
+            retry: Retry::No,
+        };
+        self.kept.insert(key, kept);
+        Ok(())
+    }
+}
+
+/// What the files of an image are called. By domain too: in a migration to this same host both of its ends have an image
+/// of the session.
+fn file_name(domid: u32, key: SessionKey) -> String {
+    format!("{domid}-{}-{}", key.session, key.generation)
+}
+
 /// All images, by domain.
 pub struct Images {
     spool: Spool,
@@ -148,6 +182,10 @@ impl Images {
                 .and_then(|image| self.insert(domid, key, image, label.purpose));
             match adopted {
                 Ok(()) => log::info!("domain {domid}: image {key} is taken over"),
+                // A daemon that died while it replaced one: they hold the same.
+                Err(SpoolError::Exists(_)) => {
+                    log::info!("domain {domid}: image {key} was there twice");
+                }
                 Err(e) => log::error!("domain {domid}: image {key}: {e}"),
             }
         }
@@ -168,9 +206,39 @@ impl Images {
             key,
             purpose,
         };
-        // The domain too: in a migration to this same host both of its ends have an image of the session.
-        let name = format!("{domid}-{}-{}", key.session, key.generation);
-        image.save(&name, &label)
+        image.save(&file_name(domid, key), &label)
+    }
+
+    /// Puts a complete image, on record, in the place of the one that is kept under `key`: at no time is there none, even if
+    /// this daemon is killed. The other one, off the record, is the caller's: freeing it takes time. On an error it
+    /// stays where it is.
+    pub fn replace(
+        &self,
+        domid: u32,
+        identity: Option<String>,
+        key: SessionKey,
+        mut image: Image,
+        purpose: Purpose,
+    ) -> Result<Option<Image>, SpoolError> {
+        let label = Label {
+            domid,
+            identity,
+            key,
+            purpose,
+        };
+        let name = file_name(domid, key);
+        match image.save(&name, &label) {
+            // That is the other one's, which may be here by its second name as well.
+            Err(SpoolError::Save { error, .. }) if error.kind() == io::ErrorKind::AlreadyExists => {
+                image.save(&format!("{name}-2"), &label)?;
+            }
+            saved => saved?,
+        }
+        let other = self.with(domid, |g| {
+            let other = g.spool.remove(&key);
+            g.insert(key, image, purpose).map(|()| other)
+        })?;
+        Ok(other.map(Image::off_record))
     }
 
     /// An empty image within the domain's quota.
@@ -207,26 +275,7 @@ impl Images {
         image: Image,
         purpose: Purpose,
     ) -> Result<(), SpoolError> {
-        self.with(domid, |g| {
-            let totals = image.totals();
-            let listed = Listed {
-                key,
-                purpose,
-                objects: totals.objects,
-                bytes: totals.bytes,
-                stored: image.stored_bytes(),
-                serving: false,
-            };
-            g.spool.insert(key, image)?;
-            let kept = Kept {
-                purpose,
-                listed,
-                failures: 0,
-                retry: Retry::No,
-            };
-            g.kept.insert(key, kept);
-            Ok(())
-        })
+        self.with(domid, |g| g.insert(key, image, purpose))
     }
 
     /// Borrows an image to serve it: it stays listed, and comes back by [`Images::put_back`] or
@@ -345,6 +394,112 @@ mod tests {
     use super::*;
     use crate::spool::SpoolConfig;
 
+    fn key() -> SessionKey {
+        SessionKey {
+            session: "00112233445566778899aabbccddeeff".parse().unwrap(),
+            generation: 1,
+        }
+    }
+
+    /// An image of one byte.
+    fn image_of(images: &Images, byte: u8) -> Image {
+        let mut image = images.new_image(7);
+        let digest = channel::image::Digest::NONE;
+        let extent = channel::image::Extent::data(1, 1, 0, 1, digest);
+        image.apply(&extent, &[byte]).unwrap();
+        image
+    }
+
+    fn byte_of(image: &Image) -> u8 {
+        let mut byte = [0];
+        image.read(1, 0, &mut byte).unwrap();
+        byte[0]
+    }
+
+    struct Folder(std::path::PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Folder {
+            let name = format!("xl-gpu-images-{name}-{}", std::process::id());
+            Folder(std::env::temp_dir().join(name))
+        }
+
+        /// What a daemon finds, and would find after it was killed.
+        fn images(&self) -> Images {
+            let config = SpoolConfig {
+                memory_bytes: 1 << 20,
+                dir: self.0.join("disk"),
+                guest_bytes: 1 << 20,
+            };
+            Images::new(Spool::lasting(config, self.records()).unwrap())
+        }
+
+        fn records(&self) -> std::path::PathBuf {
+            self.0.join("memory")
+        }
+
+        fn count(&self) -> usize {
+            std::fs::read_dir(self.records()).unwrap().count()
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// What a daemon after this one takes over.
+    fn adopted(folder: &Folder) -> Vec<u8> {
+        let next = folder.images();
+        next.adopt(|_| Ok(None));
+        let kept = next.list(7);
+        let taken: Vec<Image> = kept.iter().map(|l| next.take(7, l.key).unwrap()).collect();
+        let bytes = taken.iter().map(byte_of).collect();
+        // As if it were killed: their files stay.
+        taken.into_iter().for_each(std::mem::forget);
+        bytes
+    }
+
+    #[test]
+    fn an_image_is_replaced_without_a_moment_in_which_there_is_none() {
+        let folder = Folder::new("replaced");
+        let images = folder.images();
+        for byte in 1..5 {
+            let other = images
+                .replace(7, None, key(), image_of(&images, byte), Purpose::Serve)
+                .unwrap();
+            assert_eq!(other.as_ref().map(byte_of), (byte > 1).then(|| byte - 1));
+            drop(other);
+            assert_eq!(adopted(&folder), [byte]);
+            assert_eq!(folder.count(), 2, "the record and its file");
+        }
+        drop(images);
+        assert_eq!(folder.count(), 0);
+    }
+
+    #[test]
+    fn an_image_that_cannot_be_put_on_record_replaces_nothing() {
+        let folder = Folder::new("kept");
+        let images = folder.images();
+        let mut image = image_of(&images, 1);
+        images
+            .save(7, None, key(), &mut image, Purpose::Held)
+            .unwrap();
+        images.insert(7, key(), image, Purpose::Held).unwrap();
+        let in_the_way = folder
+            .records()
+            .join(format!("{}-2.memory", file_name(7, key())));
+        std::fs::write(&in_the_way, "").unwrap();
+        let image = image_of(&images, 2);
+        images
+            .replace(7, None, key(), image, Purpose::Serve)
+            .unwrap_err();
+        assert_eq!(images.list(7)[0].purpose, Purpose::Held);
+        std::fs::remove_file(&in_the_way).unwrap();
+        assert_eq!(adopted(&folder), [1]);
+    }
+
     #[test]
     fn an_image_is_served_once_at_a_time_and_again_after_a_failure() {
         let images = Images::new(Spool::new(SpoolConfig {
@@ -352,10 +507,7 @@ mod tests {
             dir: "/nonexistent".into(),
             guest_bytes: 1 << 20,
         }));
-        let key = SessionKey {
-            session: "00112233445566778899aabbccddeeff".parse().unwrap(),
-            generation: 1,
-        };
+        let key = key();
         assert_eq!(images.due(7, &key, false), None);
         let image = images.new_image(7);
         images.insert(7, key, image, Purpose::Serve).unwrap();

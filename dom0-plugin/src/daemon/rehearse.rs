@@ -10,7 +10,7 @@ use super::report::{Report, Role};
 use super::serve;
 use super::stream_end::StreamEnd;
 use crate::plugin::wire::Next;
-use crate::spool::Image;
+use crate::spool::{Image, SpoolError};
 use crate::stream::RecordHeader;
 use channel::image::{SessionId, SessionKey};
 use std::collections::BTreeMap;
@@ -113,7 +113,8 @@ fn receive(
     receiving.finish()
 }
 
-/// What arrived takes the place of what was sent, and is served.
+/// What arrived takes the place of what was sent, and is served. Where it cannot be kept, what was sent is served: the
+/// programs go on in any case.
 fn swap(
     daemon: &Arc<Daemon>,
     domid: u32,
@@ -129,16 +130,10 @@ fn swap(
             received.gpu_bytes
         );
     }
-    let mut keys = Vec::new();
-    for (key, image) in arrived {
-        // Off the record, as the one that came takes its name; freeing it takes time that no program should wait for.
-        let sent = daemon.images.take(domid, key).map(Image::off_record);
-        daemon.images.drop_image(domid, key);
-        std::thread::spawn(move || drop(sent));
-        daemon
-            .keep(domid, key, image, Purpose::Serve)
-            .map_err(|e| e.to_string())?;
-        keys.push(key);
+    let keys: Vec<SessionKey> = arrived.keys().copied().collect();
+    let replaced = replace(daemon, domid, arrived);
+    if let Err(e) = &replaced {
+        log::error!("domain {domid}: what arrived is not used: {e}");
     }
     daemon.reports.put(report.clone());
     // The programs run for most of it: who comes meanwhile waits.
@@ -153,7 +148,8 @@ fn swap(
         })
     });
     drop(claim);
-    let failure = served.into_iter().find_map(Result::err);
+    let failure = replaced.err().map(|e| e.to_string());
+    let failure = failure.or(served.into_iter().find_map(Result::err));
     let mut report = daemon.reports.get(domid).unwrap_or(report);
     report.total_s = Some(started.elapsed().as_secs_f64());
     report.ok = Some(failure.is_none());
@@ -170,4 +166,24 @@ fn swap(
         None => Ok(report),
         Some(e) => Err(e),
     }
+}
+
+/// Keeps the images that arrived instead of those that were sent; the first error, where not all could be.
+fn replace(
+    daemon: &Daemon,
+    domid: u32,
+    arrived: BTreeMap<SessionKey, Image>,
+) -> Result<(), SpoolError> {
+    let identity = daemon.identity(domid)?;
+    let mut done = Ok(());
+    for (key, image) in arrived {
+        let replaced = daemon
+            .images
+            .replace(domid, identity.clone(), key, image, Purpose::Serve);
+        done = done.and(replaced.map(|sent| {
+            // Freeing it takes time that no program should wait for.
+            std::thread::spawn(move || drop(sent));
+        }));
+    }
+    done
 }
