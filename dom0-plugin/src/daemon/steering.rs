@@ -91,6 +91,8 @@ pub struct Progress {
 struct State {
     wish: Wish,
     aborted: bool,
+    /// The domain has been let go.
+    committed: bool,
     over: bool,
     shown: Progress,
 }
@@ -130,6 +132,7 @@ impl Steering {
             state: Mutex::new(State {
                 wish: Wish::None,
                 aborted: false,
+                committed: false,
                 over: false,
                 shown,
             }),
@@ -146,7 +149,8 @@ impl Steering {
 
     fn order(&self, order: Order) -> Result<(), String> {
         let mut state = self.state();
-        if state.over || state.shown.phase == Phase::Left && order != Order::Abort {
+        let left = state.shown.phase == Phase::Left && order != Order::Abort;
+        if state.over || state.committed || left {
             return Err("too late: its GPU state has left".into());
         }
         match order {
@@ -172,6 +176,18 @@ impl Steering {
     pub fn check(&self) -> Result<(), String> {
         match self.state().aborted {
             false => Ok(()),
+            true => Err(ABORTED.to_owned()),
+        }
+    }
+
+    /// The domain is let go: an error where the operator has called it off, and no order is taken from here on.
+    pub fn commit(&self) -> Result<(), String> {
+        let mut state = self.state();
+        match state.aborted {
+            false => {
+                state.committed = true;
+                Ok(())
+            }
             true => Err(ABORTED.to_owned()),
         }
     }
@@ -275,7 +291,15 @@ impl std::ops::Deref for UnderWay {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.daemon.moving.all().remove(&self.domid);
+        // The next one may have begun already.
+        let mut all = self.daemon.moving.all();
+        if all
+            .get(&self.domid)
+            .is_some_and(|s| Arc::ptr_eq(s, &self.steering))
+        {
+            all.remove(&self.domid);
+        }
+        drop(all);
         self.steering.end();
     }
 }
@@ -375,8 +399,19 @@ mod tests {
                 .contains("too late")
         );
         steering.order(Order::Abort).unwrap();
+        assert_eq!(steering.commit().unwrap_err(), ABORTED);
         steering.end();
         assert!(steering.order(Order::Abort).is_err());
+    }
+
+    #[test]
+    fn an_abort_after_the_domain_was_let_go_is_refused() {
+        let (steering, cancelled) = steering();
+        steering.enter(Phase::Left);
+        steering.commit().unwrap();
+        let error = steering.order(Order::Abort).unwrap_err();
+        assert!(error.contains("too late"), "{error}");
+        assert!(!cancelled.load(Ordering::Relaxed));
     }
 
     #[test]

@@ -112,6 +112,38 @@ fn called_off_between_rounds_or_after_the_stop_the_program_goes_on() {
 }
 
 #[test]
+fn once_the_domain_is_suspended_it_cannot_be_called_off() {
+    let (host, program, mut talk) = moving(|_| ());
+    precopy(&mut talk).unwrap();
+    talk.ask(json!({"op": "stop"})).unwrap();
+    talk.ask(json!({"op": "suspended", "ok": true})).unwrap();
+    let error = steer(&host, "abort").unwrap_err();
+    assert!(error.contains("too late"), "{error}");
+    talk.ask(json!({"op": "done", "rc": 0})).unwrap();
+    assert_eq!(host.daemon.reports.get(0).unwrap().ok, Some(true));
+    eventually("it is served here, as it never left", || {
+        program.bytes().is_some()
+    });
+}
+
+/// The claim is given back when the domain is suspended, before the migration is over.
+#[test]
+fn a_migration_that_ends_late_leaves_the_next_one_its_place() {
+    let (host, program, mut first) = moving(|_| ());
+    first.ask(json!({"op": "stop"})).unwrap();
+    first.ask(json!({"op": "suspended", "ok": true})).unwrap();
+    eventually("it is back", || program.bytes().is_some());
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    std::thread::spawn(move || drop(reader.read_to_end(&mut Vec::new())));
+    let (mut second, begun) = host.save(writer.as_fd());
+    begun.unwrap();
+    first.ask(json!({"op": "done", "rc": -1})).unwrap();
+    steer(&host, "abort").unwrap();
+    let error = precopy(&mut second).unwrap_err();
+    assert!(error.contains("called off by the operator"), "{error}");
+}
+
+#[test]
 fn called_off_in_the_middle_of_a_round() {
     // A round that sends nothing for ever, and one whose stream nobody reads.
     for stuck in ["guest", "stream"] {

@@ -200,7 +200,11 @@ impl Migration<'_> {
             self.report.journey.suspended(took);
         }
         let left = match ok {
-            true => self.under_way.check().and_then(|()| self.all_left()),
+            true => self
+                .under_way
+                .check()
+                .and_then(|()| self.all_left())
+                .and_then(|()| self.under_way.commit()),
             false => Ok(()),
         };
         if let (true, Some(begun)) = (ok, self.detaching) {
