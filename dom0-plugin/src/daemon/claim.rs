@@ -3,8 +3,9 @@
 //! A migration, a manual request and the serving of detached sessions must not meet in one domain. Serving
 //! is shared (several sessions at once), everything else is alone.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -40,11 +41,37 @@ impl Held {
 /// Grows while sessions of a domain get their contents.
 type Progress = Arc<AtomicU64>;
 
+/// How long those who are being served are waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// While none of them moves on.
+    pub standstill: Duration,
+    /// In all: a guest decides how fast its programs move on.
+    pub in_all: Duration,
+}
+
+impl Patience {
+    /// Not at all.
+    pub const NONE: Patience = Patience {
+        standstill: Duration::ZERO,
+        in_all: Duration::ZERO,
+    };
+}
+
+#[derive(Debug, Default)]
+struct State {
+    held: HashMap<u32, Held>,
+    /// Domains somebody wanted to serve while another had them alone.
+    missed: HashSet<u32>,
+}
+
 /// Who works on which domain.
 #[derive(Debug, Default)]
 pub struct Claims {
-    held: Mutex<HashMap<u32, Held>>,
+    state: Mutex<State>,
     changed: Condvar,
+    /// Told of a domain that has to be looked at, because a look at it fell into a claim that is over now.
+    look_again: Option<Sender<u32>>,
 }
 
 const SERVING: &str = "contents of its programs' buffers have not all arrived yet";
@@ -52,25 +79,36 @@ const SERVING: &str = "contents of its programs' buffers have not all arrived ye
 pub const EXAMINATION: &str = "it is being examined";
 
 impl Claims {
-    fn held(&self) -> MutexGuard<'_, HashMap<u32, Held>> {
-        self.held.lock().unwrap_or_else(|e| e.into_inner())
+    /// Nobody works; `look_again` is told of domains whose looks were refused, when they are free for one.
+    pub fn new(look_again: Sender<u32>) -> Self {
+        Claims {
+            look_again: Some(look_again),
+            ..Claims::default()
+        }
     }
 
-    /// Takes the domain for `what` alone. Sessions that are being served, and an examination, are waited for until they
-    /// have not moved on for `patience`; another that is alone is not.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Takes the domain for `what` alone. Sessions that are being served, and an examination, are waited for within
+    /// `patience` and until `cancelled` is set; another that is alone is not.
     pub fn alone(
         self: &Arc<Self>,
         domid: u32,
         what: &'static str,
-        patience: Duration,
+        patience: Patience,
+        cancelled: &AtomicBool,
     ) -> Result<Claim, Busy> {
-        let mut deadline = Instant::now() + patience;
+        let begun = Instant::now();
+        let end = begun + patience.in_all;
+        let mut deadline = begun + patience.standstill;
         let mut seen = None;
-        let mut held = self.held();
+        let mut state = self.state();
         loop {
-            match held.get(&domid) {
+            match state.held.get(&domid) {
                 None => {
-                    held.insert(domid, Held::Alone(what));
+                    state.held.insert(domid, Held::Alone(what));
                     return Ok(Claim {
                         claims: self.clone(),
                         domid,
@@ -84,18 +122,18 @@ impl Claims {
                     if let Held::Serving(_, progress) = holder {
                         let now = progress.load(Ordering::Relaxed);
                         if seen.replace(now).is_some_and(|before| before != now) {
-                            deadline = Instant::now() + patience;
+                            deadline = Instant::now() + patience.standstill;
                         }
                     }
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
+                    let left = deadline.min(end).saturating_duration_since(Instant::now());
+                    if left.is_zero() || cancelled.load(Ordering::Relaxed) {
                         return Err(Busy {
                             domid,
                             what: holder.what(),
                         });
                     }
-                    held = match self.changed.wait_timeout(held, left.min(LOOK)) {
-                        Ok((held, _)) => held,
+                    state = match self.changed.wait_timeout(state, left.min(LOOK)) {
+                        Ok((state, _)) => state,
                         Err(e) => e.into_inner().0,
                     };
                 }
@@ -103,12 +141,16 @@ impl Claims {
         }
     }
 
-    /// Joins those who serve sessions of the domain; `None` while somebody has it alone.
+    /// Joins those who serve sessions of the domain; `None` while somebody has it alone, and the domain will be looked at
+    /// again after that.
     pub fn serving(self: &Arc<Self>, domid: u32) -> Option<Claim> {
-        let mut held = self.held();
+        let State { held, missed } = &mut *self.state();
         let entry = held.entry(domid);
         let progress = match entry.or_insert_with(|| Held::Serving(0, Progress::default())) {
-            Held::Alone(_) => return None,
+            Held::Alone(_) => {
+                missed.insert(domid);
+                return None;
+            }
             Held::Serving(n, progress) => {
                 *n += 1;
                 progress.clone()
@@ -123,7 +165,7 @@ impl Claims {
 
     /// What is going on with the domain, for people.
     pub fn what(&self, domid: u32) -> Option<&'static str> {
-        self.held().get(&domid).map(Held::what)
+        self.state().held.get(&domid).map(Held::what)
     }
 }
 
@@ -141,26 +183,35 @@ impl Claim {
         self.progress.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// From alone to serving, without a moment in which somebody else could take the domain.
+    /// From alone to serving, without a moment in which somebody else could take the domain. Looks that were refused are
+    /// made up for at the end: whoever shares serves first.
     pub fn share(&self) {
-        self.claims
-            .held()
+        let mut state = self.claims.state();
+        state
+            .held
             .insert(self.domid, Held::Serving(1, self.progress.clone()));
+        drop(state);
         self.claims.changed.notify_all();
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        let mut held = self.claims.held();
-        match held.get_mut(&self.domid) {
-            Some(Held::Serving(n, _)) if *n > 1 => *n -= 1,
-            _ => {
-                held.remove(&self.domid);
-            }
+        let mut state = self.claims.state();
+        if let Some(Held::Serving(n, _)) = state.held.get_mut(&self.domid)
+            && *n > 1
+        {
+            *n -= 1;
+            return;
         }
-        drop(held);
+        state.held.remove(&self.domid);
+        let missed = state.missed.remove(&self.domid);
+        drop(state);
         self.claims.changed.notify_all();
+        if let Some(look_again) = self.claims.look_again.as_ref().filter(|_| missed) {
+            // Nobody listens where the daemon ends.
+            let _ = look_again.send(self.domid);
+        }
     }
 }
 
@@ -168,16 +219,24 @@ impl Drop for Claim {
 mod tests {
     use super::*;
 
+    const AGES: Patience = Patience {
+        standstill: Duration::from_secs(60),
+        in_all: Duration::from_secs(3600),
+    };
+
+    fn alone(claims: &Arc<Claims>, what: &'static str, patience: Patience) -> Result<Claim, Busy> {
+        claims.alone(1, what, patience, &AtomicBool::new(false))
+    }
+
     #[test]
     fn alone_keeps_everybody_out() {
         let claims = Arc::new(Claims::default());
-        let claim = claims.alone(1, "a migration", Duration::ZERO).unwrap();
+        let claim = alone(&claims, "a migration", Patience::NONE).unwrap();
         assert!(claims.serving(1).is_none());
-        let busy = claims
-            .alone(1, "detach", Duration::from_secs(60))
-            .unwrap_err();
+        let busy = alone(&claims, "detach", AGES).unwrap_err();
         assert!(busy.to_string().contains("a migration"), "{busy}");
-        assert!(claims.alone(2, "detach", Duration::ZERO).is_ok());
+        let other = claims.alone(2, "detach", Patience::NONE, &AtomicBool::new(false));
+        assert!(other.is_ok());
         drop(claim);
         assert!(claims.serving(1).is_some());
     }
@@ -187,14 +246,10 @@ mod tests {
         let claims = Arc::new(Claims::default());
         let first = claims.serving(1).unwrap();
         let second = claims.serving(1).unwrap();
-        assert!(claims.alone(1, "a migration", Duration::ZERO).is_err());
+        assert!(alone(&claims, "a migration", Patience::NONE).is_err());
         let waiting = std::thread::spawn({
             let claims = claims.clone();
-            move || {
-                claims
-                    .alone(1, "a migration", Duration::from_secs(60))
-                    .map(drop)
-            }
+            move || alone(&claims, "a migration", AGES).map(drop)
         });
         drop(first);
         drop(second);
@@ -206,13 +261,14 @@ mod tests {
     fn those_who_move_on_are_waited_for_longer() {
         let claims = Arc::new(Claims::default());
         let serving = claims.serving(1).unwrap();
-        let patience = 4 * LOOK;
+        let standstill = 4 * LOOK;
+        let patience = Patience { standstill, ..AGES };
         let waiting = std::thread::spawn({
             let claims = claims.clone();
-            move || claims.alone(1, "a migration", patience).map(drop)
+            move || alone(&claims, "a migration", patience).map(drop)
         });
         let begun = Instant::now();
-        while begun.elapsed() < 3 * patience {
+        while begun.elapsed() < 3 * standstill {
             serving.moved_on();
             std::thread::sleep(LOOK / 4);
         }
@@ -221,14 +277,78 @@ mod tests {
     }
 
     #[test]
+    fn those_who_move_on_for_ever_are_not_waited_for_so_long() {
+        let claims = Arc::new(Claims::default());
+        let serving = claims.serving(1).unwrap();
+        let patience = Patience {
+            in_all: 4 * LOOK,
+            ..AGES
+        };
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| alone(&claims, "a migration", patience).map(drop));
+            while !waiting.is_finished() {
+                serving.moved_on();
+                std::thread::sleep(LOOK / 4);
+            }
+            waiting.join().unwrap().unwrap_err();
+        });
+    }
+
+    #[test]
+    fn a_wait_can_be_called_off() {
+        let claims = Arc::new(Claims::default());
+        let _serving = claims.serving(1).unwrap();
+        let cancelled = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                let endless = Patience {
+                    standstill: Duration::from_secs(3600),
+                    ..AGES
+                };
+                claims
+                    .alone(1, "a migration", endless, &cancelled)
+                    .map(drop)
+            });
+            cancelled.store(true, Ordering::Relaxed);
+            waiting.join().unwrap().unwrap_err();
+        });
+    }
+
+    #[test]
     fn a_shared_claim_lets_others_serve() {
         let claims = Arc::new(Claims::default());
-        let claim = claims.alone(1, "a migration", Duration::ZERO).unwrap();
+        let claim = alone(&claims, "a migration", Patience::NONE).unwrap();
         claim.share();
         let other = claims.serving(1).unwrap();
         drop(claim);
-        assert!(claims.alone(1, "detach", Duration::ZERO).is_err());
+        assert!(alone(&claims, "detach", Patience::NONE).is_err());
         drop(other);
-        assert!(claims.alone(1, "detach", Duration::ZERO).is_ok());
+        assert!(alone(&claims, "detach", Patience::NONE).is_ok());
+    }
+
+    #[test]
+    fn a_look_that_was_refused_is_made_up_for() {
+        let (sender, looks) = std::sync::mpsc::channel();
+        let claims = Arc::new(Claims::new(sender));
+        let claim = alone(&claims, "a migration", Patience::NONE).unwrap();
+        drop(claim);
+        assert!(looks.try_recv().is_err(), "nobody was refused");
+        for shared in [false, true] {
+            let claim = alone(&claims, "a migration", Patience::NONE).unwrap();
+            assert!(claims.serving(1).is_none());
+            assert!(claims.serving(1).is_none());
+            assert!(looks.try_recv().is_err(), "it would be refused again");
+            if shared {
+                claim.share();
+                let other = claims.serving(1).unwrap();
+                drop(claim);
+                assert!(looks.try_recv().is_err(), "whoever shares serves first");
+                drop(other);
+            } else {
+                drop(claim);
+            }
+            assert_eq!(looks.try_recv(), Ok(1));
+            assert!(looks.try_recv().is_err(), "once");
+        }
     }
 }

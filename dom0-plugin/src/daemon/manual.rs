@@ -96,10 +96,7 @@ pub fn run(
     cancelled: &AtomicBool,
 ) -> Result<Outcome, String> {
     let before = daemon.told(domid).state;
-    let claim = match daemon
-        .claims
-        .alone(domid, request.doing(), daemon.settings.busy_patience)
-    {
+    let claim = match daemon.alone(domid, request.doing(), cancelled) {
         Ok(claim) => claim,
         Err(busy) => {
             // What is going on there tells its own state.

@@ -47,15 +47,22 @@ pub mod xen;
 use crate::spool::{Image, SpoolError};
 use carrier::{Carrier, Event};
 use channel::image::SessionKey;
-use claim::Claims;
+use claim::{Busy, Claim, Claims};
 use costs::Experience;
 use images::{Images, Purpose};
 use report::Reports;
 use settings::Settings;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::Duration;
 use steering::Moving;
+
+/// Bytes per second at which contents that a guest fetches move on, at the least: no disk that holds them is slower.
+const ARRIVAL_RATE: u64 = 16 << 20;
+/// Times that sessions which are being attached may use up the patience for a standstill.
+const STANDSTILLS: u32 = 10;
 
 /// What all threads share.
 pub struct Daemon {
@@ -108,10 +115,11 @@ impl Daemon {
         };
         let adopted = images.domains().into_iter().filter(by_hand);
         let told = adopted.map(|domid| (domid, detached.clone())).collect();
+        let (look_again, missed) = channel();
         let daemon = Arc::new(Daemon {
             carrier,
             images,
-            claims: Arc::default(),
+            claims: Arc::new(Claims::new(look_again)),
             reports,
             experience: Experience::default(),
             moving: Moving::default(),
@@ -119,6 +127,16 @@ impl Daemon {
             device_locks: passthrough::Locks::default(),
             told: Mutex::new(told),
             complaints: Mutex::default(),
+        });
+        // A thread of its own: who gives a claim back does not look at the domain's sessions on the way.
+        let looking: Weak<Daemon> = Arc::downgrade(&daemon);
+        std::thread::spawn(move || {
+            for domid in missed {
+                match looking.upgrade() {
+                    Some(daemon) => serve::look(&daemon, domid),
+                    None => return,
+                }
+            }
         });
         // A daemon that died in a migration may have left devices detached.
         match daemon.carrier.domains() {
@@ -142,6 +160,24 @@ impl Daemon {
         self.images
             .save(domid, identity, key, &mut image, purpose)?;
         self.images.insert(domid, key, image, purpose)
+    }
+
+    /// Takes the domain for `what` alone. Sessions that are being attached are waited for, as long as what is left of their
+    /// images can take at most.
+    pub fn alone(
+        &self,
+        domid: u32,
+        what: &'static str,
+        cancelled: &AtomicBool,
+    ) -> Result<Claim, Busy> {
+        let images = self.images.list(domid);
+        let stored: u64 = images.iter().map(|image| image.stored).sum();
+        let standstill = self.settings.busy_patience;
+        let patience = claim::Patience {
+            standstill,
+            in_all: standstill * STANDSTILLS + Duration::from_secs(stored / ARRIVAL_RATE),
+        };
+        self.claims.alone(domid, what, patience, cancelled)
     }
 
     /// What a domain's images are labelled with.

@@ -30,14 +30,12 @@ pub fn converse(daemon: &Arc<Daemon>, talk: &mut Conversation, domid: u32, fd: O
     let Some(fd) = fd else {
         return talk.refuse("`restore` came without the stream's descriptor");
     };
-    let claim = match daemon
-        .claims
-        .alone(domid, "a restore", daemon.settings.busy_patience)
-    {
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let claimed = talk.work(&cancelled, || daemon.alone(domid, "a restore", &cancelled));
+    let claim = match claimed {
         Ok(claim) => claim,
         Err(busy) => return talk.refuse(&busy.to_string()),
     };
-    let cancelled = Arc::new(AtomicBool::new(false));
     let mut stream = match StreamEnd::new(fd, cancelled.clone()) {
         Ok(stream) => stream,
         Err(e) => return talk.refuse(&format!("the stream: {e}")),

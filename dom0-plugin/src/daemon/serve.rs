@@ -181,7 +181,7 @@ pub fn one(
                 learn(daemon, &key, &opened, report.as_ref(), started.elapsed());
             }
         },
-        progress: &|_| moved_on(),
+        progress: moved_on,
     };
     let result = session::restore(peer, key, &image, limits, patience, serving);
     match result {

@@ -9,6 +9,7 @@ use channel::host::{
 use channel::image::SessionKey;
 use channel::link::{Link, Others, Peer};
 use channel::memory::SharedBytes;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 type L = Box<dyn Link>;
@@ -260,10 +261,7 @@ impl OpenSession {
                 Err(refused) => Err(self.refused(STEP, refused, Stage::Quiesced)),
             },
             Stage::Detached(s) => {
-                let source = FromImage {
-                    image: &self.image,
-                    progress: &|_| (),
-                };
+                let source = FromImage::new(&self.image, &|| ());
                 let restored = s.restore(self.key.generation, &source, &mut |_| ());
                 match restored {
                     Ok((restored, attached)) => {
@@ -317,8 +315,8 @@ pub struct Serving<'a> {
     pub ready: &'a mut dyn FnMut(Duration) -> Result<(), String>,
     /// The program runs again; contents arrive from now on.
     pub opened: &'a mut dyn FnMut(Opened),
-    /// So many bytes of contents have gone to the guest.
-    pub progress: &'a (dyn Fn(u64) + Sync),
+    /// Some more contents have gone to the guest, which it cannot all have had before.
+    pub progress: &'a (dyn Fn() + Sync),
 }
 
 /// A session that announced itself detached or arriving: opened, served from `image` until all of it has arrived,
@@ -343,10 +341,7 @@ pub fn restore(
         .open(patience)
         .map_err(|e| error("opening", Problem::Silent(e)))?;
     let detached = Detached::new(link, layout, limits, Patience::default());
-    let source = FromImage {
-        image,
-        progress: serving.progress,
-    };
+    let source = FromImage::new(image, serving.progress);
     let (restored, link) = match (serving.ready)(started.elapsed()) {
         Err(reason) => (
             Err(error("attaching", Problem::Device(reason))),
@@ -375,13 +370,28 @@ pub fn restore(
 /// Serves fetches from an image.
 struct FromImage<'a> {
     image: &'a Image,
-    progress: &'a (dyn Fn(u64) + Sync),
+    progress: &'a (dyn Fn() + Sync),
+    fetched: AtomicU64,
+}
+
+impl<'a> FromImage<'a> {
+    fn new(image: &'a Image, progress: &'a (dyn Fn() + Sync)) -> Self {
+        FromImage {
+            image,
+            progress,
+            fetched: AtomicU64::new(0),
+        }
+    }
 }
 
 impl Source for FromImage<'_> {
     fn read(&self, object: u64, offset: u64, to: SharedBytes<'_>) -> Result<Contents, String> {
         let contents = self.image.fill(object, offset, to);
-        (self.progress)(to.len() as u64);
+        let before = self.fetched.fetch_add(to.len() as u64, Ordering::Relaxed);
+        // A guest that fetches the same again and again does not move on by it.
+        if before < self.image.totals().bytes {
+            (self.progress)();
+        }
         contents.map_err(|e| e.to_string())
     }
 }

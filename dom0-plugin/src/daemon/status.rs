@@ -1,6 +1,7 @@
 //! What `xl-gpu status` shows.
 
 use super::carrier::{Nonsense, Sessions};
+use super::claim::Patience;
 use super::images::Listed;
 use super::report::Report;
 use super::steering::Progress;
@@ -8,6 +9,7 @@ use super::{Daemon, Told, text};
 use channel::image::SessionId;
 use channel::link::Residence;
 use serde::Serialize;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 /// How long those who wait for a session may take to notice that it is forgotten.
@@ -168,11 +170,10 @@ pub fn forget(daemon: &Daemon, domid: u32, session: SessionId) -> Result<usize, 
         .forget(domid, session)
         .map_err(|e| e.to_string())?;
     let deadline = Instant::now() + FORGET_PATIENCE;
+    let never = AtomicBool::new(false);
     let claim = loop {
-        match daemon
-            .claims
-            .alone(domid, "forgetting a session", Duration::ZERO)
-        {
+        let what = "forgetting a session";
+        match daemon.claims.alone(domid, what, Patience::NONE, &never) {
             Ok(claim) => break claim,
             Err(busy) if Instant::now() >= deadline => {
                 return Err(format!("its nodes are removed, its images are not: {busy}"));

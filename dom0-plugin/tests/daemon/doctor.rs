@@ -6,6 +6,7 @@ use crate::toolstack::{FakeToolstack, WithDevices};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
+use std::sync::atomic::AtomicBool;
 use xl_gpu_plugin::daemon::passthrough::device::Device;
 use xl_gpu_plugin::daemon::passthrough::toolstack::{Configuration, Link};
 
@@ -152,7 +153,7 @@ fn a_domain_that_somebody_works_on_is_not_disturbed() {
     let host = Host::new();
     let _program = Program::start(&host.programs, 1, objects(1, 1));
     host.expect_sessions(1);
-    let claim = host.daemon.claims.alone(0, "a test", crate::host::AGES);
+    let claim = host.daemon.alone(0, "a test", &AtomicBool::new(false));
     let errors = found(&examine(&host), "error");
     assert!(errors[0].contains("busy: a test"), "{errors:?}");
     drop(claim);

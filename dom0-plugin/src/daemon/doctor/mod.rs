@@ -17,7 +17,7 @@ pub use patient::{Answer, Asked, Patient, who};
 pub use sessions::cannot_be_captured;
 
 use super::capture::{Capture, in_parallel};
-use super::claim::EXAMINATION;
+use super::claim::{EXAMINATION, Patience};
 use super::session::OpenSession;
 use super::{Daemon, serve};
 use channel::guest::Begun;
@@ -25,7 +25,7 @@ use channel::image::{SessionId, SessionKey};
 use channel::link::{Peer, Residence};
 use serde::Serialize;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::AtomicBool;
 
 /// Goes by what can be seen.
 type Check = fn(&Patient) -> Vec<Finding>;
@@ -138,7 +138,11 @@ pub fn examine(
 /// Opens every session that could be captured, has it begin, and gives the capture up. The programs run all the while.
 fn probe(patient: &Patient) -> Vec<Answer> {
     let (daemon, domid) = (patient.daemon, patient.domid);
-    let Ok(_claim) = daemon.claims.alone(domid, EXAMINATION, Duration::ZERO) else {
+    let Ok(_claim) =
+        daemon
+            .claims
+            .alone(domid, EXAMINATION, Patience::NONE, &AtomicBool::new(false))
+    else {
         return Vec::new();
     };
     let sound = patient

@@ -150,8 +150,7 @@ impl<'d> Migration<'d> {
         cancelled: &Arc<AtomicBool>,
     ) -> Result<Option<Self>, String> {
         let claim = daemon
-            .claims
-            .alone(domid, "a migration", daemon.settings.busy_patience)
+            .alone(domid, "a migration", cancelled)
             .map_err(|e| e.to_string())?;
         let asked = match role {
             Role::Rehearsal => Asked::Rehearsal,

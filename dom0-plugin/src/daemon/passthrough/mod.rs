@@ -220,6 +220,10 @@ pub fn when_resumed(daemon: &Arc<Daemon>, domid: u32) {
         let mut pause = LOOK;
         loop {
             std::thread::sleep(pause);
+            // The next migration may have begun, and detached them for itself: then it brings them back.
+            let Some(_claim) = daemon.claims.serving(domid) else {
+                continue;
+            };
             match toolstack.away(domid) {
                 Ok(away) if away.is_empty() => return,
                 Ok(_) => {}
