@@ -3,6 +3,7 @@
 use anyhow::Context;
 use clap::Parser;
 use rustix::fs::{Access, FlockOperation, access, flock};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs::File;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -48,6 +49,7 @@ fn main() -> anyhow::Result<()> {
     let filter = format!("{level},xenstore_rs=warn");
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(filter)).init();
 
+    may_open_all();
     let config = match &arguments.config {
         Some(path) => Config::load(path)?,
         None => Config::load_default()?,
@@ -101,6 +103,18 @@ fn main() -> anyhow::Result<()> {
         .spawn(move || socket::serve(&serving, &listener))?;
     daemon.run(&events);
     anyhow::bail!("the connection to XenStore is lost")
+}
+
+/// Open files as many as the kernel allows: sessions take some each, and a guest decides how many sessions it has.
+fn may_open_all() {
+    let limit = getrlimit(Resource::Nofile);
+    let all = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(e) = setrlimit(Resource::Nofile, all) {
+        log::warn!("the limit of open files stays {:?}: {e}", limit.current);
+    }
 }
 
 /// Locks the run folder for as long as the file is open; the kernel unlocks it where the daemon is killed.

@@ -7,8 +7,8 @@ use channel::link::{Announcement, Peer, Residence};
 use std::io;
 use std::time::Duration;
 
-/// Most sessions of a domain that are looked at: a guest cannot keep the daemon busy by making more.
-pub const MAX_SESSIONS: usize = 64;
+/// Most sessions of a domain that are looked at: a guest cannot keep the daemon busy by making more. They fit one stream.
+pub const MAX_SESSIONS: usize = crate::stream::MAX_SESSIONS;
 /// Most of the processes that a session names beside itself.
 pub const MAX_HOLDERS: usize = 32;
 

@@ -23,8 +23,8 @@ pub const STOP_ROUND: u32 = channel::message::STOP_ROUND;
 pub const MAX_PAYLOAD: usize = 4 << 20;
 /// Most extents in a DATA record.
 pub const MAX_EXTENTS: usize = 4096;
-/// Most sessions in a stream.
-pub const MAX_SESSIONS: usize = 1024;
+/// Most sessions in a stream: as many as of a domain are looked at. Each costs the receiver open files.
+pub const MAX_SESSIONS: usize = 64;
 
 pub(super) const MAGIC: [u8; 8] = *b"XLGPUSTM";
 /// The checksum that ends a DATA body.

@@ -133,6 +133,31 @@ fn killed_while_contents_arrive() {
 }
 
 #[test]
+fn as_many_files_may_be_open_as_the_kernel_allows() {
+    let folder = Folder::new();
+    let child = Command::new("sh")
+        .args(["-c", "ulimit -S -n 64; exec \"$0\" \"$@\""])
+        .arg(env!("CARGO_BIN_EXE_xl-gpud"))
+        .env_remove("XL_GPU_SOCKET")
+        .arg("--run-dir")
+        .arg(&folder.0)
+        .arg("--loopback")
+        .arg(folder.0.join("programs"))
+        .spawn()
+        .unwrap();
+    let limits = format!("/proc/{}/limits", child.id());
+    let daemon = Running(child);
+    eventually("the daemon answers", || {
+        xl_gpu(&folder.0, &["status"]).is_ok()
+    });
+    let limits = std::fs::read_to_string(limits).unwrap();
+    let files = limits.lines().find(|l| l.starts_with("Max open files"));
+    let words: Vec<&str> = files.unwrap().split_whitespace().collect();
+    assert_eq!(words[3], words[4], "{words:?}");
+    daemon.kill();
+}
+
+#[test]
 fn the_command_line_says_what_to_do() {
     let folder = Folder::new();
     let error = xl_gpu(&folder.0, &["status"]).unwrap_err();
