@@ -27,7 +27,7 @@ mod wire;
 pub use clock::Patience;
 pub use error::{HostError, printable};
 pub use serving::{Contents, Source};
-pub use wire::{Limits, SerialSink, Sink, one_by_one};
+pub use wire::{Limits, SerialSink, Sink, one_by_one, workers_each};
 
 use crate::guest::{Begun, Opened, Restored, Round, Stop, Unload};
 use crate::layout::Layout;

@@ -4,13 +4,17 @@ mod common;
 
 use common::raw::RawGuest;
 use common::{AGES, Meeting, SECOND, Store, limits, patient};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use xl_gpu_channel::host::{Attached, Copying, Detached, HostError, Limits, Patience, one_by_one};
-use xl_gpu_channel::image::BatchBuilder;
+use xl_gpu_channel::host::{
+    Attached, Copying, Detached, HostError, Limits, Patience, Sink, one_by_one,
+};
+use xl_gpu_channel::image::{Batch, BatchBuilder};
 use xl_gpu_channel::layout::Layout;
 use xl_gpu_channel::link::{Link, Peer};
 use xl_gpu_channel::message::{STOP_ROUND, ToGuest, ToHost};
 use xl_gpu_channel::port::PortError;
+use xl_gpu_channel::ring::RingMem;
 
 type L = Box<dyn Link>;
 const SHORT: Patience = Patience {
@@ -375,6 +379,120 @@ fn a_rounds_number_is_not_the_stops() {
             .unwrap_err();
         assert!(matches!(error, HostError::RoundNumber(STOP_ROUND)));
         assert!(!error.ends_the_link());
+    });
+}
+
+/// A sink of several threads that can be called off.
+#[derive(Default)]
+struct Ended(AtomicBool);
+
+impl Sink for Ended {
+    fn workers(&self) -> usize {
+        4
+    }
+
+    fn called_off(&self) -> Option<String> {
+        let ended = self.0.load(Ordering::Relaxed);
+        ended.then(|| "called off".into())
+    }
+
+    fn batch(&self, _: u32, _: &Batch<'_>) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// A guest that does not take its slots back holds nobody up who has called the step off.
+#[test]
+fn a_full_ring_does_not_outlast_a_call_off() {
+    const ENTRIES: u32 = 64;
+    let sink = Ended::default();
+    let guest = |mut guest: RawGuest| {
+        begun(&mut guest);
+        guest.expect(ToGuest::Round { number: 0 });
+        let slots = guest.layout.slots() as u64;
+        let answers = |guest: &RawGuest| {
+            let ring = guest.layout.dom0_to_guest(guest.link.memory());
+            ring.load_producer()
+        };
+        let before = answers(&guest);
+        for n in 0..ENTRIES {
+            guest.send_good(u64::from(n) % slots, 0, 8);
+            while answers(&guest).wrapping_sub(before) <= n {
+                std::thread::yield_now();
+            }
+        }
+        // Nothing of it has been read: there is no room for these slots.
+        (0..slots).for_each(|slot| guest.send_good(slot, 0, 8));
+        sink.0.store(true, Ordering::Relaxed);
+        while guest.rendezvous_is_quiet() {
+            std::thread::yield_now();
+        }
+    };
+    against(40, guest, |link, layout| {
+        let endless = Patience {
+            silence: 3600 * SECOND,
+        };
+        let mut copying = begin(link, layout, limits(), endless);
+        copying.round(0, &sink).unwrap_err();
+    });
+}
+
+/// Times that no step can have taken.
+#[test]
+fn times_above_a_day_end_the_link() {
+    let day = 24 * 3600 * 1_000_000_000;
+    for (times, field) in [
+        ([day + 1, 0, 0], "drain time"),
+        ([0, u64::MAX, 0], "copy time"),
+        ([0, 0, 1 << 62], "comparison time"),
+    ] {
+        let [drain_ns, copy_ns, compare_ns] = times;
+        let guest = |mut guest: RawGuest| {
+            begun(&mut guest);
+            while !matches!(guest.recv(), Some(ToGuest::Stop { .. })) {}
+            guest.send(ToHost::Stopped {
+                bytes: 0,
+                buffers: 0,
+                drain_ns,
+                copy_ns,
+                compare_ns,
+                examined: 0,
+            });
+            while guest.recv().is_some() {}
+        };
+        against(8, guest, |link, layout| {
+            let copying = begin(link, layout, limits(), patient());
+            let refused = copying
+                .stop(AGES, &one_by_one(&mut Store::default()))
+                .unwrap_err();
+            let error = refused.error;
+            assert!(
+                matches!(error, HostError::Outside { what, .. } if what == field),
+                "{error}"
+            );
+        });
+    }
+}
+
+/// A domain may have been saved for long: what its programs waited for is no part of a step.
+#[test]
+fn a_long_blackout_is_none_of_them() {
+    let year = 366 * 24 * 3600 * 1_000_000_000;
+    let guest = |mut guest: RawGuest| {
+        guest.expect(ToGuest::Restore { generation: 1 });
+        guest.send(ToHost::Opened {
+            blackout_ns: year,
+            downtime_ns: year,
+            reload_ns: 1,
+        });
+        guest.send(ToHost::Restored { bytes: 0 });
+        while guest.recv().is_some() {}
+    };
+    against(8, guest, |link, layout| {
+        let detached = Detached::new(link, layout, limits(), patient());
+        let store = Store::default();
+        let (restored, _) = detached.restore(1, &store, &mut |_| ()).unwrap();
+        assert_eq!(restored.blackout_ns, year);
     });
 }
 

@@ -168,6 +168,7 @@ fn measure(
             records: stream.then_some(&records),
             cancelled: &cancelled,
             sent: &sent,
+            sessions: 1,
         };
         let begun = Instant::now();
         copying.round(number as u32, &With(tee.sink(key, &mut image), threads))?;

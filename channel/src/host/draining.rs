@@ -11,7 +11,7 @@
 
 use super::clock::Clock;
 use super::error::HostError;
-use super::wire::{Limits, Sink, Tally, Wire, bounded, in_turn, plausible};
+use super::wire::{LOOK, Limits, Sink, Tally, Wire, bounded, give, in_turn, plausible};
 use crate::image::{Batch, EXTENT_BYTES};
 use crate::layout::Layout;
 use crate::link::Link;
@@ -21,9 +21,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-/// How often this thread looks after its workers, and whether the step has been called off.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// A slot that the guest has handed over, its figures in bounds.
 #[derive(Clone, Copy)]
@@ -110,11 +107,15 @@ impl<L: Link> Pool<'_, L> {
         // Before the answer: the guest may send it again at once.
         self.busy[job.slot].store(false, Ordering::Release);
         let slot = job.slot as u64;
-        let patience = match self.over.load(Ordering::Acquire) {
-            true => Duration::ZERO,
-            false => self.patience,
-        };
-        Ok(lock(&self.out).send_to_guest(ToGuest::SlotFree { slot }, patience)?)
+        let called_off = || self.sink.called_off().is_some();
+        let free = ToGuest::SlotFree { slot };
+        Ok(give(
+            &self.out,
+            free,
+            self.patience,
+            &self.over,
+            called_off,
+        )?)
     }
 
     /// An error of a worker's, or the sink's wish to end.
@@ -228,6 +229,8 @@ impl<L: Link> Wire<L> {
             Err(e) => Err(e),
         };
         match (ended, lost) {
+            // A guest that takes nothing back would not take a command either.
+            (Err(HostError::Store(_)), Some(e)) if e.ends_the_link() => Err(e),
             (Err(e @ HostError::Store(_)), _) | (_, Some(e @ HostError::Store(_))) => {
                 self.cut_short = Some(clock.allowance());
                 Err(e)

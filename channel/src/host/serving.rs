@@ -10,7 +10,7 @@
 
 use super::clock::Clock;
 use super::error::HostError;
-use super::wire::{Limits, Tally, Wire, bounded, in_turn, plausible};
+use super::wire::{LOOK, Limits, Tally, Wire, bounded, give, in_turn, plausible};
 use crate::guest::{Opened, Restored};
 use crate::layout::Layout;
 use crate::link::Link;
@@ -24,8 +24,6 @@ use std::time::{Duration, Instant};
 
 /// Most threads that fill slots: what it takes to keep a PCIe 5 x16 GPU busy.
 const WORKERS: usize = 8;
-/// How often this thread looks after its workers while they have something to do.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// What a fetch got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +116,14 @@ impl<L: Link> Pool<'_, L> {
         };
         // Before the answer: the guest may ask again at once.
         self.busy[job.slot].store(false, Ordering::Release);
-        Ok(lock(&self.out).send_to_guest(reply, self.patience)?)
+        let called_off = || false;
+        Ok(give(
+            &self.out,
+            reply,
+            self.patience,
+            &self.over,
+            called_off,
+        )?)
     }
 
     fn check(&self) -> Result<(), HostError> {

@@ -7,7 +7,8 @@ use crate::PAGE_SIZE;
 use crate::image::Batch;
 use crate::link::Link;
 use crate::message::{ToGuest, ToHost};
-use crate::port::Port;
+use crate::port::{Outgoing, Port, PortError};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,8 +16,13 @@ use std::time::{Duration, Instant};
 const FAILURE_TEXT: usize = 2000;
 /// Largest count of bytes, buffers or libraries that a guest may claim: sums of such claims stay in a u64.
 const MAX_CLAIM: u64 = 1 << 56;
+/// Longest time that a part of one step may have taken, in nanoseconds: a day, longer than dom0 waits for any.
+const MAX_TIME: u64 = 24 * 3600 * 1_000_000_000;
 /// Most threads that drain slots, unless a sink says otherwise: what it takes to keep up with a PCIe 5 x16 GPU.
 const MAX_WORKERS: usize = 16;
+
+/// How often a thread that waits for the guest looks whether the step is over or has been called off.
+pub(super) const LOOK: Duration = Duration::from_millis(50);
 
 /// What one step may take.
 #[derive(Debug, Clone, Copy)]
@@ -39,8 +45,7 @@ impl Limits {
 pub trait Sink: Sync {
     /// How many threads may. With one, batches come in the order in which they were sent.
     fn workers(&self) -> usize {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        cores.min(MAX_WORKERS)
+        workers_each(1)
     }
     /// Why the step is to end now, if it is; asked often, also while the guest says nothing.
     fn called_off(&self) -> Option<String> {
@@ -48,6 +53,13 @@ pub trait Sink: Sync {
     }
     /// Takes one validated batch of round `round`; an error is for the operator and ends the step.
     fn batch(&self, round: u32, batch: &Batch<'_>) -> Result<(), String>;
+}
+
+/// Threads for each of `sessions` that are captured at the same time: at least one, and in all no more than the machine
+/// has use for. Each has a buffer of a slot's size.
+pub fn workers_each(sessions: usize) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (cores.min(MAX_WORKERS) / sessions.max(1)).max(1)
 }
 
 /// A sink of one thread: see [`one_by_one`].
@@ -254,8 +266,27 @@ pub(super) fn bounded(
         .ok_or(HostError::Outside { what, value })
 }
 
-/// Figures that a guest tells are claims; those no machine has would overflow the sums made of them.
+/// Figures that a guest tells are claims; those no machine has would overflow the sums made of them, or spoil what is
+/// expected of the next step. How long a program has been held is not among them: a saved domain may rest for years.
 pub(super) fn plausible(message: ToHost) -> Result<ToHost, HostError> {
+    let times: &[(&'static str, u64)] = match message {
+        ToHost::Stopped {
+            drain_ns,
+            copy_ns,
+            compare_ns,
+            ..
+        } => &[
+            ("drain time", drain_ns),
+            ("copy time", copy_ns),
+            ("comparison time", compare_ns),
+        ],
+        ToHost::Unloaded { unload_ns, .. } => &[("unload time", unload_ns)],
+        ToHost::Opened { reload_ns, .. } => &[("reload time", reload_ns)],
+        _ => &[],
+    };
+    if let Some(&(what, value)) = times.iter().find(|(_, value)| *value > MAX_TIME) {
+        return Err(HostError::Outside { what, value });
+    }
     let claims: &[(&'static str, u64)] = match message {
         ToHost::Begun { buffers, bytes } | ToHost::Stopped { buffers, bytes, .. } => {
             &[("buffer count", buffers), ("byte count", bytes)]
@@ -277,6 +308,37 @@ pub(super) fn plausible(message: ToHost) -> Result<ToHost, HostError> {
     match claims.iter().find(|(_, value)| *value > MAX_CLAIM) {
         Some(&(what, value)) => Err(HostError::Outside { what, value }),
         None => Ok(message),
+    }
+}
+
+/// Gives a slot back, for one of several threads that share the ring. Where the guest makes no room for `patience`, or
+/// until `called_off`, the step is `over`; then nobody waits for room any more.
+pub(super) fn give<L: Link>(
+    out: &Mutex<Outgoing<'_, L>>,
+    message: ToGuest,
+    patience: Duration,
+    over: &AtomicBool,
+    called_off: impl Fn() -> bool,
+) -> Result<(), PortError> {
+    let mut out = out.lock().unwrap_or_else(PoisonError::into_inner);
+    let begun = Instant::now();
+    loop {
+        let wait = match over.load(Ordering::Acquire) || called_off() {
+            true => Duration::ZERO,
+            false => patience.saturating_sub(begun.elapsed()).min(LOOK),
+        };
+        match out.send_to_guest(message, wait) {
+            Err(PortError::Silent(_)) if !wait.is_zero() => {}
+            Ok(()) => return Ok(()),
+            Err(e) => {
+                // Before another thread has the ring: it would wait as long again.
+                over.store(true, Ordering::Release);
+                return Err(match e {
+                    PortError::Silent(_) => PortError::Silent(begun.elapsed()),
+                    e => e,
+                });
+            }
+        }
     }
 }
 

@@ -117,6 +117,11 @@ impl Capture {
         self.sessions.iter()
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.sessions.len()
+    }
+
     /// What the images hold.
     pub fn totals(&self) -> impl Iterator<Item = (SessionKey, Totals)> {
         self.sessions.iter().map(|s| (s.key(), s.image.totals()))

@@ -48,7 +48,23 @@ impl Seen {
             arrive: newer.arrive.or(self.arrive),
         }
     }
+
+    /// No part longer than `limit`.
+    fn at_most(self, limit: Duration) -> Seen {
+        let cut = |part: Option<Duration>| part.map(|part| part.min(limit));
+        Seen {
+            drain: cut(self.drain),
+            unload: cut(self.unload),
+            detach: cut(self.detach),
+            paused: cut(self.paused),
+            arrive: cut(self.arrive),
+        }
+    }
 }
+
+/// The most of a part that is expected of a session because another one has shown it: parts are what guests tell, and one
+/// must not spoil the predictions for all others.
+const MOST_OF_OTHERS: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Default)]
 struct Book {
@@ -68,7 +84,7 @@ impl Experience {
     /// Sessions that were moved together have cost `seen`.
     pub fn learn(&self, sessions: impl IntoIterator<Item = SessionId>, seen: Seen) {
         let mut book = self.book();
-        book.host = book.host.updated(seen);
+        book.host = book.host.updated(seen.at_most(MOST_OF_OTHERS));
         for session in sessions {
             let known = book.sessions.get(&session).copied().unwrap_or_default();
             if book.sessions.len() >= MAX_SESSIONS {
@@ -140,6 +156,15 @@ mod tests {
         );
         let costs = experience.expect([a], false);
         assert_eq!((costs.drain, costs.unload), (S, 3 * S), "parts are kept");
+    }
+
+    #[test]
+    fn what_one_session_tells_hardly_matters_to_others() {
+        let [liar, other] = [1, 2].map(|n| SessionId([n; 16]));
+        let experience = Experience::default();
+        experience.learn([liar], unload(3600 * S));
+        assert_eq!(experience.expect([liar], false).unload, 3600 * S);
+        assert_eq!(experience.expect([other], false).unload, MOST_OF_OTHERS);
     }
 
     #[test]

@@ -270,6 +270,7 @@ fn copy_and_stop(
         records: None,
         cancelled,
         sent: &AtomicU64::new(0),
+        sessions: capture.count(),
     };
     let copied = capture.round(0, &tee).and_then(|round| {
         let stop = capture.stop(settings.drain_timeout, &tee)?;

@@ -218,7 +218,8 @@ pub fn one(
 }
 
 /// What the next arrival will cost: what this one did. Where the stop was here, too, the rest of the program's own
-/// figure is what happened since the VCPUs ran again.
+/// figure is what happened since the VCPUs ran again. Elsewhere it is what passed here until the program ran, as far as its
+/// calls waited. `took`: dom0's own measure of that.
 fn learn(
     daemon: &Daemon,
     key: &SessionKey,
@@ -231,9 +232,16 @@ fn learn(
         .filter(|report| report.role == Role::Rehearsal)
         .and_then(|report| report.stop_s)
         .and_then(|s| Duration::try_from_secs_f64(s).ok());
-    let arrive = stop.map_or(took, |stop| {
-        Duration::from_nanos(opened.blackout_ns).saturating_sub(stop + paused)
-    });
+    let blackout = Duration::from_nanos(opened.blackout_ns);
+    let arrive = match stop {
+        Some(stop) => blackout.saturating_sub(stop.saturating_add(paused)),
+        None => took.min(blackout.saturating_sub(paused)),
+    };
+    // A pause within this daemon's sight was no longer than that. One that began elsewhere is the guest's word.
+    let paused = match stop {
+        Some(stop) => paused.min(stop.saturating_add(took)),
+        None => paused,
+    };
     let seen = Seen {
         paused: Some(paused),
         arrive: Some(arrive),

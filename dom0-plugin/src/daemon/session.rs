@@ -190,6 +190,13 @@ impl OpenSession {
             Stage::Copying(copying) => copying.round(number, &sink).map_err(Problem::Step),
             _ => Err(Problem::Lost),
         };
+        if let Err(Problem::Step(e)) = &done
+            && e.ends_the_link()
+            && let Stage::Copying(copying) = self.take()
+        {
+            // No command is answered there any more: the program goes on by the end of its link.
+            self.close_link(copying.into_link());
+        }
         done.map_err(|problem| self.error(STEP, problem))
     }
 

@@ -116,13 +116,17 @@ pub fn serve(daemon: &Arc<Daemon>, listener: &UnixListener) {
         };
         let counted = Counted::new(&connections);
         let daemon = daemon.clone();
-        std::thread::spawn(move || {
+        let thread = std::thread::Builder::new().spawn(move || {
             let mut talk = Conversation::new(stream);
             if counted.0.load(Ordering::Relaxed) > MAX_CONNECTIONS {
                 return talk.refuse("too many connections; try again");
             }
             converse(&daemon, &mut talk);
         });
+        if let Err(e) = thread {
+            log::error!("a connection was closed, no thread can be had for it: {e}");
+            std::thread::sleep(TICK);
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 use super::stream_end::StreamEnd;
 use crate::spool::{Filling, Image};
 use crate::stream::{DataRecord, RecordWriter};
-use channel::host::Sink;
+use channel::host::{Sink, workers_each};
 use channel::image::{Batch, SessionKey};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,6 +23,8 @@ pub struct Tee<'a> {
     pub cancelled: &'a AtomicBool,
     /// Counts the bytes that have come.
     pub sent: &'a AtomicU64,
+    /// Sessions that bring batches at the same time.
+    pub sessions: usize,
 }
 
 impl<'a> Tee<'a> {
@@ -47,6 +49,10 @@ pub struct ImageSink<'a> {
 }
 
 impl Sink for ImageSink<'_> {
+    fn workers(&self) -> usize {
+        workers_each(self.tee.sessions)
+    }
+
     fn called_off(&self) -> Option<String> {
         let cancelled = self.tee.cancelled.load(Ordering::Relaxed);
         cancelled.then(|| "the operation was cancelled".into())
@@ -63,5 +69,37 @@ impl Sink for ImageSink<'_> {
             .map_err(|e| format!("the guest's own digest is wrong: {e}"))?;
         let mut writer = records.lock().unwrap_or_else(|e| e.into_inner());
         writer.put(&record).map_err(|e| e.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spool::{Spool, SpoolConfig};
+
+    #[test]
+    fn many_sessions_share_the_threads_of_one() {
+        let spool = Spool::new(SpoolConfig {
+            memory_bytes: 0,
+            dir: "/nonexistent".into(),
+            guest_bytes: 0,
+        });
+        let workers = |sessions| {
+            let tee = Tee {
+                records: None,
+                cancelled: &AtomicBool::new(false),
+                sent: &AtomicU64::new(0),
+                sessions,
+            };
+            let key = SessionKey {
+                session: channel::image::SessionId([1; 16]),
+                generation: 1,
+            };
+            tee.sink(key, &mut spool.guest().new_image()).workers()
+        };
+        assert_eq!(workers(64), 1);
+        for sessions in 1..=16 {
+            assert!(workers(sessions) == 1 || workers(sessions) * sessions <= workers(1));
+        }
     }
 }

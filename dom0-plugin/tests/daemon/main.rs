@@ -9,5 +9,6 @@ mod manual;
 mod migration;
 mod program;
 mod restart;
+mod session;
 mod steering;
 mod toolstack;

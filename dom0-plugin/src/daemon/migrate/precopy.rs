@@ -1,6 +1,7 @@
 //! Rounds while the programs run, until the policy or the operator ends them.
 
 use super::Migration;
+use crate::daemon::capture::Capture;
 use crate::daemon::report::{Precopy, RoundReport};
 use crate::daemon::rounds::{Decision, End, Sent, Wish};
 use crate::daemon::steering::Phase;
@@ -56,6 +57,7 @@ impl Migration<'_> {
             records: self.records.as_ref(),
             cancelled: &self.cancelled,
             sent: &self.under_way.sent,
+            sessions: self.capture.as_ref().map_or(0, Capture::count),
         };
         let sums = match &mut self.capture {
             Some(capture) => capture.round(number, &tee).map_err(|e| e.to_string())?,

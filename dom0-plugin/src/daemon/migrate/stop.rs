@@ -58,6 +58,7 @@ impl Migration<'_> {
                 records: self.records.as_ref(),
                 cancelled: &self.cancelled,
                 sent: &self.under_way.sent,
+                sessions: capture.count(),
             };
             let expected = self.rounds.expected();
             self.under_way
