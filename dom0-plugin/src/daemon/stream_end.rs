@@ -4,13 +4,14 @@
 //! its status flags are the toolstack's too; so a pipe is opened anew, without blocking, and a socket is asked each
 //! time not to.
 
+use crate::stream::without_blocking;
 use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 
@@ -39,7 +40,7 @@ impl StreamEnd {
     pub fn new(fd: OwnedFd, cancelled: Arc<AtomicBool>) -> io::Result<Self> {
         let (fd, kind) = match FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) {
             FileType::Socket => (fd, Kind::Socket),
-            FileType::Fifo => (without_blocking(&fd)?, Kind::Other),
+            FileType::Fifo => (without_blocking(fd.as_fd())?, Kind::Other),
             _ => (fd, Kind::Other),
         };
         Ok(StreamEnd {
@@ -70,15 +71,6 @@ impl StreamEnd {
             }
         }
     }
-}
-
-/// The same pipe under another open file description, so that the flag is ours alone.
-fn without_blocking(fd: &OwnedFd) -> io::Result<OwnedFd> {
-    use std::os::fd::AsRawFd;
-    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    let access = rustix::fs::fcntl_getfl(fd)? & OFlags::ACCMODE;
-    let flags = access | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
 
 impl Read for StreamEnd {
@@ -116,6 +108,7 @@ impl Write for StreamEnd {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::OFlags;
     use std::os::unix::net::UnixStream;
 
     fn ends() -> Vec<(OwnedFd, OwnedFd)> {

@@ -1,9 +1,10 @@
 //! A migration stream's file descriptor, blocking or not.
 
 use std::io::{self, IoSlice, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 /// Reads and writes the stream another process handed over.
@@ -36,6 +37,14 @@ impl StreamFd {
             }
         }
     }
+}
+
+/// The same pipe under another open file description, so that not to block is a flag of ours alone.
+pub(crate) fn without_blocking(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let access = rustix::fs::fcntl_getfl(fd)? & OFlags::ACCMODE;
+    let flags = access | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
 
 impl AsFd for StreamFd {

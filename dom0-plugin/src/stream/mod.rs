@@ -22,6 +22,7 @@ mod writer;
 
 pub use error::{RecordError, SealField, StreamError, WriteCause, WriteError};
 pub use fd::StreamFd;
+pub(crate) use fd::without_blocking;
 pub use reader::{Data, Head, Record, RecordReader, Seal, StreamLimits};
 pub use receiver::{AwaitHead, ImageSink, Receiver, Receiving, Sealed, Stream};
 pub use wire::{
