@@ -25,6 +25,10 @@ pub trait Link: Send + Sync {
     fn fd(&self) -> BorrowedFd<'_>;
     /// Takes all rings so far, so that [`Link::fd`] blocks until the next one.
     fn clear(&self) -> io::Result<()>;
+    /// Whether the peer is known to be no more, so that nothing will come. Asked often while nothing does.
+    fn is_gone(&self) -> bool {
+        false
+    }
 }
 
 impl<T: Link + ?Sized> Link for Box<T> {
@@ -42,6 +46,10 @@ impl<T: Link + ?Sized> Link for Box<T> {
 
     fn clear(&self) -> io::Result<()> {
         (**self).clear()
+    }
+
+    fn is_gone(&self) -> bool {
+        (**self).is_gone()
     }
 }
 

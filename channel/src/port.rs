@@ -18,6 +18,9 @@ const FULL_RETRY: Duration = Duration::from_millis(1);
 /// [`FULL_RETRY`] only, so that its doorbell cannot take a processor from us.
 const FREE_RINGS: u32 = 16;
 
+/// How often a wait of dom0's looks whether the peer is still there.
+const PRESENCE: Duration = Duration::from_secs(1);
+
 /// The link is of no more use.
 #[derive(Debug, thiserror::Error)]
 pub enum PortError {
@@ -33,6 +36,9 @@ pub enum PortError {
     /// Nothing came for too long.
     #[error("the peer said nothing for {0:?}")]
     Silent(Duration),
+    /// The peer is no more.
+    #[error("its process has gone: it ended, or was killed, before it had answered")]
+    Gone,
     /// The wait was called off by the caller's other file descriptor.
     #[error("interrupted by a request")]
     Interrupted,
@@ -158,6 +164,7 @@ impl<L: Link> Outgoing<'_, L> {
                     return Err(PortError::Interrupted);
                 }
                 Some(_) => {}
+                None if self.link.is_gone() => return Err(PortError::Gone),
                 None => std::thread::sleep(FULL_RETRY),
             }
         }
@@ -242,7 +249,10 @@ impl<L: Link> Bell for Waiter<'_, L> {
             let ours = self.link.fd();
             let [rang, called_off] = match self.interrupt {
                 Some(fd) => which_readable([ours, fd], left)?,
-                None => [which_readable([ours], left)? == [true], false],
+                None => {
+                    let slice = left.map_or(PRESENCE, |left| left.min(PRESENCE));
+                    [which_readable([ours], Some(slice))? == [true], false]
+                }
             };
             // The interrupt first: a doorbell that never rests must not hide it. The bell stays rung.
             if called_off {
@@ -254,6 +264,9 @@ impl<L: Link> Bell for Waiter<'_, L> {
                     std::thread::sleep(FULL_RETRY);
                 }
                 return Ok(Woken::Rang);
+            }
+            if self.interrupt.is_none() && self.link.is_gone() {
+                return Err(PortError::Gone);
             }
         }
     }

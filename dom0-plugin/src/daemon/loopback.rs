@@ -9,9 +9,10 @@ use channel::image::SessionId;
 use channel::layout::Layout;
 use channel::link::{Announcement, Link, Others, Peer, Residence, wait_readable};
 use channel::loopback::{LoopbackListener, LoopbackPeer};
+use channel::memory::SharedRegion;
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -31,6 +32,8 @@ struct Program {
     socket: OwnedFd,
     /// Its pages are shared.
     open: AtomicBool,
+    /// It has hung up.
+    gone: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -111,6 +114,7 @@ fn welcome(peer: LoopbackPeer, programs: &Programs, events: &Sender<Event>) {
         peer: Mutex::new(peer),
         socket,
         open: AtomicBool::new(false),
+        gone: AtomicBool::new(false),
     });
     log::info!("loopback: session {session} has come");
     lock(programs).insert(session, program.clone());
@@ -118,6 +122,7 @@ fn welcome(peer: LoopbackPeer, programs: &Programs, events: &Sender<Event>) {
     let (programs, events) = (programs.clone(), events.clone());
     std::thread::spawn(move || {
         let end = listen(&program, &events);
+        program.gone.store(true, Ordering::Relaxed);
         log::info!("loopback: session {session} has gone: {end}");
         let mut programs = lock(&programs);
         // The session may be back already, on another connection.
@@ -148,6 +153,34 @@ fn listen(program: &Program, events: &Sender<Event>) -> io::Error {
     }
 }
 
+/// A program's link, for as long as the program is there.
+struct ProgramLink {
+    link: Box<dyn Link>,
+    program: Arc<Program>,
+}
+
+impl Link for ProgramLink {
+    fn memory(&self) -> &SharedRegion {
+        self.link.memory()
+    }
+
+    fn notify(&self) -> io::Result<()> {
+        self.link.notify()
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.link.fd()
+    }
+
+    fn clear(&self) -> io::Result<()> {
+        self.link.clear()
+    }
+
+    fn is_gone(&self) -> bool {
+        self.program.gone.load(Ordering::Relaxed)
+    }
+}
+
 /// One program, to be opened and closed.
 struct ProgramPeer {
     program: Arc<Program>,
@@ -165,7 +198,11 @@ impl Peer for ProgramPeer {
         self.program.open.store(opened.is_ok(), Ordering::Relaxed);
         self.program.learn(&peer);
         self.announcement = self.program.announcement();
-        opened
+        let program = self.program.clone();
+        opened.map(|(link, layout)| {
+            let link: Box<dyn Link> = Box::new(ProgramLink { link, program });
+            (link, layout)
+        })
     }
 
     fn close(&mut self, link: Box<dyn Link>, patience: Duration) -> io::Result<()> {

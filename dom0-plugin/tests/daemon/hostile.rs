@@ -3,8 +3,8 @@
 use crate::host::{Host, eventually};
 use crate::program::{Program, objects};
 use channel::image::SessionId;
-use channel::link::Rendezvous;
-use channel::link::{Announcement, Residence};
+use channel::layout::Layout;
+use channel::link::{Announcement, Link, Rendezvous, Request, Residence, wait_readable};
 use channel::loopback::LoopbackRendezvous;
 use serde_json::json;
 
@@ -44,6 +44,28 @@ fn a_session_that_never_opens_is_refused_with_advice() {
     host.request("detach").unwrap();
     host.request("attach").unwrap();
     assert_eq!(program.bytes(), Some(objects(1, 3)));
+}
+
+#[test]
+fn a_program_that_ends_in_the_middle_is_noticed() {
+    let host = Host::new();
+    let mut leaving = LoopbackRendezvous::connect(&host.programs).unwrap();
+    leaving.announce(&announcement(9)).unwrap();
+    host.expect_sessions(1);
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| host.request("detach"));
+        while leaving.next().unwrap() != Some(Request::Open) {
+            wait_readable(&[leaving.fd()], None).unwrap();
+        }
+        let link = leaving.share(40).unwrap();
+        Layout::format(link.memory(), link.references());
+        leaving.publish(&*link).unwrap();
+        // The first command is there; no answer will come.
+        wait_readable(&[link.fd()], None).unwrap();
+        drop((leaving, link));
+        let error = asked.join().unwrap().unwrap_err();
+        assert!(error.contains("its process has gone"), "{error}");
+    });
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A guest's granted pages and event channel as a link of the channel.
 
 use super::pages::{Pages, Taken};
+use super::presence::Presence;
 use channel::PAGE_SIZE;
 use channel::layout::{Layout, MAX_PAGES, MIN_PAGES};
 use channel::link::Link;
@@ -39,16 +40,18 @@ impl Published {
 pub struct MappedLink {
     bell: EventChannel,
     memory: SharedRegion,
+    presence: Presence,
     _taken: Taken,
 }
 
 impl MappedLink {
     /// Maps what domain `domid` published: page 0 for the layout, the directory for the references, then all pages
-    /// at once. They count as the domain's among `pages`.
+    /// at once. They count as the domain's among `pages`, and are of use while the session is present.
     pub fn map(
         domid: u16,
         published: Published,
         pages: &Pages,
+        presence: Presence,
     ) -> io::Result<(MappedLink, Layout)> {
         let taken = pages
             .take(domid, published.pages)
@@ -77,6 +80,7 @@ impl MappedLink {
         let link = MappedLink {
             bell,
             memory,
+            presence,
             _taken: taken,
         };
         Ok((link, layout))
@@ -125,6 +129,10 @@ impl Link for MappedLink {
 
     fn clear(&self) -> io::Result<()> {
         self.bell.take_pending().map(drop).map_err(io::Error::other)
+    }
+
+    fn is_gone(&self) -> bool {
+        self.presence.is_gone()
     }
 }
 

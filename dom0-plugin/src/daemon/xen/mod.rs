@@ -11,6 +11,7 @@ mod helper;
 mod link;
 mod pages;
 mod peer;
+mod presence;
 mod store;
 mod toolstack;
 mod watches;

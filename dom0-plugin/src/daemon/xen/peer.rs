@@ -3,6 +3,7 @@
 use super::domains::{data, session};
 use super::link::{MappedLink, Published};
 use super::pages::Pages;
+use super::presence::Presence;
 use super::store::XenStore;
 use super::watches::Watches;
 use crate::daemon::text;
@@ -62,6 +63,11 @@ impl XenPeer {
         }
     }
 
+    fn presence(&self) -> Presence {
+        let (store, watches) = (self.store.clone(), self.watches.clone());
+        Presence::new(store, watches, self.domid, self.node("protocol"))
+    }
+
     fn gone(&self) -> io::Error {
         io::Error::new(
             io::ErrorKind::NotFound,
@@ -109,7 +115,7 @@ impl XenPeer {
             )
         })?;
         let domid = u16::try_from(self.domid).map_err(io::Error::other)?;
-        let (link, layout) = MappedLink::map(domid, published, &self.pages)?;
+        let (link, layout) = MappedLink::map(domid, published, &self.pages, self.presence())?;
         Ok((Box::new(link), layout))
     }
 }

@@ -147,6 +147,11 @@ impl Watches {
         }
     }
 
+    /// How often the domain's data has fired.
+    pub fn data(&self, domid: u32) -> u64 {
+        *self.shared.fired().data.get(&domid).unwrap_or(&0)
+    }
+
     /// A wait for something that the domain's guest has to write.
     pub fn wait_for_data(&self, domid: u32) -> DataWait<'_> {
         DataWait {
@@ -170,8 +175,7 @@ pub struct DataWait<'a> {
 impl DataWait<'_> {
     /// Before a look: what is written from now on ends the next wait.
     pub fn mark(&mut self) {
-        let fired = self.watches.shared.fired();
-        self.seen = *fired.data.get(&self.domid).unwrap_or(&0);
+        self.seen = self.watches.data(self.domid);
     }
 
     /// After a look that did not find it: waits for something new, at most until `deadline`. It may return early.
