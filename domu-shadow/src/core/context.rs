@@ -16,6 +16,7 @@ use super::queue::Queue;
 use super::real::Real;
 use super::{CLResult, movable};
 use crate::driver::dispatch::{create, status};
+use crate::driver::loader;
 
 /// The program's error callback: `pfn_notify` of `clCreateContext`.
 pub type Notify = unsafe extern "C" fn(*const c_char, *const c_void, usize, *mut c_void);
@@ -91,10 +92,12 @@ impl Context {
         let user = self.notify.map_or(std::ptr::null_mut(), |pair| {
             std::ptr::from_ref(pair).cast_mut().cast()
         });
-        let real = create!(
-            device.real.get(),
-            clCreateContext(properties, count, devices.as_ptr(), notify, user)
-        )?;
+        let real = loader::opening(|| {
+            create!(
+                device.real.get(),
+                clCreateContext(properties, count, devices.as_ptr(), notify, user)
+            )
+        })?;
         self.real.set(real);
         Ok(())
     }

@@ -20,86 +20,43 @@ pub enum Part {
     },
 }
 
-/// Enqueues reading `part` of a driver's memory object to `to`.
-///
-/// # Errors
-/// The driver's.
-pub fn read(place: &Place, object: *mut c_void, part: &Part, to: *mut c_void) -> CLResult<()> {
-    let Place {
-        queue,
-        blocking,
-        count,
-        list,
-        event,
-    } = *place;
-    match part {
-        Part::Bytes { offset, len } => status!(
-            queue,
-            clEnqueueReadBuffer(
-                queue, object, blocking, *offset, *len, to, count, list, event
-            )
-        ),
-        Part::Pixels {
-            area,
-            row_pitch,
-            slice_pitch,
-        } => status!(
-            queue,
-            clEnqueueReadImage(
-                queue,
-                object,
-                blocking,
-                area.origin.as_ptr(),
-                area.region.as_ptr(),
-                *row_pitch,
-                *slice_pitch,
-                to,
-                count,
-                list,
-                event
-            )
-        ),
-    }
+macro_rules! transfer {
+    ($(#[$doc:meta])* $name:ident, $host:ty, $buffer:ident, $image:ident) => {
+        $(#[$doc])*
+        pub fn $name(place: &Place, object: *mut c_void, part: &Part, host: $host) -> CLResult<()> {
+            let Place { queue, blocking, count, list, event } = *place;
+            match part {
+                Part::Bytes { offset, len } => status!(
+                    queue,
+                    $buffer(queue, object, blocking, *offset, *len, host, count, list, event)
+                ),
+                Part::Pixels { area, row_pitch, slice_pitch } => {
+                    let (origin, region) = (area.origin.as_ptr(), area.region.as_ptr());
+                    status!(
+                        queue,
+                        $image(
+                            queue, object, blocking, origin, region, *row_pitch, *slice_pitch, host, count, list,
+                            event
+                        )
+                    )
+                }
+            }
+        }
+    };
 }
 
-/// Enqueues writing `part` of a driver's memory object from `from`.
-///
-/// # Errors
-/// The driver's.
-pub fn write(place: &Place, object: *mut c_void, part: &Part, from: *const c_void) -> CLResult<()> {
-    let Place {
-        queue,
-        blocking,
-        count,
-        list,
-        event,
-    } = *place;
-    match part {
-        Part::Bytes { offset, len } => status!(
-            queue,
-            clEnqueueWriteBuffer(
-                queue, object, blocking, *offset, *len, from, count, list, event
-            )
-        ),
-        Part::Pixels {
-            area,
-            row_pitch,
-            slice_pitch,
-        } => status!(
-            queue,
-            clEnqueueWriteImage(
-                queue,
-                object,
-                blocking,
-                area.origin.as_ptr(),
-                area.region.as_ptr(),
-                *row_pitch,
-                *slice_pitch,
-                from,
-                count,
-                list,
-                event
-            )
-        ),
-    }
+transfer! {
+    /// Enqueues reading `part` of a driver's memory object to host memory.
+    ///
+    /// # Errors
+    /// The driver's.
+    read, *mut c_void, clEnqueueReadBuffer, clEnqueueReadImage
+}
+
+transfer! {
+    /// Enqueues writing `part` of a driver's memory object from host memory.
+    ///
+    /// # Errors
+    /// The driver's.
+    write, *const c_void, clEnqueueWriteBuffer, clEnqueueWriteImage
 }

@@ -1,8 +1,9 @@
 //! Who else uses the GPU: this process by other means than the drivers loaded here, and other processes.
 //!
 //! What counts as the GPU are the device nodes that those drivers have opened. A node that something else holds cannot
-//! be freed by unloading the drivers. A library that opens one later, beside a driver that has it open too, cannot be told
-//! from that driver by its descriptors; it is found by name where it is known, else when the driver is unloaded.
+//! be freed by unloading the drivers. What opens one later, beside a driver that has it open too, is told from that driver by
+//! its descriptors where drivers open theirs at known moments ([`loader::opening`]). NVIDIA's does not: there it is found by
+//! name where it is known, else when the driver is unloaded.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::loader;
 use super::snapshot::Snapshot;
+use super::unload::FAMILY_NODES;
 
 /// Libraries that use a GPU by other means, by the start of the paths of its nodes.
 const LIBRARIES: [(&str, &str, &str); 7] = [
@@ -74,17 +76,19 @@ pub fn look_again() {
 }
 
 fn in_this_process() -> Option<String> {
-    let (before, nodes) = {
+    let (before, nodes, own) = {
         let loaded = loader::loaded();
         if loaded.nodes.is_empty() {
             return None;
         }
-        (loaded.before.clone(), loaded.nodes.clone())
+        let before = loaded.before.clone();
+        (before, loaded.nodes.clone(), loaded.files.clone())
     };
     let now = Snapshot::take();
     let mut holders = BTreeSet::new();
     if let Some(before) = &before {
         holders.extend(held_before(&now, before, &nodes));
+        holders.extend(opened_beside(&now, before, &nodes, &own));
         holders.extend(by_name(&now, before, &nodes));
     }
     let holders: Vec<String> = holders.into_iter().collect();
@@ -111,6 +115,25 @@ fn held_before(now: &Snapshot, before: &Snapshot, nodes: &BTreeSet<PathBuf>) -> 
         .filter(|m| nodes.contains(&m.path) && now.mappings.contains(m))
         .map(|m| format!("{} (mapped before)", m.path.display()));
     files.chain(mapped).collect()
+}
+
+/// Descriptors of the drivers' nodes that came later, and not from a driver.
+fn opened_beside(
+    now: &Snapshot,
+    before: &Snapshot,
+    nodes: &BTreeSet<PathBuf>,
+    own: &BTreeSet<(i32, PathBuf)>,
+) -> Vec<String> {
+    let is_other = |&(&number, path): &(&i32, &PathBuf)| {
+        nodes.contains(path)
+            && !path.to_string_lossy().starts_with(FAMILY_NODES)
+            && before.files.get(&number) != Some(path)
+            && !own.contains(&(number, path.clone()))
+    };
+    let others = now.files.iter().filter(is_other);
+    others
+        .map(|(number, path)| format!("{} (file descriptor {number})", path.display()))
+        .collect()
 }
 
 /// Libraries known to use such a GPU.

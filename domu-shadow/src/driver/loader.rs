@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use opencl_sys::cl_int;
 
-use super::snapshot::{Snapshot, is_device_node};
+use super::snapshot::{Mapping, Snapshot, is_device_node};
 use super::{discover, query};
 
 type GetExtension = unsafe extern "C" fn(*const c_char) -> *mut c_void;
@@ -28,28 +28,53 @@ pub(super) struct Loaded {
     pub(super) vendors: Vec<Vendor>,
     /// Device nodes that a driver has opened, now or before.
     pub(super) nodes: BTreeSet<PathBuf>,
+    /// The descriptors and mappings of those nodes that drivers were seen to make. The program may have others.
+    pub(super) files: BTreeSet<(i32, PathBuf)>,
+    pub(super) mappings: Vec<Mapping>,
 }
 
 impl Loaded {
-    /// Notes device nodes that were not open before.
-    fn learn_nodes(&mut self) {
-        let Some(before) = &self.before else { return };
+    /// Notes device nodes that a driver has opened since.
+    fn learn(&mut self, earlier: &Snapshot) {
         let now = Snapshot::take();
-        let files = now
-            .files
-            .iter()
-            .filter(|(n, path)| before.files.get(n) != Some(*path));
-        let mapped = now.mappings.iter().filter(|m| !before.mappings.contains(m));
-        let paths = files.map(|(_, path)| path).chain(mapped.map(|m| &m.path));
-        self.nodes
-            .extend(paths.filter(|path| is_device_node(path)).cloned());
+        self.forget_closed(earlier);
+        for (&number, path) in &now.files {
+            if is_device_node(path) && earlier.files.get(&number) != Some(path) {
+                self.nodes.insert(path.clone());
+                self.files.insert((number, path.clone()));
+            }
+        }
+        for mapping in &now.mappings {
+            if is_device_node(&mapping.path) && !earlier.mappings.contains(mapping) {
+                self.nodes.insert(mapping.path.clone());
+                self.mappings.push(mapping.clone());
+            }
+        }
     }
+
+    /// Drops what a driver has closed itself.
+    pub(super) fn forget_closed(&mut self, now: &Snapshot) {
+        self.files
+            .retain(|(number, path)| now.files.get(number) == Some(path));
+        self.mappings
+            .retain(|mapping| now.mappings.contains(mapping));
+    }
+}
+
+/// Makes a call in which drivers open their devices: what appears meanwhile is theirs.
+pub fn opening<T>(call: impl FnOnce() -> T) -> T {
+    let earlier = Snapshot::take();
+    let answer = call();
+    loaded().learn(&earlier);
+    answer
 }
 
 static LOADED: Mutex<Loaded> = Mutex::new(Loaded {
     before: None,
     vendors: Vec::new(),
     nodes: BTreeSet::new(),
+    files: BTreeSet::new(),
+    mappings: Vec::new(),
 });
 
 pub(super) fn loaded() -> MutexGuard<'static, Loaded> {
@@ -60,9 +85,8 @@ pub(super) fn loaded() -> MutexGuard<'static, Loaded> {
 /// A library that cannot be opened or has no platform is logged and left out, as ICD loaders do.
 pub fn platforms() -> Vec<*mut c_void> {
     let mut loaded = loaded();
-    if loaded.before.is_none() {
-        loaded.before = Some(Snapshot::take());
-    }
+    let earlier = Snapshot::take();
+    loaded.before.get_or_insert_with(|| earlier.clone());
     for name in discover::libraries() {
         if loaded.vendors.iter().any(|vendor| vendor.name == name) {
             continue;
@@ -73,7 +97,7 @@ pub fn platforms() -> Vec<*mut c_void> {
         }
     }
     let platforms = loaded.vendors.iter().flat_map(Vendor::platforms).collect();
-    loaded.learn_nodes();
+    loaded.learn(&earlier);
     platforms
 }
 
@@ -139,8 +163,6 @@ pub fn devices(platform: *mut c_void, device_type: u64) -> Vec<*mut c_void> {
         }
         answer
     };
-    let devices = query::handles(&ask).unwrap_or_default();
     // Some drivers open their devices only now.
-    loaded().learn_nodes();
-    devices
+    opening(|| query::handles(&ask)).unwrap_or_default()
 }

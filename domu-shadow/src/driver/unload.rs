@@ -8,11 +8,11 @@ use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::loader::{self, Vendor};
-use super::snapshot::{Snapshot, file_name, is_device_node};
+use super::loader::{self, Loaded, Vendor};
+use super::snapshot::{Mapping, Snapshot, file_name};
 
 /// Libraries that a driver opens by itself and forgets: file name of the driver, then its family in the order of closing.
 const FAMILIES: [(&str, &[&str]); 1] = [(
@@ -27,7 +27,7 @@ const FAMILIES: [(&str, &[&str]); 1] = [(
 )];
 
 /// Start of the paths of device nodes that only that family opens.
-const FAMILY_NODES: &str = "/dev/nvidia";
+pub(super) const FAMILY_NODES: &str = "/dev/nvidia";
 
 /// How long threads that end with the driver's last objects may take for it.
 const ENDING: Duration = Duration::from_secs(1);
@@ -63,15 +63,18 @@ pub fn unload() -> Holders {
     let mut families = FAMILIES.iter().flat_map(|(_, family)| *family);
     let family_stays = families.any(|stem| newly_mapped(stem, &now, &before).is_some());
     let vendor_stays = !holders.libraries.is_empty();
-    close_left_devices(&now, &before, |path| {
-        let has_user = if path.starts_with(FAMILY_NODES) {
-            family_stays
+    let left = Left::of(&loaded, &now, &before);
+    left.close(|path, is_drivers| {
+        // That family opens some whenever it likes, and has these nodes for itself.
+        if path.to_string_lossy().starts_with(FAMILY_NODES) {
+            !family_stays
         } else {
-            vendor_stays
-        };
-        !has_user
+            !vendor_stays && is_drivers
+        }
     });
-    holders.devices = left_devices(&Snapshot::take(), &before);
+    let now = Snapshot::take();
+    holders.devices = Left::of(&loaded, &now, &before).names();
+    loaded.forget_closed(&now);
     // What is held now must not look as if it had been there before the next load.
     if loaded.vendors.is_empty() && holders == Holders::default() {
         loaded.before = None;
@@ -229,54 +232,67 @@ fn read_memory(address: usize, bytes: usize) -> Vec<u8> {
     content
 }
 
-fn left_files(now: &Snapshot, before: &Snapshot) -> Vec<(i32, String)> {
-    let is_new = |(number, path): &(&i32, &std::path::PathBuf)| {
-        is_device_node(path) && before.files.get(number) != Some(path)
-    };
-    now.files
-        .iter()
-        .filter(is_new)
-        .map(|(&number, path)| (number, path.display().to_string()))
-        .collect()
+/// What is open or mapped of the drivers' device nodes that was not before them; and whether a driver was seen to do it.
+#[derive(Default)]
+struct Left {
+    files: Vec<(i32, PathBuf, bool)>,
+    mappings: Vec<(Mapping, bool)>,
 }
 
-fn left_devices(now: &Snapshot, before: &Snapshot) -> Vec<String> {
-    let files = left_files(now, before)
-        .into_iter()
-        .map(|(number, path)| format!("{path} (file descriptor {number})"));
-    let mappings = now
-        .mappings
-        .iter()
-        .filter(|mapping| is_device_node(&mapping.path) && !before.mappings.contains(mapping))
-        .map(|mapping| {
+impl Left {
+    fn of(loaded: &Loaded, now: &Snapshot, before: &Snapshot) -> Left {
+        let mut left = Left::default();
+        for (&number, path) in &now.files {
+            if is_drivers_node(loaded, path) && before.files.get(&number) != Some(path) {
+                let is_drivers = loaded.files.contains(&(number, path.clone()));
+                left.files.push((number, path.clone(), is_drivers));
+            }
+        }
+        for mapping in &now.mappings {
+            if is_drivers_node(loaded, &mapping.path) && !before.mappings.contains(mapping) {
+                let is_drivers = loaded.mappings.contains(mapping);
+                left.mappings.push((mapping.clone(), is_drivers));
+            }
+        }
+        left
+    }
+
+    fn names(&self) -> Vec<String> {
+        let files = self.files.iter();
+        let files =
+            files.map(|(number, path, _)| format!("{} (file descriptor {number})", path.display()));
+        let mappings = self.mappings.iter().map(|(mapping, _)| {
             format!(
                 "{} (mapped at {:#x})",
                 mapping.path.display(),
                 mapping.range.start
             )
         });
-    files.chain(mappings).collect()
+        files.chain(mappings).collect()
+    }
+
+    /// Only what no library that is left can use, nor the program.
+    fn close(&self, may_close: impl Fn(&Path, bool) -> bool) {
+        for (number, path, is_drivers) in &self.files {
+            if may_close(path, *is_drivers) {
+                log::debug!("closing {}, left open by a driver", path.display());
+                // SAFETY: the descriptor was opened by a driver that is unloaded, on a GPU's device node.
+                unsafe { libc::close(*number) };
+            }
+        }
+        for (mapping, is_drivers) in &self.mappings {
+            if may_close(&mapping.path, *is_drivers) {
+                let start = std::ptr::with_exposed_provenance_mut(mapping.range.start);
+                // SAFETY: the mapping belongs to a driver that is unloaded; no code refers to it.
+                unsafe { libc::munmap(start, mapping.range.len()) };
+            }
+        }
+    }
 }
 
-/// Only what no library that is left can use.
-fn close_left_devices(now: &Snapshot, before: &Snapshot, may_close: impl Fn(&str) -> bool) {
-    for (number, path) in left_files(now, before) {
-        if !may_close(&path) {
-            continue;
-        }
-        log::debug!("closing {path}, left open by a driver");
-        // SAFETY: the descriptor was opened by a driver that is unloaded, on a GPU's device node.
-        unsafe { libc::close(number) };
-    }
-    for mapping in &now.mappings {
-        let path = &mapping.path;
-        if is_device_node(path)
-            && !before.mappings.contains(mapping)
-            && may_close(&path.to_string_lossy())
-        {
-            let start = std::ptr::with_exposed_provenance_mut(mapping.range.start);
-            // SAFETY: the mapping belongs to a driver that is unloaded; no code refers to it.
-            unsafe { libc::munmap(start, mapping.range.len()) };
-        }
-    }
+/// Whether a driver has opened the node, or one of the family's that always go together.
+fn is_drivers_node(loaded: &Loaded, path: &Path) -> bool {
+    let is_familys = |path: &Path| path.to_string_lossy().starts_with(FAMILY_NODES);
+    loaded.nodes.contains(path)
+        || is_familys(path) && loaded.nodes.iter().any(|node| is_familys(node))
 }

@@ -2,6 +2,8 @@
 
 use crate::rig::{Counter, in_child, node};
 use std::fs::File;
+use std::io::Read;
+use std::os::fd::AsRawFd;
 use std::process::{Command, Stdio};
 use xl_gpu_shadow::driver::foreign;
 use xl_gpu_shadow::mover::{self, MoveError};
@@ -49,6 +51,51 @@ fn another_process_is_named_while_it_has_it_open() {
             assert_eq!(foreign::other_processes().holders, [""; 0]);
             // It is no reason for the session itself: dom0 decides.
             counter.move_and_check();
+        },
+    );
+}
+
+/// Another one beside the driver's own is not closed under the program.
+#[test]
+fn what_the_program_opened_beside_the_driver_keeps_it_too() {
+    in_child(
+        "holders::what_the_program_opened_beside_the_driver_keeps_it_too",
+        "nvidia",
+        || {
+            let mut counter = Counter::new();
+            counter.move_and_check();
+            let held = File::open(node()).unwrap();
+            counter.check();
+            let Err(MoveError::Blocked(reason)) = mover::begin() else {
+                panic!("nobody noticed");
+            };
+            let named = format!("{} (file descriptor {})", node(), held.as_raw_fd());
+            assert!(reason.contains(&named), "{reason}");
+            drop(held);
+            counter.move_and_check();
+        },
+    );
+}
+
+/// A device that no OpenCL driver has opened is the program's own affair.
+#[test]
+fn a_device_of_the_programs_alone_stays_open() {
+    in_child(
+        "holders::a_device_of_the_programs_alone_stays_open",
+        "nvidia",
+        || {
+            let mut counter = Counter::new();
+            let other = format!("{}-other", node());
+            std::fs::write(&other, "here").unwrap();
+            let mut held = File::open(other).unwrap();
+            counter.check();
+            let (detached, store) = counter.detach();
+            assert_eq!(detached.devices_held(), [""; 0]);
+            counter.attach(detached, &store);
+            counter.check();
+            let mut text = String::new();
+            held.read_to_string(&mut text).unwrap();
+            assert_eq!(text, "here");
         },
     );
 }
