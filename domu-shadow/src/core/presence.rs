@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::handle::Object;
 use super::mem::Mem;
+use crate::leaving;
 
 /// Contents of some object have not arrived.
 const ARRIVING: u32 = 1;
@@ -134,6 +135,10 @@ pub fn need_all<'m>(mems: impl IntoIterator<Item = &'m Mem>) {
     }
     // The session stays behind in a fork: there it is as with a plain driver, which does not survive one either.
     if absent.is_empty() || FETCHER.load(Ordering::Relaxed) != std::process::id() {
+        return;
+    }
+    // An exit handler of the program's; nothing arrives any more.
+    if leaving::is_here() {
         return;
     }
     wait_for(&absent);

@@ -87,17 +87,24 @@ pub fn platforms() -> Vec<*mut c_void> {
     let mut loaded = loaded();
     let earlier = Snapshot::take();
     loaded.before.get_or_insert_with(|| earlier.clone());
+    let mut opened = false;
     for name in discover::libraries() {
         if loaded.vendors.iter().any(|vendor| vendor.name == name) {
             continue;
         }
         match open(name.clone()) {
-            Ok(vendor) => loaded.vendors.push(vendor),
+            Ok(vendor) => {
+                loaded.vendors.push(vendor);
+                opened = true;
+            }
             Err(reason) => log::info!("OpenCL driver {}: {reason}", name.display()),
         }
     }
     let platforms = loaded.vendors.iter().flat_map(Vendor::platforms).collect();
     loaded.learn(&earlier);
+    if opened {
+        crate::leaving::register();
+    }
     platforms
 }
 

@@ -2,6 +2,7 @@
 
 use super::flow::{SIGN_OF_LIFE, failed};
 use super::lend::{SlotBytes, lend};
+use super::workload::go_on;
 use crate::driver::poll;
 use crate::mover::{Arriving, MoveError, OwnedBytes, Piece, Transfer};
 use channel::guest::{Filled, Inbox, StepError};
@@ -33,6 +34,7 @@ pub(super) fn fetch_all(arriving: &mut Arriving, inbox: &mut Inbox<'_>) -> Resul
     let most = inbox.payload_size() as u64;
     let mut bytes = 0;
     loop {
+        go_on()?;
         while writing.front().is_some_and(|(_, oldest)| oldest.is_done()) {
             end_oldest(arriving, inbox, &mut writing)?;
         }

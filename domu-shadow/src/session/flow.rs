@@ -1,6 +1,7 @@
 //! Buffer contents from the driver into the slots, several transfers in flight.
 
 use super::lend::{SlotBytes, lend, place};
+use super::workload::go_on;
 use crate::delta::{ExtentKind, PassReport, Piece, Place, Sink, SinkError};
 use crate::driver::poll;
 use crate::mover::{HostBytes, MoveError, Region, Round, Sent, Transfer};
@@ -113,6 +114,7 @@ impl<'o, 'b> Sender<'o, 'b> {
     /// A free slot. What has arrived meanwhile is sent: dom0 drains it while the next is read.
     fn free_slot(&mut self) -> Result<Slot, StepError> {
         loop {
+            go_on()?;
             while self.reading.front().is_some_and(Filling::is_done) {
                 self.send_oldest()?;
             }

@@ -75,14 +75,16 @@ impl Meeting {
 pub fn start() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let Some(meeting) = Meeting::find(
-            crate::storm::start()
-                .map(Into::into)
-                .or_else(|| std::env::var_os(SOCKET_ENV)),
-        ) else {
+        let storm = crate::storm::start().map(Into::into);
+        // The storm has its own way to end: with the whole move.
+        let is_storm = storm.is_some();
+        let Some(meeting) = Meeting::find(storm.or_else(|| std::env::var_os(SOCKET_ENV))) else {
             log::debug!("no Xen guest and no {SOCKET_ENV}: nothing to migrate with");
             return;
         };
+        if !is_storm {
+            crate::leaving::watch();
+        }
         let started = with_all_signals_blocked(|| {
             std::thread::Builder::new()
                 .name(crate::driver::foreign::SESSION_THREAD.into())

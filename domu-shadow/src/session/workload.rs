@@ -6,6 +6,7 @@ use super::flow::{SIGN_OF_LIFE, Sender, failed};
 use super::identity::Identity;
 use crate::delta::Sink;
 use crate::driver::foreign;
+use crate::leaving;
 use crate::mover::{self, Arriving, Capture, Detached, Quiesced};
 use channel::guest::{
     Arrived, Begun, Inbox, Interrupt, Opened, Outbox, Pulse, Round, StepError, Stop, Unload, Whole,
@@ -13,6 +14,7 @@ use channel::guest::{
 };
 use channel::image::{BufferEntry, DeviceEntry, MANIFEST_OBJECT, MANIFEST_VERSION, Manifest};
 use channel::link::Others;
+use std::sync::MutexGuard;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -96,6 +98,24 @@ impl GpuWorkload {
     }
 }
 
+/// No step begins once the program exits, which waits for the last one.
+fn step() -> Result<MutexGuard<'static, ()>, StepError> {
+    leaving::step().ok_or_else(exits)
+}
+
+/// For a step that may take long.
+pub(super) fn go_on() -> Result<(), StepError> {
+    if leaving::is_under_way() {
+        Err(exits())
+    } else {
+        Ok(())
+    }
+}
+
+fn exits() -> StepError {
+    StepError::Failed("the program exits".into())
+}
+
 /// A round while the program runs.
 fn one_round(capture: &mut Capture, out: &mut Outbox<'_>) -> Result<Round, StepError> {
     let round = capture.round();
@@ -159,10 +179,14 @@ impl Workload for GpuWorkload {
     }
 
     fn begin(&mut self, pulse: &mut Pulse<'_>) -> Result<(Begun, Capture), StepError> {
+        let _step = step()?;
+        // Compilers register exit handlers when they are first used.
+        leaving::register();
         let mut capture = mover::begin().map_err(failed)?;
         if self.compares {
             // Building kernels would count against the first round's rate.
             alive_while(|| capture.compare(), || pulse.busy())?;
+            leaving::register();
         }
         let summary = mover::summary();
         Ok((
@@ -180,6 +204,7 @@ impl Workload for GpuWorkload {
         _number: u32,
         out: &mut Outbox<'_>,
     ) -> Result<Round, StepError> {
+        let _step = step()?;
         capture.pin(out.pages());
         if self.compares {
             alive_while(|| capture.compare(), || out.busy())?;
@@ -199,11 +224,17 @@ impl Workload for GpuWorkload {
         generation: u64,
         out: &mut Outbox<'_>,
     ) -> Result<(Stop, AtRest), (Capture, StepError)> {
+        let _step = match step() {
+            Ok(step) => step,
+            Err(e) => return Err((capture, e)),
+        };
         capture.pin(out.pages());
         let since = Moment::now();
         let mut quiesced = capture
             .quiesce(timeout)
             .map_err(|(capture, e)| (capture, failed(e)))?;
+        // Handlers of the program's own would wait at the gate.
+        leaving::register();
         let drain_ns = since.elapsed_ns();
         match self.last_round(&mut quiesced, generation, out) {
             Ok(stop) => Ok((Stop { drain_ns, ..stop }, AtRest { quiesced, since })),
@@ -216,6 +247,10 @@ impl Workload for GpuWorkload {
     }
 
     fn unload(&mut self, rest: AtRest) -> Result<(Unload, Gone), (AtRest, StepError)> {
+        let _step = match step() {
+            Ok(step) => step,
+            Err(e) => return Err((rest, e)),
+        };
         let start = Instant::now();
         let AtRest { quiesced, since } = rest;
         match quiesced.unload() {
@@ -234,15 +269,24 @@ impl Workload for GpuWorkload {
     }
 
     fn give_up(&mut self, capture: Capture) {
-        drop(capture);
+        match step() {
+            Ok(_step) => drop(capture),
+            // What it has of the drivers goes with them.
+            Err(_) => std::mem::forget(capture),
+        }
     }
 
     fn reopen(&mut self, rest: AtRest) -> u64 {
-        drop(rest.quiesced.reopen());
+        let capture = rest.quiesced.reopen();
+        self.give_up(capture);
         rest.since.elapsed_ns()
     }
 
     fn restore(&mut self, gone: Gone) -> Result<(Opened, Arriving), (Gone, StepError)> {
+        let _step = match step() {
+            Ok(step) => step,
+            Err(e) => return Err((gone, e)),
+        };
         let Gone { detached, since } = gone;
         let start = Instant::now();
         match detached.reload() {
@@ -263,6 +307,10 @@ impl Workload for GpuWorkload {
         mut arriving: Arriving,
         inbox: &mut Inbox<'_>,
     ) -> Result<Arrived, (Arriving, StepError)> {
+        let _step = match step() {
+            Ok(step) => step,
+            Err(e) => return Err((arriving, e)),
+        };
         match fetch_all(&mut arriving, inbox) {
             Ok(bytes) => {
                 arriving.finish();
