@@ -5,10 +5,12 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use channel::memory::SharedBytes;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
 /// Bytes of the file that one mapping covers: few mappings, also for many objects.
@@ -54,6 +56,22 @@ impl Body {
         Ok(())
     }
 
+    /// Fills all of `to` from space that has been allocated.
+    pub fn fill(&self, mut offset: u64, to: SharedBytes<'_>) -> io::Result<()> {
+        let mut done = 0;
+        while done < to.len() {
+            let room = (WINDOW - offset % WINDOW).min((to.len() - done) as u64) as usize;
+            let part = to.slice(done, room).expect("within `to`");
+            match self.window(offset / WINDOW) {
+                Some(window) => window.fill((offset % WINDOW) as usize, part),
+                None => part.fill_from(self.file.as_fd(), offset)?,
+            }
+            offset += room as u64;
+            done += room;
+        }
+        Ok(())
+    }
+
     /// `None` where the file is not to be mapped, or cannot be.
     fn window(&self, number: u64) -> Option<Arc<Window>> {
         let windows = self.windows.as_ref()?;
@@ -95,6 +113,15 @@ impl Window {
         Ok(Self(
             NonNull::new(base.cast()).expect("mmap gives no null page"),
         ))
+    }
+
+    fn fill(&self, at: usize, to: SharedBytes<'_>) {
+        assert!(at + to.len() <= WINDOW as usize, "beyond the window");
+        // SAFETY: in bounds of both, which are different memory; `to` may be written by anybody and is never referred to.
+        // That there is memory behind ours, and who else may use it: see `write`.
+        unsafe {
+            std::ptr::copy_nonoverlapping(self.0.as_ptr().add(at), to.as_ptr(), to.len());
+        }
     }
 
     fn write(&self, at: usize, bytes: &[u8]) {

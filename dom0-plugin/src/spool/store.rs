@@ -218,7 +218,7 @@ impl Store {
 
     /// Reads into shared memory, all of `to`.
     pub fn fill(&self, offset: u64, to: SharedBytes<'_>) -> io::Result<()> {
-        to.fill_from(self.body.file.as_fd(), offset)
+        self.body.fill(offset, to)
     }
 }
 
