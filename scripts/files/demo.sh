@@ -1,6 +1,7 @@
 # The part of scripts/demo that runs in dom0: demo.sh MIGRATIONS MIB [--pci]
 # shellcheck shell=bash
 . $LIB/pci.sh
+. $LIB/program.sh
 migrations=$1 mib=$2 pci=${3:-}
 progress() { echo "[dom0] $*"; }
 # report DOMID: the daemon's report of that domain's last migration
@@ -27,14 +28,16 @@ phases() {
 
 gpud_start
 if [ -n "$pci" ]; then
-    pci_guest demo $((mib * 2 + 288))
+    pci_guest demo $((mib * 2 + 288 + 32 * migrations))
     progress "PCI device $DEVICE is in the guest: stock xl migrate would fail with \"Failed to enable logdirty\""
 else
-    guest_start demo $((mib * 2 + 288))
+    guest_start demo $((mib * 2 + 288 + 32 * migrations))
 fi
 progress "starting an OpenCL program with $mib MiB of buffers in the guest (the first kernel build takes a while under emulation)"
-guest demo "cd /tmp; LD_PRELOAD=$XL_GPU/libOpenCL.so.1 /opt/xl-gpu-tests/wave --mib $mib --hot 4 --pause-ms 20 >/tmp/wave.log 2>&1 &"
+kernels_take demo
+guest demo "cd /tmp; POCL_CACHE_DIR=$KERNELS LD_PRELOAD=$XL_GPU/libOpenCL.so.1 /opt/xl-gpu-tests/wave --mib $mib --hot 4 --pause-ms 20 >/tmp/wave.log 2>&1 &"
 wait_until 240 steps_beyond 0 || { guest demo 'cat /tmp/wave.log'; exit 1; }
+kernels_keep demo
 wait_until 30 announced
 xl-gpu status demo
 
@@ -53,6 +56,7 @@ for ((n = 1; n <= migrations; n++)); do
     wait_until 60 restored "$target"
     wait_until 60 steps_beyond "$before"
     wait_until 30 has_device
+    kernels_keep demo
     present=$((present + 1))
     progress "the program goes on in domain $target: step $(step_of_program)"
     each+=("$(jq -n --argjson source "$(report "$source")" --argjson target "$(report "$target")" --argjson total "$total" \

@@ -13,6 +13,7 @@ for n in 1 2 3; do
     program_goes_on gpu one "after migration $n"
     program_goes_on gpu two "after migration $n"
     wait_until 10 holds_nothing gpu
+    kernels_keep gpu
 done
 
 with_plugin timed "xl save" xl save gpu /var/tmp/gpu.save

@@ -53,6 +53,15 @@ take_over_stage() {
 }
 take_over_stage
 
+# What pocl has compiled, as a tar archive on a disk that every guest has: under emulation a kernel takes a minute. It lies on the
+# share, so that the next machine has it, too.
+kernels_disk() {
+    local file=/share/kernels.img
+    [ -e $file ] || truncate -s 32M $file
+    losetup -j $file | grep -q . || losetup -f $file
+    losetup -j $file | cut -d: -f1 | head -n 1
+}
+
 domid() { xl domid "$1"; }
 
 # guest_config NAME [MIB] [LINE...]: write /root/NAME.cfg; more configuration lines may follow
@@ -71,7 +80,8 @@ maxmem = $memory
 vcpus = ${GUEST_VCPUS:-1}
 on_crash = "destroy"
 disk = ["script=$LIB/block,vdev=xvda,access=ro,target=/dev/vdb",
-        "script=$LIB/block,vdev=xvdb,access=ro,target=$(readlink /run/guest-files)"]
+        "script=$LIB/block,vdev=xvdb,access=ro,target=$(readlink /run/guest-files)",
+        "script=$LIB/block,vdev=xvdc,access=rw,target=$(kernels_disk)"]
 $(printf '%s\n' "$@")
 C
 }
