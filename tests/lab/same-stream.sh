@@ -1,6 +1,7 @@
 # A domain without a GPU session has the same stream, octet for octet, and takes the same time, with and without the
 # helper, with and without the daemon; saved and migrated live. Shown on a domain that does not run: in one that does,
 # no two migrations find the same memory.
+# long: yes
 # timeout: 600
 if [ "$GUEST_TYPE" != pv ]; then echo "only for PV guests"; exit; fi
 guest_start still 256

@@ -1,5 +1,6 @@
 # The operator steers a migration: held it stays in pre-copy while the program computes, called off xl migrate fails and the program
 # goes on, forced it stops and moves. By the command line and by XenStore; what is predicted can be read meanwhile.
+# long: yes
 # timeout: 400
 . $LIB/program.sh
 gpud_start
