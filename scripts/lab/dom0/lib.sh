@@ -53,7 +53,7 @@ take_over_stage() {
 }
 take_over_stage
 
-# What pocl has compiled, as a tar archive on a disk that every guest has: under emulation a kernel takes a minute. It lies on the
+# What pocl has compiled, as a tar archive on a disk that every PV guest has: under emulation a kernel takes a minute. It lies on the
 # share, so that the next machine has it, too.
 kernels_disk() {
     local file=/share/kernels.img
@@ -68,7 +68,11 @@ domid() { xl domid "$1"; }
 guest_config() {
     local name=$1 memory=${2:-320}
     shift $(($# > 2 ? 2 : $#))
-    [ "$GUEST_TYPE" = pv ] || set -- 'tsc_mode="native"' "$@"
+    local kernels=''
+    case $GUEST_TYPE in
+    pv) kernels=", \"script=$LIB/block,vdev=xvdc,access=rw,target=$(kernels_disk)\"" ;;
+    *) set -- 'tsc_mode="native"' "$@" ;;
+    esac
     cat >"/root/$name.cfg" <<C
 name = "$name"
 type = "$GUEST_TYPE"
@@ -80,8 +84,7 @@ maxmem = $memory
 vcpus = ${GUEST_VCPUS:-1}
 on_crash = "destroy"
 disk = ["script=$LIB/block,vdev=xvda,access=ro,target=/dev/vdb",
-        "script=$LIB/block,vdev=xvdb,access=ro,target=$(readlink /run/guest-files)",
-        "script=$LIB/block,vdev=xvdc,access=rw,target=$(kernels_disk)"]
+        "script=$LIB/block,vdev=xvdb,access=ro,target=$(readlink /run/guest-files)"$kernels]
 $(printf '%s\n' "$@")
 C
 }
