@@ -17,9 +17,9 @@ guest gpu 'while :; do /bin/sleep 0.01; done >/dev/null 2>&1 &'
 mutate_says() { guest gpu "grep -q '^MUTATE' /tmp/mutate.log"; }
 wait_until 60 guest gpu 'grep -q filled /tmp/mutate.log'
 
-# wrong_pages: what the receiver found to differ in the last migration, but for the rings that dom0 writes. Xen itself writes two
-# pages behind its own back (event array and control block, when xenstored rings a guest that has just been suspended).
-# A guest that resumes makes them anew, like its rings.
+# wrong_pages: what the receiver found to differ in the last migration, but for the rings that dom0 writes. One or two
+# more differ when xenstored rings a guest that has just been suspended, also without RAM pre-copy: most likely Xen's event array and control block,
+# which a guest makes anew when it resumes. They are told by their number only; a lost page in twenty makes many more.
 XEN_WRITES=2
 wrong_pages() { sed -n 's/.*verify pfn \(0x[0-9a-f]*\) failed.*/\1/p' /tmp/migrate.log | grep -vxFf /tmp/rings || true; }
 
