@@ -33,11 +33,9 @@ if [ -n "$pci" ]; then
 else
     guest_start demo $((mib * 2 + 288 + 32 * migrations))
 fi
-progress "starting an OpenCL program with $mib MiB of buffers in the guest (the first kernel build takes a while under emulation)"
-kernels_take demo
-guest demo "cd /tmp; POCL_CACHE_DIR=$KERNELS LD_PRELOAD=$XL_GPU/libOpenCL.so.1 /opt/xl-gpu-tests/wave --mib $mib --hot 4 --pause-ms 20 >/tmp/wave.log 2>&1 &"
+progress "starting an OpenCL program with $mib MiB of buffers in the guest"
+guest demo "cd /tmp; $WAVE --mib $mib --hot 4 --pause-ms 20 >/tmp/wave.log 2>&1 &"
 wait_until 240 steps_beyond 0 || { guest demo 'cat /tmp/wave.log'; exit 1; }
-kernels_keep demo
 wait_until 30 announced
 xl-gpu status demo
 
@@ -56,7 +54,6 @@ for ((n = 1; n <= migrations; n++)); do
     wait_until 60 restored "$target"
     wait_until 60 steps_beyond "$before"
     wait_until 30 has_device
-    kernels_keep demo
     present=$((present + 1))
     progress "the program goes on in domain $target: step $(step_of_program)"
     each+=("$(jq -n --argjson source "$(report "$source")" --argjson target "$(report "$target")" --argjson total "$total" \

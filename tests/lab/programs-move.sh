@@ -2,8 +2,8 @@
 # timeout: 900
 . $LIB/program.sh
 gpud_start
-guest_start gpu 448
-DELTA=1 program_start gpu one --mib 8 --hot 1
+guest_start gpu 352
+program_start gpu one --mib 8 --hot 1
 program_start gpu two --mib 6 --hot 2
 wait_until 60 has_sessions gpu attached 2
 
@@ -13,7 +13,6 @@ for n in 1 2 3; do
     program_goes_on gpu one "after migration $n"
     program_goes_on gpu two "after migration $n"
     wait_until 10 holds_nothing gpu
-    kernels_keep gpu
 done
 
 with_plugin timed "xl save" xl save gpu /var/tmp/gpu.save

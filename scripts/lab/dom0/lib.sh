@@ -53,38 +53,25 @@ take_over_stage() {
 }
 take_over_stage
 
-# What pocl has compiled, as a tar archive on a disk that every PV guest has: under emulation a kernel takes a minute. It lies on the
-# share, so that the next machine has it, too.
-kernels_disk() {
-    local file=/share/kernels.img
-    [ -e $file ] || truncate -s 32M $file
-    losetup -j $file | grep -q . || losetup -f $file
-    losetup -j $file | cut -d: -f1 | head -n 1
-}
-
 domid() { xl domid "$1"; }
 
 # guest_config NAME [MIB] [LINE...]: write /root/NAME.cfg; more configuration lines may follow
 guest_config() {
     local name=$1 memory=${2:-320}
     shift $(($# > 2 ? 2 : $#))
-    local kernels=''
-    case $GUEST_TYPE in
-    pv) kernels=", \"script=$LIB/block,vdev=xvdc,access=rw,target=$(kernels_disk)\"" ;;
-    *) set -- 'tsc_mode="native"' "$@" ;;
-    esac
+    [ "$GUEST_TYPE" = pv ] || set -- 'tsc_mode="native"' "$@"
     cat >"/root/$name.cfg" <<C
 name = "$name"
 type = "$GUEST_TYPE"
 kernel = "/boot/guest/vmlinux"
 ramdisk = "/boot/guest/initrd.img"
-extra = "console=hvc0 mitigations=off quiet loglevel=4 xl-lab=guest"
+extra = "console=hvc0 mitigations=off cryptomgr.notests rodata=off quiet loglevel=4 xl-lab=guest"
 memory = $memory
 maxmem = $memory
 vcpus = ${GUEST_VCPUS:-1}
 on_crash = "destroy"
 disk = ["script=$LIB/block,vdev=xvda,access=ro,target=/dev/vdb",
-        "script=$LIB/block,vdev=xvdb,access=ro,target=$(readlink /run/guest-files)"$kernels]
+        "script=$LIB/block,vdev=xvdb,access=ro,target=$(readlink /run/guest-files)"]
 $(printf '%s\n' "$@")
 C
 }

@@ -1,22 +1,15 @@
 # OpenCL programs in a guest, for cases that move them. Sourced by a case: . $LIB/program.sh
 # shellcheck shell=bash
 
-KERNELS=/tmp/pocl
+WAVE=/usr/lib/xl-lab/guest/wave
 
-# kernels_take GUEST / kernels_keep GUEST: what was compiled in another guest, for another guest
-kernels_take() { guest "$1" "[ -e $KERNELS ] || tar -xf /dev/xvdc -C / 2>/dev/null; mkdir -p $KERNELS"; }
-kernels_keep() { guest "$1" "tar -cf /dev/xvdc -C / ${KERNELS#/} && sync"; }
-
-# program_start GUEST NAME [wave's options]: runs until program_result; waits until it computes. Whole buffers are sent unless the
-# case sets DELTA=1: the kernels that compare take pocl a minute or two under emulation.
+# program_start GUEST NAME [wave's options]: runs until program_result; waits until it computes
 program_start() {
     local guest=$1 name=$2
     shift 2
-    kernels_take "$guest"
-    guest "$guest" "cd /tmp; POCL_CACHE_DIR=$KERNELS XL_GPU_DELTA=${DELTA:-0} LD_PRELOAD=$XL_GPU/libOpenCL.so.1 /opt/xl-gpu-tests/wave --pause-ms 20 $* >/tmp/$name.log 2>&1 & echo \$! >/tmp/$name.pid"
+    guest "$guest" "cd /tmp; $WAVE --pause-ms 100 $* >/tmp/$name.log 2>&1 & echo \$! >/tmp/$name.pid"
     wait_until 240 program_started "$guest" "$name"
     program_beyond "$guest" "$name" 0 || { guest "$guest" "cat /tmp/$name.log"; return 1; }
-    kernels_keep "$guest"
 }
 # It computes, or has ended already.
 program_started() { program_beyond "$1" "$2" 0 || ! guest "$1" "kill -0 \$(cat /tmp/$2.pid)"; }
