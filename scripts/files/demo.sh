@@ -1,8 +1,8 @@
-# The part of scripts/demo that runs in dom0: demo.sh MIGRATIONS MIB [--pci]
+# The part of scripts/demo that runs in dom0: demo.sh MIGRATIONS MIB MODES [--pci]
 # shellcheck shell=bash
 . $LIB/pci.sh
 . $LIB/program.sh
-migrations=$1 mib=$2 pci=${3:-}
+migrations=$1 mib=$2 modes=$3 pci=${4:-}
 progress() { echo "[dom0] $*"; }
 # report DOMID: the daemon's report of that domain's last migration
 report() { xl-gpu report "$1" --json; }
@@ -28,13 +28,13 @@ phases() {
 
 gpud_start
 if [ -n "$pci" ]; then
-    pci_guest demo $((mib * 2 + 288 + 32 * migrations))
+    pci_guest demo $((mib * 2 + 288))
     progress "PCI device $DEVICE is in the guest: stock xl migrate would fail with \"Failed to enable logdirty\""
 else
-    guest_start demo $((mib * 2 + 288 + 32 * migrations))
+    guest_start demo $((mib * 2 + 288))
 fi
 progress "starting an OpenCL program with $mib MiB of buffers in the guest"
-guest demo "cd /tmp; $WAVE --mib $mib --hot 4 --pause-ms 20 >/tmp/wave.log 2>&1 &"
+guest demo "cd /tmp; $OPENCL wave --mib $mib --hot 4 --pause-ms 20 >/tmp/wave.log 2>&1 &"
 wait_until 240 steps_beyond 0 || { guest demo 'cat /tmp/wave.log'; exit 1; }
 wait_until 30 announced
 xl-gpu status demo
@@ -69,6 +69,37 @@ guest demo 'tail -n 3 /tmp/wave.log'
 says=$(guest demo 'grep ^PROGRAM /tmp/wave.log')
 printf '%s\n' "${each[@]}" | jq -s --arg says "$says" --argjson present "$present" '
     { program_ok: ($says | startswith("PROGRAM OK ")), program_says: $says } + .[-1] + { migrations: length, device_present: $present, each: . }' >/share/out/demo.json
-guest_stop demo
 gpud_stop
+
+# mode NAME DELTA [CONFIGURATION...]: moves a program that writes 1 % of its chunks all the time, scattered over its buffers
+mode() {
+    local name=$1 delta=$2 source says
+    shift 2
+    progress "xl migrate with $name"
+    gpud_config "$@"
+    gpud_start
+    guest demo "cd /tmp; XL_GPU_DELTA=$delta $OPENCL patterns --pattern scattered --mib 32 --buffers 8 --period-ms 500 --stream no >patterns.log 2>&1 &"
+    wait_until 120 guest demo 'grep -q ^running /tmp/patterns.log'
+    wait_until 30 announced
+    source=$(domid demo)
+    with_plugin migrate demo
+    wait_until 60 restored "$(domid demo)"
+    guest demo 'kill -TERM $(pidof patterns)'
+    wait_until 120 guest demo 'grep -q ^PROGRAM /tmp/patterns.log'
+    says=$(guest demo 'grep ^PROGRAM /tmp/patterns.log')
+    jq -n --arg mode "$name" --arg says "$says" --argjson source "$(report "$source")" --argjson target "$(report "$(domid demo)")" '{
+        mode: $mode, program_says: $says, gpu_bytes: $source.gpu_bytes, gpu_blackout_s: $target.gpu_blackout_s }' >>/share/out/modes.json
+    wait_until 30 has_device
+    gpud_stop
+}
+if [ -n "$modes" ]; then
+    rm -f /share/out/modes.json
+    mode "stop-and-copy only" 1 'precopy_rounds = 0'
+    mode "pre-copy of whole buffers" 0
+    mode "pre-copy of changed chunks" 1
+    jq -s '.[0] + { modes: .[1:] } | .program_ok = (.program_ok and all(.modes[]; .program_says | startswith("PROGRAM OK ")))' \
+        /share/out/demo.json /share/out/modes.json >/share/out/demo.new
+    mv /share/out/demo.new /share/out/demo.json
+fi
+guest_stop demo
 assert_no_leftovers

@@ -11,9 +11,10 @@
  *     everything   all of them
  *     aba          as `window` at odd steps; even ones put the old content back
  *
- * In between it reads a buffer of its own over and over (`stream`), for how much a migration slows programs down.
+ * In between it reads a buffer of its own over and over (`stream`), for how much a migration slows programs down, or with
+ * --stream no does nothing.
  *
- *     patterns --pattern NAME [--mib N] [--buffers N] [--fraction F] [--period-ms N] [--log FILE]
+ *     patterns --pattern NAME [--mib N] [--buffers N] [--fraction F] [--period-ms N] [--stream yes|no] [--log FILE]
  *         runs until SIGTERM, checks every word on the device, prints "PROGRAM OK" or "PROGRAM FAILED ...". The log gets
  *         a line for each thing done, "step NUMBER FROM TO" or "stream FROM TO", in seconds since 1970.
  *     patterns --pattern NAME ... --count FROM-TO
@@ -28,6 +29,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define CHUNK 4096u
 #define LANES 256u /* work-items that write one chunk, 16 bytes each */
@@ -198,6 +200,7 @@ struct gpu {
     cl_kernel touch, check, stream;
     struct part parts[MOST_BUFFERS];
     unsigned buffers;
+    int streams;
     cl_mem from, to;
 };
 
@@ -283,9 +286,11 @@ static void start(struct gpu *gpu, const struct plan *plan)
         gpu->parts[i] = (struct part){buffer(gpu, chunks * CHUNK), first, chunks};
         first += chunks;
     }
-    gpu->from = buffer(gpu, STREAM_BYTES);
-    gpu->to = buffer(gpu, (1 << 16) * 16);
-    check(clEnqueueFillBuffer(gpu->queue, gpu->from, &(cl_uint){7}, 4, 0, STREAM_BYTES, 0, NULL, NULL), "clEnqueueFillBuffer");
+    if (gpu->streams) {
+        gpu->from = buffer(gpu, STREAM_BYTES);
+        gpu->to = buffer(gpu, (1 << 16) * 16);
+        check(clEnqueueFillBuffer(gpu->queue, gpu->from, &(cl_uint){7}, 4, 0, STREAM_BYTES, 0, NULL, NULL), "clEnqueueFillBuffer");
+    }
     /* All of it at version 0. */
     touch(gpu, plan, (struct step){.count = plan->all, .stride = 1});
     check(clFinish(gpu->queue), "clFinish");
@@ -330,20 +335,26 @@ static int count(const struct plan *plan, uint32_t from, uint32_t to)
     return 0;
 }
 
-static int run(const struct plan *plan, unsigned buffers, double period, const char *log)
+static int run(const struct plan *plan, unsigned buffers, double period, int streams, const char *log)
 {
-    struct gpu gpu = {.buffers = buffers};
+    struct gpu gpu = {.buffers = buffers, .streams = streams};
     start(&gpu, plan);
-    cl_uint rounds = calibrate(&gpu);
+    cl_uint rounds = streams ? calibrate(&gpu) : 0;
     printf("running: %" PRIu64 " MiB in %u buffers, pattern %s, %" PRIu64 " chunks a step\n", plan->all * CHUNK >> 20, buffers,
            NAMES[plan->pattern], plan->count);
     uint32_t done = 0;
     double due = seconds() + period;
     while (!stopped) {
         double from = seconds();
-        stream(&gpu, rounds);
-        note(0, from);
-        if (plan->pattern == NONE || seconds() < due) continue;
+        if (streams) {
+            stream(&gpu, rounds);
+            note(0, from);
+        } else if (from < due) {
+            usleep((useconds_t)((due - from) * 1e6));
+        }
+        if (seconds() < due) continue;
+        due = seconds() + period;
+        if (plan->pattern == NONE) continue;
         from = seconds();
         touch(&gpu, plan, make_step(plan, ++done));
         check(clFinish(gpu.queue), "clFinish");
@@ -371,6 +382,7 @@ int main(int argc, char **argv)
     double fraction = 0.01, period = 0.1;
     const char *log = NULL;
     unsigned from = 0, to = 0;
+    int streams = 1;
     for (int i = 1; i + 1 < argc; i += 2) {
         const char *value = argv[i + 1];
         if (!strcmp(argv[i], "--pattern"))
@@ -379,17 +391,18 @@ int main(int argc, char **argv)
         else if (!strcmp(argv[i], "--buffers")) buffers = (unsigned)strtoul(value, NULL, 10);
         else if (!strcmp(argv[i], "--fraction")) fraction = strtod(value, NULL);
         else if (!strcmp(argv[i], "--period-ms")) period = strtod(value, NULL) / 1e3;
+        else if (!strcmp(argv[i], "--stream") && (!strcmp(value, "yes") || !strcmp(value, "no"))) streams = *value == 'y';
         else if (!strcmp(argv[i], "--log")) log = value;
         else if (!strcmp(argv[i], "--count") && sscanf(value, "%u-%u", &from, &to) == 2 && from > 0) continue;
         else argc = 0;
     }
     if (argc % 2 == 0 || pattern == PATTERNS || mib == 0 || buffers == 0 || buffers > MOST_BUFFERS || fraction <= 0 || fraction > 1) {
         fprintf(stderr, "usage: patterns --pattern none|scattered|window|everything|aba [--mib N] [--buffers 1..64] [--fraction F]\n"
-                        "                [--period-ms N] [--log FILE] [--count FROM-TO]\n");
+                        "                [--period-ms N] [--stream yes|no] [--log FILE] [--count FROM-TO]\n");
         return 2;
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
     signal(SIGTERM, on_signal);
     struct plan plan = make_plan(pattern, mib << 20 >> 12, fraction);
-    return from ? count(&plan, from, to) : run(&plan, buffers, period, log);
+    return from ? count(&plan, from, to) : run(&plan, buffers, period, streams, log);
 }

@@ -1,13 +1,13 @@
 # OpenCL programs in a guest, for cases that move them. Sourced by a case: . $LIB/program.sh
 # shellcheck shell=bash
 
-WAVE=/usr/lib/xl-lab/guest/wave
+OPENCL=/usr/lib/xl-lab/guest/opencl
 
 # program_start GUEST NAME [wave's options]: runs until program_result; waits until it computes
 program_start() {
     local guest=$1 name=$2
     shift 2
-    guest "$guest" "cd /tmp; $WAVE --pause-ms 100 $* >/tmp/$name.log 2>&1 & echo \$! >/tmp/$name.pid"
+    guest "$guest" "cd /tmp; $OPENCL wave --pause-ms 100 $* >/tmp/$name.log 2>&1 & echo \$! >/tmp/$name.pid"
     wait_until 240 program_started "$guest" "$name"
     program_beyond "$guest" "$name" 0 || { guest "$guest" "cat /tmp/$name.log"; return 1; }
 }
