@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsString, c_char, c_void};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -31,10 +32,16 @@ pub(super) struct Loaded {
     /// The descriptors and mappings of those nodes that drivers were seen to make. The program may have others.
     pub(super) files: BTreeSet<(i32, PathBuf)>,
     pub(super) mappings: Vec<Mapping>,
+    /// Address space that drivers were seen to reserve.
+    pub(super) reserved: Vec<Range<usize>>,
 }
 
+/// Bytes from which on reserved address space is taken for a driver's: NVIDIA's takes 4 GiB, allocators and language runtimes,
+/// which may do so in another thread meanwhile, some MiB.
+const RESERVATION: usize = 1 << 30;
+
 impl Loaded {
-    /// Notes device nodes that a driver has opened since.
+    /// Notes device nodes that a driver has opened since, and address space that it has reserved.
     fn learn(&mut self, earlier: &Snapshot) {
         let now = Snapshot::take();
         self.forget_closed(earlier);
@@ -50,6 +57,12 @@ impl Loaded {
                 self.mappings.push(mapping.clone());
             }
         }
+        let is_new = |range: &Range<usize>| {
+            let apart = |old: &Range<usize>| old.end <= range.start || range.end <= old.start;
+            range.len() >= RESERVATION && earlier.reserved.iter().all(apart)
+        };
+        let reserved = now.reserved.iter().filter(|range| is_new(range));
+        self.reserved.extend(reserved.cloned());
     }
 
     /// Drops what a driver has closed itself.
@@ -75,6 +88,7 @@ static LOADED: Mutex<Loaded> = Mutex::new(Loaded {
     nodes: BTreeSet::new(),
     files: BTreeSet::new(),
     mappings: Vec::new(),
+    reserved: Vec::new(),
 });
 
 pub(super) fn loaded() -> MutexGuard<'static, Loaded> {

@@ -14,20 +14,26 @@ pub struct Mapping {
     pub path: PathBuf,
 }
 
-/// Open files, mapped files and threads at one moment.
+/// Where the kernel places nothing by itself in a 64-bit process: what lies below was put there by address.
+const CHOSEN: usize = 1 << 40;
+
+/// Open files, mapped files, address space reserved below `CHOSEN` and threads at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     pub files: BTreeMap<i32, PathBuf>,
     pub mappings: Vec<Mapping>,
+    pub reserved: Vec<Range<usize>>,
     pub threads: Vec<i32>,
 }
 
 impl Snapshot {
     /// Reads the state now; what cannot be read is left out.
     pub fn take() -> Self {
+        let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
         Snapshot {
             files: files(),
-            mappings: mappings(),
+            mappings: maps.lines().filter_map(mapping).collect(),
+            reserved: maps.lines().filter_map(reservation).collect(),
             threads: threads(),
         }
     }
@@ -73,28 +79,39 @@ fn files() -> BTreeMap<i32, PathBuf> {
         .collect()
 }
 
-fn mappings() -> Vec<Mapping> {
-    mappings_of(Path::new("/proc/self/maps")).unwrap_or_default()
-}
-
 /// The mappings of files in a process' `maps`.
 pub fn mappings_of(maps: &Path) -> std::io::Result<Vec<Mapping>> {
     let maps = fs::read_to_string(maps)?;
     Ok(maps.lines().filter_map(mapping).collect())
 }
 
-/// `start-end perms offset device inode path`, as proc_pid_maps(5) has it; `None` without a path of a file.
-fn mapping(line: &str) -> Option<Mapping> {
+/// `start-end perms offset device inode path`, as proc_pid_maps(5) has it: the range, and the rest.
+fn range(line: &str) -> Option<(Range<usize>, &str)> {
     let (range, rest) = line.split_once(' ')?;
     let (start, end) = range.split_once('-')?;
-    let path = &rest[rest.find('/')?..];
     let start = usize::from_str_radix(start, 16).ok()?;
     let end = usize::from_str_radix(end, 16).ok()?;
+    Some((start..end, rest))
+}
+
+/// `None` without a path of a file.
+fn mapping(line: &str) -> Option<Mapping> {
+    let (range, rest) = range(line)?;
+    let path = &rest[rest.find('/')?..];
     Some(Mapping {
-        range: start..end,
+        range,
         executable: rest.as_bytes().get(2) == Some(&b'x'),
         path: PathBuf::from(path),
     })
+}
+
+/// Address space below `CHOSEN` that nobody may touch, with nothing behind it.
+fn reservation(line: &str) -> Option<Range<usize>> {
+    let (range, rest) = range(line)?;
+    let mut words = rest.split_ascii_whitespace();
+    let is_reserved =
+        words.next() == Some("---p") && words.nth(2) == Some("0") && words.next().is_none();
+    (is_reserved && range.end <= CHOSEN).then_some(range)
 }
 
 fn threads() -> Vec<i32> {
@@ -123,6 +140,20 @@ mod tests {
         assert_eq!((read.range, read.executable), (0x7f01..0x7f02, true));
         assert_eq!(read.path, Path::new("/usr/lib/lib a.so (deleted)"));
         assert_eq!(mapping("7f01-7f02 rw-p 00000000 00:00 0 [stack]"), None);
+    }
+
+    #[test]
+    fn knows_reserved_address_space() {
+        let read = |perms, end, what| {
+            reservation(&format!("200000000-{end} {perms} 00000000 00:00 {what}"))
+        };
+        assert_eq!(
+            read("---p", "300200000", "0 "),
+            Some(0x2_0000_0000..0x3_0020_0000)
+        );
+        assert_eq!(read("rw-p", "300200000", "0 "), None);
+        assert_eq!(read("---p", "300200000", "12 /usr/lib/a.so"), None);
+        assert_eq!(read("---p", "7f0000000000", "0 "), None);
     }
 
     #[test]

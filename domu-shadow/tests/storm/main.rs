@@ -12,20 +12,21 @@ use std::time::Duration;
 use xl_gpu_shadow::mover::MoveError;
 
 #[test]
-fn fifty_cycles_leave_nothing_behind() {
-    in_child("fifty_cycles_leave_nothing_behind", "nvidia", || {
+fn cycles_leave_nothing_behind() {
+    in_child("cycles_leave_nothing_behind", "nvidia", || {
         let mut counter = Counter::new();
         counter.move_and_check();
         counter.move_and_check();
         let before = Held::now();
-        for _ in 0..50 {
+        // More than there are places for what NVIDIA's driver reserves at each load.
+        for _ in 0..150 {
             counter.move_and_check();
         }
         let after = Held::now();
         assert_eq!((after.files, after.threads), (before.files, before.threads));
-        // The heap may take some pages more; a driver that left anything would leave 50 times as much.
+        // The heap may take some pages more; a driver that left anything would leave 150 times as much.
         assert!(
-            after.mappings < before.mappings + 25,
+            after.mappings < before.mappings + 75,
             "{after:?} after {before:?}"
         );
     });

@@ -10,6 +10,10 @@ use crate::options::Options;
 
 const MAP_SIZE: usize = 4096;
 
+/// Address space is reserved at the first free multiple of `STEP` below `END`, as NVIDIA's driver does (580.159).
+const STEP: usize = 8 << 30;
+const END: usize = 1 << 40;
+
 /// What is open. Dropping it closes nothing: that is the point.
 #[derive(Default)]
 pub struct Node {
@@ -24,6 +28,9 @@ impl Node {
     /// Says what could not be opened or mapped.
     pub fn open(options: &Options) -> Result<Node, String> {
         let mut node = Node::default();
+        if options.reserve > 0 {
+            reserve(options.reserve << 30)?;
+        }
         if options.leak_fds == 0 && options.leak_maps == 0 && options.device.is_none() {
             return Ok(node);
         }
@@ -102,6 +109,21 @@ fn map(file: RawFd) -> Result<usize, String> {
         ));
     }
     Ok(start.addr())
+}
+
+fn reserve(bytes: usize) -> Result<(), String> {
+    let flags =
+        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED_NOREPLACE;
+    let reserved = (STEP..END).step_by(STEP).any(|place| {
+        let place = std::ptr::without_provenance_mut(place);
+        // SAFETY: a new mapping where there is none, or an error.
+        let start = unsafe { libc::mmap(place, bytes, libc::PROT_NONE, flags, -1, 0) };
+        start != libc::MAP_FAILED
+    });
+    match reserved {
+        true => Ok(()),
+        false => Err("no address space is left to reserve".to_owned()),
+    }
 }
 
 fn inode_of(file: RawFd) -> Option<u64> {

@@ -52,6 +52,8 @@ pub struct Options {
     pub device: Option<PathBuf>,
     pub leak_fds: usize,
     pub leak_maps: usize,
+    /// GiB of address space.
+    pub reserve: usize,
     pub failures: Vec<Failure>,
     pub exec_failures: Vec<Failure>,
     pub delays: Vec<Delay>,
@@ -83,6 +85,7 @@ impl Default for Options {
             device: None,
             leak_fds: 0,
             leak_maps: 0,
+            reserve: 0,
             failures: Vec::new(),
             exec_failures: Vec::new(),
             delays: Vec::new(),
@@ -141,10 +144,11 @@ impl Options {
                 .map_err(|_| "needs a number".to_owned())
         };
         match key {
-            "nvidia" => (self.leak_fds, self.leak_maps) = (7, 3),
+            "nvidia" => (self.leak_fds, self.leak_maps, self.reserve) = (7, 3, 4),
             "device" => self.device = Some(given()?.into()),
             "leak_fds" => self.leak_fds = number()?,
             "leak_maps" => self.leak_maps = number()?,
+            "reserve" => self.reserve = number()?,
             "fail" => self.failures.push(failure(given()?)?),
             "fail_exec" => self.exec_failures.push(failure(given()?)?),
             "slow" => self.delays.push(delay(given()?)?),

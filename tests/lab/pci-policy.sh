@@ -38,7 +38,7 @@ guest_stop gpu
 
 echo "--- a guest that cannot take it"
 guest_start bare 320
-program_start bare wave --mib 1
+program_start bare wave --mib 5 --hot 1
 wait_until 60 has_sessions bare attached 1
 source=$(domid bare)
 if with_plugin migrate bare >/tmp/bare.log 2>&1; then echo "it was migrated"; exit 1; fi
