@@ -36,7 +36,7 @@ for mib in $sizes; do
         gpud_start
         pci_guest bench "$mib"
         # The session is what makes the device leave; the program sleeps nearly all the time.
-        program_start bench wave --mib 2 --hot 1 --pause-ms 3000
+        program_start bench wave --mib 5 --hot 1 --pause-ms 3000
         if [ "$load" = mutating ]; then
             guest bench "/opt/xl-gpu-tests/mutate --mib $((mib * 2 / 5)) --hot 8 --pause-us 3000 >/tmp/mutate.log 2>&1 &"
             wait_until 120 guest bench 'grep -q filled /tmp/mutate.log'
