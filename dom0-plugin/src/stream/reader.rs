@@ -122,7 +122,7 @@ impl RecordReader {
 
     /// Reads and checks the body of a GPU record. The stream stands right after `header`.
     ///
-    /// At most the 1.2 MiB that the largest record needs are allocated, whatever the header says.
+    /// At most the 4.2 MiB that the largest record needs are allocated, whatever the header says.
     pub fn read_body(
         &mut self,
         from: &mut impl Read,
