@@ -3,8 +3,8 @@
 use thiserror::Error;
 use zerocopy::FromBytes;
 
-use super::Digest;
-use super::extent::{EXTENT_BYTES, Extent, ExtentKind, PAYLOAD_ALIGN, RawExtent};
+use super::extent::{CopySource, EXTENT_BYTES, Extent, ExtentKind, PAYLOAD_ALIGN, RawExtent};
+use super::{Digest, MANIFEST_OBJECT};
 
 /// Bounds on what a batch may claim.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,8 +13,10 @@ pub struct Limits {
     pub max_object_bytes: u64,
     /// Most extents in one batch.
     pub max_extents: usize,
-    /// Longest data extent, in bytes. Zero extents are bounded by their object alone: they take no space.
+    /// Longest data or copy extent, in bytes. Zero extents are bounded by their object alone: they take no space.
     pub max_data_bytes: u32,
+    /// Whether there may be copy extents: in a stream, not in a slot.
+    pub copies: bool,
 }
 
 impl Default for Limits {
@@ -23,6 +25,7 @@ impl Default for Limits {
             max_object_bytes: 1 << 40,
             max_extents: 4096,
             max_data_bytes: 4 << 20,
+            copies: false,
         }
     }
 }
@@ -42,6 +45,22 @@ pub enum BatchError {
         object: u64,
         size: u64,
         limit: u64,
+    },
+    #[error("extent {index}: a copy into object {object}, which only a migration stream can carry")]
+    CopyOutsideStream { index: usize, object: u64 },
+    #[error("extent {index}: the manifest is neither copied nor copied from")]
+    CopyOfManifest { index: usize },
+    #[error(
+        "extent {index}: {len} bytes for object {object} at {offset} are to be copied from object {from_object} at \
+         {from_offset}, beyond any object"
+    )]
+    CopySource {
+        index: usize,
+        object: u64,
+        offset: u64,
+        len: u32,
+        from_object: u64,
+        from_offset: u64,
     },
     #[error("extent {index}: empty run in object {object}")]
     Empty { index: usize, object: u64 },
@@ -109,9 +128,9 @@ impl<'a> Batch<'a> {
         for (index, raw) in raw.iter().enumerate() {
             let extent = check(index, raw, limits)?;
             let mut start = 0;
-            if extent.kind == ExtentKind::Data {
+            if extent.payload_bytes() > 0 {
                 start = next;
-                let end = start as u64 + u64::from(extent.len);
+                let end = start as u64 + extent.payload_bytes() as u64;
                 if end > payload.len() as u64 {
                     return Err(BatchError::OutsidePayload {
                         index,
@@ -120,6 +139,9 @@ impl<'a> Batch<'a> {
                     });
                 }
                 used = end as usize;
+                if extent.kind == ExtentKind::Copy {
+                    check_source(index, &extent, &payload[start..used], limits)?;
+                }
                 next = used.next_multiple_of(PAYLOAD_ALIGN);
             }
             extents.push(Placed { extent, start });
@@ -131,7 +153,8 @@ impl<'a> Batch<'a> {
         })
     }
 
-    /// The extents in table order, each with its bytes (empty for zero and drop extents).
+    /// The extents in table order, each with its bytes: a copy extent's are its [`CopySource`], zero and drop extents
+    /// have none.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (Extent, &'a [u8])> + '_ {
         self.extents.iter().map(|placed| {
             let end = placed.start + placed.extent.payload_bytes();
@@ -154,7 +177,8 @@ impl<'a> Batch<'a> {
         &self.payload[..self.used]
     }
 
-    /// Computes every data extent's digest; the first that differs is the error.
+    /// Computes every data extent's digest; the first that differs is the error. A copy extent's can be computed by
+    /// whoever has the image.
     pub fn verify_digests(&self) -> Result<(), BatchError> {
         for (index, (extent, bytes)) in self.iter().enumerate() {
             if extent.kind == ExtentKind::Data && Digest::of(bytes) != extent.digest {
@@ -189,6 +213,10 @@ fn check(index: usize, raw: &RawExtent, limits: &Limits) -> Result<Extent, Batch
         kind,
         digest: Digest::from_bytes(raw.digest),
     };
+    if kind == ExtentKind::Copy && !limits.copies {
+        let object = extent.object;
+        return Err(BatchError::CopyOutsideStream { index, object });
+    }
     if kind == ExtentKind::Drop {
         return if extent == Extent::drop_object(extent.object) {
             Ok(extent)
@@ -218,7 +246,8 @@ fn check(index: usize, raw: &RawExtent, limits: &Limits) -> Result<Extent, Batch
     if len == 0 {
         return Err(BatchError::Empty { index, object });
     }
-    if kind == ExtentKind::Data && len > limits.max_data_bytes {
+    let has_bytes = matches!(kind, ExtentKind::Data | ExtentKind::Copy);
+    if has_bytes && len > limits.max_data_bytes {
         return Err(BatchError::TooLong {
             index,
             len,
@@ -233,6 +262,30 @@ fn check(index: usize, raw: &RawExtent, limits: &Limits) -> Result<Extent, Batch
             offset,
             len,
             size,
+        }),
+    }
+}
+
+/// That the source could lie in some object; only whoever has the image knows whether it does.
+fn check_source(
+    index: usize,
+    extent: &Extent,
+    bytes: &[u8],
+    limits: &Limits,
+) -> Result<(), BatchError> {
+    let from = CopySource::from_payload(bytes).expect("as many bytes as a copy has");
+    if extent.object == MANIFEST_OBJECT || from.object == MANIFEST_OBJECT {
+        return Err(BatchError::CopyOfManifest { index });
+    }
+    match from.offset.checked_add(u64::from(extent.len)) {
+        Some(end) if end <= limits.max_object_bytes => Ok(()),
+        _ => Err(BatchError::CopySource {
+            index,
+            object: extent.object,
+            offset: extent.offset,
+            len: extent.len,
+            from_object: from.object,
+            from_offset: from.offset,
         }),
     }
 }

@@ -3,14 +3,14 @@
 use zerocopy::IntoBytes;
 
 use super::Digest;
-use super::extent::{EXTENT_BYTES, Extent, PAYLOAD_ALIGN};
+use super::extent::{CopySource, EXTENT_BYTES, Extent, PAYLOAD_ALIGN};
 
 /// Where an extent went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Placement {
     /// Its place in the table.
     pub index: usize,
-    /// Where its bytes start in the payload (for zero and drop extents: where the next would).
+    /// Where its bytes start in the payload (for extents without: where the next would).
     pub start: usize,
 }
 
@@ -134,11 +134,36 @@ impl BatchBuilder {
             return false;
         };
         let extent = Extent::data(object, object_size, offset, len, Digest::of(bytes));
+        self.push(extent, bytes)
+    }
+
+    /// Adds a run of `object` at `offset` whose bytes, with this digest, stand at `from` before; `false` when it does
+    /// not fit.
+    #[must_use]
+    pub fn push_copy(
+        &mut self,
+        object: u64,
+        object_size: u64,
+        offset: u64,
+        len: u32,
+        digest: Digest,
+        from: CopySource,
+    ) -> bool {
+        let extent = Extent::copy(object, object_size, offset, len, digest);
+        self.push(extent, &from.to_payload())
+    }
+
+    /// Adds an extent, whose digest is right, with what it has in the payload; `false` when it does not fit.
+    #[must_use]
+    pub fn push(&mut self, extent: Extent, payload: &[u8]) -> bool {
+        debug_assert_eq!(extent.payload_bytes(), payload.len());
         let Some(placement) = self.layout.push(extent) else {
             return false;
         };
-        self.payload.resize(placement.start, 0);
-        self.payload.extend_from_slice(bytes);
+        if !payload.is_empty() {
+            self.payload.resize(placement.start, 0);
+            self.payload.extend_from_slice(payload);
+        }
         true
     }
 
@@ -179,6 +204,11 @@ impl BatchBuilder {
     /// The table's octets so far.
     pub fn table(&self) -> Vec<u8> {
         self.layout.table()
+    }
+
+    /// The payload and the extents.
+    pub fn into_parts(self) -> (Vec<u8>, Vec<Extent>) {
+        (self.payload, self.layout.extents)
     }
 
     /// Empties the batch, keeping its memory.

@@ -35,6 +35,8 @@ pub enum ExtentKind {
     Zero = 1,
     /// The object is gone; its size, offset and length are zero here.
     Drop = 2,
+    /// The bytes stand elsewhere in the same image; the payload has the [`CopySource`]. In streams only.
+    Copy = 3,
 }
 
 impl ExtentKind {
@@ -44,8 +46,45 @@ impl ExtentKind {
             0 => Some(ExtentKind::Data),
             1 => Some(ExtentKind::Zero),
             2 => Some(ExtentKind::Drop),
+            3 => Some(ExtentKind::Copy),
             _ => None,
         }
+    }
+}
+
+/// Where the bytes of a copy extent stand before it is applied; its 16 octets are the extent's payload.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CopySource {
+    /// An object of the same image, not the manifest.
+    pub object: u64,
+    /// Where in it the bytes start.
+    pub offset: u64,
+}
+
+impl CopySource {
+    /// Octets of a source.
+    pub const BYTES: usize = 16;
+
+    /// The source in a copy extent's payload; `None` if that has another length.
+    pub fn from_payload(bytes: &[u8]) -> Option<CopySource> {
+        let (words, []) = bytes.as_chunks::<8>() else {
+            return None;
+        };
+        let [object, offset] = words else {
+            return None;
+        };
+        Some(CopySource {
+            object: u64::from_le_bytes(*object),
+            offset: u64::from_le_bytes(*offset),
+        })
+    }
+
+    /// The octets for the payload.
+    pub fn to_payload(self) -> [u8; CopySource::BYTES] {
+        let mut bytes = [0; CopySource::BYTES];
+        bytes[..8].copy_from_slice(&self.object.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.offset.to_le_bytes());
+        bytes
     }
 }
 
@@ -62,7 +101,7 @@ pub struct Extent {
     pub len: u32,
     /// Where the run's bytes are.
     pub kind: ExtentKind,
-    /// Digest of the run's bytes for [`ExtentKind::Data`], else [`Digest::NONE`].
+    /// Digest of the run's bytes for [`ExtentKind::Data`] and [`ExtentKind::Copy`], else [`Digest::NONE`].
     pub digest: Digest,
 }
 
@@ -81,6 +120,24 @@ impl Extent {
             offset,
             len,
             kind: ExtentKind::Data,
+            digest,
+        }
+    }
+
+    /// A run whose bytes stand elsewhere in the image.
+    pub const fn copy(
+        object: u64,
+        object_size: u64,
+        offset: u64,
+        len: u32,
+        digest: Digest,
+    ) -> Self {
+        Extent {
+            object,
+            object_size,
+            offset,
+            len,
+            kind: ExtentKind::Copy,
             digest,
         }
     }
@@ -114,6 +171,7 @@ impl Extent {
     pub const fn payload_bytes(&self) -> usize {
         match self.kind {
             ExtentKind::Data => self.len as usize,
+            ExtentKind::Copy => CopySource::BYTES,
             ExtentKind::Zero | ExtentKind::Drop => 0,
         }
     }

@@ -11,7 +11,8 @@
 //!    +-------------+---+-----------------+        +--------+--------+--------+--------+
 //! ```
 //!
-//! Each data extent's bytes start at a multiple of [`PAYLOAD_ALIGN`]; zero and drop extents have no bytes.
+//! Each data extent's bytes start at a multiple of [`PAYLOAD_ALIGN`]; zero and drop extents have no bytes, and a copy
+//! extent, which streams alone may have, names the place where its bytes stand already.
 //! Extents are applied in table order. `docs/stream-format.md` has the octet diagrams.
 //!
 //! Everything here is safe Rust over private memory: a caller copies payload and table out of shared memory
@@ -29,7 +30,7 @@ mod manifest;
 pub use batch::{Batch, BatchError, Limits};
 pub use builder::{BatchBuilder, BatchLayout, Placement};
 pub use digest::{Digest, DigestStream};
-pub use extent::{EXTENT_BYTES, Extent, ExtentKind, PAYLOAD_ALIGN, RawExtent};
+pub use extent::{CopySource, EXTENT_BYTES, Extent, ExtentKind, PAYLOAD_ALIGN, RawExtent};
 pub use key::{BadSessionId, SessionId, SessionKey};
 pub use manifest::{
     BufferEntry, DeviceEntry, MANIFEST_OBJECT, MANIFEST_VERSION, MAX_MANIFEST_BYTES, Manifest,

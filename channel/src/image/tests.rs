@@ -23,7 +23,21 @@ enum Op {
     Drop {
         object: u64,
     },
+    Copy {
+        object: u64,
+        before: u64,
+        len: u32,
+        from: CopySource,
+    },
 }
+
+/// What streams may have.
+const STREAM: Limits = Limits {
+    max_object_bytes: 1 << 40,
+    max_extents: 4096,
+    max_data_bytes: 4 << 20,
+    copies: true,
+};
 
 fn op() -> impl Strategy<Value = Op> {
     let bytes = prop::collection::vec(any::<u8>(), 1..200);
@@ -45,6 +59,17 @@ fn op() -> impl Strategy<Value = Op> {
             }
         }),
         (0..9u64).prop_map(|object| Op::Drop { object }),
+        (1..9u64, 0..5000u64, 1..9000u32, 1..9u64, 0..5000u64).prop_map(
+            |(object, before, len, from, offset)| Op::Copy {
+                object,
+                before,
+                len,
+                from: CopySource {
+                    object: from,
+                    offset
+                },
+            }
+        ),
     ]
 }
 
@@ -87,6 +112,19 @@ fn build(ops: &[Op], builder: &mut BatchBuilder) -> Vec<(Extent, Vec<u8>)> {
                 vec![],
                 builder.push_drop(*object),
             ),
+            Op::Copy {
+                object,
+                before,
+                len,
+                from,
+            } => {
+                let (size, digest) = (before + u64::from(*len), Digest::of(b"any"));
+                (
+                    Extent::copy(*object, size, *before, *len, digest),
+                    from.to_payload().to_vec(),
+                    builder.push_copy(*object, size, *before, *len, digest, *from),
+                )
+            }
         };
         if fits {
             expected.push((extent, bytes));
@@ -109,7 +147,7 @@ proptest! {
         let expected = build(&ops, &mut builder);
         prop_assert!(builder.payload().len() <= 4000 && builder.len() <= 40);
         let table = builder.table();
-        let batch = Batch::parse(builder.payload(), &table, &Limits::default()).unwrap();
+        let batch = Batch::parse(builder.payload(), &table, &STREAM).unwrap();
         prop_assert_eq!(read(&batch), expected);
         prop_assert_eq!(batch.payload(), builder.payload());
         batch.verify_digests().unwrap();
@@ -131,16 +169,23 @@ proptest! {
             None => payload[at] ^= flip,
             Some(at) => table[at] ^= flip,
         }
-        let limits = Limits { max_object_bytes: 1 << 33, ..Limits::default() };
+        let limits = Limits { max_object_bytes: 1 << 33, ..STREAM };
         if let Ok(batch) = Batch::parse(&payload, &table, &limits) {
             for (extent, bytes) in batch.iter() {
                 prop_assert_eq!(bytes.len(), extent.payload_bytes());
                 prop_assert!(extent.offset + u64::from(extent.len) <= extent.object_size);
                 prop_assert!(extent.object_size <= limits.max_object_bytes);
+                if extent.kind == ExtentKind::Copy {
+                    let from = CopySource::from_payload(bytes).unwrap();
+                    prop_assert!(from.object != 0 && extent.object != 0);
+                    prop_assert!(from.offset + u64::from(extent.len) <= limits.max_object_bytes);
+                }
             }
             if batch.verify_digests().is_ok() {
                 for (found, built) in read(&batch).iter().zip(&expected) {
-                    prop_assert!(found.0 != built.0 || found.1 == built.1);
+                    // A copy's digest is that of bytes which are not here.
+                    let here = found.0.kind != ExtentKind::Copy;
+                    prop_assert!(!here || found.0 != built.0 || found.1 == built.1);
                 }
             }
         }
@@ -149,7 +194,7 @@ proptest! {
     #[test]
     fn noise_never_panics(payload in prop::collection::vec(any::<u8>(), 0..300),
                           table in prop::collection::vec(any::<u8>(), 0..300)) {
-        if let Ok(batch) = Batch::parse(&payload, &table, &Limits::default()) {
+        if let Ok(batch) = Batch::parse(&payload, &table, &STREAM) {
             prop_assert!(batch.payload().len() <= payload.len());
             let _ = batch.verify_digests();
         }
@@ -170,6 +215,7 @@ fn parse_one(extent: RawExtent, payload: &[u8]) -> Result<(), BatchError> {
         max_object_bytes: 1000,
         max_extents: 4,
         max_data_bytes: 100,
+        copies: true,
     };
     Batch::parse(payload, extent.as_bytes(), &limits).map(|_| ())
 }
@@ -186,8 +232,8 @@ fn each_rule_has_its_error() {
         parse_one(raw, &payload).unwrap_err()
     };
     assert!(matches!(
-        with(|e| e.kind = 3.into()),
-        BatchError::UnknownKind { kind: 3, .. }
+        with(|e| e.kind = 4.into()),
+        BatchError::UnknownKind { kind: 4, .. }
     ));
     assert!(matches!(
         with(|e| e.object_size = 1001.into()),
@@ -233,6 +279,63 @@ fn each_rule_has_its_error() {
         Batch::parse(&payload, &[0; 96], &limits),
         Err(BatchError::TooManyExtents { count: 2, limit: 1 })
     ));
+}
+
+#[test]
+fn a_copy_names_a_place_that_could_be() {
+    let at = |object, offset| CopySource { object, offset }.to_payload();
+    let copy = |object, len| Extent::copy(object, 1000, 40, len, Digest::of(b"bytes")).to_wire();
+    parse_one(copy(3, 100), &at(3, 900)).unwrap();
+    assert!(matches!(
+        parse_one(copy(3, 100), &at(3, 901)),
+        Err(BatchError::CopySource {
+            object: 3,
+            from_object: 3,
+            from_offset: 901,
+            ..
+        })
+    ));
+    assert!(matches!(
+        parse_one(copy(3, 100), &at(3, u64::MAX - 50)),
+        Err(BatchError::CopySource { .. })
+    ));
+    for (target, source) in [(0, 3), (3, 0)] {
+        assert_eq!(
+            parse_one(copy(target, 100), &at(source, 0)),
+            Err(BatchError::CopyOfManifest { index: 0 })
+        );
+    }
+    assert!(matches!(
+        parse_one(copy(3, 101), &at(3, 0)),
+        Err(BatchError::TooLong { len: 101, .. })
+    ));
+    assert!(matches!(
+        parse_one(copy(3, 0), &at(3, 0)),
+        Err(BatchError::Empty { .. })
+    ));
+    assert!(matches!(
+        parse_one(copy(3, 100), &at(3, 0)[..15]),
+        Err(BatchError::OutsidePayload { end: 16, .. })
+    ));
+}
+
+#[test]
+fn a_slot_carries_no_copy() {
+    use zerocopy::IntoBytes;
+    let table = Extent::copy(3, 1000, 40, 8, Digest::NONE).to_wire();
+    let payload = CopySource {
+        object: 3,
+        offset: 0,
+    };
+    let error =
+        Batch::parse(&payload.to_payload(), table.as_bytes(), &Limits::default()).unwrap_err();
+    assert_eq!(
+        error,
+        BatchError::CopyOutsideStream {
+            index: 0,
+            object: 3
+        }
+    );
 }
 
 #[test]

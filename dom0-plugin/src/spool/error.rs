@@ -52,6 +52,32 @@ pub enum SpoolError {
         len: u64,
         size: u64,
     },
+    #[error(
+        "{len} bytes for object {object} at {offset} are to be copied from object {from_object} at {from_offset}, \
+         which has {size} bytes in the image"
+    )]
+    NoSource {
+        object: u64,
+        offset: u64,
+        len: u32,
+        from_object: u64,
+        from_offset: u64,
+        /// 0 where there is no such object.
+        size: u64,
+    },
+    #[error(
+        "{len} bytes for object {object} at {offset} are to be copied from object {from_object} at {from_offset}, \
+         where other bytes stand: digest {found}, meant are {meant}"
+    )]
+    OtherSource {
+        object: u64,
+        offset: u64,
+        len: u32,
+        from_object: u64,
+        from_offset: u64,
+        meant: Digest,
+        found: Digest,
+    },
     #[error("spool {place}: writing object {object} failed: {error}; the image is damaged")]
     Write {
         object: u64,

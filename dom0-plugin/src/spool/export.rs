@@ -68,6 +68,7 @@ fn flush<E>(
         max_object_bytes: u64::MAX,
         max_extents: usize::MAX,
         max_data_bytes: u32::MAX,
+        copies: false,
     };
     let table = builder.table();
     let batch = Batch::parse(builder.payload(), &table, &limits)

@@ -1,5 +1,6 @@
 //! One image: the objects of a session at one capture.
 
+mod copy;
 mod persist;
 
 pub use persist::Saved;
@@ -65,7 +66,7 @@ impl Image {
         }
     }
 
-    /// Applies one extent; `bytes` are its data, empty unless it is a data extent.
+    /// Applies one extent; `bytes` is what the batch's payload has of it.
     ///
     /// `extent` comes out of a parsed batch, so it lies within its object. An error other than
     /// [`SpoolError::Write`] leaves the image as it was.
@@ -86,6 +87,10 @@ impl Image {
         }
         if extent.kind == ExtentKind::Drop {
             return self.drop_object(object);
+        }
+        if extent.kind == ExtentKind::Copy {
+            let (data, bytes) = self.copied(extent, bytes)?;
+            return self.apply(&data, &bytes);
         }
         if extent.kind == ExtentKind::Data && !bytes.is_empty() {
             let reserved = self.reserve(extent, bytes)?;

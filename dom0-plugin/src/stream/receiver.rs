@@ -16,7 +16,8 @@ pub trait ImageSink {
     /// The sessions that will come. Called once, first.
     fn begin(&mut self, sessions: &[SessionKey]) -> Result<(), Self::Error>;
 
-    /// One extent in order, with its verified bytes (empty unless it is a data extent).
+    /// One extent in order, with its bytes of the payload. Those of a data extent have been verified; those that a copy
+    /// extent names can be by the sink alone.
     fn apply(
         &mut self,
         key: &SessionKey,

@@ -181,5 +181,6 @@ pub(super) fn batch_limits(max_object_bytes: u64) -> Limits {
         max_object_bytes,
         max_extents: MAX_EXTENTS,
         max_data_bytes: MAX_PAYLOAD as u32,
+        copies: true,
     }
 }

@@ -92,6 +92,8 @@ pub struct Round {
     pub data_bytes: u64,
     /// Bytes named as zero.
     pub zero_bytes: u64,
+    /// Bytes named as equal to others of the image.
+    pub copy_bytes: u64,
 }
 
 impl fmt::Display for Report {
@@ -171,6 +173,7 @@ impl fmt::Display for SessionReport {
             extents,
             data_bytes,
             zero_bytes,
+            copy_bytes,
         } in &self.rounds
         {
             match round {
@@ -179,7 +182,7 @@ impl fmt::Display for SessionReport {
             }
             writeln!(
                 f,
-                ": {data_bytes} bytes sent, {zero_bytes} zero, in {extents} extents"
+                ": {data_bytes} bytes sent, {zero_bytes} zero, {copy_bytes} by reference, in {extents} extents"
             )?;
         }
         Ok(())

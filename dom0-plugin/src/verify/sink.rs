@@ -1,9 +1,10 @@
-//! Follows images without keeping their contents: sizes, rounds and the manifests.
+//! Follows images without keeping their contents: sizes, rounds and the manifests, which are never copied.
 
 use std::collections::BTreeMap;
 
 use channel::image::{
-    Extent, ExtentKind, MANIFEST_OBJECT, MAX_MANIFEST_BYTES, Manifest, ManifestError, SessionKey,
+    CopySource, Extent, ExtentKind, MANIFEST_OBJECT, MAX_MANIFEST_BYTES, Manifest, ManifestError,
+    SessionKey,
 };
 use thiserror::Error;
 
@@ -19,6 +20,19 @@ pub(super) enum TallyError {
         object: u64,
         held: u64,
         claimed: u64,
+    },
+    #[error(
+        "{len} bytes for object {object} at {offset} are to be copied from object {from_object} at {from_offset}, \
+         which has {size} bytes"
+    )]
+    NoSource {
+        object: u64,
+        offset: u64,
+        len: u32,
+        from_object: u64,
+        from_offset: u64,
+        /// 0 where there is no such object.
+        size: u64,
     },
     #[error(transparent)]
     Manifest(#[from] ManifestError),
@@ -62,6 +76,10 @@ impl ImageSink for Tally {
         match extent.kind {
             ExtentKind::Data => counts.data_bytes += u64::from(extent.len),
             ExtentKind::Zero => counts.zero_bytes += u64::from(extent.len),
+            ExtentKind::Copy => {
+                counts.copy_bytes += u64::from(extent.len);
+                image.check_source(extent, bytes)?;
+            }
             ExtentKind::Drop => {
                 image.objects.remove(&extent.object);
                 if extent.object == MANIFEST_OBJECT {
@@ -102,6 +120,24 @@ impl ImageSink for Tally {
 }
 
 impl Image {
+    /// What is to be copied has to be there. Its bytes are not kept here, so their digest is the receiver's to check.
+    fn check_source(&self, extent: &Extent, source: &[u8]) -> Result<(), TallyError> {
+        let from = CopySource::from_payload(source).expect("the batch was parsed");
+        let size = self.objects.get(&from.object).copied();
+        let end = from.offset.saturating_add(u64::from(extent.len));
+        match size {
+            Some(size) if end <= size => Ok(()),
+            _ => Err(TallyError::NoSource {
+                object: extent.object,
+                offset: extent.offset,
+                len: extent.len,
+                from_object: from.object,
+                from_offset: from.offset,
+                size: size.unwrap_or(0),
+            }),
+        }
+    }
+
     fn write_manifest(&mut self, extent: &Extent, bytes: &[u8]) -> Result<(), ManifestError> {
         if extent.object_size > MAX_MANIFEST_BYTES {
             return Err(ManifestError::TooLarge(extent.object_size));
@@ -171,6 +207,7 @@ impl Round {
             extents: 0,
             data_bytes: 0,
             zero_bytes: 0,
+            copy_bytes: 0,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Saved domains put together by hand after Xen's specifications.
 
 use channel::image::{
-    Batch, BatchBuilder, BufferEntry, Limits, MANIFEST_VERSION, Manifest, ManifestError, SessionId,
-    SessionKey,
+    Batch, BatchBuilder, BufferEntry, CopySource, Digest, Limits, MANIFEST_VERSION, Manifest,
+    ManifestError, SessionId, SessionKey,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -40,13 +40,22 @@ fn manifest(buffer_bytes: u64) -> Manifest {
 
 /// GPU records in two stretches: HEAD with a pre-copy round, and the stop-and-copy with SEAL.
 fn gpu_records(manifest: &Manifest) -> (Vec<u8>, Vec<u8>) {
+    copying_from(manifest, 15)
+}
+
+/// In the stop-and-copy 20 bytes of the buffer are copied from this offset of it.
+fn copying_from(manifest: &Manifest, from: u64) -> (Vec<u8>, Vec<u8>) {
     let manifest = manifest.to_bytes().unwrap();
     let mut writer = RecordWriter::start(Vec::new(), ImageId([1; 16]), &[KEY]).unwrap();
     let mut send = |round, fill: &dyn Fn(&mut BatchBuilder) -> bool| {
         let mut builder = BatchBuilder::new(4096, 8);
         assert!(fill(&mut builder));
         let table = builder.table();
-        let batch = Batch::parse(builder.payload(), &table, &Limits::default()).unwrap();
+        let limits = Limits {
+            copies: true,
+            ..Limits::default()
+        };
+        let batch = Batch::parse(builder.payload(), &table, &limits).unwrap();
         writer.data(&KEY, round, &batch).unwrap();
         writer.written().stream_bytes as usize
     };
@@ -55,7 +64,12 @@ fn gpu_records(manifest: &Manifest) -> (Vec<u8>, Vec<u8>) {
     });
     send(STOP_ROUND, &|b| {
         let drop = b.push_drop(0) && b.push_data(1, 100, 8, b"new");
-        drop && b.push_data(0, manifest.len() as u64, 0, &manifest)
+        let source = CopySource {
+            object: 1,
+            offset: from,
+        };
+        let copy = b.push_copy(1, 100, 60, 20, Digest::of(&[7; 20]), source);
+        drop && copy && b.push_data(0, manifest.len() as u64, 0, &manifest)
     });
     let totals = Totals {
         objects: 2,
@@ -155,13 +169,15 @@ fn every_container_is_walked_to_its_end() {
                 round: Some(0),
                 extents: 2,
                 data_bytes: 40,
-                zero_bytes: 60
+                zero_bytes: 60,
+                copy_bytes: 0
             },
             Round {
                 round: None,
-                extents: 3,
+                extents: 4,
                 data_bytes: 3 + size,
-                zero_bytes: 0
+                zero_bytes: 0,
+                copy_bytes: 20
             },
         ]
     );
@@ -197,6 +213,7 @@ fn the_text_names_programs_and_rounds_and_controls_no_terminal() {
         "process 42",
         "round 0: 40 bytes sent, 60 zero",
         "stop-and-copy: ",
+        "20 by reference",
     ] {
         assert!(text.contains(part), "{part} is not in {text}");
     }
@@ -270,6 +287,19 @@ fn a_manifest_that_does_not_fit_is_an_error() {
         matches!(error.fault, VerifyFault::Manifest { .. }),
         "{error}"
     );
+}
+
+#[test]
+fn a_copy_of_what_is_not_there_is_an_error() {
+    verify(&libxc(Some(copying_from(&manifest(100), 80)))[..]).unwrap();
+    let error = refused(&libxc(Some(copying_from(&manifest(100), 81))));
+    let VerifyFault::Gpu(gpu) = &error.fault else {
+        panic!("{error}")
+    };
+    assert!(matches!(gpu.error, RecordError::Sink(_)), "{error}");
+    let says =
+        "20 bytes for object 1 at 60 are to be copied from object 1 at 81, which has 100 bytes";
+    assert!(error.to_string().contains(says), "{error}");
 }
 
 #[test]
