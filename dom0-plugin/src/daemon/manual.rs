@@ -6,13 +6,13 @@ use super::claim::Claim;
 use super::images::Purpose;
 use super::migrate::{ANNOUNCE_PATIENCE, silent};
 use super::steering::{self, Order};
-use super::tee::Tee;
+use super::tee::{Counts, Tee};
 use super::{doctor, serve, text};
 use channel::image::SessionKey;
 use channel::link::{Announcement, Peer, Residence};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicBool;
 
 /// What can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -269,7 +269,7 @@ fn copy_and_stop(
     let tee = Tee {
         records: None,
         cancelled,
-        sent: &AtomicU64::new(0),
+        sent: &Counts::default(),
         sessions: capture.count(),
     };
     let copied = capture.round(0, &tee).and_then(|round| {

@@ -26,13 +26,19 @@ pub enum Role {
     Rehearsal,
 }
 
-/// Bytes of buffers by phase.
+/// Bytes of buffers by phase, and those that were not carried.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GpuBytes {
     /// Each pre-copy round's, in order.
     pub precopy: Vec<u64>,
     /// The stop-and-copy's.
     pub stop: u64,
+    /// Of all these, bytes that travelled as references to equal ones.
+    #[serde(default)]
+    pub copies: u64,
+    /// Beside all these, bytes that travelled as zeros.
+    #[serde(default)]
+    pub zero: u64,
 }
 
 /// A pre-copy round.

@@ -5,9 +5,10 @@
 
 use super::Daemon;
 use super::rounds::{Rounds, Wish};
+use super::tee::Counts;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -73,6 +74,10 @@ pub struct Progress {
     pub bytes: u64,
     /// What that is expected to come to.
     pub expected: u64,
+    /// Of `bytes`, what travelled as references to equal ones.
+    pub copies: u64,
+    /// Beside `bytes`, what was said to be zero in this round or in the stop so far.
+    pub zero: u64,
     /// What may have changed again since it was sent, after the last round.
     pub dirty: Option<u64>,
     /// The last telling round's rate.
@@ -104,7 +109,7 @@ pub struct Steering {
     changed: Condvar,
     started: Instant,
     /// Bytes sent in the round or stop under way.
-    pub sent: AtomicU64,
+    pub sent: Counts,
     /// Ends waits for the guest and for the stream.
     cancelled: Arc<AtomicBool>,
 }
@@ -121,6 +126,8 @@ impl Steering {
             round: 0,
             bytes: 0,
             expected: 0,
+            copies: 0,
+            zero: 0,
             dirty: None,
             rate: None,
             predicted: None,
@@ -138,7 +145,7 @@ impl Steering {
             }),
             changed: Condvar::new(),
             started: Instant::now(),
-            sent: AtomicU64::new(0),
+            sent: Counts::default(),
             cancelled,
         }
     }
@@ -202,7 +209,7 @@ impl Steering {
 
     /// A phase begins that is expected to send so many bytes.
     pub fn begin(&self, phase: Phase, round: u32, expected: u64) {
-        self.sent.store(0, Ordering::Relaxed);
+        self.sent.reset();
         let mut state = self.state();
         state.shown.phase = phase;
         state.shown.round = round;
@@ -236,7 +243,9 @@ impl Steering {
         let state = self.state();
         Progress {
             wish: state.wish,
-            bytes: self.sent.load(Ordering::Relaxed),
+            bytes: self.sent.bytes.load(Ordering::Relaxed),
+            copies: self.sent.copies.load(Ordering::Relaxed),
+            zero: self.sent.zero.load(Ordering::Relaxed),
             elapsed: millis(self.started.elapsed()),
             ..state.shown.clone()
         }
@@ -425,9 +434,17 @@ mod tests {
         };
         let mut rounds = Rounds::new(bounds, Costs::default(), 1000);
         steering.begin(Phase::Round, rounds.next(), rounds.expected());
-        steering.sent.fetch_add(10, Ordering::Relaxed);
+        for (count, bytes) in [(&steering.sent.bytes, 10), (&steering.sent.copies, 4)] {
+            count.fetch_add(bytes, Ordering::Relaxed);
+        }
         let shown = steering.progress();
         assert_eq!((shown.bytes, shown.expected, shown.dirty), (10, 1000, None));
+        assert_eq!((shown.copies, shown.zero), (4, 0));
+        steering.begin(Phase::Stop, rounds.next(), rounds.expected());
+        assert_eq!(
+            (steering.progress().bytes, steering.progress().copies),
+            (0, 0)
+        );
         rounds.record(Sent {
             bytes: 1000,
             dirty: 500,

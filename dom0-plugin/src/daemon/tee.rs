@@ -1,18 +1,37 @@
 //! Where captured batches go: into the image first, so that an abort can restore it, then into the stream.
 //!
 //! Several threads bring them at once. Copying and digesting go side by side; only the write into the stream is one after
-//! the other.
+//! the other. What the stream has put somewhere before travels as a reference ([`RecordSender`]).
 
 use super::stream_end::StreamEnd;
 use crate::spool::{Filling, Image};
-use crate::stream::{DataRecord, RecordWriter};
+use crate::stream::RecordSender;
 use channel::host::{Sink, workers_each};
 use channel::image::{Batch, SessionKey};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// A stream's record writer, for the sessions of a domain together.
-pub type Records = Mutex<RecordWriter<StreamEnd>>;
+/// A stream's records, for the sessions of a domain together.
+pub type Records = RecordSender<StreamEnd>;
+
+/// Bytes of buffers that have come.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// All that the guest sent, however they travelled on.
+    pub bytes: AtomicU64,
+    /// Of them, those that travelled as references.
+    pub copies: AtomicU64,
+    /// Not among them: those that the guest said are zero.
+    pub zero: AtomicU64,
+}
+
+impl Counts {
+    /// From the start.
+    pub fn reset(&self) {
+        for count in [&self.bytes, &self.copies, &self.zero] {
+            count.store(0, Ordering::Relaxed);
+        }
+    }
+}
 
 /// What the sessions of a capture share.
 #[derive(Debug, Clone, Copy)]
@@ -21,8 +40,8 @@ pub struct Tee<'a> {
     pub records: Option<&'a Records>,
     /// Set when the operation is called off.
     pub cancelled: &'a AtomicBool,
-    /// Counts the bytes that have come.
-    pub sent: &'a AtomicU64,
+    /// Counts the bytes that have come; zeros and copies where there is a stream.
+    pub sent: &'a Counts,
     /// Sessions that bring batches at the same time.
     pub sessions: usize,
 }
@@ -61,14 +80,16 @@ impl Sink for ImageSink<'_> {
     fn batch(&self, round: u32, batch: &Batch<'_>) -> Result<(), String> {
         self.image.apply(batch).map_err(|e| e.to_string())?;
         let bytes = batch.payload().len() as u64;
-        self.tee.sent.fetch_add(bytes, Ordering::Relaxed);
+        self.tee.sent.bytes.fetch_add(bytes, Ordering::Relaxed);
         let Some(records) = self.tee.records else {
             return Ok(());
         };
-        let record = DataRecord::digested(&self.key, round, batch)
-            .map_err(|e| format!("the guest's own digest is wrong: {e}"))?;
-        let mut writer = records.lock().unwrap_or_else(|e| e.into_inner());
-        writer.put(&record).map_err(|e| e.to_string())
+        let sent = records.send(&self.key, round, batch);
+        let travelled = sent.map_err(|e| e.to_string())?;
+        let Counts { copies, zero, .. } = self.tee.sent;
+        copies.fetch_add(travelled.copies, Ordering::Relaxed);
+        zero.fetch_add(travelled.zero, Ordering::Relaxed);
+        Ok(())
     }
 }
 
@@ -88,7 +109,7 @@ mod tests {
             let tee = Tee {
                 records: None,
                 cancelled: &AtomicBool::new(false),
-                sent: &AtomicU64::new(0),
+                sent: &Counts::default(),
                 sessions,
             };
             let key = SessionKey {

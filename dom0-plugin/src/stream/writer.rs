@@ -1,9 +1,10 @@
 //! Writing GPU records at a record boundary of somebody else's stream.
 
+use std::borrow::Cow;
 use std::io::{self, ErrorKind, IoSlice, Write};
 
 use channel::image::{
-    Batch, BatchError, Digest, DigestStream, EXTENT_BYTES, Extent, ExtentKind, SessionKey,
+    Batch, BatchBuilder, DigestStream, EXTENT_BYTES, Extent, ExtentKind, SessionKey,
 };
 use zerocopy::IntoBytes;
 
@@ -23,6 +24,17 @@ pub struct Written {
     pub payload_bytes: u64,
     /// All GPU records with their headers, in bytes.
     pub stream_bytes: u64,
+    /// What the records said without carrying it.
+    pub travelled: Travelled,
+}
+
+/// Bytes of contents that were not carried.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Travelled {
+    /// Said to be zero.
+    pub zero: u64,
+    /// Said to stand elsewhere in the image.
+    pub copies: u64,
 }
 
 /// Writes HEAD, DATA… and SEAL.
@@ -101,6 +113,7 @@ impl<W: Write> RecordWriter<W> {
             payload,
             extents,
             checksum,
+            travelled,
             ..
         } = record;
         if !self.sessions.contains(key) {
@@ -118,6 +131,8 @@ impl<W: Write> RecordWriter<W> {
         self.digest.0.update(checksum);
         self.out.written.data_records += 1;
         self.out.written.payload_bytes += payload.len() as u64;
+        self.out.written.travelled.zero += travelled.zero;
+        self.out.written.travelled.copies += travelled.copies;
         Ok(())
     }
 
@@ -151,6 +166,11 @@ impl<W: Write> RecordWriter<W> {
         self.out.written
     }
 
+    /// An error about a record that was not begun.
+    pub(super) fn refuse(&self, record_type: u32, cause: WriteCause) -> WriteError {
+        self.out.refuse(record_type, cause)
+    }
+
     /// The sessions HEAD announced.
     pub fn sessions(&self) -> &[SessionKey] {
         &self.sessions
@@ -166,10 +186,11 @@ impl<W: Write> RecordWriter<W> {
 pub struct DataRecord<'a> {
     key: SessionKey,
     fixed: RawData,
-    payload: &'a [u8],
+    payload: Cow<'a, [u8]>,
     extents: usize,
     table: Vec<u8>,
     checksum: [u8; CHECKSUM_BYTES],
+    travelled: Travelled,
 }
 
 impl<'a> DataRecord<'a> {
@@ -178,50 +199,57 @@ impl<'a> DataRecord<'a> {
         Self::of(key, round, batch, batch.iter().map(|(extent, _)| extent))
     }
 
-    /// The record of `batch` with a digest for each data extent. Guests may leave digests out; one that is there has
-    /// to be right.
-    pub fn digested(key: &SessionKey, round: u32, batch: &Batch<'a>) -> Result<Self, BatchError> {
-        let mut extents = Vec::with_capacity(batch.len());
-        for (index, (mut extent, bytes)) in batch.iter().enumerate() {
-            if extent.kind == ExtentKind::Data {
-                let digest = Digest::of(bytes);
-                if extent.digest != Digest::NONE && extent.digest != digest {
-                    return Err(BatchError::BadDigest {
-                        index,
-                        object: extent.object,
-                        offset: extent.offset,
-                        len: extent.len,
-                    });
-                }
-                extent.digest = digest;
-            }
-            extents.push(extent);
-        }
-        Ok(Self::of(key, round, batch, extents.into_iter()))
-    }
-
-    fn of(
+    /// The record of `batch`, with these extents instead of its own: they differ in digests alone.
+    pub(super) fn of(
         key: &SessionKey,
         round: u32,
         batch: &Batch<'a>,
         extents: impl Iterator<Item = Extent>,
     ) -> Self {
-        let payload = batch.payload();
-        let mut table = Vec::with_capacity(batch.len() * EXTENT_BYTES);
-        extents.for_each(|extent| table.extend_from_slice(extent.to_wire().as_bytes()));
+        let extents: Vec<Extent> = extents.collect();
+        let mut table = Vec::with_capacity(extents.len() * EXTENT_BYTES);
+        for extent in &extents {
+            table.extend_from_slice(extent.to_wire().as_bytes());
+        }
+        Self::made(key, round, Cow::Borrowed(batch.payload()), &extents, table)
+    }
+
+    /// The record of a batch that has been built for it.
+    pub(super) fn built(key: &SessionKey, round: u32, batch: BatchBuilder) -> Self {
+        let table = batch.table();
+        let (payload, extents) = batch.into_parts();
+        Self::made(key, round, Cow::Owned(payload), &extents, table)
+    }
+
+    fn made(
+        key: &SessionKey,
+        round: u32,
+        payload: Cow<'a, [u8]>,
+        extents: &[Extent],
+        table: Vec<u8>,
+    ) -> Self {
+        let mut travelled = Travelled::default();
+        for extent in extents {
+            match extent.kind {
+                ExtentKind::Zero => travelled.zero += u64::from(extent.len),
+                ExtentKind::Copy => travelled.copies += u64::from(extent.len),
+                ExtentKind::Data | ExtentKind::Drop => {}
+            }
+        }
         let mut record = DataRecord {
             key: *key,
             fixed: RawData {
                 key: RawKey::new(key),
                 round: round.into(),
-                extent_count: (batch.len() as u32).into(),
+                extent_count: (extents.len() as u32).into(),
                 payload_len: (payload.len() as u32).into(),
                 reserved: 0.into(),
             },
             payload,
-            extents: batch.len(),
+            extents: extents.len(),
             table,
             checksum: [0; CHECKSUM_BYTES],
+            travelled,
         };
         let mut checksum = DigestStream::new();
         record.parts().iter().for_each(|part| checksum.update(part));
@@ -229,12 +257,17 @@ impl<'a> DataRecord<'a> {
         record
     }
 
+    /// What it says without carrying it.
+    pub fn travelled(&self) -> Travelled {
+        self.travelled
+    }
+
     /// All but the checksum.
     fn parts(&self) -> [&[u8]; 4] {
         let padding = self.payload.len().next_multiple_of(ALIGN) - self.payload.len();
         [
             self.fixed.as_bytes(),
-            self.payload,
+            &self.payload,
             &[0; ALIGN][..padding],
             &self.table,
         ]

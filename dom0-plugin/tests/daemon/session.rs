@@ -8,10 +8,10 @@ use channel::layout::Layout;
 use channel::link::{Announcement, Link, Peer};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use xl_gpu_plugin::daemon::session::OpenSession;
-use xl_gpu_plugin::daemon::tee::Tee;
+use xl_gpu_plugin::daemon::tee::{Counts, Tee};
 
 /// A peer that notes when it is closed.
 struct Noted {
@@ -57,7 +57,7 @@ fn nonsense_in_a_round_ends_the_link_at_once() {
     let tee = Tee {
         records: None,
         cancelled: &AtomicBool::new(false),
-        sent: &AtomicU64::new(0),
+        sent: &Counts::default(),
         sessions: 1,
     };
     let error = session.round(0, &tee).unwrap_err();

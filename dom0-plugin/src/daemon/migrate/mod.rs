@@ -28,13 +28,13 @@ use crate::daemon::stream_end::StreamEnd;
 use crate::daemon::tee::Records;
 use crate::daemon::{Daemon, passthrough};
 use crate::plugin::wire::{RamFigures, Request};
-use crate::stream::{ImageId, MAX_EXTENTS, MAX_PAYLOAD, RecordWriter};
+use crate::stream::{ImageId, MAX_EXTENTS, MAX_PAYLOAD, Travelled, Written};
 use channel::image::{SessionId, SessionKey};
 use channel::link::{Announcement, Residence};
 use serde_json::json;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 mod precopy;
@@ -241,19 +241,18 @@ impl<'d> Migration<'d> {
         };
         let keys: Vec<SessionKey> = self.report.sessions.iter().map(|s| s.key).collect();
         let id = ImageId::random().map_err(|e| format!("no random numbers: {e}"))?;
-        let mut writer = RecordWriter::start(stream, id, &keys).map_err(|e| e.to_string())?;
+        let records = Records::start(stream, id, &keys).map_err(|e| e.to_string())?;
         for key in &self.stored {
             let image = self.daemon.images.take(self.domid, *key);
             let image = image.ok_or_else(|| format!("image {key} has gone"))?;
             let written = image.batches(MAX_PAYLOAD, MAX_EXTENTS, |batch| {
-                writer
-                    .data(key, 0, batch)
-                    .map_err(|e| Unwritten(e.to_string()))
+                let sent = records.send(key, 0, batch);
+                sent.map(drop).map_err(|e| Unwritten(e.to_string()))
             });
             self.daemon.images.put_back(self.domid, *key, image, false);
             written.map_err(|e: Unwritten| e.0)?;
         }
-        self.records = Some(Mutex::new(writer));
+        self.records = Some(records);
         Ok(())
     }
 
@@ -263,6 +262,13 @@ impl<'d> Migration<'d> {
             .ram
             .get_or_insert_default()
             .learn(self.domid, figures);
+    }
+
+    /// What has not been carried so far.
+    fn note_travelled(&mut self, written: Written) {
+        let Travelled { zero, copies } = written.travelled;
+        self.report.gpu_bytes.zero = zero;
+        self.report.gpu_bytes.copies = copies;
     }
 
     /// Puts everything back after a failed step.

@@ -5,7 +5,7 @@ use crate::daemon::capture::Capture;
 use crate::daemon::report::{Precopy, RoundReport};
 use crate::daemon::rounds::{Decision, End, Sent, Wish};
 use crate::daemon::steering::Phase;
-use crate::daemon::tee::Tee;
+use crate::daemon::tee::{Records, Tee};
 use crate::plugin::wire::{Next, Round};
 use std::time::{Duration, Instant};
 
@@ -81,6 +81,9 @@ impl Migration<'_> {
             predicted.total()
         );
         self.report.gpu_bytes.precopy.push(sums.bytes);
+        if let Some(written) = self.records.as_ref().map(Records::written) {
+            self.note_travelled(written);
+        }
         self.report.uncompared = sums.uncompared();
         let budget = self.daemon.settings.precopy.budget;
         let precopy = self.report.precopy.get_or_insert_with(Precopy::default);

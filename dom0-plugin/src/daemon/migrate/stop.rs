@@ -82,16 +82,18 @@ impl Migration<'_> {
         }
         let sealing = Instant::now();
         let records = self.records.take().ok_or("no stream")?;
-        let writer = records.into_inner().unwrap_or_else(|e| e.into_inner());
-        let (stream, written) = writer
+        let (stream, written) = records
             .seal(|key| totals.get(key).copied().unwrap_or_default())
             .map_err(|e| e.to_string())?;
         log::info!(
-            "domain {}: sealed: {} records, {} bytes",
+            "domain {}: sealed: {} records, {} bytes, {} more by reference, {} zero",
             self.domid,
             written.data_records,
-            written.stream_bytes
+            written.stream_bytes,
+            written.travelled.copies,
+            written.travelled.zero
         );
+        self.note_travelled(written);
         if self.cancelled.load(Ordering::Relaxed) {
             return Err("the operation was cancelled".into());
         }

@@ -210,6 +210,8 @@ mod tests {
             round: 3,
             bytes: 10,
             expected: 20,
+            copies: 4,
+            zero: 2,
             dirty: Some(5),
             rate: None,
             predicted: None,
@@ -222,7 +224,7 @@ mod tests {
         let nodes: Vec<_> = nodes.iter().map(|(n, v)| format!("{n}={v}")).collect();
         assert_eq!(
             nodes.join(" "),
-            "budget=300 bytes=10 dirty=5 elapsed=1 expected=20 phase=round round=3 wish=hold"
+            "budget=300 bytes=10 copies=4 dirty=5 elapsed=1 expected=20 phase=round round=3 wish=hold zero=2"
         );
     }
 }
