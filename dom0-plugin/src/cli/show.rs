@@ -86,6 +86,14 @@ pub fn status(status: &Value) -> String {
             if let Some(why) = report["uncompared"].as_str() {
                 let _ = writeln!(out, "    {why}");
             }
+            let [copies, zero] = ["copies", "zero"].map(|field| &report["gpu_bytes"][field]);
+            if [copies, zero].iter().any(|n| n.as_u64().unwrap_or(0) > 0) {
+                let (copies, zero) = (bytes(copies), bytes(zero));
+                let _ = writeln!(
+                    out,
+                    "    not carried: {copies} by reference, {zero} of zeros"
+                );
+            }
         }
     }
     out
@@ -192,6 +200,15 @@ pub fn report(report: &Value) -> String {
         "stop-and-copy",
         bytes(&report["gpu_bytes"]["stop"])
     );
+    for (name, field) in [
+        ("of it by reference", "copies"),
+        ("beside it, as zeros", "zero"),
+    ] {
+        let count = &report["gpu_bytes"][field];
+        if count.as_u64().is_some_and(|count| count > 0) {
+            let _ = writeln!(out, "  {name:<28}{:>14}", bytes(count));
+        }
+    }
     if let Some(ended) = report["precopy"]["ended"].as_str() {
         let why = match ended {
             "budget" => "the predicted blackout was within the budget",
@@ -268,8 +285,12 @@ mod tests {
     fn a_report_lists_rounds_and_only_known_times() {
         let shown = report(
             &json!({"domid": 5, "role": "source", "ok": true, "sessions": [],
-            "gpu_bytes": {"precopy": [1024, 10], "stop": 5}, "total_s": 2.5, "drain_s": null}),
+            "gpu_bytes": {"precopy": [1024, 10], "stop": 5, "copies": 20480, "zero": 0},
+            "total_s": 2.5, "drain_s": null}),
         );
+        assert!(shown.contains("of it by reference"), "{shown}");
+        assert!(shown.contains("20.0 KiB\n"), "{shown}");
+        assert!(!shown.contains("as zeros"), "{shown}");
         assert!(shown.contains("pre-copy round 1"), "{shown}");
         assert!(shown.contains("2.500 s"), "{shown}");
         assert!(!shown.contains("draining"), "{shown}");

@@ -112,6 +112,12 @@ fn one(progress: &Value, wide: bool) -> String {
     if moving {
         let (sent, of) = (bytes(&progress["bytes"]), bytes(&progress["expected"]));
         let _ = write!(out, " {sent} of {of}");
+        if number("copies") > 0 {
+            let _ = write!(out, ", {} by reference", bytes(&progress["copies"]));
+        }
+        if number("zero") > 0 {
+            let _ = write!(out, ", {} of zeros", bytes(&progress["zero"]));
+        }
     }
     if progress["dirty"].is_u64() {
         let rate = bytes(&progress["rate"]);
@@ -139,6 +145,7 @@ mod tests {
         json!({"domains": [
             {"name": "web", "domid": 4, "state": "migrating", "error": "", "progress": {
                 "phase": "round", "wish": "hold", "round": 2, "bytes": 5000, "expected": 10_000,
+                "copies": 4096, "zero": 0,
                 "dirty": 20_480, "rate": 102_400, "predicted": 400, "budget": 300, "eta": 25_000, "elapsed": 9
             }},
             {"name": "db", "domid": 7, "state": "failed", "error": "no room", "progress": null},
@@ -149,7 +156,7 @@ mod tests {
     fn a_line_says_where_a_migration_is() {
         assert_eq!(
             lines(&status(), false),
-            "web (4): round 2 (hold) 5000 B of 9.8 KiB, 20.0 KiB dirty, 100.0 KiB/s, \
+            "web (4): round 2 (hold) 5000 B of 9.8 KiB, 4096 B by reference, 20.0 KiB dirty, 100.0 KiB/s, \
              predicted blackout 400 ms of 300 ms, stop in 25 s\ndb (7): failed, no room\n"
         );
         assert!(lines(&status(), true).contains("[###############               ] 5000 B"));

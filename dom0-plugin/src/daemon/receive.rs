@@ -115,6 +115,8 @@ struct Arriving<'d> {
     by_key: BTreeMap<SessionKey, Image>,
     precopy: BTreeMap<u32, u64>,
     stop: u64,
+    copies: u64,
+    zero: u64,
 }
 
 impl ImageSink for Arriving<'_> {
@@ -139,14 +141,22 @@ impl ImageSink for Arriving<'_> {
     ) -> Result<(), SpoolError> {
         let image = self.by_key.get_mut(key).ok_or(SpoolError::NoImage(*key))?;
         image.apply(extent, bytes)?;
-        if extent.kind == ExtentKind::Data {
-            let count = match round {
-                STOP_ROUND => &mut self.stop,
-                // A sender that counts rounds without end is listed up to here.
-                n => self.precopy.entry(n.min(999)).or_default(),
-            };
-            *count += bytes.len() as u64;
+        let len = u64::from(extent.len);
+        match extent.kind {
+            ExtentKind::Data => {}
+            ExtentKind::Copy => self.copies += len,
+            ExtentKind::Zero => {
+                self.zero += len;
+                return Ok(());
+            }
+            ExtentKind::Drop => return Ok(()),
         }
+        let count = match round {
+            STOP_ROUND => &mut self.stop,
+            // A sender that counts rounds without end is listed up to here.
+            n => self.precopy.entry(n.min(999)).or_default(),
+        };
+        *count += len;
         Ok(())
     }
 
@@ -167,6 +177,8 @@ impl<'d> Receiving<'d> {
                 by_key: BTreeMap::new(),
                 precopy: BTreeMap::new(),
                 stop: 0,
+                copies: 0,
+                zero: 0,
             },
             failed: false,
             report: Report::new(Role::Destination, domid),
@@ -230,6 +242,8 @@ impl<'d> Receiving<'d> {
         }
         self.report.gpu_bytes.precopy = self.arriving.precopy.into_values().collect();
         self.report.gpu_bytes.stop = self.arriving.stop;
+        self.report.gpu_bytes.copies = self.arriving.copies;
+        self.report.gpu_bytes.zero = self.arriving.zero;
         self.report.total_s = Some(self.started.elapsed().as_secs_f64());
         self.report.ok = Some(true);
         Ok((self.arriving.by_key, self.report))

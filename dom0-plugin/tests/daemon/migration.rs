@@ -164,6 +164,9 @@ fn the_destination_has_exactly_what_was_sent() {
     let sent = source.daemon.reports.get(0).unwrap().gpu_bytes;
     let received = destination.daemon.reports.get(0).unwrap();
     assert_eq!(received.gpu_bytes.precopy, sent.precopy);
+    assert!(sent.copies > 0, "the programs' buffers have equal chunks");
+    assert_eq!(received.gpu_bytes.copies, sent.copies);
+    assert_eq!(received.gpu_bytes.zero, sent.zero);
     assert!(
         received.gpu_bytes.stop > sent.stop,
         "the manifests come on top"
@@ -232,6 +235,8 @@ fn a_session_detached_by_hand_travels_from_the_spool() {
     let mut read = vec![0; objects(1, 4)[&3].len()];
     taken.read(3, 0, &mut read).unwrap();
     assert!(read == objects(1, 4)[&3]);
+    let received = destination.daemon.reports.get(0).unwrap().gpu_bytes;
+    assert!(received.copies > 0, "a stored image has equal chunks too");
     // It failed after all: still detached by hand at the source, and still there.
     assert_eq!(program.bytes(), None);
     source.request("attach").unwrap();
