@@ -13,7 +13,7 @@ restored() { report "$1" | jq -e '.gpu_blackout_s != null' ; }
 announced() { xl-gpu status demo --json | jq -e '[.domains[].sessions[] | select(.state == "attached")] | length == 1'; }
 
 has_device() { [ -z "$pci" ] || guest_has_device demo; }
-# phases SOURCE TARGET: where the blackout went, by both ends' reports
+# phases SOURCE TARGET: where the blackout went, by both ends' reports; and "contents", which arrive behind it
 phases() {
     jq -n --argjson source "$1" --argjson target "$2" '
     def less($parts): if . == null then null else . - ([$parts[] | values] | add // 0) end; {
@@ -21,9 +21,9 @@ phases() {
         unmap: $source.close_s, detach: $source.detach_s, ram_scan: $source.ram.scan.seconds,
         ram: ($source.memory_s | less([$source.ram.scan.seconds])),
         suspend: $source.suspend_s, transfer: $source.transfer_s, resume: $target.resume_s, attach: $target.attach_s,
-        reconnect: $target.reload_s,
-        restore: ($target.restore_s | less([$target.reload_s, $target.attach_s, $target.connect_s])) }
-        | . + { other: ([.[]] as $all | $target.gpu_blackout_s | less($all)) }'
+        reconnect: $target.connect_s, restore: $target.reload_s }
+        | . + { other: ([.[]] as $all | $target.gpu_blackout_s | less($all)),
+            contents: ($target.restore_s | less([$target.reload_s, $target.attach_s, $target.connect_s])) }'
 }
 
 gpud_start
@@ -89,10 +89,10 @@ mode() {
     says=$(guest demo 'grep ^PROGRAM /tmp/patterns.log')
     jq -n --arg mode "$name" --arg says "$says" --argjson source "$(report "$source")" --argjson target "$(report "$(domid demo)")" '{
         mode: $mode, program_says: $says, gpu_bytes: $source.gpu_bytes, gpu_blackout_s: $target.gpu_blackout_s }' >>/share/out/modes.json
-    wait_until 30 has_device
     gpud_stop
 }
 if [ -n "$modes" ]; then
+    [ -z "$pci" ] || xl pci-detach demo "$DEVICE" # what is compared is the GPU's part
     rm -f /share/out/modes.json
     mode "stop-and-copy only" 1 'precopy_rounds = 0'
     mode "pre-copy of whole buffers" 0
