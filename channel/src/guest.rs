@@ -176,14 +176,17 @@ pub struct Unload {
     /// Nanoseconds it took.
     pub unload_ns: u64,
     /// Vendor libraries that stayed mapped.
-    pub holders: u64,
+    pub libraries: u64,
+    /// GPU device nodes that the process still has open or mapped: the device cannot be taken away.
+    pub devices: u64,
 }
 
 impl From<Unload> for ToHost {
     fn from(u: Unload) -> ToHost {
         ToHost::Unloaded {
             unload_ns: u.unload_ns,
-            holders: u.holders,
+            libraries: u.libraries,
+            devices: u.devices,
         }
     }
 }

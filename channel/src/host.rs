@@ -212,7 +212,15 @@ impl<L: Link> Quiesced<L> {
         match self
             .wire
             .ask(ToGuest::Unload {}, allowance, |answer| match answer {
-                ToHost::Unloaded { unload_ns, holders } => Some(Unload { unload_ns, holders }),
+                ToHost::Unloaded {
+                    unload_ns,
+                    libraries,
+                    devices,
+                } => Some(Unload {
+                    unload_ns,
+                    libraries,
+                    devices,
+                }),
                 _ => None,
             }) {
             Ok(unload) => Ok((unload, Detached { wire: self.wire })),

@@ -93,8 +93,9 @@ messages! {
         /// Nothing runs, everything has been sent. `drain_ns`: from closed gate to idle queues; `copy_ns`: from there
         /// to the last byte, `compare_ns` of it waiting for comparisons; `examined`: bytes compared.
         104 Stopped { bytes, buffers, drain_ns, copy_ns, compare_ns, examined },
-        /// No GPU object and no driver is left. `holders`: libraries that stayed mapped.
-        105 Unloaded { unload_ns, holders },
+        /// No GPU object and no driver is left. `libraries`: those that stayed mapped; `devices`: GPU device nodes that the
+        /// process still has open or mapped.
+        105 Unloaded { unload_ns, libraries, devices },
         /// The program goes on; `blackout_ns` is how long its calls were blocked (0: never).
         106 Resumed { blackout_ns },
         /// Wants `len` bytes of `object` at `offset` in `slot`.

@@ -135,7 +135,8 @@ fn guest(mut guest: RawGuest, rng: &mut Rng, temper: Temper) {
             }
             Some(ToGuest::Unload {}) => owed.push(ToHost::Unloaded {
                 unload_ns: 0,
-                holders: 0,
+                libraries: 0,
+                devices: 0,
             }),
             Some(ToGuest::Resume {}) => owed.push(ToHost::Resumed { blackout_ns: 0 }),
             Some(ToGuest::Restore { .. }) => {

@@ -301,7 +301,9 @@ pub(super) fn plausible(message: ToHost) -> Result<ToHost, HostError> {
             ("dirty bytes", dirty),
             ("bytes sent whole", whole),
         ],
-        ToHost::Unloaded { holders, .. } => &[("library count", holders)],
+        ToHost::Unloaded {
+            libraries, devices, ..
+        } => &[("library count", libraries), ("device count", devices)],
         ToHost::Restored { bytes, .. } => &[("byte count", bytes)],
         _ => &[],
     };

@@ -187,22 +187,27 @@ impl Capture {
         Ok(())
     }
 
-    /// Has all drivers unloaded; the longest time, in nanoseconds. A library that stays loaded is reported: the
-    /// GPU may not be free then, but nothing of its state is lost.
-    pub fn unload(&mut self) -> Result<u64, SessionError> {
+    /// Has all drivers unloaded: the longest time, and all that they left behind. It is logged, too: the GPU may not be free
+    /// then, but nothing of its state is lost.
+    pub fn unload(&mut self) -> Result<Unload, SessionError> {
         let domid = self.domid;
         let unloads = self.each(|s| {
-            s.unload().inspect(|u: &Unload| {
-                if u.holders > 0 {
-                    log::warn!(
-                        "domain {domid}: session {}: {} libraries of the GPU's driver stayed loaded",
-                        s.key(),
-                        u.holders
-                    );
-                }
-            })
+            let left = s.unload()?;
+            if left.libraries > 0 || left.devices > 0 {
+                log::warn!(
+                    "domain {domid}: session {}: {} libraries of the GPU's driver stayed loaded, {} device nodes open",
+                    s.key(),
+                    left.libraries,
+                    left.devices
+                );
+            }
+            Ok(left)
         })?;
-        Ok(unloads.iter().map(|u| u.unload_ns).max().unwrap_or(0))
+        Ok(unloads.iter().fold(Unload::default(), |all, u| Unload {
+            unload_ns: all.unload_ns.max(u.unload_ns),
+            libraries: all.libraries.saturating_add(u.libraries),
+            devices: all.devices.saturating_add(u.devices),
+        }))
     }
 
     /// Lets all programs go on and closes; the longest time their calls had to wait, in nanoseconds.

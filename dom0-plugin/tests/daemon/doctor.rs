@@ -276,6 +276,26 @@ fn the_save_that_passes_sends_the_device_away_and_brings_it_back() {
 }
 
 #[test]
+fn a_device_that_a_program_still_holds_stays() {
+    let (host, toolstack) = with_device();
+    let program = Program::start_with(&host.programs, 1, objects(1, 2), |s| s.keeps_nodes = 2);
+    host.expect_sessions(1);
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let drained =
+        std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()).unwrap());
+    let (mut talk, begun) = host.save(writer.as_fd());
+    begun.unwrap();
+    let refusal = talk.ask(json!({"op": "stop"})).unwrap_err();
+    assert!(refusal.contains("2 GPU device nodes open"), "{refusal}");
+    assert_eq!(toolstack.pci().done, [""; 0], "nothing was detached");
+    drop(talk);
+    eventually("the program goes on", || program.bytes().is_some());
+    assert_eq!(program.bytes(), Some(objects(1, 2)));
+    drop(writer);
+    drained.join().unwrap();
+}
+
+#[test]
 fn other_holders_of_the_gpu() {
     let (host, toolstack) = with_device();
     let _program = Program::start_with(&host.programs, 1, objects(1, 1), |s| {

@@ -26,6 +26,8 @@ pub struct State {
     pub others: Others,
     pub refuse_stop: bool,
     pub refuse_unload: bool,
+    /// GPU device nodes that stay open after an unload.
+    pub keeps_nodes: u64,
     pub fail_restores: u32,
     /// Times that the gate was opened by a restore.
     pub opened: u32,
@@ -272,7 +274,11 @@ impl Workload for Fake {
         }
         let objects = state.objects.take().expect("attached");
         let waiting = objects.iter().map(|(id, b)| (*id, b.len())).collect();
-        Ok((Unload::default(), Waiting(waiting)))
+        let unload = Unload {
+            devices: state.keeps_nodes,
+            ..Unload::default()
+        };
+        Ok((unload, Waiting(waiting)))
     }
 
     fn give_up(&mut self, _: ()) {}

@@ -259,7 +259,8 @@ impl Workload for GpuWorkload {
                 Ok((
                     Unload {
                         unload_ns,
-                        holders: detached.libraries_held().len() as u64,
+                        libraries: detached.libraries_held().len() as u64,
+                        devices: detached.devices_held().len() as u64,
                     },
                     Gone { detached, since },
                 ))

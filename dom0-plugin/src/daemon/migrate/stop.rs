@@ -106,8 +106,15 @@ impl Migration<'_> {
                 .save(&self.daemon.images, identity.as_deref(), Purpose::Serve)
                 .map_err(|e| e.to_string())?;
             self.report.seal_s = Some(sealing.elapsed().as_secs_f64());
-            let unload_ns = capture.unload().map_err(|e| e.to_string())?;
-            self.report.unload_s = Some(nanos(unload_ns));
+            let unloaded = capture.unload().map_err(|e| e.to_string())?;
+            self.report.unload_s = Some(nanos(unloaded.unload_ns));
+            if unloaded.devices > 0 && self.devices > 0 && self.report.role != Role::Rehearsal {
+                return Err(format!(
+                    "its programs still have {} GPU device nodes open or mapped although their driver is unloaded: its PCI \
+                     device cannot be taken away",
+                    unloaded.devices
+                ));
+            }
             let closing = Instant::now();
             capture.close().map_err(|e| e.to_string())?;
             self.report.close_s = Some(closing.elapsed().as_secs_f64());
