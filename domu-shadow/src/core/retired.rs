@@ -16,7 +16,12 @@ unsafe impl Send for Last {}
 
 impl Last {
     fn is_open(&self) -> bool {
-        query::event_status(self.0).is_ok_and(|status| status > CL_COMPLETE)
+        let open = query::event_status(self.0).is_ok_and(|status| status > CL_COMPLETE);
+        if !open {
+            // Ends at once; what the commands wrote is visible to ours only behind it. One that failed has ended, too.
+            let _ = status!(self.0, clWaitForEvents(1, &raw const self.0));
+        }
+        open
     }
 }
 

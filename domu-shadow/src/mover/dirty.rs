@@ -99,7 +99,20 @@ impl Markers {
 
     /// Waits until all are reached; false if that takes longer than `deadline`.
     pub(super) fn wait(&self, deadline: Instant) -> bool {
-        super::quiesced::poll(deadline, || self.open() == 0)
+        let reached = super::quiesced::poll(deadline, || self.open() == 0);
+        if reached {
+            self.synchronize();
+        }
+        reached
+    }
+
+    /// Asking for a status "is not a synchronization point" (OpenCL 3.0, clGetEventInfo): what the commands wrote need not be
+    /// visible to ours. Waiting is one, and ends at once.
+    fn synchronize(&self) {
+        for (event, _) in &self.placed {
+            // One that failed has ended, too.
+            let _ = status!(*event, clWaitForEvents(1, &raw const *event));
+        }
     }
 }
 
