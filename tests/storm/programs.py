@@ -52,7 +52,8 @@ def hashcat(name, mode, digest, mask, plain, folder):
     hashes = folder / f"{name}.hash"
     hashes.write_text(digest + "\n")
     # Where there is CUDA, too, it would take that; NVIDIA's NVML (hwmon) holds the device by another way than OpenCL's.
-    command = ["hashcat", "--force", "-D", "1,2", "--backend-ignore-cuda", "--hwmon-disable", "--potfile-disable", "--self-test-disable", "--quiet",
+    command = ["hashcat", "--force", "-D", "1,2", "--backend-ignore-cuda", "--hwmon-disable", "--potfile-disable",
+               "--self-test-disable", "--quiet",
                "--session", f"xl-gpu-{os.getpid()}-{name}", "-m", mode, "-a", "3", str(hashes), mask]
     return Program(name, command, matching(re.escape(f"{digest}:{plain}")))
 

@@ -133,12 +133,8 @@ impl Extent {
         digest: Digest,
     ) -> Self {
         Extent {
-            object,
-            object_size,
-            offset,
-            len,
             kind: ExtentKind::Copy,
-            digest,
+            ..Self::data(object, object_size, offset, len, digest)
         }
     }
 

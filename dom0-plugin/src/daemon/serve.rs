@@ -218,7 +218,7 @@ pub fn one(
 }
 
 /// Frees an image's memory, which takes a second for 10 GB, while the guest goes on. Its share of the spool is free at once.
-fn let_go<T: Send + 'static>(image: T) {
+fn let_go(image: crate::spool::Image) {
     // Where no thread can be had, it is dropped right here.
     let _ = std::thread::Builder::new()
         .name("let-go".into())
