@@ -97,6 +97,8 @@ pub enum Whole {
     Driver,
     /// The program's environment says so.
     Off,
+    /// The device's compiler makes wrong code of the kernels that compare: they were tried, and failed.
+    WrongKernels,
     /// A reason this build does not know.
     Other(u64),
 }
@@ -109,6 +111,7 @@ impl From<u64> for Whole {
             2 => Whole::NoMemory,
             3 => Whole::Driver,
             4 => Whole::Off,
+            5 => Whole::WrongKernels,
             other => Whole::Other(other),
         }
     }
@@ -122,6 +125,7 @@ impl From<Whole> for u64 {
             Whole::NoMemory => 2,
             Whole::Driver => 3,
             Whole::Off => 4,
+            Whole::WrongKernels => 5,
             Whole::Other(number) => number,
         }
     }
@@ -134,6 +138,9 @@ impl std::fmt::Display for Whole {
             Whole::NoKernels => "the device's compiler does not take the kernels that compare",
             Whole::NoMemory => "the device has no memory left to compare with",
             Whole::Driver => "the driver failed in comparing; the program's log has its error",
+            Whole::WrongKernels => {
+                "the device's compiler makes wrong code of the kernels that compare; the program's log says where"
+            }
             Whole::Off => "comparing is switched off in the program's environment",
             Whole::Other(_) => "for a reason that this version does not know",
         })

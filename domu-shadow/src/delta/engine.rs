@@ -10,7 +10,7 @@ use opencl_sys::{
 
 use super::device::{DriverError, Memory, Queue, named};
 use super::digest::{ChunkDigest, Secret};
-use super::kernels::{GROUP_FLAGS, Kernels, Source, quietly};
+use super::kernels::{GROUP_FLAGS, Kernels, SOURCE, Source, quietly};
 use super::plan::chunks_of;
 use super::sink::SinkError;
 use super::{CHUNK_BYTES, window};
@@ -22,6 +22,8 @@ use crate::driver::query;
 pub enum Unavailable {
     #[error("the device's compiler does not take the delta kernels ({error}): {log}")]
     Build { error: DriverError, log: String },
+    #[error("the device's compiler makes wrong code of the delta kernels: {0}")]
+    Wrong(String),
     #[error(transparent)]
     Driver(#[from] DriverError),
     #[error("no randomness for the digests' keys: {0}")]
@@ -174,8 +176,8 @@ pub struct Engine {
 unsafe impl Send for Engine {}
 
 impl Engine {
-    /// An engine with the given sizes and random keys. Builds the kernels (0.3 s on NVIDIA when nothing is cached), runs
-    /// them once and allocates staging memory: have it ready before the gate closes.
+    /// An engine with the given sizes and random keys. Builds the kernels (0.3 s on NVIDIA when nothing is cached), has
+    /// them show that they are right, and allocates staging memory: have it ready before the gate closes.
     ///
     /// # Safety
     /// `context` and `device` are the driver's own live handles, the device one of the context's, and stay live as
@@ -205,10 +207,29 @@ impl Engine {
         config: &Config,
         secret: &Secret,
     ) -> Result<Engine, Unavailable> {
+        // SAFETY: the same contract.
+        unsafe { Engine::with_source(context, device, config, secret, SOURCE) }
+    }
+
+    /// The same with kernels of another source, for tests of the proof that they must pass.
+    ///
+    /// # Safety
+    /// That of [`Engine::new`].
+    ///
+    /// # Errors
+    /// Why this device cannot compare.
+    #[doc(hidden)]
+    pub unsafe fn with_source(
+        context: *mut c_void,
+        device: *mut c_void,
+        config: &Config,
+        secret: &Secret,
+        source: &str,
+    ) -> Result<Engine, Unavailable> {
         let number = |parameter| named("clGetDeviceInfo", query::device_number(device, parameter));
         let config = config.fitted(number(CL_DEVICE_GLOBAL_MEM_SIZE)?);
         let control = Queue::new(context, device, false)?;
-        let kernels = Kernels::new(context, device, &control, secret)?;
+        let kernels = Kernels::new(context, device, &control, secret, source)?;
         let limits = config.limits();
         let window = |_| {
             Ok(Staging {

@@ -139,6 +139,16 @@ void detect(__global const uchar *bytes, const ulong size, const uint first, con
     }
 }
 
+/* Vector `at` of a chunk with `room` bytes: 8 bytes at a time, none that begin beyond its end. */
+void store_short(__global uint2 *to, uint at, uint room, uint4 v)
+{
+    const uint i = 2u * at;
+    if (8u * i < room)
+        to[i] = v.xy;
+    if (8u * i + 8u < room)
+        to[i + 1u] = v.zw;
+}
+
 /* Copies listed chunks into the staging memory and puts the digests of the copies into the table.
  *
  * An entry is (chunk, destination in 8-byte units). The source may change under our hands: it is `volatile`, so that
@@ -180,17 +190,14 @@ void gather(__global const uchar *bytes, const ulong size, __global uint4 *table
                 d[2u * ITEMS] = v2;
                 d[3u * ITEMS] = v3;
             } else {
-                /* The buffer's end, or a chunk behind such an end: 8 bytes at a time, none beyond the size. */
+                /* The buffer's end, or a chunk behind such an end. Not in a loop that selects the vector: pocl 5.0 makes
+                 * wrong code of that, at random (proof.rs). */
                 const uint room = (uint)min((ulong)CHUNK_BYTES, size - at);
                 __global uint2 *d = (__global uint2 *)to;
-                for (uint j = 0; j < 4u; j++) {
-                    const uint i = 2u * (l + j * ITEMS);
-                    const uint4 v = j == 0u ? v0 : j == 1u ? v1 : j == 2u ? v2 : v3;
-                    if (8u * i < room)
-                        d[i] = v.xy;
-                    if (8u * i + 8u < room)
-                        d[i + 1u] = v.zw;
-                }
+                store_short(d, l, room, v0);
+                store_short(d, l + ITEMS, room, v1);
+                store_short(d, l + 2u * ITEMS, room, v2);
+                store_short(d, l + 3u * ITEMS, room, v3);
             }
         }
         STORE_SUMS(c);

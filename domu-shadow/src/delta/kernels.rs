@@ -2,15 +2,15 @@
 
 use std::ffi::c_void;
 
-use super::CHUNK_BYTES;
 use super::device::{Event, Kernel, Memory, Queue, Result, build};
 use super::digest::{ChunkDigest, Secret};
 use super::engine::Unavailable;
-use super::window::Entry;
+use super::proof;
 
-const SOURCE: &str = include_str!("kernels.cl");
+/// The kernels' source.
+pub const SOURCE: &str = include_str!("kernels.cl");
 /// Work-items of a group, in both kernels.
-const ITEMS: usize = super::digest::ITEMS;
+pub(super) const ITEMS: usize = super::digest::ITEMS;
 /// Chunks of a detect group.
 pub(super) const GROUP: u32 = 8;
 /// Bytes of flags a detect group writes.
@@ -59,8 +59,9 @@ impl Kernels {
         device: *mut c_void,
         queue: &Queue,
         secret: &Secret,
+        source: &str,
     ) -> std::result::Result<Kernels, Unavailable> {
-        let program = build(context, device, SOURCE)
+        let program = build(context, device, source)
             .map_err(|(error, log)| Unavailable::Build { error, log })?;
         let (keys, finish) = (secret.item_keys(), secret.finish_keys());
         let made = || -> Result<Kernels> {
@@ -73,33 +74,13 @@ impl Kernels {
             };
             queue.write(&kernels.keys, 0, &keys)?.wait(quietly)?;
             queue.write(&kernels.finish, 0, &finish)?.wait(quietly)?;
-            kernels.warm_up(context, queue)?;
             Ok(kernels)
         };
-        Ok(made()?)
-    }
-
-    /// Runs both once: some drivers (pocl) compile a kernel when it first runs, for longer than a round should take.
-    fn warm_up(&self, context: *mut c_void, queue: &Queue) -> Result<()> {
-        let table = Memory::new(context, size_of::<ChunkDigest>())?;
-        let entries = Memory::new(context, size_of::<Entry>())?;
-        let (chunk, copy) = (
-            Memory::new(context, CHUNK_BYTES)?,
-            Memory::new(context, CHUNK_BYTES)?,
-        );
-        let source = Source {
-            buffer: chunk.real(),
-            size: CHUNK_BYTES as u64,
-            table: &table,
-            bytewise: false,
-        };
-        let first = [Entry::default()];
-        queue.write(&entries, 0, &first)?.wait(quietly)?;
-        // The flags land in what the copy overwrites.
-        self.detect(queue, source, 0, 1, &copy, 0, Compare::Only)?;
-        self.gather(queue, source, &entries, (0, 1), &copy)?;
-        queue.finish()?;
-        self.park()
+        let kernels = made()?;
+        // Some drivers (pocl) compile a kernel when it first runs, for longer than a round should take: here they do.
+        proof::check(&kernels, context, queue, secret)?;
+        kernels.park()?;
+        Ok(kernels)
     }
 
     /// Lets go of the last buffer: a driver may keep what is set as an argument alive.
@@ -116,7 +97,8 @@ impl Kernels {
         Ok(())
     }
 
-    /// Starts comparing the chunks `first .. end` of `source` with its table; flags from group `flags_at` on.
+    /// Starts comparing the chunks `first .. end` of `source` with its table; flags from group `flags_at` on. `spare`
+    /// groups more than needed have no chunks, and flag none.
     #[expect(
         clippy::too_many_arguments,
         reason = "a kernel's arguments, named by its one caller"
@@ -130,6 +112,7 @@ impl Kernels {
         flags: &Memory,
         flags_at: u32,
         compare: Compare,
+        spare: usize,
     ) -> Result<Event> {
         let mode = bytewise(source)
             | match compare {
@@ -149,10 +132,11 @@ impl Kernels {
         kernel.set(8, flags.real())?;
         kernel.set(9, flags_at)?;
         kernel.set(10, mode)?;
-        queue.launch(kernel, (end - first).div_ceil(GROUP) as usize, ITEMS)
+        let groups = (end - first).div_ceil(GROUP) as usize + spare;
+        queue.launch(kernel, groups, ITEMS)
     }
 
-    /// Starts copying what `entries[first .. end]` list from `source` into `staging`.
+    /// Starts copying what `entries[first .. end]` list from `source` into `staging`; `spare` groups have nothing to do.
     pub(super) fn gather(
         &self,
         queue: &Queue,
@@ -160,6 +144,7 @@ impl Kernels {
         entries: &Memory,
         (first, end): (usize, usize),
         staging: &Memory,
+        spare: usize,
     ) -> Result<Event> {
         let kernel = &self.gather;
         kernel.set(0, source.buffer)?;
@@ -172,7 +157,7 @@ impl Kernels {
         kernel.set(7, end as u32)?;
         kernel.set(8, staging.real())?;
         kernel.set(9, bytewise(source))?;
-        queue.launch(kernel, (end - first).div_ceil(BATCH), ITEMS)
+        queue.launch(kernel, (end - first).div_ceil(BATCH) + spare, ITEMS)
     }
 }
 

@@ -18,6 +18,7 @@
 //! | [`digest`] | the digest's reference implementation and its keys |
 //! | `device` | the driver's objects, owned |
 //! | `kernels` | building and launching the two kernels of `kernels.cl` |
+//! | `proof` | whether the device's compiler made the right thing of them |
 //! | [`engine`] | tracked buffers and their tables |
 //! | `plan` | dividing candidates into segments, flags into runs |
 //! | `window` | runs into pieces, pieces into staging windows |
@@ -30,12 +31,15 @@ pub mod engine;
 mod kernels;
 mod pass;
 mod plan;
+mod proof;
 pub mod sink;
 mod window;
 
 pub use device::DriverError;
 pub use digest::{ChunkDigest, Secret};
 pub use engine::{Config, DeltaError, Engine, Unavailable};
+#[doc(hidden)]
+pub use kernels::SOURCE;
 pub use pass::{Estimate, PassOptions, PassReport};
 pub use sink::{Extent, ExtentKind, Piece, Place, Sink, SinkError};
 

@@ -222,6 +222,7 @@ impl Detecting {
                 &engine.flags[flags],
                 part.flags_at,
                 compare,
+                0,
             )
         };
         let events = segment.parts.iter().map(launch).collect::<Result<_, _>>()?;
@@ -442,7 +443,7 @@ impl<'a> Pass<'a> {
             let (entries, bytes) = (&staging.entries, &staging.bytes);
             let gather = engine
                 .kernels
-                .gather(&engine.work, source, entries, range, bytes)?;
+                .gather(&engine.work, source, entries, range, bytes, 0)?;
             flight.gathers.push(gather);
         }
         if let Some(gathered) = flight.gathers.last() {

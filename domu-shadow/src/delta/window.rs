@@ -15,9 +15,9 @@ const MAX_ZERO_BYTES: u32 = 1 << 30;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(C)]
 pub(super) struct Entry {
-    chunk: u32,
+    pub(super) chunk: u32,
     /// Destination in the window, in units of 8 bytes.
-    to: u32,
+    pub(super) to: u32,
 }
 
 /// Entries that one launch gathers, all of one buffer.

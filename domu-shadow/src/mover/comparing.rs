@@ -101,9 +101,10 @@ impl Side {
         match unsafe { Engine::new(context.real.get(), device.real.get(), &config) } {
             Ok(engine) => self.engine = Some(engine),
             Err(error) => {
-                log::info!("buffers on {:?} are sent whole: {error}", device.name);
+                log::warn!("buffers on {:?} are sent whole: {error}", device.name);
                 self.why = match error {
                     Unavailable::Build { .. } => Whole::NoKernels,
+                    Unavailable::Wrong(_) => Whole::WrongKernels,
                     Unavailable::Driver(error) => reason(&error.into()),
                     Unavailable::Secret(_) => Whole::Driver,
                 };

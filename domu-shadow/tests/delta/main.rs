@@ -2,5 +2,6 @@
 
 mod exact;
 mod image;
+mod proof;
 mod race;
 mod rig;
