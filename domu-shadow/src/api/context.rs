@@ -20,7 +20,7 @@ use crate::core::device::Device;
 use crate::core::farewell::Destructor;
 use crate::core::handle::{self, Object};
 use crate::core::platform::{self, Platform};
-use crate::driver::dispatch::status;
+use crate::driver::dispatch::{create, status};
 use crate::driver::loader;
 
 const KNOWN_TYPES: cl_device_type = CL_DEVICE_TYPE_DEFAULT
@@ -42,14 +42,31 @@ fn notify_of(notify: NotifyArgument, user: *mut c_void) -> CLResult<Option<(Noti
 
 /// The platform that a property list names; the first one if it names none.
 fn platform_of(properties: Option<&Vec<cl_context_properties>>) -> CLResult<Arc<Platform>> {
-    let named = properties.and_then(|list| {
-        list.chunks_exact(2)
-            .find(|pair| pair[0] == CL_CONTEXT_PLATFORM)
-    });
-    match named {
-        Some(pair) => handle::share::<Platform>(pair[1] as *mut c_void),
+    match named_platform(properties) {
+        Some(handle) => handle::share::<Platform>(handle),
         None => platform::all().first().cloned().ok_or(CL_INVALID_PLATFORM),
     }
+}
+
+fn named_platform(properties: Option<&Vec<cl_context_properties>>) -> Option<*mut c_void> {
+    let mut pairs = properties?.chunks_exact(2);
+    let named = pairs.find(|pair| pair[0] == CL_CONTEXT_PLATFORM);
+    named.map(|pair| pair[1] as *mut c_void)
+}
+
+/// Whether the driver takes a device type without a platform is up to the driver (NVIDIA's does not), and only a context
+/// tells.
+fn try_without_platform(
+    platform: *mut c_void,
+    properties: *const cl_context_properties,
+    device_type: cl_device_type,
+) -> CLResult<()> {
+    let none = std::ptr::null_mut();
+    let context = create!(
+        platform,
+        clCreateContextFromType(properties, device_type, None, none)
+    )?;
+    status!(context, clReleaseContext(context))
 }
 
 /// The devices of a list that a program passed.
@@ -95,7 +112,8 @@ entry! {
         user: *mut c_void,
     ) -> object {
         let notify = notify_of(notify, user)?;
-        let properties = caller.properties(properties);
+        let given = properties;
+        let properties = caller.properties(given);
         let platform = platform_of(properties.as_ref())?;
         if device_type != CL_DEVICE_TYPE_ALL && (device_type == 0 || device_type & !KNOWN_TYPES != 0) {
             return Err(CL_INVALID_DEVICE_TYPE);
@@ -107,6 +125,9 @@ entry! {
             loader::devices(real, device_type).into_iter().map(|real| platform.device_of(real)).collect();
         if devices.is_empty() {
             return Err(CL_DEVICE_NOT_FOUND);
+        }
+        if named_platform(properties.as_ref()).is_none() {
+            try_without_platform(real, given, device_type)?;
         }
         Ok(handle::publish(Context::create(properties, devices, notify)?))
     }

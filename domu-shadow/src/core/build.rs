@@ -12,7 +12,7 @@ use opencl_sys::{
 use super::CLResult;
 use super::context::Context;
 use super::device::Device;
-use super::program::Step;
+use super::program::{self, Program, Step};
 use crate::driver::dispatch::{check, status, table_of};
 use crate::driver::query;
 
@@ -118,16 +118,68 @@ fn run_with(
 }
 
 /// Links with the driver. The program may be there after a failure too, with its log; null if it is not.
+///
+/// NVIDIA's linker (driver 580) refuses what was compiled with argument info if a kernel in it has no arguments. Where it
+/// was us who asked for that info, such a link is made once more of inputs compiled without; the new program's kernels
+/// then have none.
 pub fn link(
     context: &Context,
     devices: &[Arc<Device>],
     step: &Step,
 ) -> (*mut c_void, CLResult<()>) {
+    let Step::Link { options, inputs } = step else {
+        return (std::ptr::null_mut(), Err(CL_INVALID_PROGRAM));
+    };
+    let as_made: Vec<_> = inputs.iter().map(|program| program.real.get()).collect();
+    let options = options.as_ref();
+    let (linked, answer) = link_with(context, devices, options, &as_made);
+    if answer != Err(CL_LINK_PROGRAM_FAILURE) {
+        return (linked, answer);
+    }
+    let Some(plain) = without_arg_info(inputs) else {
+        return (linked, answer);
+    };
+    let as_given: Vec<_> = as_made
+        .iter()
+        .zip(&plain)
+        .map(|(&made, plain)| plain.as_ref().map_or(made, |plain| plain.0))
+        .collect();
+    let again = link_with(context, devices, options, &as_given);
+    let (kept, dropped) = match again.1 {
+        Ok(()) => (again, linked),
+        Err(_) => ((linked, answer), again.0),
+    };
+    if !dropped.is_null() {
+        program::release(dropped);
+    }
+    kept
+}
+
+/// A driver's program that is released when dropped.
+struct Plain(*mut c_void);
+
+impl Drop for Plain {
+    fn drop(&mut self) {
+        program::release(self.0);
+    }
+}
+
+/// Those inputs compiled once more that have argument info behind the program's back; `None` where none has, or a compiler
+/// fails.
+fn without_arg_info(inputs: &[Arc<Program>]) -> Option<Vec<Option<Plain>>> {
+    let plain = |input: &Arc<Program>| input.without_arg_info().map(|real| real.map(Plain));
+    let plain: Vec<_> = inputs.iter().map(plain).collect::<CLResult<_>>().ok()?;
+    plain.iter().any(Option::is_some).then_some(plain)
+}
+
+fn link_with(
+    context: &Context,
+    devices: &[Arc<Device>],
+    options: Option<&CString>,
+    programs: &[*mut c_void],
+) -> (*mut c_void, CLResult<()>) {
     let real = context.real.get();
     let none = std::ptr::null_mut();
-    let Step::Link { options, inputs } = step else {
-        return (none, Err(CL_INVALID_PROGRAM));
-    };
     let Some(link) = table_of(real).clLinkProgram else {
         return (none, Err(CL_INVALID_OPERATION));
     };
@@ -138,12 +190,9 @@ pub fn link(
     } else {
         list.as_ptr()
     };
-    let programs: Vec<*mut c_void> = inputs.iter().map(|program| program.real.get()).collect();
     let number = u32::try_from(programs.len()).unwrap_or(u32::MAX);
     let programs = programs.as_ptr();
-    let options = options
-        .as_ref()
-        .map_or(std::ptr::null(), |options| options.as_ptr());
+    let options = options.map_or(std::ptr::null(), |options| options.as_ptr());
     let mut code = CL_SUCCESS;
     // SAFETY: the handles are the driver's own and live; the lists and `code` outlive the call.
     let linked = unsafe {

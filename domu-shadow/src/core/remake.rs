@@ -151,6 +151,22 @@ impl Program {
         })
     }
 
+    /// A new program of the driver's, compiled as this one but with the program's own options alone; `None` where they are
+    /// all that it was compiled with. The caller releases it.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub(super) fn without_arg_info(&self) -> CLResult<Option<*mut c_void>> {
+        if !self.asks_arg_info() || self.shows_arg_info() {
+            return Ok(None);
+        }
+        let real = self.original()?;
+        let builds = self.building().builds.clone();
+        let compile = |built: &Built| build::run(real, false, &built.devices, &built.step);
+        let compiled = builds.iter().try_for_each(compile);
+        compiled.map(|()| Some(real)).inspect_err(|_| release(real))
+    }
+
     fn link_again(&self, built: &Built, succeeded: bool) -> CLResult<()> {
         let (real, answer) = build::link(&self.context, &built.devices, &built.step);
         self.real.set(real);

@@ -140,6 +140,74 @@ fn built_in_kernels_move() {
     });
 }
 
+/// What was compiled with argument info behind the program's back links where the driver refuses that, as NVIDIA's does.
+#[test]
+fn programs_link_without_our_argument_info() {
+    let test = "programs::programs_link_without_our_argument_info";
+    in_child(test, "nvidia,link_refuses_arg_info", || {
+        let gpu = Gpu::new();
+        let compiled = |source: &str, options: &CStr| {
+            let program = gpu.program(source);
+            ok!(clCompileProgram(
+                program,
+                0,
+                null(),
+                options.as_ptr(),
+                0,
+                null(),
+                null_mut(),
+                None,
+                null_mut()
+            ));
+            program
+        };
+        let link = |inputs: [Handle; 2]| {
+            let mut code = CL_SUCCESS;
+            let linked = call!(clLinkProgram(
+                gpu.context,
+                0,
+                null(),
+                null(),
+                2,
+                inputs.as_ptr(),
+                None,
+                null_mut(),
+                &raw mut code
+            ));
+            (linked, code)
+        };
+        let first = compiled(COUNT_BY, c"");
+        let second = compiled("kernel void fill_seq(global uint *out) {}", c"");
+        let (linked, code) = link([first, second]);
+        assert_eq!(code, CL_SUCCESS);
+        let buffer = gpu.buffer(CL_MEM_READ_WRITE, 64 * 4);
+        let fill = make!(clCreateKernel(linked, c"fill_seq".as_ptr()));
+        set(fill, 0, &buffer);
+        gpu.run(fill, 64);
+        let increase = make!(clCreateKernel(linked, c"increase".as_ptr()));
+        set(increase, 0, &buffer);
+        set(increase, 1, &100_u32);
+        for times in 1..4_u32 {
+            gpu.run(increase, 64);
+            assert_eq!(gpu.read::<u32>(buffer, 4, 1), [1 + 100 * times]);
+            // Another version does not take the binaries: all is compiled and linked again.
+            Stub::next_load(&format!("link_refuses_arg_info,driver={times}"));
+            there_and_back(0);
+        }
+        // A program that asks for it itself gets what the driver says.
+        let asking = compiled(COUNT_BY, c"-cl-kernel-arg-info");
+        let (none, code) = link([asking, second]);
+        assert_eq!((none, code), (null_mut(), CL_LINK_PROGRAM_FAILURE));
+        for kernel in [fill, increase] {
+            ok!(clReleaseKernel(kernel));
+        }
+        for program in [linked, first, second, asking] {
+            ok!(clReleaseProgram(program));
+        }
+        ok!(clReleaseMemObject(buffer));
+    });
+}
+
 fn queue_info<T: Copy + Default>(queue: Handle, parameter: u32) -> T {
     let mut value = T::default();
     let room = (&raw mut value).cast();

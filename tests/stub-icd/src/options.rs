@@ -68,6 +68,7 @@ pub struct Options {
     pub linger_thread: bool,
     pub stay_mapped: bool,
     pub lazy_flush: bool,
+    pub link_refuses_arg_info: bool,
     /// Bytes that each built program says it has.
     pub global_variables: usize,
     pub svm_system: bool,
@@ -100,6 +101,7 @@ impl Default for Options {
             linger_thread: false,
             stay_mapped: false,
             lazy_flush: false,
+            link_refuses_arg_info: false,
             global_variables: 0,
             svm_system: false,
             spec: (3, 0),
@@ -163,6 +165,7 @@ impl Options {
             "linger_thread" => self.linger_thread = true,
             "stay_mapped" => self.stay_mapped = true,
             "lazy_flush" => self.lazy_flush = true,
+            "link_refuses_arg_info" => self.link_refuses_arg_info = true,
             "global_variables" => self.global_variables = number()?,
             "svm_system" => self.svm_system = true,
             "spec" => self.spec = spec(given()?)?,

@@ -16,7 +16,7 @@ use crate::core::platform::Platform;
 use crate::core::program::{Origin, Program};
 use crate::ffi::{CLResult, In, Out, Text, creators, entry_points};
 use crate::kernels::known;
-use crate::{handle, thread};
+use crate::{driver, handle, thread};
 
 type BuildNotify = Option<unsafe extern "C" fn(*mut c_void, *mut c_void)>;
 
@@ -126,6 +126,9 @@ creators! {
         parts.iter().try_for_each(|part| context.same(&part.context, "a program to link"))?;
         if !parts.iter().all(|part| part.is_linkable()) {
             return Err(CL_INVALID_OPERATION);
+        }
+        if driver::options().link_refuses_arg_info && parts.iter().any(|part| part.has_arg_info()) {
+            return Err(CL_LINK_PROGRAM_FAILURE);
         }
         let options = options.get().unwrap_or_default();
         let library = options.split_whitespace().any(|option| option == "-create-library");
