@@ -63,6 +63,8 @@ impl Writer {
                 paused.store(false, Ordering::SeqCst);
                 burst();
                 launched.fetch_add(1, Ordering::SeqCst);
+                // Some of a machine of two cores must be left for the passes.
+                std::thread::sleep(Duration::from_micros(100));
             }
             paused.store(true, Ordering::SeqCst);
         };
@@ -118,7 +120,7 @@ fn kernel_writer(rig: Rig, buffers: Vec<Buffer>) -> Writer {
 fn store_writer(memory: usize, size: usize) -> Writer {
     let mut random = Random::new(23);
     Writer::start("stores", move || {
-        for _ in 0..200 {
+        for _ in 0..5000 {
             let at = random.below(size as u64 / 8) as usize;
             let value = if random.below(4) == 0 {
                 0
@@ -160,7 +162,7 @@ fn no_write_is_lost_over_thousands_of_rounds() {
     let rounds = std::env::var("XL_GPU_DELTA_ROUNDS")
         .ok()
         .and_then(|rounds| rounds.parse().ok())
-        .unwrap_or(3000_u32);
+        .unwrap_or(4000_u32);
     let rig = Rig::open(WRITERS);
     let config = Config {
         windows: 3,
