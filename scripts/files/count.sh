@@ -2,20 +2,19 @@
 # shellcheck shell=bash
 passed=0 failed=0
 
-# check NAME COMMAND...: one test, whose status it returns; the output is shown if it fails, or with VERBOSE=1. With BESIDE=1, as
-# another prints meanwhile, each line is written at once.
+# check NAME COMMAND...: one test, whose status it returns; the output is shown if it fails, or with VERBOSE=1
 check() {
     local name=$1 start=$SECONDS log status=0
     shift
     log=$(mktemp)
-    [ -n "${BESIDE:-}" ] || printf '%s ... ' "$name"
+    printf '%s ... ' "$name"
     if { if [ -n "${VERBOSE:-}" ]; then "$@" 2>&1 | tee "$log"; else "$@" >"$log" 2>&1; fi; }; then
         passed=$((passed + 1))
-        echo "${BESIDE:+$name ... }ok ($((SECONDS - start)) s)"
+        echo "ok ($((SECONDS - start)) s)"
     else
         status=1
         failed=$((failed + 1))
-        echo "${BESIDE:+$name ... }FAILED ($((SECONDS - start)) s)"
+        echo "FAILED ($((SECONDS - start)) s)"
         [ -n "${VERBOSE:-}" ] || tail -n 200 "$log"
     fi
     rm -f "$log"

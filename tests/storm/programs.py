@@ -18,7 +18,8 @@ PYOPENCL_HOME = ROOT / ".lab" / f"pyopencl-{PYOPENCL}"
 
 # `rate` has the storm move it several times over, also where it runs for a fraction of a second: by calls, as the
 # storm counts them, for times differ from machine to machine.
-Program = collections.namedtuple("Program", "name command result rate", defaults=["calls=200"])
+# `statuses` are the exit statuses of a whole run.
+Program = collections.namedtuple("Program", "name command result rate statuses", defaults=["calls=200", (0,)])
 
 
 def install(quick):
@@ -69,7 +70,8 @@ def pyopencl(test):
     command = [PYOPENCL_HOME / "bin/python", "-m", "pytest", "-q", "-rA", "-W", "ignore", "-p", "no:cacheprovider",
                "--timeout", "300", test]
     name = "py-" + test.stem.removeprefix("test_")
-    return Program(name, list(map(str, command)), matching(r"^(PASSED|FAILED|ERROR|XFAIL|XPASS|SKIPPED) .*"))
+    # 1: tests fail. They must be the same ones each time.
+    return Program(name, list(map(str, command)), matching(r"^(PASSED|FAILED|ERROR|XFAIL|XPASS|SKIPPED) .*"), statuses=(0, 1))
 
 
 def table(folder, quick):

@@ -61,12 +61,14 @@ fn try_without_platform(
     properties: *const cl_context_properties,
     device_type: cl_device_type,
 ) -> CLResult<()> {
-    let none = std::ptr::null_mut();
-    let context = create!(
-        platform,
-        clCreateContextFromType(properties, device_type, None, none)
-    )?;
-    status!(context, clReleaseContext(context))
+    loader::opening(|| {
+        let none = std::ptr::null_mut();
+        let context = create!(
+            platform,
+            clCreateContextFromType(properties, device_type, None, none)
+        )?;
+        status!(context, clReleaseContext(context))
+    })
 }
 
 /// The devices of a list that a program passed.

@@ -121,7 +121,7 @@ fn run_with(
 ///
 /// NVIDIA's linker (driver 580) refuses what was compiled with argument info if a kernel in it has no arguments. Where it
 /// was us who asked for that info, such a link is made once more of inputs compiled without; the new program's kernels
-/// then have none.
+/// then have none. Not of binaries that the program has loaded: what is in them is in them.
 pub fn link(
     context: &Context,
     devices: &[Arc<Device>],
@@ -130,20 +130,17 @@ pub fn link(
     let Step::Link { options, inputs } = step else {
         return (std::ptr::null_mut(), Err(CL_INVALID_PROGRAM));
     };
-    let as_made: Vec<_> = inputs.iter().map(|program| program.real.get()).collect();
+    let as_made = inputs.iter().map(|program| program.real.get());
+    let as_made: Vec<_> = as_made.collect();
     let options = options.as_ref();
     let (linked, answer) = link_with(context, devices, options, &as_made);
     if answer != Err(CL_LINK_PROGRAM_FAILURE) {
         return (linked, answer);
     }
-    let Some(plain) = without_arg_info(inputs) else {
+    let Ok(Some(plain)) = without_arg_info(inputs) else {
         return (linked, answer);
     };
-    let as_given: Vec<_> = as_made
-        .iter()
-        .zip(&plain)
-        .map(|(&made, plain)| plain.as_ref().map_or(made, |plain| plain.0))
-        .collect();
+    let as_given = replaced(inputs, &plain);
     let again = link_with(context, devices, options, &as_given);
     let (kept, dropped) = match again.1 {
         Ok(()) => (again, linked),
@@ -164,12 +161,37 @@ impl Drop for Plain {
     }
 }
 
-/// Those inputs compiled once more that have argument info behind the program's back; `None` where none has, or a compiler
-/// fails.
-fn without_arg_info(inputs: &[Arc<Program>]) -> Option<Vec<Option<Plain>>> {
-    let plain = |input: &Arc<Program>| input.without_arg_info().map(|real| real.map(Plain));
-    let plain: Vec<_> = inputs.iter().map(plain).collect::<CLResult<_>>().ok()?;
-    plain.iter().any(Option::is_some).then_some(plain)
+/// Those inputs made once more that have argument info behind the program's back; `None` where none has.
+fn without_arg_info(inputs: &[Arc<Program>]) -> CLResult<Option<Vec<Option<Plain>>>> {
+    let plain = inputs.iter().map(|input| one_without_arg_info(input));
+    let plain: Vec<_> = plain.collect::<CLResult<_>>()?;
+    Ok(plain.iter().any(Option::is_some).then_some(plain))
+}
+
+fn one_without_arg_info(input: &Program) -> CLResult<Option<Plain>> {
+    let Some(link) = input.made_by_link() else {
+        return Ok(input.without_arg_info()?.map(Plain));
+    };
+    // A library.
+    let Step::Link { options, inputs } = &link.step else {
+        return Ok(None);
+    };
+    let Some(plain) = without_arg_info(inputs)? else {
+        return Ok(None);
+    };
+    let parts = replaced(inputs, &plain);
+    let (real, answer) = link_with(&input.context, &link.devices, options.as_ref(), &parts);
+    let made = (!real.is_null()).then(|| Plain(real));
+    answer.map(|()| made)
+}
+
+/// The driver's programs, with what was made once more instead of the original.
+fn replaced(inputs: &[Arc<Program>], plain: &[Option<Plain>]) -> Vec<*mut c_void> {
+    let pairs = inputs.iter().zip(plain);
+    let real = |(input, plain): (&Arc<Program>, &Option<Plain>)| {
+        plain.as_ref().map_or(input.real.get(), |plain| plain.0)
+    };
+    pairs.map(real).collect()
 }
 
 fn link_with(

@@ -259,6 +259,7 @@ impl Program {
         let made = self.build_again(
             original,
             others.iter().filter(|one| building.succeeded(one)),
+            self.asks_arg_info(),
         );
         let made = made.and_then(|()| self.set_constants(original, &building.constants));
         if let Err(code) = made {
@@ -289,7 +290,8 @@ impl Program {
         }
         let rebuilt = self.original().and_then(|real| {
             let builds = building.builds.iter();
-            let answer = self.build_again(real, builds.filter(|built| building.succeeded(built)));
+            let succeeded = builds.filter(|built| building.succeeded(built));
+            let answer = self.build_again(real, succeeded, true);
             answer.map(|()| real).inspect_err(|_| release(real))
         });
         match rebuilt {

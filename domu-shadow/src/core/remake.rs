@@ -127,12 +127,12 @@ impl Program {
         }
         let real = self.original()?;
         self.real.set(real);
-        self.build_again(real, builds.iter())?;
+        self.build_again(real, builds.iter(), self.asks_arg_info())?;
         let constants = self.building().constants.clone();
         self.set_constants(real, &constants)
     }
 
-    /// Makes builds that had succeeded once more, in their order.
+    /// Makes builds that had succeeded once more, in their order, with our argument info or without.
     ///
     /// # Errors
     /// The driver's.
@@ -140,6 +140,7 @@ impl Program {
         &self,
         real: *mut c_void,
         mut builds: impl Iterator<Item = &'b Built>,
+        ask_arg_info: bool,
     ) -> CLResult<()> {
         builds.try_for_each(|built| {
             if let Step::Compile { headers, .. } = &built.step {
@@ -147,7 +148,7 @@ impl Program {
                 headers.iter().try_for_each(|(_, header)| header.make())?;
             }
             self.set_constants(real, &built.constants)?;
-            build::run(real, self.asks_arg_info(), &built.devices, &built.step)
+            build::run(real, ask_arg_info, &built.devices, &built.step)
         })
     }
 
@@ -155,16 +156,27 @@ impl Program {
     /// all that it was compiled with. The caller releases it.
     ///
     /// # Errors
-    /// The driver's.
+    /// The driver's, where it compiles for no device.
     pub(super) fn without_arg_info(&self) -> CLResult<Option<*mut c_void>> {
         if !self.asks_arg_info() || self.shows_arg_info() {
             return Ok(None);
         }
         let real = self.original()?;
         let builds = self.building().builds.clone();
-        let compile = |built: &Built| build::run(real, false, &built.devices, &built.step);
-        let compiled = builds.iter().try_for_each(compile);
-        compiled.map(|()| Some(real)).inspect_err(|_| release(real))
+        let compile = |built| self.build_again(real, std::iter::once(built), false);
+        let mut answer = Err(CL_INVALID_PROGRAM);
+        for built in &builds {
+            answer = answer.or(compile(built));
+        }
+        answer.map(|()| Some(real)).inspect_err(|_| release(real))
+    }
+
+    /// The link that made it, if one did.
+    pub(super) fn made_by_link(&self) -> Option<Built> {
+        let building = self.building();
+        let mut builds = building.builds.iter();
+        let link = builds.find(|built| matches!(built.step, Step::Link { .. }));
+        link.cloned()
     }
 
     fn link_again(&self, built: &Built, succeeded: bool) -> CLResult<()> {

@@ -83,14 +83,17 @@ impl Kernels {
         Ok(kernels)
     }
 
-    /// Lets go of the last buffer: a driver may keep what is set as an argument alive.
+    /// Lets go of the last memory: a driver may keep what is set as an argument alive.
     pub(super) fn park(&self) -> Result<()> {
         let nothing = self.keys.real();
         for (kernel, index) in [
             (&self.detect, 0),
             (&self.detect, 4),
+            (&self.detect, 8),
             (&self.gather, 0),
             (&self.gather, 2),
+            (&self.gather, 5),
+            (&self.gather, 8),
         ] {
             kernel.set(index, nothing)?;
         }

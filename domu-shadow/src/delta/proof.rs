@@ -21,7 +21,7 @@ const CHUNKS: u32 = WHOLE + 1;
 const TAIL: usize = 1041;
 const SIZE: usize = WHOLE as usize * CHUNK_BYTES + TAIL;
 /// Chunks of zeros.
-const ZEROS: [u32; 3] = [2, 9, 12];
+const ZEROS: [u32; 6] = [2, 7, 9, 12, 13, 19];
 /// What lies where nothing may be written.
 const FILLER: u8 = 0xa5;
 /// Work-groups of wide launches: for 65 535 work-items and more pocl compiles another kernel.
@@ -38,11 +38,11 @@ pub(super) fn check(
     let sample = Sample::new(context, queue, secret)?;
     for bytewise in [false, true] {
         for compare in [Compare::Only, Compare::AndSend, Compare::Fresh] {
-            for (first, end) in [(0, CHUNKS), (1, CHUNKS), (5, 18)] {
-                sample.detect(kernels, bytewise, compare, (first, end), 0)?;
+            for range in [(0, CHUNKS), (1, CHUNKS), (5, 18)] {
+                sample.detect(kernels, bytewise, compare, range, 0)?;
             }
+            sample.detect(kernels, bytewise, compare, (1, CHUNKS), WIDE)?;
         }
-        sample.detect(kernels, bytewise, Compare::AndSend, (0, CHUNKS), WIDE)?;
         sample.gather(kernels, bytewise, 0)?;
         sample.gather(kernels, bytewise, WIDE)?;
     }
@@ -64,9 +64,12 @@ struct Sample<'q> {
 
 const FLAGS_AT: u32 = 3;
 const FLAG_BYTES: usize = (FLAGS_AT as usize + 3 + WIDE) * GROUP_FLAGS + 64;
-/// What gather copies: out of order, the short chunk amid the others and, with nothing behind it, last.
-const LISTED: [u32; 12] = [4, 7, 0, 2, WHOLE, 3, 20, 1, 9, 14, 5, WHOLE];
-const COPY_BYTES: usize = (LISTED.len() + 1) * CHUNK_BYTES;
+/// What gather copies: out of order, the short chunk amid the others and, with nothing behind it, last; the last group has
+/// two.
+const LISTED: [u32; 14] = [4, 7, 0, 2, WHOLE, 3, 20, 1, 9, 14, 5, 11, 16, WHOLE];
+/// Entries behind those of the launch.
+const NOT_LISTED: [u32; 3] = [6, 8, 10];
+const COPY_BYTES: usize = (LISTED.len() + NOT_LISTED.len() + 1) * CHUNK_BYTES;
 
 impl<'q> Sample<'q> {
     fn new(context: *mut c_void, queue: &'q Queue, secret: &Secret) -> Result<Sample<'q>> {
@@ -86,7 +89,10 @@ impl<'q> Sample<'q> {
             queue,
             buffer: Memory::new(context, SIZE)?,
             table_there: Memory::new(context, size_of_val(table.as_slice()))?,
-            entries: Memory::new(context, (LISTED.len() + 1) * size_of::<Entry>())?,
+            entries: Memory::new(
+                context,
+                (1 + LISTED.len() + NOT_LISTED.len()) * size_of::<Entry>(),
+            )?,
             answer: Memory::new(context, COPY_BYTES.max(FLAG_BYTES))?,
             bytes,
             digests,
@@ -224,11 +230,16 @@ impl<'q> Sample<'q> {
             to = next;
             table[chunk as usize] = self.digests[chunk as usize];
         }
+        let end = entries.len();
+        for (chunk, n) in NOT_LISTED.into_iter().zip(0..) {
+            let to = (to.next_multiple_of(16) + n * CHUNK_BYTES) as u32 / 8;
+            entries.push(Entry { chunk, to });
+        }
         self.reset(COPY_BYTES)?;
         self.queue
             .write(&self.entries, 0, &entries)?
             .wait(quietly)?;
-        let (source, range) = (self.source(bytewise), (1, entries.len()));
+        let (source, range) = (self.source(bytewise), (1, end));
         kernels.gather(
             self.queue,
             source,

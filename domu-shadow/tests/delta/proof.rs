@@ -5,7 +5,7 @@ use xl_gpu_shadow::delta::{Config, Engine, SOURCE, Secret, Unavailable};
 use crate::rig::Rig;
 
 /// Kernels with one thing wrong: what to replace, and with what.
-const MISTAKES: [(&str, &str); 14] = [
+const MISTAKES: [(&str, &str); 17] = [
     // One vector of a chunk.
     ("    d[ITEMS] = v1;", "    d[ITEMS] = v0;"),
     // The first item's for all: what pocl 5.0 did.
@@ -23,6 +23,15 @@ const MISTAKES: [(&str, &str); 14] = [
     (
         "changed |= (marks[i] & 1u) << i;",
         "changed |= (marks[i] & 1u) << (i & 3u);",
+    ),
+    (
+        "if (!(mode & MODE_DRY))",
+        "if (!(mode & MODE_DRY) && batch == 0)",
+    ),
+    ("if (begin + c < end) {", "if (begin < end) {"),
+    (
+        "if (l < BATCH && begin + l < end)",
+        "if (l < BATCH && begin < end)",
     ),
     (
         "if (l < BATCH && begin + l < end)",
