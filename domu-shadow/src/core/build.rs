@@ -119,7 +119,7 @@ fn run_with(
 
 /// Links with the driver. The program may be there after a failure too, with its log; null if it is not.
 ///
-/// NVIDIA's linker (driver 580) refuses what was compiled with argument info if a kernel in it has no arguments. Where it
+/// NVIDIA's linker (CUDA 13.0) refuses what was compiled with argument info if a kernel in it has no arguments. Where it
 /// was us who asked for that info, such a link is made once more of inputs compiled without; the new program's kernels
 /// then have none. Not of binaries that the program has loaded: what is in them is in them.
 pub fn link(
