@@ -3,8 +3,11 @@
 //! A step calls the drivers on threads of ours. While the process exits it must not: the drivers and their compilers destroy
 //! what they have in exit handlers. So the handler here runs before theirs, waits for the step in progress, and there is no
 //! other. Whatever that step leaves behind, a closed gate or no driver at all, does not hold up the thread that exits.
+//!
+//! Handlers run last-registered first, and a compiler registers some in the middle of the step that first needs it. An exit on
+//! the main thread is therefore noticed before any handler: glibc's `exit` destroys the thread's own variables first.
 
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -14,11 +17,44 @@ use crate::gate;
 /// How long an exit waits for the step in progress, which may be compiling.
 const LAST_STEP: Duration = Duration::from_secs(60);
 
+/// How long after the main thread has ended the process must have gone on for that not to be its exit.
+const EXITS_WITHIN: Duration = Duration::from_secs(10);
+
 static STEP: Mutex<()> = Mutex::new(());
+/// The main thread has ended: the process exits, or (`pthread_exit`) its other threads go on.
+static MAIN_ENDED: AtomicBool = AtomicBool::new(false);
 /// The process that has a session, not one that it forked; 0: none.
 static OWNER: AtomicU32 = AtomicU32::new(0);
 /// The kernel's id of the thread that exits; 0: none.
 static LEAVER: AtomicI32 = AtomicI32::new(0);
+
+/// Of the main thread only.
+struct Main;
+
+impl Drop for Main {
+    fn drop(&mut self) {
+        if OWNER.load(Ordering::Acquire) == std::process::id() {
+            MAIN_ENDED.store(true, Ordering::SeqCst);
+            await_last_step();
+        }
+    }
+}
+
+thread_local! {
+    static MAIN: Main = const { Main };
+}
+
+/// The loader calls it on the main thread if it loads this library with the program; another thread may be the first to use it.
+extern "C" fn on_load() {
+    if u32::try_from(current_thread()) == Ok(std::process::id()) {
+        MAIN.with(|_| ());
+    }
+}
+
+// SAFETY: the loader calls what it finds in this section, as functions, when it loads the library (System V ABI, gabi 5.4).
+#[used]
+#[unsafe(link_section = ".init_array")]
+static ON_LOAD: extern "C" fn() = on_load;
 
 /// From now on an exit of this process waits for the step in progress.
 pub fn watch() {
@@ -39,18 +75,36 @@ pub fn register() {
 
 /// Begins a step, which lasts until the guard is dropped; `None` once the program exits.
 pub fn step() -> Option<MutexGuard<'static, ()>> {
-    let step = STEP.lock().unwrap_or_else(PoisonError::into_inner);
-    (!is_under_way()).then_some(step)
+    loop {
+        let step = STEP.lock().unwrap_or_else(PoisonError::into_inner);
+        if has_left() {
+            return None;
+        }
+        if !MAIN_ENDED.load(Ordering::SeqCst) {
+            return Some(step);
+        }
+        // Whoever exits may be waiting for the lock.
+        drop(step);
+        let deadline = Instant::now() + EXITS_WITHIN;
+        while !has_left() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        MAIN_ENDED.store(false, Ordering::SeqCst);
+    }
 }
 
-/// Whether the program exits.
+/// Whether the program exits, or seems to.
 pub fn is_under_way() -> bool {
+    has_left() || MAIN_ENDED.load(Ordering::SeqCst)
+}
+
+fn has_left() -> bool {
     LEAVER.load(Ordering::Acquire) != 0
 }
 
 /// Whether the program exits on this thread.
 pub fn is_here() -> bool {
-    is_under_way() && LEAVER.load(Ordering::Acquire) == current_thread()
+    has_left() && LEAVER.load(Ordering::Acquire) == current_thread()
 }
 
 extern "C" fn at_exit() {
@@ -58,6 +112,11 @@ extern "C" fn at_exit() {
     if OWNER.load(Ordering::Acquire) != std::process::id() || !is_first() {
         return;
     }
+    await_last_step();
+    gate::stay_inside();
+}
+
+fn await_last_step() {
     let deadline = Instant::now() + LAST_STEP;
     while matches!(STEP.try_lock(), Err(TryLockError::WouldBlock)) {
         if Instant::now() > deadline {
@@ -66,5 +125,4 @@ extern "C" fn at_exit() {
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-    gate::stay_inside();
 }

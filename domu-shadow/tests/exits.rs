@@ -152,7 +152,8 @@ fn beside_a_begin() {
     if is_child("beside_a_begin") {
         return;
     }
-    for ms in [0, 30, 300, 1500] {
+    // Spread over the time that the compiler takes.
+    for ms in [0, 30, 700, 1500, 2300, 3100] {
         let mut exiting = Exiting::start("beside_a_begin");
         let attached = exiting.attach();
         exiting.exit_after(ms * 1000);
