@@ -7,10 +7,7 @@ progress() { echo "[dom0] $*"; }
 # report DOMID: the daemon's report of that domain's last migration
 report() { xl-gpu report "$1" --json; }
 
-step_of_program() { guest demo "sed -n 's/^step \([0-9]*\) .*/\1/p' /tmp/wave.log | tail -n 1"; }
-steps_beyond() { [ "$(step_of_program)" -gt "$1" ]; }
-restored() { report "$1" | jq -e '.gpu_blackout_s != null' ; }
-announced() { xl-gpu status demo --json | jq -e '[.domains[].sessions[] | select(.state == "attached")] | length == 1'; }
+restored() { report "$1" | grep -q '"gpu_blackout_s": [0-9]'; }
 
 has_device() { [ -z "$pci" ] || guest_has_device demo; }
 # phases SOURCE TARGET: where the blackout went, by both ends' reports; and "contents", which arrive behind it
@@ -34,9 +31,8 @@ else
     guest_start demo $((mib * 2 + 288))
 fi
 progress "starting an OpenCL program with $mib MiB of buffers in the guest"
-guest demo "cd /tmp; $OPENCL wave --mib $mib --hot 4 --pause-ms 20 >/tmp/wave.log 2>&1 &"
-wait_until 240 steps_beyond 0 || { guest demo 'cat /tmp/wave.log'; exit 1; }
-wait_until 30 announced
+program_start demo wave --mib "$mib" --hot 4 --pause-ms 20
+wait_until 30 has_sessions demo attached 1
 xl-gpu status demo
 
 LIBXL_SAVE_HELPER=$XL_GPU/libxl-save-helper xl-gpu doctor demo
@@ -45,17 +41,15 @@ each=() present=0
 for ((n = 1; n <= migrations; n++)); do
     source=$(domid demo)
     has_device
-    before=$(step_of_program)
-    progress "xl migrate, $n of $migrations; the program is at step $before"
+    progress "xl migrate, $n of $migrations"
     start=$(now)
     with_plugin migrate demo
     total=$(elapsed "$start")
     target=$(domid demo)
     wait_until 60 restored "$target"
-    wait_until 60 steps_beyond "$before"
+    program_goes_on demo wave "in domain $target"
     wait_until 30 has_device
     present=$((present + 1))
-    progress "the program goes on in domain $target: step $(step_of_program)"
     each+=("$(jq -n --argjson source "$(report "$source")" --argjson target "$(report "$target")" --argjson total "$total" \
         --argjson phases "$(phases "$(report "$source")" "$(report "$target")")" '{
         gpu_bytes: $source.gpu_bytes, gpu_blackout_s: $target.gpu_blackout_s, vm_downtime_s: $target.vm_downtime_s, total_s: $total,
@@ -63,10 +57,9 @@ for ((n = 1; n <= migrations; n++)); do
 done
 
 progress "stopping the program, which checks every word of its buffers"
-guest demo 'kill -TERM $(pidof wave)'
-wait_until 120 guest demo 'grep -q ^PROGRAM /tmp/wave.log'
+guest demo 'kill -TERM $(cat /tmp/wave.pid)'
+says=$(guest --line /tmp/wave.log '^PROGRAM' --pid /tmp/wave.pid demo)
 guest demo 'tail -n 3 /tmp/wave.log'
-says=$(guest demo 'grep ^PROGRAM /tmp/wave.log')
 printf '%s\n' "${each[@]}" | jq -s --arg says "$says" --argjson present "$present" '
     { program_ok: ($says | startswith("PROGRAM OK ")), program_says: $says } + .[-1] + { migrations: length, device_present: $present, each: . }' >/share/out/demo.json
 gpud_stop
@@ -78,15 +71,14 @@ mode() {
     progress "xl migrate with $name"
     gpud_config "$@"
     gpud_start
-    guest demo "cd /tmp; XL_GPU_DELTA=$delta $OPENCL patterns --pattern scattered --mib 32 --buffers 8 --period-ms 500 --stream no >patterns.log 2>&1 &"
-    wait_until 120 guest demo 'grep -q ^running /tmp/patterns.log'
-    wait_until 30 announced
+    guest demo "cd /tmp; XL_GPU_DELTA=$delta $OPENCL patterns --pattern scattered --mib 32 --buffers 8 --period-ms 500 --stream no >patterns.log 2>&1 & echo \$! >patterns.pid"
+    guest --line /tmp/patterns.log '^running' --pid /tmp/patterns.pid demo
+    wait_until 30 has_sessions demo attached 1
     source=$(domid demo)
     with_plugin migrate demo
     wait_until 60 restored "$(domid demo)"
-    guest demo 'kill -TERM $(pidof patterns)'
-    wait_until 120 guest demo 'grep -q ^PROGRAM /tmp/patterns.log'
-    says=$(guest demo 'grep ^PROGRAM /tmp/patterns.log')
+    guest demo 'kill -TERM $(cat /tmp/patterns.pid)'
+    says=$(guest --line /tmp/patterns.log '^PROGRAM' --pid /tmp/patterns.pid demo)
     jq -n --arg mode "$name" --arg says "$says" --argjson source "$(report "$source")" --argjson target "$(report "$(domid demo)")" '{
         mode: $mode, program_says: $says, gpu_bytes: $source.gpu_bytes, gpu_blackout_s: $target.gpu_blackout_s }' >>/share/out/modes.json
     gpud_stop

@@ -7,7 +7,7 @@ program_start gpu one --mib 8 --hot 1
 program_start gpu two --mib 6 --hot 2
 wait_until 60 has_sessions gpu attached 2
 
-for n in 1 2 3; do
+for n in 1 2; do
     with_plugin migrate gpu
     wait_until 90 has_sessions gpu attached 2
     program_goes_on gpu one "after migration $n"

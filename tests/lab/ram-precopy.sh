@@ -14,8 +14,7 @@ program_start gpu wave --mib 6 --hot 1
 guest gpu '/opt/xl-gpu-tests/mutate --mib 64 --hot 4 >/tmp/mutate.log 2>&1 & echo $! >/tmp/mutate.pid'
 # Processes come and go: paravirtual page tables are made and given back all the time.
 guest gpu 'while :; do /bin/sleep 0.01; done >/dev/null 2>&1 &'
-mutate_says() { guest gpu "grep -q '^MUTATE' /tmp/mutate.log"; }
-wait_until 60 guest gpu 'grep -q filled /tmp/mutate.log'
+guest --line /tmp/mutate.log filled --pid /tmp/mutate.pid gpu
 
 # wrong_pages: what the receiver found to differ in the last migration, but for the rings that dom0 writes. One or two
 # more differ when xenstored rings a guest that has just been suspended, also without RAM pre-copy: most likely Xen's event array and control block,
@@ -31,9 +30,8 @@ grep -a 'verify pfn' /tmp/migrate.log || true
 [ "$(wrong_pages | wc -l)" -le $XEN_WRITES ]
 pci_moved gpu wave "after a migration"
 guest gpu 'kill -USR1 $(cat /tmp/mutate.pid)'
-wait_until 60 mutate_says
-guest gpu 'cat /tmp/mutate.log'
-guest gpu "grep -q '^MUTATE OK' /tmp/mutate.log"
+guest --line /tmp/mutate.log '^MUTATE' --pid /tmp/mutate.pid gpu
+guest gpu "cat /tmp/mutate.log; grep -q '^MUTATE OK' /tmp/mutate.log"
 xl-gpu report "$source"
 xl-gpu report "$source" --json | jq .ram
 # It was the early copy that did it: most of memory did not go out again after the device was away.

@@ -8,38 +8,32 @@ program_start() {
     local guest=$1 name=$2
     shift 2
     guest "$guest" "cd /tmp; $OPENCL wave --pause-ms 100 $* >/tmp/$name.log 2>&1 & echo \$! >/tmp/$name.pid"
-    wait_until 240 program_started "$guest" "$name"
-    program_beyond "$guest" "$name" 0 || { guest "$guest" "cat /tmp/$name.log"; return 1; }
+    guest --timeout 240 --line "/tmp/$name.log" '^step ' --pid "/tmp/$name.pid" "$guest"
 }
-# It computes, or has ended already.
-program_started() { program_beyond "$1" "$2" 0 || ! guest "$1" "kill -0 \$(cat /tmp/$2.pid)"; }
 
 # program_step GUEST NAME: the last step it told of (0: none yet)
 program_step() { guest "$1" "sed -n 's/^step \([0-9]*\) .*/\1/p' /tmp/$2.log | tail -n 1 | grep . || echo 0"; }
-program_beyond() { [ "$(program_step "$1" "$2")" -gt "$3" ]; }
 
-# program_goes_on GUEST NAME WHEN: it gets further than it is now
+# program_goes_on GUEST NAME WHEN: it takes a step from now on
 program_goes_on() {
-    local step
-    step=$(program_step "$1" "$2")
-    wait_until 90 program_beyond "$1" "$2" "$step" || {
-        echo "$2 stands still at step $step $3"
+    local line
+    line=$(guest --timeout 90 --line "/tmp/$2.log" '^step ' --new --pid "/tmp/$2.pid" "$1") || {
+        echo "$2 stands still $3: $line"
         xl-gpu status || true
         return 1
     }
-    echo "$2 goes on $3, beyond step $step"
+    echo "$2 goes on $3: $line"
 }
 
 # program_result GUEST NAME: stop it; it checks every word it computed
 program_result() {
     guest "$1" "kill -TERM \$(cat /tmp/$2.pid)"
-    wait_until 120 guest "$1" "grep -q ^PROGRAM /tmp/$2.log" || { guest "$1" "tail -n 5 /tmp/$2.log"; return 1; }
-    guest "$1" "tail -n 2 /tmp/$2.log"
-    guest "$1" "grep -q '^PROGRAM OK' /tmp/$2.log"
+    guest --line "/tmp/$2.log" '^PROGRAM' --pid "/tmp/$2.pid" "$1" >/dev/null || true
+    guest "$1" "tail -n 2 /tmp/$2.log; grep -q '^PROGRAM OK' /tmp/$2.log"
 }
 
 # sessions GUEST STATE: how many of its sessions are in that state
-sessions() { xl-gpu status "$1" --json | jq "[.domains[].sessions[] | select(.state == \"$2\")] | length"; }
+sessions() { xl-gpu status "$1" | grep -c "^  session .*  $2\$" || true; }
 has_sessions() { [ "$(sessions "$1" "$2")" = "$3" ]; }
 
 # holds_nothing GUEST: no session of it has granted a page or bound a port
