@@ -7,6 +7,7 @@
 //! Handlers run last-registered first, and a compiler registers some in the middle of the step that first needs it. An exit on
 //! the main thread is therefore noticed before any handler: glibc's `exit` destroys the thread's own variables first.
 
+use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
@@ -62,13 +63,36 @@ pub fn watch() {
     register();
 }
 
-/// Handlers run last-registered first: where a driver may have registered its own, ours must come once more.
+unsafe extern "C" {
+    // Itanium C++ ABI 3.3.5: `handler` is called by exit(3), and by `__cxa_finalize` with the same `owner`, which also drops it.
+    fn __cxa_atexit(
+        handler: extern "C" fn(*mut c_void),
+        argument: *mut c_void,
+        owner: *mut c_void,
+    ) -> c_int;
+    fn __cxa_finalize(owner: *mut c_void);
+}
+
+/// Its address is the owner of our handler.
+static HANDLER: AtomicI32 = AtomicI32::new(0);
+/// The kernel's id of the thread that drops the handler; 0: none.
+static RENEWER: AtomicI32 = AtomicI32::new(0);
+
+/// Handlers run last-registered first: where a driver may have registered its own, ours must come once more. The earlier one
+/// goes: on top of what a driver has taken back it would keep all of that list, which has no other end, from being used again.
 pub fn register() {
+    static ONE: Mutex<()> = Mutex::new(());
     if OWNER.load(Ordering::Acquire) != std::process::id() {
         return;
     }
-    // SAFETY: `at_exit` is an `extern "C"` function without arguments that lives as long as the process.
-    if unsafe { libc::atexit(at_exit) } != 0 {
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let owner = std::ptr::from_ref(&HANDLER).cast_mut().cast();
+    RENEWER.store(current_thread(), Ordering::Release);
+    // SAFETY: no handler but ours has this owner, and it does nothing when this thread calls it now.
+    unsafe { __cxa_finalize(owner) };
+    RENEWER.store(0, Ordering::Release);
+    // SAFETY: `at_exit` lives as long as the process, and does not look at its argument.
+    if unsafe { __cxa_atexit(at_exit, std::ptr::null_mut(), owner) } != 0 {
         log::warn!("an exit of this program will not wait for the move in progress");
     }
 }
@@ -107,7 +131,10 @@ pub fn is_here() -> bool {
     has_left() && LEAVER.load(Ordering::Acquire) == current_thread()
 }
 
-extern "C" fn at_exit() {
+extern "C" fn at_exit(_: *mut c_void) {
+    if RENEWER.load(Ordering::Acquire) == current_thread() {
+        return;
+    }
     let is_first = || LEAVER.swap(current_thread(), Ordering::AcqRel) == 0;
     if OWNER.load(Ordering::Acquire) != std::process::id() || !is_first() {
         return;

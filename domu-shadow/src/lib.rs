@@ -26,7 +26,8 @@ pub mod delta;
 pub mod driver;
 pub mod exports;
 mod gate;
-mod leaving;
+#[doc(hidden)]
+pub mod leaving;
 pub mod mover;
 pub mod session;
 mod start;

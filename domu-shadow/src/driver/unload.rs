@@ -47,6 +47,7 @@ pub fn unload() -> Holders {
     let mut loaded = loader::loaded();
     let before = loaded.before.clone().unwrap_or_default();
     let mut holders = Holders::default();
+    let had_any = !loaded.vendors.is_empty();
     for vendor in std::mem::take(&mut loaded.vendors) {
         let threads = lasting_threads(&before, &vendor);
         if threads.is_empty() {
@@ -82,6 +83,12 @@ pub fn unload() -> Holders {
     // What is held now must not look as if it had been there before the next load.
     if loaded.vendors.is_empty() && holders == Holders::default() {
         loaded.before = None;
+    }
+    if had_any {
+        // The list of exit handlers can be used again from where the drivers' began.
+        crate::leaving::register();
+        // SAFETY: gives free pages of the allocator back to the kernel; any thread may call it at any time.
+        unsafe { libc::malloc_trim(0) };
     }
     holders
 }

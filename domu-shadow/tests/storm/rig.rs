@@ -114,6 +114,8 @@ pub struct Held {
     pub files: usize,
     pub mappings: usize,
     pub threads: usize,
+    /// Bytes of the heap in use.
+    pub heap: usize,
 }
 
 impl Held {
@@ -125,6 +127,8 @@ impl Held {
                 .lines()
                 .count(),
             threads: fs::read_dir("/proc/self/task").unwrap().count(),
+            // SAFETY: mallinfo2(3) takes nothing and changes nothing.
+            heap: unsafe { libc::mallinfo2() }.uordblks,
         }
     }
 }

@@ -21,6 +21,9 @@ pub struct Node {
     mappings: Vec<usize>,
 }
 
+/// Stands for a compiler's static objects, which are destroyed by handlers.
+extern "C" fn nothing() {}
+
 impl Node {
     /// Opens and maps the node as often as the options say.
     ///
@@ -28,6 +31,10 @@ impl Node {
     /// Says what could not be opened or mapped.
     pub fn open(options: &Options) -> Result<Node, String> {
         let mut node = Node::default();
+        for _ in 0..options.exit_handlers {
+            // SAFETY: this library's own function, which its end takes off the list.
+            unsafe { libc::atexit(nothing) };
+        }
         if options.reserve > 0 {
             reserve(options.reserve << 30)?;
         }

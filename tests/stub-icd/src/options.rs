@@ -54,6 +54,7 @@ pub struct Options {
     pub leak_maps: usize,
     /// GiB of address space.
     pub reserve: usize,
+    pub exit_handlers: usize,
     pub failures: Vec<Failure>,
     pub exec_failures: Vec<Failure>,
     pub delays: Vec<Delay>,
@@ -87,6 +88,7 @@ impl Default for Options {
             leak_fds: 0,
             leak_maps: 0,
             reserve: 0,
+            exit_handlers: 0,
             failures: Vec::new(),
             exec_failures: Vec::new(),
             delays: Vec::new(),
@@ -146,11 +148,15 @@ impl Options {
                 .map_err(|_| "needs a number".to_owned())
         };
         match key {
-            "nvidia" => (self.leak_fds, self.leak_maps, self.reserve) = (7, 3, 4),
+            "nvidia" => {
+                (self.leak_fds, self.leak_maps, self.reserve) = (7, 3, 4);
+                self.exit_handlers = 1216;
+            }
             "device" => self.device = Some(given()?.into()),
             "leak_fds" => self.leak_fds = number()?,
             "leak_maps" => self.leak_maps = number()?,
             "reserve" => self.reserve = number()?,
+            "exit_handlers" => self.exit_handlers = number()?,
             "fail" => self.failures.push(failure(given()?)?),
             "fail_exec" => self.exec_failures.push(failure(given()?)?),
             "slow" => self.delays.push(delay(given()?)?),
