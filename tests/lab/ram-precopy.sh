@@ -13,7 +13,7 @@ pci_guest gpu 352
 program_start gpu wave --mib 6 --hot 1
 guest gpu '/opt/xl-gpu-tests/mutate --mib 64 --hot 4 >/tmp/mutate.log 2>&1 & echo $! >/tmp/mutate.pid'
 # Processes come and go: paravirtual page tables are made and given back all the time.
-guest gpu 'while :; do /bin/sleep 0.01; done >/dev/null 2>&1 &'
+guest gpu 'while :; do /bin/sleep 0.3; done >/dev/null 2>&1 &'
 guest --line /tmp/mutate.log filled --pid /tmp/mutate.pid gpu
 
 # wrong_pages: what the receiver found to differ in the last migration, but for the rings that dom0 writes. One or two
