@@ -33,7 +33,13 @@ program_result() {
 }
 
 # sessions GUEST STATE: how many of its sessions are in that state
-sessions() { xl-gpu status "$1" | grep -c "^  session .*  $2\$" || true; }
+sessions() {
+    local status
+    status=$(xl-gpu status) || return # says nothing: not a number that a case could wait for
+    awk -v name="$1 (" -v state="$2" '/^[^ ]/ { its = index($0, name) == 1 }
+        its && /^  session / && $NF == state { n++ }
+        END { print n + 0 }' <<<"$status"
+}
 has_sessions() { [ "$(sessions "$1" "$2")" = "$3" ]; }
 
 # holds_nothing GUEST: no session of it has granted a page or bound a port
