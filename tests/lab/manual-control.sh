@@ -3,7 +3,7 @@
 # timeout: 600
 . $LIB/program.sh
 gpud_start
-guest_start gpu 384
+guest_start gpu 320
 program_start gpu wave --mib 8 --hot 1
 control=/local/domain/$(domid gpu)/control/gpu-migration
 
@@ -35,4 +35,11 @@ gpud_start
 request gpu attach
 program_goes_on gpu wave "after its daemon was killed while it was detached"
 
+# A program that is killed says nothing to anybody: dom0 sees it all the same, and drops its image.
+program_start gpu other --mib 6 --hot 1
+request gpu detach
+program_kill gpu other
+wait_until 10 has_sessions gpu detached 1
+[ "$(xl-gpu status --json | jq '.domains[0].images | length')" = 1 ] || { echo "the image of a dead program is kept"; exit 1; }
+request gpu attach
 program_result gpu wave

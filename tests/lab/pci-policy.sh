@@ -16,7 +16,7 @@ gpud_config "pci_attach = { gpu = [\"$DEVICE\"], bare = [\"$DEVICE\"] }" \
 trap 'rm -f /etc/xen/xl-gpu.conf' EXIT
 gpud_start
 
-guest_start gpu 384 'passthrough = "enabled"'
+guest_start gpu 320 'passthrough = "enabled"'
 guest gpu modprobe xen-pcifront
 xl pci-attach gpu "$DEVICE"
 wait_until 10 guest_has_device gpu

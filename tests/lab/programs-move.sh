@@ -6,6 +6,10 @@ guest_start gpu 352
 program_start gpu one --mib 8 --hot 1
 program_start gpu two --mib 6 --hot 2
 wait_until 60 has_sessions gpu attached 2
+# A dead one is in nobody's way.
+program_start gpu three --mib 6 --hot 1
+program_kill gpu three
+wait_until 10 has_sessions gpu attached 2
 
 for n in 1 2; do
     with_plugin migrate gpu

@@ -4,7 +4,7 @@
 # timeout: 400
 . $LIB/program.sh
 gpud_start
-guest_start gpu 384
+guest_start gpu 320
 program_start gpu wave --mib 8 --hot 1
 source=$(domid gpu)
 control=/local/domain/$source/control/gpu-migration
@@ -44,6 +44,19 @@ wait_until 60 has_sessions gpu attached 1
 program_goes_on gpu wave "after the abort"
 wait_until 10 holds_nothing gpu
 ! xenstore-read "$control/progress/phase" 2>/dev/null
+
+# A program that is killed in the middle of it: the migration fails, the other program and the next migration do not.
+program_start gpu other --mib 6 --hot 1
+begin
+wait_until 60 xl-gpu hold gpu
+program_kill gpu other
+if wait $migrating; then
+    echo "a migration that lost a session went through"
+    exit 1
+fi
+grep -a 'its process has gone' /tmp/migrate.log
+wait_until 60 has_sessions gpu attached 1
+program_goes_on gpu wave "after a migration in which another program was killed"
 
 begin
 held xenstore-write "$control/request" hold

@@ -110,6 +110,18 @@ impl GrantShare {
         self.references.len() * PAGE_SIZE
     }
 
+    /// Closes the device and leaves the mapping, which the caller unmaps: that, or the end of this process' memory, ends the
+    /// grants.
+    pub(crate) fn into_mapping(self) -> NonNull<u8> {
+        let this = std::mem::ManuallyDrop::new(self);
+        // SAFETY: the handle is open; `this` is neither used nor dropped afterwards, and its vector is read out once.
+        unsafe {
+            (this.api.xengntshr_close)(this.handle.as_ptr());
+            drop(std::ptr::read(&raw const this.references));
+        }
+        this.address
+    }
+
     /// Unmaps the pages and ends the grants.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! | type | what it is | C library |
 //! |---|---|---|
 //! | [`GrantShare`] | pages this domain grants to another one | `libxengnttab.so.1` |
+//! | [`GrantToken`] | a page granted for as long as this process runs | `libxengnttab.so.1` |
 //! | [`GrantMap`] | pages another domain granted, mapped here | `libxengnttab.so.1` |
 //! | [`ForeignMemory`] | any pages of another domain, mapped for reading | `libxenforeignmemory.so.1` |
 //! | [`EventChannel`] | one event channel port, with a descriptor to poll | `libxenevtchn.so.1` |
@@ -20,6 +21,7 @@ mod event_channel;
 mod foreign_memory;
 mod grant_map;
 mod grant_share;
+mod grant_token;
 pub mod guest;
 mod library;
 mod logger;
@@ -32,6 +34,7 @@ pub use event_channel::EventChannel;
 pub use foreign_memory::{ForeignMap, ForeignMemory};
 pub use grant_map::GrantMap;
 pub use grant_share::GrantShare;
+pub use grant_token::{GrantToken, is_gone};
 pub use store::{Permission, Store, WatchEvent};
 pub use transaction::Transaction;
 

@@ -50,6 +50,8 @@ pub struct Sessions {
     pub announced: Vec<Announcement>,
     /// Nodes that no session can be made of.
     pub nonsense: Vec<Nonsense>,
+    /// Those whose process was killed and left its nodes.
+    pub ended: Vec<SessionId>,
 }
 
 /// Where sessions are met.

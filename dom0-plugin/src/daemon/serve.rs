@@ -9,7 +9,7 @@ use super::passthrough;
 use super::report::{Report, Role};
 use super::session::{self, Serving};
 use channel::guest::{Opened, Restored};
-use channel::image::SessionKey;
+use channel::image::{SessionId, SessionKey};
 use channel::link::{Announcement, Residence};
 use std::cell::Cell;
 use std::sync::Arc;
@@ -40,6 +40,9 @@ pub fn look(daemon: &Arc<Daemon>, domid: u32) {
         log::info!("domain {domid}: session {key} has ended; its checkpoint is dropped");
         daemon.images.drop_image(domid, key);
     }
+    for session in sessions.ended {
+        bury(daemon, domid, session);
+    }
     for a in sessions.announced {
         let key = SessionKey {
             session: a.session,
@@ -60,6 +63,17 @@ pub fn look(daemon: &Arc<Daemon>, domid: u32) {
         }
     }
     drop(claim);
+}
+
+/// Removes what a process that was killed left: its nodes, and images that nobody will ask for.
+fn bury(daemon: &Daemon, domid: u32, session: SessionId) {
+    log::info!("domain {domid}: session {session}: its process was killed");
+    if let Err(e) = daemon.carrier.forget(domid, session) {
+        log::warn!("domain {domid}: session {session}: {e}");
+    }
+    for key in daemon.images.keys(domid, |key, _| key.session == session) {
+        daemon.images.drop_image(domid, key);
+    }
 }
 
 /// Says once that a session waits for nothing: what is written there comes back as an event.

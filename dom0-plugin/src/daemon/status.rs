@@ -5,10 +5,11 @@ use super::claim::Patience;
 use super::images::Listed;
 use super::report::Report;
 use super::steering::Progress;
-use super::{Daemon, Told, text};
+use super::{Daemon, Told, serve, text};
 use channel::image::SessionId;
 use channel::link::Residence;
 use serde::Serialize;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
@@ -79,7 +80,7 @@ pub struct SessionStatus {
 }
 
 /// Collects it.
-pub fn status(daemon: &Daemon) -> Result<Status, String> {
+pub fn status(daemon: &Arc<Daemon>) -> Result<Status, String> {
     let domains = daemon
         .carrier
         .domains()
@@ -103,7 +104,7 @@ pub fn status(daemon: &Daemon) -> Result<Status, String> {
     })
 }
 
-fn domain_status(daemon: &Daemon, domid: u32, name: String) -> DomainStatus {
+fn domain_status(daemon: &Arc<Daemon>, domid: u32, name: String) -> DomainStatus {
     // One domain's trouble is shown as such, beside the others.
     let found = daemon.carrier.sessions(domid).unwrap_or_else(|e| Sessions {
         announced: Vec::new(),
@@ -111,7 +112,12 @@ fn domain_status(daemon: &Daemon, domid: u32, name: String) -> DomainStatus {
             node: "?".into(),
             reason: text::clean(&format!("its sessions cannot be read: {e}")),
         }],
+        ended: Vec::new(),
     });
+    if !found.ended.is_empty() {
+        // Nothing fires when a process is killed.
+        serve::look(daemon, domid);
+    }
     let images = daemon.images.list(domid);
     let mut sessions: Vec<SessionStatus> = found
         .announced

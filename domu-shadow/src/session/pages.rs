@@ -9,7 +9,7 @@ use std::sync::Arc;
 use xen_bindings::{EventChannel, GrantError, GrantShare};
 
 /// dom0's domain id.
-const DOM0: u16 = 0;
+pub(super) const DOM0: u16 = 0;
 
 /// Pages granted to dom0, and a port for it to bind. Dropped in this order: port, then pages.
 pub(super) struct GrantLink {

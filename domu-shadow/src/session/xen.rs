@@ -4,13 +4,13 @@
 //! own home before and after every move.
 
 use super::identity::{Identity, Instance};
-use super::pages::GrantLink;
+use super::pages::{DOM0, GrantLink};
 use channel::link::{Announcement, GuestLink, Rendezvous, Request};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
-use xen_bindings::{Store, StoreError};
+use xen_bindings::{GrantToken, Store, StoreError};
 
 const HOME: &str = "data/gpu-migration";
 
@@ -25,6 +25,9 @@ pub(super) struct XenRendezvous {
     /// `data/gpu-migration/<session>`.
     path: String,
     instance: Instance,
+    mark: [u8; 16],
+    /// Lets dom0 see that this process runs; `None` where the guest's limit of grants is used up.
+    alive: Option<GrantToken>,
     /// Port of the link between `share` and `publish`.
     port: Option<u32>,
     /// The last request that was read.
@@ -45,6 +48,8 @@ impl XenRendezvous {
             store,
             path,
             instance: identity.instance.clone(),
+            mark: identity.session.0,
+            alive: None,
             port: None,
             asked: String::new(),
         })
@@ -80,6 +85,12 @@ impl Rendezvous for XenRendezvous {
         if *leaving {
             return Ok(());
         }
+        if self.alive.is_none() {
+            let token = GrantToken::new(DOM0, self.mark);
+            self.alive = token
+                .inspect_err(|e| log::warn!("dom0 will not see if this process is killed: {e}"))
+                .ok();
+        }
         self.store
             .transaction(|t| {
                 let node = |name| self.node(name);
@@ -95,7 +106,11 @@ impl Rendezvous for XenRendezvous {
                 }
                 let others = (!a.others.holders.is_empty()).then(|| a.others.holders.join("\n"));
                 let unseen = (a.others.unseen > 0).then(|| a.others.unseen.to_string());
-                for (name, value) in [("holders", others), ("unseen", unseen)] {
+                let alive = self
+                    .alive
+                    .as_ref()
+                    .map(|token| token.reference().to_string());
+                for (name, value) in [("holders", others), ("unseen", unseen), ("alive", alive)] {
                     match value {
                         Some(value) => t.write(&node(name), value)?,
                         None if t.read(&node(name))?.is_some() => t.remove(&node(name))?,
@@ -133,7 +148,11 @@ impl Rendezvous for XenRendezvous {
             .as_deref()
         {
             // Gone with the old domain (or with the toolstack's blessing): the new one has to hear of us.
-            None => Ok(Some(Request::Announce)),
+            None => {
+                // Another domain has no grant of ours.
+                self.alive = None;
+                Ok(Some(Request::Announce))
+            }
             Some("") => Ok(None),
             Some(request) => {
                 self.asked = request.to_owned();

@@ -32,6 +32,9 @@ program_result() {
     guest "$1" "tail -n 2 /tmp/$2.log; grep -q '^PROGRAM OK' /tmp/$2.log"
 }
 
+# program_kill GUEST NAME: it has no time to take anything along
+program_kill() { guest "$1" "kill -KILL \$(cat /tmp/$2.pid)"; }
+
 # sessions GUEST STATE: how many of its sessions are in that state
 sessions() {
     local status

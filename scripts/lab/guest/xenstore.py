@@ -4,6 +4,7 @@ The same bytes go through the guest kernel's device and through xenstored's sock
 """
 
 import os
+import select
 import socket
 import struct
 
@@ -75,10 +76,12 @@ class Store:
     def watch(self, path):
         self._request(WATCH, path.encode() + b"\0watch\0")
 
-    def wait_event(self):
-        """Until a watch fires. The kernel fires all of them again after a resume, too."""
+    def wait_event(self, timeout=None):
+        """Until a watch fires, or for so many seconds. The kernel fires all watches again after a resume, too."""
         if self.events:
             return self.events.pop(0)
+        if timeout is not None and not select.select([self.fd], [], [], timeout)[0]:
+            return None
         while True:
             kind, body = self._message()
             if kind == WATCH_EVENT:

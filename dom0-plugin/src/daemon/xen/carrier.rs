@@ -3,7 +3,7 @@
 use super::domains;
 use super::pages::Pages;
 use super::peer::XenPeer;
-use super::store::XenStore;
+use super::store::{Nodes, XenStore};
 use super::toolstack::Xl;
 use super::watches::Watches;
 use crate::daemon::carrier::{Carrier, Domain, Event, Sessions};
@@ -12,9 +12,10 @@ use crate::daemon::steering::Progress;
 use crate::daemon::text;
 use channel::image::SessionId;
 use channel::link::{Peer, Residence};
+use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// XenStore and its watches.
@@ -23,6 +24,8 @@ pub struct XenCarrier {
     watches: Watches,
     pages: Pages,
     xl: Xl,
+    /// What each domain's folder `progress` holds: what does not change is not written again and again.
+    told: Mutex<BTreeMap<u32, Nodes>>,
 }
 
 impl XenCarrier {
@@ -43,6 +46,7 @@ impl XenCarrier {
             watches,
             pages: Pages::new(pages),
             xl,
+            told: Mutex::default(),
         };
         Ok((carrier, events))
     }
@@ -148,9 +152,16 @@ impl Carrier for XenCarrier {
     fn tell_progress(&self, domid: u32, progress: Option<&Progress>) {
         let folder = format!("{}/progress", domains::control(domid));
         let guard = domains::guard(domid);
+        let mut told = self.told.lock().unwrap_or_else(|e| e.into_inner());
+        let before = told.remove(&domid).unwrap_or_default();
         let written = match progress {
-            Some(progress) => progress_nodes(progress)
-                .and_then(|nodes| self.store.replace_under(&guard, &folder, &nodes)),
+            Some(progress) => progress_nodes(progress).and_then(|now| {
+                let there = self.store.replace_under(&guard, &folder, &before, &now);
+                if let Ok(true) = there {
+                    told.insert(domid, now);
+                }
+                there
+            }),
             None => self.store.remove_under(&guard, &folder),
         };
         if let Err(e) = written {
@@ -183,7 +194,7 @@ impl Carrier for XenCarrier {
 }
 
 /// Names and values of the nodes under `progress`: the fields of [`Progress`]; those without a value have no node.
-fn progress_nodes(progress: &Progress) -> io::Result<Vec<(String, String)>> {
+fn progress_nodes(progress: &Progress) -> io::Result<Nodes> {
     let fields = match serde_json::to_value(progress)? {
         serde_json::Value::Object(fields) => fields,
         other => return Err(io::Error::other(format!("{other} has no fields"))),
@@ -219,8 +230,7 @@ mod tests {
             eta: None,
             elapsed: 1,
         };
-        let mut nodes = progress_nodes(&progress).unwrap();
-        nodes.sort();
+        let nodes = progress_nodes(&progress).unwrap();
         let nodes: Vec<_> = nodes.iter().map(|(n, v)| format!("{n}={v}")).collect();
         assert_eq!(
             nodes.join(" "),

@@ -1,5 +1,6 @@
 //! Which domains there are, and what their nodes say.
 
+use super::presence::Alive;
 use super::store::XenStore;
 use super::watches::{Watch, Watches};
 use crate::daemon::carrier::{Event, MAX_HOLDERS, MAX_SESSIONS, Nonsense, Sessions};
@@ -135,6 +136,7 @@ pub fn sessions(store: &XenStore, domid: u32) -> io::Result<Sessions> {
         }
         match session(store, domid, id) {
             Ok(Some(announcement)) => sessions.announced.push(announcement),
+            Ok(None) if has_ended(store, domid, id)? => sessions.ended.push(id),
             Ok(None) => {}
             Err(e) if e.kind() == io::ErrorKind::InvalidData => sessions.nonsense.push(Nonsense {
                 node: id.to_string(),
@@ -146,10 +148,23 @@ pub fn sessions(store: &XenStore, domid: u32) -> io::Result<Sessions> {
     Ok(sessions)
 }
 
-/// Reads one session; `None` where it is not announced, an error of kind `InvalidData` where its nodes make no sense.
+/// Whether the session's process was killed.
+fn has_ended(store: &XenStore, domid: u32, id: SessionId) -> io::Result<bool> {
+    let Some(text) = store.read(&format!("{}/{id}/alive", data(domid)))? else {
+        return Ok(false);
+    };
+    let alive = Alive::parse(domid, id, &text).ok_or_else(|| nonsense("alive", &text))?;
+    Ok(alive.has_ended())
+}
+
+/// Reads one session; `None` where it is not announced, or its process was killed; an error of kind `InvalidData` where its
+/// nodes make no sense.
 pub fn session(store: &XenStore, domid: u32, id: SessionId) -> io::Result<Option<Announcement>> {
     let folder = format!("{}/{id}", data(domid));
     let read = |name: &str| store.read(&format!("{folder}/{name}"));
+    if has_ended(store, domid, id)? {
+        return Ok(None);
+    }
     let text = |name: &str| Ok::<_, io::Error>(read(name)?.unwrap_or_default());
     for _ in 0..10 {
         let Some(protocol) = read("protocol")? else {

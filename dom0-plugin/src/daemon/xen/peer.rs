@@ -3,7 +3,7 @@
 use super::domains::{data, session};
 use super::link::{MappedLink, Published};
 use super::pages::Pages;
-use super::presence::Presence;
+use super::presence::{Alive, Presence};
 use super::store::XenStore;
 use super::watches::Watches;
 use crate::daemon::text;
@@ -63,9 +63,12 @@ impl XenPeer {
         }
     }
 
-    fn presence(&self) -> Presence {
+    fn presence(&self) -> io::Result<Presence> {
+        let alive = self.read("alive")?.unwrap_or_default();
+        let alive = Alive::parse(self.domid, self.announcement.session, &alive);
         let (store, watches) = (self.store.clone(), self.watches.clone());
-        Presence::new(store, watches, self.domid, self.node("protocol"))
+        let node = self.node("protocol");
+        Ok(Presence::new(store, watches, self.domid, node, alive))
     }
 
     fn gone(&self) -> io::Error {
@@ -115,7 +118,7 @@ impl XenPeer {
             )
         })?;
         let domid = u16::try_from(self.domid).map_err(io::Error::other)?;
-        let (link, layout) = MappedLink::map(domid, published, &self.pages, self.presence())?;
+        let (link, layout) = MappedLink::map(domid, published, &self.pages, self.presence()?)?;
         Ok((Box::new(link), layout))
     }
 }

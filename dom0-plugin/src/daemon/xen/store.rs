@@ -1,5 +1,6 @@
 //! XenStore as the daemon uses it: texts, short, read and written from any thread.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Mutex;
 use xen_bindings::{Store, StoreError};
@@ -8,6 +9,9 @@ use xenstore_rs::unix::XsUnix;
 
 /// Longest value that is taken from a guest, in bytes (XenStore's own limit is 2 KiB for guests).
 const MAX_VALUE: usize = 4096;
+
+/// Children of a folder and their values.
+pub type Nodes = BTreeMap<String, String>;
 
 /// Two connections: one to read, one for guarded writes.
 pub struct XenStore {
@@ -74,19 +78,25 @@ impl XenStore {
         })
     }
 
-    /// Has `folder` hold these children and no others, if there is a node `guard`; whether there was.
+    /// Has `folder` hold the children `now` and no others, if there is a node `guard`; whether there was. `before` is what it
+    /// holds already, if it is still there.
     pub fn replace_under(
         &self,
         guard: &str,
         folder: &str,
-        nodes: &[(String, String)],
+        before: &Nodes,
+        now: &Nodes,
     ) -> io::Result<bool> {
         self.under(guard, |t| {
-            if t.read(folder)?.is_some() {
+            let mut held = before;
+            if t.read(folder)?.is_none() {
+                held = const { &Nodes::new() };
+            } else if before.is_empty() || before.keys().any(|name| !now.contains_key(name)) {
                 t.remove(folder)?;
+                held = const { &Nodes::new() };
             }
-            nodes
-                .iter()
+            now.iter()
+                .filter(|(name, value)| held.get(*name) != Some(*value))
                 .try_for_each(|(name, value)| t.write(&format!("{folder}/{name}"), value))
         })
     }

@@ -22,7 +22,7 @@ pub enum Watch {
     Released,
     /// `data/gpu-migration` of a domain, which the guest writes.
     Data(u32),
-    /// `control/gpu-migration` of a domain, which the administrator writes.
+    /// `control/gpu-migration/request` of a domain, which the administrator writes; its siblings are ours.
     Control(u32),
 }
 
@@ -32,7 +32,7 @@ impl Watch {
             Watch::Introduced => "@introduceDomain".into(),
             Watch::Released => "@releaseDomain".into(),
             Watch::Data(domid) => format!("/local/domain/{domid}/data/gpu-migration"),
-            Watch::Control(domid) => format!("/local/domain/{domid}/control/gpu-migration"),
+            Watch::Control(domid) => format!("/local/domain/{domid}/control/gpu-migration/request"),
         }
     }
 }
