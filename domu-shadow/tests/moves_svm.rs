@@ -176,3 +176,81 @@ fn what_a_driver_refuses_stays_refused() {
     ];
     assert_eq!(nothing, [null_mut(); 4]);
 }
+
+/// Newer drivers take commands on memory of their own only, which ours is not.
+#[test]
+fn every_command_works_on_it() {
+    let _alone = alone();
+    let gpu = Gpu::new();
+    let memory = allocate(&gpu, 4096);
+    let fill = |to: *mut c_void, pattern: &[u8], bytes: usize, event: *mut cl_event| {
+        call!(clEnqueueSVMMemFill(
+            gpu.queue,
+            to,
+            pattern.as_ptr().cast(),
+            pattern.len(),
+            bytes,
+            0,
+            null(),
+            event
+        ))
+    };
+    let pattern: Vec<u8> = (1..=128).collect();
+    let mut filled = null_mut();
+    assert_eq!(fill(memory, &pattern, 4096, &raw mut filled), CL_SUCCESS);
+    let inside = memory.wrapping_byte_add(8);
+    assert_eq!(fill(inside, &[9, 8], 4, null_mut()), CL_SUCCESS);
+    for (to, length, bytes) in [(inside, 16, 64), (memory, 3, 6), (memory, 4, 6)] {
+        let answer = fill(to, &pattern[..length], bytes, null_mut());
+        assert_eq!(answer, CL_INVALID_VALUE, "{length} bytes, {bytes} in all");
+    }
+    let mut kind = 0;
+    ok!(clGetEventInfo(
+        filled,
+        CL_EVENT_COMMAND_TYPE,
+        4,
+        (&raw mut kind).cast(),
+        null_mut()
+    ));
+    assert_eq!(kind, CL_COMMAND_SVM_MEMFILL);
+    map(&gpu, memory, 4096);
+    // SAFETY: mapped, and used by this thread only.
+    let bytes = unsafe { std::slice::from_raw_parts(memory.cast::<u8>(), 4096) };
+    assert_eq!(bytes[..14], [1, 2, 3, 4, 5, 6, 7, 8, 9, 8, 9, 8, 13, 14]);
+    assert_eq!(bytes[4096 - 128..], pattern);
+    unmap(&gpu, memory);
+    let mut pointers = [memory.cast_const()];
+    ok!(clEnqueueSVMMigrateMem(
+        gpu.queue,
+        1,
+        pointers.as_mut_ptr(),
+        null(),
+        0,
+        1,
+        &raw const filled,
+        null_mut()
+    ));
+    // A fill that the program holds back, behind a move.
+    let gate = make!(clCreateUserEvent(gpu.context));
+    ok!(clEnqueueSVMMemFill(
+        gpu.queue,
+        memory,
+        [7_u8].as_ptr().cast(),
+        1,
+        4096,
+        1,
+        &raw const gate,
+        null_mut()
+    ));
+    there_and_back(0);
+    ok!(clSetUserEventStatus(gate, CL_COMPLETE));
+    map(&gpu, memory, 4096);
+    // SAFETY: as above.
+    let bytes = unsafe { std::slice::from_raw_parts(memory.cast::<u8>(), 4096) };
+    assert_eq!(bytes, [7; 4096]);
+    unmap(&gpu, memory);
+    gpu.finish();
+    ok!(clReleaseEvent(gate));
+    ok!(clReleaseEvent(filled));
+    call!(clSVMFree(gpu.context, memory));
+}

@@ -25,10 +25,10 @@ phases() {
 
 gpud_start
 if [ -n "$pci" ]; then
-    pci_guest demo $((mib * 2 + 288))
+    pci_guest demo $((mib * 2 + 240))
     progress "PCI device $DEVICE is in the guest: stock xl migrate would fail with \"Failed to enable logdirty\""
 else
-    guest_start demo $((mib * 2 + 288))
+    guest_start demo $((mib * 2 + 240))
 fi
 progress "starting an OpenCL program with $mib MiB of buffers in the guest"
 program_start demo wave --mib "$mib" --hot 4 --pause-ms 20
@@ -71,7 +71,7 @@ mode() {
     progress "xl migrate with $name"
     gpud_config "$@"
     gpud_start
-    guest demo "cd /tmp; XL_GPU_DELTA=$delta $OPENCL patterns --pattern scattered --mib 32 --buffers 8 --period-ms 500 --stream no >patterns.log 2>&1 & echo \$! >patterns.pid"
+    guest demo "cd /tmp; XL_GPU_DELTA=$delta $OPENCL patterns --pattern scattered --mib 16 --buffers 4 --period-ms 500 --stream no >patterns.log 2>&1 & echo \$! >patterns.pid"
     guest --line /tmp/patterns.log '^running' --pid /tmp/patterns.pid demo
     wait_until 30 has_sessions demo attached 1
     source=$(domid demo)

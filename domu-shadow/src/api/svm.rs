@@ -1,6 +1,7 @@
 //! Shared virtual memory. [`crate::core::svm`] says when it can be moved.
 
 use std::ffi::c_void;
+use std::sync::atomic::AtomicU8;
 
 use opencl_sys::{
     CL_COMMAND_SVM_FREE, CL_COMMAND_SVM_MAP, CL_COMMAND_SVM_MEMCPY, CL_COMMAND_SVM_MEMFILL,
@@ -10,13 +11,14 @@ use opencl_sys::{
 };
 
 use super::entry::entry;
-use crate::core::command::{Command, WaitList, issue, issue_once};
+use crate::core::CLResult;
+use crate::core::command::{Command, Place, WaitList, issue, issue_once};
 use crate::core::context::Context;
 use crate::core::handle;
 use crate::core::kernel::Kernel;
 use crate::core::movable;
 use crate::core::queue::Queue;
-use crate::core::svm::{self, REASON};
+use crate::core::svm::{self, Fill, REASON};
 use crate::driver::dispatch::{status, table_of};
 
 type Free = unsafe extern "C" fn(cl_command_queue, u32, *mut *mut c_void, *mut c_void);
@@ -46,6 +48,26 @@ unsafe extern "C" fn freeing(
         // SAFETY: the driver passes on the array of `count` pointers that the program gave.
         svm::free(unsafe { *pointers.add(at) } as usize);
     }
+}
+
+/// A command in its place that does nothing: what is ours is mapped, and on the device, at all times.
+fn nothing(place: &Place) -> CLResult<()> {
+    static FROM: AtomicU8 = AtomicU8::new(0);
+    static TO: AtomicU8 = AtomicU8::new(0);
+    let (q, to, from) = (place.queue, TO.as_ptr().cast(), FROM.as_ptr().cast());
+    status!(
+        q,
+        clEnqueueSVMMemcpy(
+            q,
+            place.blocking,
+            to,
+            from,
+            1,
+            place.count,
+            place.list,
+            place.event
+        )
+    )
 }
 
 entry! {
@@ -126,8 +148,18 @@ entry! {
     ) -> status {
         let queue = handle::borrow::<Queue>(caller, queue)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
-        let pattern = caller.pattern(pattern, pattern_size);
         let command = Command::new(queue, CL_COMMAND_SVM_MEMFILL, &wait, event);
+        if svm::is_unknown_to_driver(&queue.context, to as usize) {
+            let fill = Fill::new(to as usize, size, caller.list(pattern.cast(), pattern_size))?;
+            return issue(caller, command, (), move |place, ()| {
+                let (q, args) = (place.queue, (&raw const fill).cast_mut().cast());
+                status!(q, clEnqueueNativeKernel(
+                    q, Some(Fill::run), args, size_of::<Fill>(), 0, std::ptr::null(), std::ptr::null_mut(),
+                    place.count, place.list, place.event
+                ))
+            });
+        }
+        let pattern = caller.pattern(pattern, pattern_size);
         issue(caller, command, (), move |place, ()| {
             let q = place.queue;
             status!(q, clEnqueueSVMMemFill(
@@ -143,6 +175,9 @@ entry! {
         let queue = handle::borrow::<Queue>(caller, queue)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
         let command = Command::new(queue, CL_COMMAND_SVM_MAP, &wait, event).blocking(blocking);
+        if size > 0 && svm::is_unknown_to_driver(&queue.context, memory as usize) {
+            return issue(caller, command, (), |place, ()| nothing(place));
+        }
         issue(caller, command, (), move |place, ()| {
             let q = place.queue;
             status!(q, clEnqueueSVMMap(q, place.blocking, flags, memory, size, place.count, place.list, place.event))
@@ -156,6 +191,9 @@ entry! {
         let queue = handle::borrow::<Queue>(caller, queue)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
         let command = Command::new(queue, CL_COMMAND_SVM_UNMAP, &wait, event);
+        if svm::is_unknown_to_driver(&queue.context, memory as usize) {
+            return issue(caller, command, (), |place, ()| nothing(place));
+        }
         issue(caller, command, (), move |place, ()| {
             let q = place.queue;
             status!(q, clEnqueueSVMUnmap(q, memory, place.count, place.list, place.event))
@@ -169,6 +207,10 @@ entry! {
         let queue = handle::borrow::<Queue>(caller, queue)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
         let command = Command::new(queue, CL_COMMAND_SVM_MIGRATE_MEM, &wait, event);
+        let mut all = caller.list(pointers.cast_const(), count as usize).iter();
+        if count > 0 && !pointers.is_null() && all.all(|&at| svm::is_unknown_to_driver(&queue.context, at as usize)) {
+            return issue(caller, command, (), |place, ()| nothing(place));
+        }
         issue_once(caller, command, (), move |place, ()| {
             let q = place.queue;
             status!(q, clEnqueueSVMMigrateMem(q, count, pointers, sizes, flags, place.count, place.list, place.event))

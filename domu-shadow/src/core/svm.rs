@@ -6,11 +6,12 @@
 //! the guest like all its RAM. Elsewhere it is the driver's, and the process cannot be moved.
 
 use std::collections::BTreeMap;
+use std::ffi::c_void;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use opencl_sys::{
     CL_DEVICE_SVM_CAPABILITIES, CL_DEVICE_SVM_FINE_GRAIN_SYSTEM, CL_INVALID_DEVICE,
-    CL_OUT_OF_HOST_MEMORY,
+    CL_INVALID_VALUE, CL_OUT_OF_HOST_MEMORY,
 };
 
 use super::CLResult;
@@ -45,6 +46,59 @@ fn addresses_our_memory(device: &Device) -> bool {
     let is_cpu = device.device_type & opencl_sys::CL_DEVICE_TYPE_CPU != 0;
     has(CL_DEVICE_SVM_FINE_GRAIN_SYSTEM)
         || has(u64::MAX) && is_cpu && TAKE_ANY_POINTER.contains(&&*device.platform.name)
+}
+
+/// Whether commands on the memory at `address` are not for the driver: it is ours, and the driver wants its own. pocl keeps a list of
+/// what it has allocated, and commands but copies refuse other memory from 5.0 on, or crash (a fill in 6.0).
+pub fn is_unknown_to_driver(context: &Context, address: usize) -> bool {
+    let by_name = |device: &Arc<Device>| TAKE_ANY_POINTER.contains(&&*device.platform.name);
+    context.devices.iter().any(by_name) && contains(address)
+}
+
+/// A `clEnqueueSVMMemFill`, as a native kernel's argument.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Fill {
+    to: usize,
+    size: usize,
+    pattern: [u8; 128],
+    pattern_size: usize,
+}
+
+impl Fill {
+    /// # Errors
+    /// `CL_INVALID_VALUE`: no pattern, or not of 1, 2, 4 … 128 bytes; address or size are no multiple of that.
+    pub fn new(to: usize, size: usize, pattern: &[u8]) -> CLResult<Fill> {
+        let pattern_size = pattern.len();
+        let fits = |n: usize| n.is_multiple_of(pattern_size);
+        if !pattern_size.is_power_of_two() || pattern_size > 128 || !fits(to) || !fits(size) {
+            return Err(CL_INVALID_VALUE);
+        }
+        let mut bytes = [0; 128];
+        bytes[..pattern_size].copy_from_slice(pattern);
+        Ok(Fill {
+            to,
+            size,
+            pattern: bytes,
+            pattern_size,
+        })
+    }
+
+    /// The native kernel.
+    ///
+    /// # Safety
+    /// `fill` points at a [`Fill`], of memory that the program may have written now.
+    pub unsafe extern "C" fn run(fill: *mut c_void) {
+        // SAFETY: the caller's promise; a driver's copy of the arguments may lie anywhere.
+        let fill = unsafe { fill.cast::<Fill>().read_unaligned() };
+        for at in (0..fill.size).step_by(fill.pattern_size) {
+            // SAFETY: the program gave the range to be written.
+            unsafe {
+                std::ptr::with_exposed_provenance_mut::<u8>(fill.to + at)
+                    .copy_from_nonoverlapping(fill.pattern.as_ptr(), fill.pattern_size);
+            }
+        }
+    }
 }
 
 /// Whether all devices of the context work on the process's own memory.
