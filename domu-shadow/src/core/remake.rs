@@ -270,7 +270,28 @@ fn driver_of(device: &Device) -> String {
     )
 }
 
+/// What pocl allocates to write a binary, in bytes, and uses without a look at the answer (`MAX_BINARY_SIZE` in its
+/// `pocl_binary.c`, 3.1 to 7.1).
+const POCL_TAKES: usize = 256 << 20;
+
+/// Whether asking these devices' driver for a binary would end the process.
+fn lack_memory(devices: &[Arc<Device>]) -> bool {
+    let pocl = |device: &Arc<Device>| device.platform.name == "Portable Computing Language";
+    devices.iter().any(pocl) && {
+        // SAFETY: allocates, and frees what it got; hidden from the optimiser, which would take the success for granted.
+        unsafe {
+            let taken = std::hint::black_box(libc::malloc(POCL_TAKES));
+            libc::free(taken);
+            taken.is_null()
+        }
+    }
+}
+
 fn binaries(real: *mut c_void, devices: &[Arc<Device>]) -> BTreeMap<u64, (String, Vec<u8>)> {
+    if lack_memory(devices) {
+        log::info!("no memory for a program's binary: it will be built from its source");
+        return BTreeMap::new();
+    }
     let sizes = query::bytes(&|size, value, size_ret| {
         status!(
             real,
