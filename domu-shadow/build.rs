@@ -17,4 +17,6 @@ fn main() {
         map.display()
     );
     println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libOpenCL.so.1");
+    // A program that opens and closes it must not take the code from under our threads and exit handlers.
+    println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
 }

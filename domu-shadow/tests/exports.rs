@@ -71,3 +71,11 @@ fn has_the_loaders_name_and_needs_no_loader() {
     );
     assert!(!dynamic.contains("Shared library: [libOpenCL"), "{dynamic}");
 }
+
+/// Threads and exit handlers of the library's outlive a program that closes it.
+#[test]
+fn is_never_unloaded() {
+    let dynamic = readelf("--dynamic", &library());
+    let flags = dynamic.lines().find(|line| line.contains("(FLAGS_1)"));
+    assert!(flags.is_some_and(|f| f.contains("NODELETE")), "{dynamic}");
+}
