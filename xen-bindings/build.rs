@@ -14,7 +14,7 @@ fn main() {
         &out,
         "gnttab",
         "xengnttab.h",
-        "xengn(ttab|tshr)_(open|close|fd|share_pages|unshare|map_domain_grant_refs|unmap)",
+        "xengn(ttab|tshr)_(open|close|fd|share_pages|unshare|map_domain_grant_refs|unmap|grant_copy)",
     );
     library(
         &out,
@@ -66,7 +66,7 @@ fn library(out: &Path, name: &str, header: &str, functions: &str) {
     .dynamic_link_require_all(true)
     .allowlist_function(functions)
     .allowlist_type("xs_permissions|xs_perm_type|xs_watch_type|xentoollog_logger")
-    .allowlist_var("XS_UNWATCH_FILTER|XBT_NULL|XS_PERM_(READ|WRITE)");
+    .allowlist_var("GNTST_.*|GNTCOPY_.*|XS_UNWATCH_FILTER|XBT_NULL|XS_PERM_(READ|WRITE)");
     write(bindings, &out.join(format!("{name}.rs")), header);
 }
 

@@ -200,7 +200,12 @@ fn every_command_works_on_it() {
     assert_eq!(fill(memory, &pattern, 4096, &raw mut filled), CL_SUCCESS);
     let inside = memory.wrapping_byte_add(8);
     assert_eq!(fill(inside, &[9, 8], 4, null_mut()), CL_SUCCESS);
-    for (to, length, bytes) in [(inside, 16, 64), (memory, 3, 6), (memory, 4, 6)] {
+    for (to, length, bytes) in [
+        (inside, 16, 64),
+        (memory, 3, 6),
+        (memory, 4, 6),
+        (memory, 4, 0),
+    ] {
         let answer = fill(to, &pattern[..length], bytes, null_mut());
         assert_eq!(answer, CL_INVALID_VALUE, "{length} bytes, {bytes} in all");
     }

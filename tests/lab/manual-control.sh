@@ -40,6 +40,7 @@ program_start gpu other --mib 6 --hot 1
 request gpu detach
 program_kill gpu other
 wait_until 10 has_sessions gpu detached 1
-[ "$(xl-gpu status --json | jq '.domains[0].images | map(.session) | unique | length')" = 1 ] || { echo "the image of a dead program is kept"; exit 1; }
+images_of() { [ "$(xl-gpu status --json | jq '.domains[0].images | map(.session) | unique | length')" = "$1" ]; }
+wait_until 30 images_of 1
 request gpu attach
 program_result gpu wave

@@ -6,10 +6,11 @@ guest_start gpu 352
 program_start gpu one --mib 8 --hot 1
 program_start gpu two --mib 6 --hot 2
 wait_until 60 has_sessions gpu attached 2
-# A dead one is in nobody's way.
+# A dead one, whose nodes are still there, is in nobody's way.
 program_start gpu three --mib 6 --hot 1
+wait_until 60 has_sessions gpu attached 3
 program_kill gpu three
-wait_until 10 has_sessions gpu attached 2
+[ "$(xenstore-list "/local/domain/$(domid gpu)/data/gpu-migration" | wc -l)" = 3 ]
 
 for n in 1 2; do
     with_plugin migrate gpu

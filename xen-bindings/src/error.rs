@@ -40,6 +40,8 @@ pub enum GrantError {
         domid: u16,
         source: io::Error,
     },
+    #[error("cannot read a page that domain {domid} granted: {source}")]
+    Copy { domid: u16, source: io::Error },
     #[error("cannot give back {pages} pages: {source}")]
     Release { pages: usize, source: io::Error },
 }

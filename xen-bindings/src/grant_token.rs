@@ -7,13 +7,14 @@ use std::io;
 use std::ptr::NonNull;
 
 use crate::error::GrantError;
-use crate::{GrantMap, GrantShare, PAGE_SIZE};
+use crate::sys::gnttab::*;
+use crate::{GrantShare, PAGE_SIZE, library, logger};
 
 /// Length of a token's mark, in bytes.
 pub const MARK: usize = 16;
 
 /// A page of this process, granted read-only, with a mark in it. Ended by the drop, or with this process' memory: by its
-/// end, however it comes, or by `execve`. Neither a child of `fork` nor a descriptor that it inherited keeps it.
+/// end, however it comes, or by `execve`. A child of `fork` does not keep it, unless the fork falls into the call that makes it.
 #[derive(Debug)]
 pub struct GrantToken {
     address: NonNull<u8>,
@@ -50,23 +51,58 @@ impl Drop for GrantToken {
     }
 }
 
-/// Whether the process that made token `reference` with `mark` in domain `domid` has certainly ended.
+/// Whether the process that made token `reference` with `mark` in domain `domid` has ended: the hypervisor says that this page is
+/// not granted, or it is another one.
+///
+/// By a copy, not a mapping: that takes no entry of a table that may be full, and keeps neither grant nor domain alive.
 ///
 /// # Errors
-/// [`GrantError`] where that cannot be told: the device cannot be opened, or this domain has no memory for the mapping.
+/// [`GrantError`] where that cannot be told: the device cannot be opened or does not copy, or the hypervisor gives another reason.
 pub fn is_gone(domid: u16, reference: u32, mark: [u8; MARK]) -> Result<bool, GrantError> {
-    match GrantMap::new(domid, &[reference], false) {
-        // SAFETY: a page is mapped, readable, until `map` is dropped; the array needs no alignment, and what the guest
-        // makes of the bytes meanwhile decides about nobody but itself.
-        Ok(map) => Ok(unsafe { map.as_ptr().cast::<[u8; MARK]>().read_volatile() } != mark),
-        // What gntdev makes of every answer of the hypervisor's but `GNTST_okay`, once it has one.
-        Err(GrantError::Map { source, .. }) if says_no(&source) => Ok(true),
-        Err(e) => Err(e),
+    let api = library::gnttab()?;
+    // SAFETY: the logger lives as long as the process; no flags are defined.
+    let handle = NonNull::new(unsafe { (api.xengnttab_open)(logger::quiet().cast(), 0) })
+        .ok_or_else(|| GrantError::Open {
+            device: "/dev/xen/gntdev",
+            source: io::Error::last_os_error(),
+        })?;
+    let mut found = [0u8; MARK];
+    let mut copy = xengnttab_grant_copy_segment {
+        source: xengnttab_grant_copy_segment_xengnttab_copy_ptr {
+            foreign: xengnttab_grant_copy_segment_xengnttab_copy_ptr__bindgen_ty_1 {
+                ref_: reference,
+                offset: 0,
+                domid,
+            },
+        },
+        dest: xengnttab_grant_copy_segment_xengnttab_copy_ptr {
+            virt: found.as_mut_ptr().cast(),
+        },
+        len: MARK as u16,
+        flags: GNTCOPY_source_gref as u16,
+        status: 0,
+    };
+    // SAFETY: the handle is open, and the one segment's destination has room for its length.
+    let answer = unsafe { (api.xengnttab_grant_copy)(handle.as_ptr(), 1, &raw mut copy) };
+    let source = io::Error::last_os_error();
+    // SAFETY: the handle is open and not used again.
+    unsafe { (api.xengnttab_close)(handle.as_ptr()) };
+    let failed = |source| GrantError::Copy { domid, source };
+    match answer {
+        0 => verdict(copy.status, found == mark).map_err(failed),
+        _ => Err(failed(source)),
     }
 }
 
-fn says_no(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::EINVAL)
+/// By what the hypervisor answers (`grant_table.h`): no such reference, or (`acquire_grant_for_copy` in Xen's
+/// `common/grant_table.c`) a reference whose entry grants nothing to this domain.
+fn verdict(status: i16, is_same: bool) -> io::Result<bool> {
+    const NOT_THERE: [i32; 2] = [GNTST_bad_gntref, GNTST_general_error];
+    match i32::from(status) {
+        0 => Ok(!is_same), // GNTST_okay
+        status if NOT_THERE.contains(&status) => Ok(true),
+        other => Err(io::Error::other(format!("the hypervisor answers {other}"))),
+    }
 }
 
 #[cfg(test)]
@@ -74,10 +110,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_hypervisors_answer_is_proof() {
-        assert!(says_no(&io::Error::from_raw_os_error(libc::EINVAL)));
-        for other in [libc::ENOMEM, libc::EMFILE, libc::EAGAIN, libc::EPERM] {
-            assert!(!says_no(&io::Error::from_raw_os_error(other)));
+    fn only_a_grant_that_is_not_there_is_proof() {
+        assert!(!verdict(0, true).unwrap());
+        assert!(verdict(0, false).unwrap(), "another page by that number");
+        assert!(verdict(GNTST_bad_gntref as i16, false).unwrap());
+        for other in [
+            GNTST_bad_domain,
+            GNTST_no_device_space,
+            GNTST_permission_denied,
+            GNTST_eagain,
+        ] {
+            assert!(verdict(other as i16, false).is_err(), "{other}");
         }
     }
 }

@@ -46,7 +46,7 @@ pub mod xen;
 
 use crate::spool::{Image, SpoolError};
 use carrier::{Carrier, Event};
-use channel::image::SessionKey;
+use channel::image::{SessionId, SessionKey};
 use claim::{Busy, Claim, Claims};
 use costs::Experience;
 use images::{Images, Purpose};
@@ -84,6 +84,8 @@ pub struct Daemon {
     pub device_locks: passthrough::Locks,
     told: Mutex<BTreeMap<u32, Told>>,
     complaints: Mutex<BTreeSet<(u32, SessionKey)>>,
+    /// Sessions whose process was killed, until what they left is removed.
+    ended: Mutex<BTreeSet<(u32, SessionId)>>,
 }
 
 /// What was last published about a domain.
@@ -127,6 +129,7 @@ impl Daemon {
             device_locks: passthrough::Locks::default(),
             told: Mutex::new(told),
             complaints: Mutex::default(),
+            ended: Mutex::default(),
         });
         // A thread of its own: who gives a claim back does not look at the domain's sessions on the way.
         let looking: Weak<Daemon> = Arc::downgrade(&daemon);
@@ -191,6 +194,10 @@ impl Daemon {
     }
 
     /// Detached sessions of which nobody need be told again that their image is not here.
+    fn ended(&self) -> MutexGuard<'_, BTreeSet<(u32, SessionId)>> {
+        self.ended.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
     fn complaints(&self) -> MutexGuard<'_, BTreeSet<(u32, SessionKey)>> {
         self.complaints.lock().unwrap_or_else(|e| e.into_inner())
     }

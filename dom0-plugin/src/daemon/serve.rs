@@ -15,6 +15,9 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// From the first sight of a killed process to the end of its images.
+const UNTIL_BURIED: Duration = Duration::from_secs(2);
+
 /// How long a guest that is suspended may take to come back, where it comes back at all.
 const UNTIL_RESUMED: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -65,9 +68,25 @@ pub fn look(daemon: &Arc<Daemon>, domid: u32) {
     drop(claim);
 }
 
-/// Removes what a process that was killed left: its nodes, and images that nobody will ask for.
-fn bury(daemon: &Daemon, domid: u32, session: SessionId) {
+/// Removes what a process that was killed left, its nodes and images that nobody will ask for, if it is still so some time after
+/// it was first seen: an image cannot be had again.
+fn bury(daemon: &Arc<Daemon>, domid: u32, session: SessionId) {
+    if !daemon.ended().insert((domid, session)) {
+        return;
+    }
     log::info!("domain {domid}: session {session}: its process was killed");
+    let daemon = daemon.clone();
+    std::thread::spawn(move || {
+        std::thread::sleep(UNTIL_BURIED);
+        let now = daemon.carrier.sessions(domid);
+        if now.is_ok_and(|now| now.ended.contains(&session)) {
+            remove(&daemon, domid, session);
+        }
+        daemon.ended().remove(&(domid, session));
+    });
+}
+
+fn remove(daemon: &Daemon, domid: u32, session: SessionId) {
     if let Err(e) = daemon.carrier.forget(domid, session) {
         log::warn!("domain {domid}: session {session}: {e}");
     }

@@ -5,7 +5,8 @@ use std::sync::atomic::AtomicU8;
 
 use opencl_sys::{
     CL_COMMAND_SVM_FREE, CL_COMMAND_SVM_MAP, CL_COMMAND_SVM_MEMCPY, CL_COMMAND_SVM_MEMFILL,
-    CL_COMMAND_SVM_MIGRATE_MEM, CL_COMMAND_SVM_UNMAP, CL_INVALID_OPERATION, CL_OUT_OF_HOST_MEMORY,
+    CL_COMMAND_SVM_MIGRATE_MEM, CL_COMMAND_SVM_UNMAP, CL_INVALID_OPERATION, CL_INVALID_VALUE,
+    CL_MIGRATE_MEM_OBJECT_CONTENT_UNDEFINED, CL_MIGRATE_MEM_OBJECT_HOST, CL_OUT_OF_HOST_MEMORY,
     cl_bool, cl_command_queue, cl_context, cl_event, cl_kernel, cl_map_flags,
     cl_mem_migration_flags, cl_svm_mem_flags,
 };
@@ -149,7 +150,7 @@ entry! {
         let queue = handle::borrow::<Queue>(caller, queue)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
         let command = Command::new(queue, CL_COMMAND_SVM_MEMFILL, &wait, event);
-        if svm::is_unknown_to_driver(&queue.context, to as usize) {
+        if svm::is_unknown_to_driver(&queue.context, to as usize, size) {
             let fill = Fill::new(to as usize, size, caller.list(pattern.cast(), pattern_size))?;
             return issue(caller, command, (), move |place, ()| {
                 let (q, args) = (place.queue, (&raw const fill).cast_mut().cast());
@@ -175,7 +176,7 @@ entry! {
         let queue = handle::borrow::<Queue>(caller, queue)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
         let command = Command::new(queue, CL_COMMAND_SVM_MAP, &wait, event).blocking(blocking);
-        if size > 0 && svm::is_unknown_to_driver(&queue.context, memory as usize) {
+        if size > 0 && svm::is_unknown_to_driver(&queue.context, memory as usize, size) {
             return issue(caller, command, (), |place, ()| nothing(place));
         }
         issue(caller, command, (), move |place, ()| {
@@ -191,7 +192,7 @@ entry! {
         let queue = handle::borrow::<Queue>(caller, queue)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
         let command = Command::new(queue, CL_COMMAND_SVM_UNMAP, &wait, event);
-        if svm::is_unknown_to_driver(&queue.context, memory as usize) {
+        if svm::is_unknown_to_driver(&queue.context, memory as usize, 1) {
             return issue(caller, command, (), |place, ()| nothing(place));
         }
         issue(caller, command, (), move |place, ()| {
@@ -208,7 +209,10 @@ entry! {
         let wait = WaitList::new(caller, wait_count, wait)?;
         let command = Command::new(queue, CL_COMMAND_SVM_MIGRATE_MEM, &wait, event);
         let mut all = caller.list(pointers.cast_const(), count as usize).iter();
-        if count > 0 && !pointers.is_null() && all.all(|&at| svm::is_unknown_to_driver(&queue.context, at as usize)) {
+        if count > 0 && !pointers.is_null() && all.all(|&at| svm::is_unknown_to_driver(&queue.context, at as usize, 1)) {
+            if flags & !(CL_MIGRATE_MEM_OBJECT_HOST | CL_MIGRATE_MEM_OBJECT_CONTENT_UNDEFINED) != 0 {
+                return Err(CL_INVALID_VALUE);
+            }
             return issue(caller, command, (), |place, ()| nothing(place));
         }
         issue_once(caller, command, (), move |place, ()| {

@@ -23,10 +23,6 @@ use crate::driver::query;
 /// Why a process that has a driver's cannot be moved.
 pub const REASON: &str = "shared virtual memory whose addresses the driver chooses";
 
-/// Platforms whose kernels take any pointer of the process's though they do not say so
-/// (`CL_DEVICE_SVM_FINE_GRAIN_SYSTEM`): pocl's CPU devices, as 3.1's source has it and `tests/moves_svm.rs` shows.
-const TAKE_ANY_POINTER: &[&str] = &["Portable Computing Language"];
-
 struct Allocation {
     memory: HostMemory,
     bytes: usize,
@@ -40,19 +36,18 @@ fn allocations() -> MutexGuard<'static, BTreeMap<usize, Allocation>> {
     ALLOCATIONS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// pocl's kernels take any pointer of the process's where it does not say so, too (`CL_DEVICE_SVM_FINE_GRAIN_SYSTEM`): as 3.1's
+/// source has it, and `tests/moves_svm.rs` shows.
 fn addresses_our_memory(device: &Device) -> bool {
     let capabilities = query::device_number(device.real.get(), CL_DEVICE_SVM_CAPABILITIES);
     let has = |bit: u64| capabilities.is_ok_and(|all| all & bit != 0);
-    let is_cpu = device.device_type & opencl_sys::CL_DEVICE_TYPE_CPU != 0;
-    has(CL_DEVICE_SVM_FINE_GRAIN_SYSTEM)
-        || has(u64::MAX) && is_cpu && TAKE_ANY_POINTER.contains(&&*device.platform.name)
+    has(CL_DEVICE_SVM_FINE_GRAIN_SYSTEM) || has(u64::MAX) && device.is_pocls_processor()
 }
 
-/// Whether commands on the memory at `address` are not for the driver: it is ours, and the driver wants its own. pocl keeps a list of
-/// what it has allocated, and commands but copies refuse other memory from 5.0 on, or crash (a fill in 6.0).
-pub fn is_unknown_to_driver(context: &Context, address: usize) -> bool {
-    let by_name = |device: &Arc<Device>| TAKE_ANY_POINTER.contains(&&*device.platform.name);
-    context.devices.iter().any(by_name) && contains(address)
+/// Whether commands on these bytes are not for the driver: they are ours, and the driver wants its own. pocl keeps a list of what it
+/// has allocated, and commands but copies refuse other memory from 5.0 on, or crash (a fill in 6.0).
+pub fn is_unknown_to_driver(context: &Context, address: usize, bytes: usize) -> bool {
+    contains_all(address, bytes) && context.devices.iter().any(|d| d.is_pocls_processor())
 }
 
 /// A `clEnqueueSVMMemFill`, as a native kernel's argument.
@@ -67,11 +62,12 @@ pub struct Fill {
 
 impl Fill {
     /// # Errors
-    /// `CL_INVALID_VALUE`: no pattern, or not of 1, 2, 4 … 128 bytes; address or size are no multiple of that.
+    /// `CL_INVALID_VALUE`: no pattern, or not of 1, 2, 4 … 128 bytes; address or size are no multiple of that; no size.
     pub fn new(to: usize, size: usize, pattern: &[u8]) -> CLResult<Fill> {
         let pattern_size = pattern.len();
         let fits = |n: usize| n.is_multiple_of(pattern_size);
-        if !pattern_size.is_power_of_two() || pattern_size > 128 || !fits(to) || !fits(size) {
+        let is_size = pattern_size.is_power_of_two() && pattern_size <= 128;
+        if size == 0 || !is_size || !fits(to) || !fits(size) {
             return Err(CL_INVALID_VALUE);
         }
         let mut bytes = [0; 128];
@@ -133,9 +129,16 @@ pub fn free(address: usize) -> bool {
 
 /// Whether the address lies in memory of ours.
 pub fn contains(address: usize) -> bool {
+    contains_all(address, 1)
+}
+
+fn contains_all(address: usize, bytes: usize) -> bool {
     let all = allocations();
     let below = all.range(..=address).next_back();
-    below.is_some_and(|(_, one)| address - one.memory.address() < one.bytes)
+    below.is_some_and(|(_, one)| {
+        let offset = address - one.memory.address();
+        offset < one.bytes && bytes <= one.bytes - offset
+    })
 }
 
 /// After a move: the devices of now must work on our memory too.

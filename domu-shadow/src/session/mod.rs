@@ -55,7 +55,8 @@ impl Meeting {
     fn default_pages(&self) -> usize {
         let quarter = || -> Option<usize> {
             let limit = std::fs::read_to_string(GRANTS_LIMIT).ok()?;
-            Some(limit.trim().parse::<usize>().ok()? / 4)
+            // A page of each process is no link's: the node `alive`.
+            Some(limit.trim().parse::<usize>().ok()?.saturating_sub(64) / 4)
         };
         match self {
             Meeting::Loopback(_) => MANY_PAGES,

@@ -26,8 +26,6 @@ pub(super) struct XenRendezvous {
     path: String,
     instance: Instance,
     mark: [u8; 16],
-    /// Lets dom0 see that this process runs; `None` where the guest's limit of grants is used up.
-    alive: Option<GrantToken>,
     /// Port of the link between `share` and `publish`.
     port: Option<u32>,
     /// The last request that was read.
@@ -49,7 +47,6 @@ impl XenRendezvous {
             path,
             instance: identity.instance.clone(),
             mark: identity.session.0,
-            alive: None,
             port: None,
             asked: String::new(),
         })
@@ -57,6 +54,24 @@ impl XenRendezvous {
 
     fn node(&self, name: &str) -> String {
         format!("{}/{name}", self.path)
+    }
+
+    /// Makes a new token unless the node still names the one there is: another domain has no grant of ours. Returns the old one,
+    /// to be kept until the node names the new one.
+    fn renew(&self, alive: &mut Option<GrantToken>) -> io::Result<Option<GrantToken>> {
+        let node = self.node("alive");
+        let named = match self.store.read_text(&node) {
+            Err(e) if e.is_not_found() => None,
+            named => named.map_err(to_io)?,
+        };
+        let ours = alive.as_ref().map(|token| token.reference().to_string());
+        if ours.is_some() && named == ours {
+            return Ok(None);
+        }
+        let new = GrantToken::new(DOM0, self.mark)
+            .inspect_err(|e| log::warn!("dom0 will not see if this process is killed: {e}"))
+            .ok();
+        Ok(std::mem::replace(alive, new))
     }
 
     /// Writes what goes with an answer, removes `channel` where `open` is false, and acknowledges `request`, all at
@@ -85,13 +100,10 @@ impl Rendezvous for XenRendezvous {
         if *leaving {
             return Ok(());
         }
-        if self.alive.is_none() {
-            let token = GrantToken::new(DOM0, self.mark);
-            self.alive = token
-                .inspect_err(|e| log::warn!("dom0 will not see if this process is killed: {e}"))
-                .ok();
-        }
-        self.store
+        let mut alive = ALIVE.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.renew(&mut alive)?;
+        let announced = self
+            .store
             .transaction(|t| {
                 let node = |name| self.node(name);
                 t.write(&node("pid"), a.pid.to_string())?;
@@ -106,10 +118,7 @@ impl Rendezvous for XenRendezvous {
                 }
                 let others = (!a.others.holders.is_empty()).then(|| a.others.holders.join("\n"));
                 let unseen = (a.others.unseen > 0).then(|| a.others.unseen.to_string());
-                let alive = self
-                    .alive
-                    .as_ref()
-                    .map(|token| token.reference().to_string());
+                let alive = alive.as_ref().map(|token| token.reference().to_string());
                 for (name, value) in [("holders", others), ("unseen", unseen), ("alive", alive)] {
                     match value {
                         Some(value) => t.write(&node(name), value)?,
@@ -126,7 +135,9 @@ impl Rendezvous for XenRendezvous {
                     format!("{} {}", a.protocol.0, a.protocol.1),
                 )
             })
-            .map_err(to_io)
+            .map_err(to_io);
+        drop(before);
+        announced
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
@@ -148,11 +159,7 @@ impl Rendezvous for XenRendezvous {
             .as_deref()
         {
             // Gone with the old domain (or with the toolstack's blessing): the new one has to hear of us.
-            None => {
-                // Another domain has no grant of ours.
-                self.alive = None;
-                Ok(Some(Request::Announce))
-            }
+            None => Ok(Some(Request::Announce)),
             Some("") => Ok(None),
             Some(request) => {
                 self.asked = request.to_owned();
@@ -219,6 +226,10 @@ fn clean_up_after_the_dead(store: &Store) {
         }
     }
 }
+
+/// Lets dom0 see that this process runs, whatever becomes of a connection; `None` before the first announcement, and where the
+/// guest's limit of grants is used up.
+static ALIVE: Mutex<Option<GrantToken>> = Mutex::new(None);
 
 /// Nodes to remove when this process exits, and the process they belong to (not a fork's child).
 static LEFT_BEHIND: Mutex<Option<(u32, String)>> = Mutex::new(None);

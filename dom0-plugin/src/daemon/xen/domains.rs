@@ -127,17 +127,18 @@ pub fn sessions(store: &XenStore, domid: u32) -> io::Result<Sessions> {
         .collect();
     ids.sort_unstable();
     for id in ids {
-        if sessions.announced.len() + sessions.nonsense.len() >= MAX_SESSIONS {
+        let seen = sessions.announced.len() + sessions.nonsense.len() + sessions.ended.len();
+        if seen >= MAX_SESSIONS {
             sessions.nonsense.push(Nonsense {
                 node: "…".into(),
                 reason: format!("more than {MAX_SESSIONS} sessions"),
             });
             break;
         }
-        match session(store, domid, id) {
-            Ok(Some(announcement)) => sessions.announced.push(announcement),
-            Ok(None) if has_ended(store, domid, id)? => sessions.ended.push(id),
-            Ok(None) => {}
+        match look(store, domid, id) {
+            Ok(Found::Running(announcement)) => sessions.announced.push(announcement),
+            Ok(Found::Ended) => sessions.ended.push(id),
+            Ok(Found::Nothing) => {}
             Err(e) if e.kind() == io::ErrorKind::InvalidData => sessions.nonsense.push(Nonsense {
                 node: id.to_string(),
                 reason: text::clean(&e.to_string()),
@@ -148,28 +149,37 @@ pub fn sessions(store: &XenStore, domid: u32) -> io::Result<Sessions> {
     Ok(sessions)
 }
 
-/// Whether the session's process was killed.
-fn has_ended(store: &XenStore, domid: u32, id: SessionId) -> io::Result<bool> {
-    let Some(text) = store.read(&format!("{}/{id}/alive", data(domid)))? else {
-        return Ok(false);
-    };
-    let alive = Alive::parse(domid, id, &text).ok_or_else(|| nonsense("alive", &text))?;
-    Ok(alive.has_ended())
+/// What there is of a session.
+enum Found {
+    Nothing,
+    Running(Announcement),
+    /// Its process was killed.
+    Ended,
 }
 
 /// Reads one session; `None` where it is not announced, or its process was killed; an error of kind `InvalidData` where its
 /// nodes make no sense.
 pub fn session(store: &XenStore, domid: u32, id: SessionId) -> io::Result<Option<Announcement>> {
+    Ok(match look(store, domid, id)? {
+        Found::Running(announcement) => Some(announcement),
+        Found::Nothing | Found::Ended => None,
+    })
+}
+
+fn look(store: &XenStore, domid: u32, id: SessionId) -> io::Result<Found> {
     let folder = format!("{}/{id}", data(domid));
     let read = |name: &str| store.read(&format!("{folder}/{name}"));
-    if has_ended(store, domid, id)? {
-        return Ok(None);
-    }
     let text = |name: &str| Ok::<_, io::Error>(read(name)?.unwrap_or_default());
     for _ in 0..10 {
         let Some(protocol) = read("protocol")? else {
-            return Ok(None);
+            return Ok(Found::Nothing);
         };
+        if let Some(text) = read("alive")? {
+            let alive = Alive::parse(domid, id, &text).ok_or_else(|| nonsense("alive", &text))?;
+            if alive.has_ended() {
+                return Ok(Found::Ended);
+            }
+        }
         let generation = text("generation")?;
         let announcement = Announcement {
             session: id,
@@ -195,7 +205,7 @@ pub fn session(store: &XenStore, domid: u32, id: SessionId) -> io::Result<Option
         // State and generation belong together: an image is dropped or served by what they say. The guest
         // writes both in one transaction, so an unchanged generation means that they were read as one.
         if text("generation")? == generation {
-            return Ok(Some(announcement));
+            return Ok(Found::Running(announcement));
         }
     }
     Err(nonsense("generation", "changes all the time"))
