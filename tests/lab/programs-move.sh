@@ -10,6 +10,7 @@ wait_until 60 has_sessions gpu attached 2
 program_start gpu three --mib 6 --hot 1
 wait_until 60 has_sessions gpu attached 3
 program_kill gpu three
+guest gpu 'while grep -q . /proc/$(cat /tmp/three.pid)/maps 2>/dev/null; do sleep 0.2; done'
 [ "$(xenstore-list "/local/domain/$(domid gpu)/data/gpu-migration" | wc -l)" = 3 ]
 
 for n in 1 2; do

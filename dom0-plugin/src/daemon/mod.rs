@@ -193,11 +193,12 @@ impl Daemon {
         self.told.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// Detached sessions of which nobody need be told again that their image is not here.
+    /// Sessions whose process was killed, until what they left is removed.
     fn ended(&self) -> MutexGuard<'_, BTreeSet<(u32, SessionId)>> {
         self.ended.lock().unwrap_or_else(|e| e.into_inner())
     }
 
+    /// Detached sessions of which nobody need be told again that their image is not here.
     fn complaints(&self) -> MutexGuard<'_, BTreeSet<(u32, SessionKey)>> {
         self.complaints.lock().unwrap_or_else(|e| e.into_inner())
     }

@@ -35,17 +35,16 @@ pub fn look(daemon: &Arc<Daemon>, domid: u32) {
         let still = |a: &Announcement| a.session == key.session && a.state != Residence::Attached;
         *of != domid || sessions.announced.iter().any(still)
     });
-    let announced = |id| sessions.announced.iter().any(|a| a.session == id);
+    let known =
+        |id| sessions.announced.iter().any(|a| a.session == id) || sessions.ended.contains(&id);
     let orphans = daemon.images.keys(domid, |key, purpose| {
-        purpose == Purpose::Checkpoint && !announced(key.session)
+        purpose == Purpose::Checkpoint && !known(key.session)
     });
     for key in orphans {
         log::info!("domain {domid}: session {key} has ended; its checkpoint is dropped");
         daemon.images.drop_image(domid, key);
     }
-    for session in sessions.ended {
-        bury(daemon, domid, session);
-    }
+    bury(daemon, domid, &sessions.ended);
     for a in sessions.announced {
         let key = SessionKey {
             session: a.session,
@@ -68,22 +67,38 @@ pub fn look(daemon: &Arc<Daemon>, domid: u32) {
     drop(claim);
 }
 
-/// Removes what a process that was killed left, its nodes and images that nobody will ask for, if it is still so some time after
+/// Removes what processes that were killed left, their nodes and images that nobody will ask for, if it is still so some time after
 /// it was first seen: an image cannot be had again.
-fn bury(daemon: &Arc<Daemon>, domid: u32, session: SessionId) {
-    if !daemon.ended().insert((domid, session)) {
+fn bury(daemon: &Arc<Daemon>, domid: u32, ended: &[SessionId]) {
+    let is_new = |id: &&SessionId| daemon.ended().insert((domid, **id));
+    let new: Vec<SessionId> = ended.iter().filter(is_new).copied().collect();
+    if new.is_empty() {
         return;
     }
-    log::info!("domain {domid}: session {session}: its process was killed");
-    let daemon = daemon.clone();
-    std::thread::spawn(move || {
-        std::thread::sleep(UNTIL_BURIED);
-        let now = daemon.carrier.sessions(domid);
-        if now.is_ok_and(|now| now.ended.contains(&session)) {
-            remove(&daemon, domid, session);
-        }
-        daemon.ended().remove(&(domid, session));
-    });
+    for session in &new {
+        log::info!("domain {domid}: session {session}: its process was killed");
+    }
+    let (daemon, forget) = (daemon.clone(), daemon.clone());
+    let sessions = new.clone();
+    let started = std::thread::Builder::new()
+        .name("burial".into())
+        .spawn(move || {
+            std::thread::sleep(UNTIL_BURIED);
+            let now = daemon.carrier.sessions(domid);
+            let still = now.map_or_else(|_| Vec::new(), |now| now.ended);
+            for session in sessions {
+                if still.contains(&session) {
+                    remove(&daemon, domid, session);
+                }
+                daemon.ended().remove(&(domid, session));
+            }
+        });
+    if let Err(e) = started {
+        log::warn!("domain {domid}: what killed processes left stays for now: {e}");
+        new.iter().for_each(|session| {
+            forget.ended().remove(&(domid, *session));
+        });
+    }
 }
 
 fn remove(daemon: &Daemon, domid: u32, session: SessionId) {

@@ -7,6 +7,7 @@ use opencl_sys::{
     cl_int,
 };
 
+use super::CLResult;
 use super::handle::{Kind, Object, Slot};
 use super::partition::Partition;
 use super::platform::Platform;
@@ -33,16 +34,22 @@ impl Object for Device {
 }
 
 impl Device {
-    /// Whether the driver's device is pocl's, a processor's: asked now, because after a move to another vendor's, name and
-    /// type of this one are still the first one's.
-    pub fn is_pocls_processor(&self) -> bool {
-        let real = self.real.get();
-        let number = |parameter| query::device_number(real, parameter);
-        number(CL_DEVICE_TYPE).is_ok_and(|kind| kind & CL_DEVICE_TYPE_CPU != 0)
-            && number(CL_DEVICE_PLATFORM).is_ok_and(|platform| {
-                let platform = std::ptr::with_exposed_provenance_mut(platform as usize);
-                query::platform_text(platform, CL_PLATFORM_NAME)
-                    .is_ok_and(|name| name == "Portable Computing Language")
-            })
+    /// Whether the driver is pocl: asked now, because after a move to another vendor's, what is kept here is still the first one's.
+    pub fn is_pocls(&self) -> bool {
+        self.number(CL_DEVICE_PLATFORM).is_ok_and(|platform| {
+            let platform = std::ptr::with_exposed_provenance_mut(platform as usize);
+            query::platform_text(platform, CL_PLATFORM_NAME)
+                .is_ok_and(|name| name == "Portable Computing Language")
+        })
+    }
+
+    /// Whether the driver's device is a processor, now.
+    pub fn is_processor(&self) -> bool {
+        let kind = self.number(CL_DEVICE_TYPE);
+        kind.is_ok_and(|kind| kind & CL_DEVICE_TYPE_CPU != 0)
+    }
+
+    fn number(&self, parameter: u32) -> CLResult<u64> {
+        query::device_number(self.real.get(), parameter)
     }
 }

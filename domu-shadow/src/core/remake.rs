@@ -276,7 +276,7 @@ const POCL_TAKES: usize = 256 << 20;
 
 /// Whether asking these devices' driver for a binary would end the process.
 fn lack_memory(devices: &[Arc<Device>]) -> bool {
-    devices.iter().any(|device| device.is_pocls_processor()) && {
+    devices.iter().any(|device| device.is_pocls()) && {
         // SAFETY: allocates, and frees what it got; hidden from the optimiser, which would take the success for granted.
         unsafe {
             let taken = std::hint::black_box(libc::malloc(POCL_TAKES));

@@ -41,13 +41,14 @@ fn allocations() -> MutexGuard<'static, BTreeMap<usize, Allocation>> {
 fn addresses_our_memory(device: &Device) -> bool {
     let capabilities = query::device_number(device.real.get(), CL_DEVICE_SVM_CAPABILITIES);
     let has = |bit: u64| capabilities.is_ok_and(|all| all & bit != 0);
-    has(CL_DEVICE_SVM_FINE_GRAIN_SYSTEM) || has(u64::MAX) && device.is_pocls_processor()
+    has(CL_DEVICE_SVM_FINE_GRAIN_SYSTEM)
+        || has(u64::MAX) && device.is_pocls() && device.is_processor()
 }
 
 /// Whether commands on these bytes are not for the driver: they are ours, and the driver wants its own. pocl keeps a list of what it
 /// has allocated, and commands but copies refuse other memory from 5.0 on, or crash (a fill in 6.0).
 pub fn is_unknown_to_driver(context: &Context, address: usize, bytes: usize) -> bool {
-    contains_all(address, bytes) && context.devices.iter().any(|d| d.is_pocls_processor())
+    contains_all(address, bytes) && context.devices.iter().any(|d| d.is_pocls())
 }
 
 /// A `clEnqueueSVMMemFill`, as a native kernel's argument.

@@ -56,22 +56,10 @@ impl XenRendezvous {
         format!("{}/{name}", self.path)
     }
 
-    /// Makes a new token unless the node still names the one there is: another domain has no grant of ours. Returns the old one,
-    /// to be kept until the node names the new one.
-    fn renew(&self, alive: &mut Option<GrantToken>) -> io::Result<Option<GrantToken>> {
-        let node = self.node("alive");
-        let named = match self.store.read_text(&node) {
-            Err(e) if e.is_not_found() => None,
-            named => named.map_err(to_io)?,
-        };
-        let ours = alive.as_ref().map(|token| token.reference().to_string());
-        if ours.is_some() && named == ours {
-            return Ok(None);
-        }
-        let new = GrantToken::new(DOM0, self.mark)
+    fn token(&self) -> Option<GrantToken> {
+        GrantToken::new(DOM0, self.mark)
             .inspect_err(|e| log::warn!("dom0 will not see if this process is killed: {e}"))
-            .ok();
-        Ok(std::mem::replace(alive, new))
+            .ok()
     }
 
     /// Writes what goes with an answer, removes `channel` where `open` is false, and acknowledges `request`, all at
@@ -100,12 +88,16 @@ impl Rendezvous for XenRendezvous {
         if *leaving {
             return Ok(());
         }
-        let mut alive = ALIVE.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = self.renew(&mut alive)?;
-        let announced = self
-            .store
+        let mut token = ALIVE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut replaced = Vec::new(); // until the node names the new one
+        self.store
             .transaction(|t| {
                 let node = |name| self.node(name);
+                // Within the transaction: another domain has no grant of ours, and the suspend ends it.
+                let named = t.read_text(&node("alive"))?;
+                if token.is_none() || named != token.as_ref().map(to_text) {
+                    replaced.push(std::mem::replace(&mut *token, self.token()));
+                }
                 t.write(&node("pid"), a.pid.to_string())?;
                 t.write(&node("program"), &a.program)?;
                 t.write(&node("instance"), self.instance.to_text())?;
@@ -118,7 +110,7 @@ impl Rendezvous for XenRendezvous {
                 }
                 let others = (!a.others.holders.is_empty()).then(|| a.others.holders.join("\n"));
                 let unseen = (a.others.unseen > 0).then(|| a.others.unseen.to_string());
-                let alive = alive.as_ref().map(|token| token.reference().to_string());
+                let alive = token.as_ref().map(to_text);
                 for (name, value) in [("holders", others), ("unseen", unseen), ("alive", alive)] {
                     match value {
                         Some(value) => t.write(&node(name), value)?,
@@ -135,9 +127,7 @@ impl Rendezvous for XenRendezvous {
                     format!("{} {}", a.protocol.0, a.protocol.1),
                 )
             })
-            .map_err(to_io);
-        drop(before);
-        announced
+            .map_err(to_io)
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
@@ -225,6 +215,11 @@ fn clean_up_after_the_dead(store: &Store) {
             }
         }
     }
+}
+
+/// As it stands in XenStore.
+fn to_text(token: &GrantToken) -> String {
+    token.reference().to_string()
 }
 
 /// Lets dom0 see that this process runs, whatever becomes of a connection; `None` before the first announcement, and where the
