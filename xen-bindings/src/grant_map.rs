@@ -25,6 +25,18 @@ unsafe impl Send for GrantMap {}
 // SAFETY: shared references only read plain fields; the pages are given out as a raw pointer.
 unsafe impl Sync for GrantMap {}
 
+/// Opens gntdev; the caller closes it.
+pub(crate) fn open() -> Result<(&'static Api, NonNull<xengnttab_handle>), GrantError> {
+    let api = library::gnttab()?;
+    // SAFETY: the logger lives as long as the process; no flags are defined.
+    let handle = NonNull::new(unsafe { (api.xengnttab_open)(logger::quiet().cast(), 0) });
+    let handle = handle.ok_or_else(|| GrantError::Open {
+        device: "/dev/xen/gntdev",
+        source: io::Error::last_os_error(),
+    })?;
+    Ok((api, handle))
+}
+
 impl GrantMap {
     /// Maps the pages behind `references`, all granted by domain `domid`, in that order.
     ///
@@ -44,13 +56,7 @@ impl GrantMap {
                 });
             }
         };
-        let api = library::gnttab()?;
-        // SAFETY: the logger lives as long as the process; no flags are defined.
-        let handle = NonNull::new(unsafe { (api.xengnttab_open)(logger::quiet().cast(), 0) })
-            .ok_or_else(|| GrantError::Open {
-                device: "/dev/xen/gntdev",
-                source: io::Error::last_os_error(),
-            })?;
+        let (api, handle) = open()?;
         let protection = libc::PROT_READ | if writable { libc::PROT_WRITE } else { 0 };
         // SAFETY: the handle is open; the library only reads `count` references (the prototype lacks the const).
         let address = unsafe {

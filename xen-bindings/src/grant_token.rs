@@ -8,7 +8,7 @@ use std::ptr::NonNull;
 
 use crate::error::GrantError;
 use crate::sys::gnttab::*;
-use crate::{GrantShare, PAGE_SIZE, library, logger};
+use crate::{GrantShare, PAGE_SIZE, grant_map};
 
 /// Length of a token's mark, in bytes.
 pub const MARK: usize = 16;
@@ -59,13 +59,7 @@ impl Drop for GrantToken {
 /// # Errors
 /// [`GrantError`] where that cannot be told: the device cannot be opened or does not copy, or the hypervisor gives another reason.
 pub fn is_gone(domid: u16, reference: u32, mark: [u8; MARK]) -> Result<bool, GrantError> {
-    let api = library::gnttab()?;
-    // SAFETY: the logger lives as long as the process; no flags are defined.
-    let handle = NonNull::new(unsafe { (api.xengnttab_open)(logger::quiet().cast(), 0) })
-        .ok_or_else(|| GrantError::Open {
-            device: "/dev/xen/gntdev",
-            source: io::Error::last_os_error(),
-        })?;
+    let (api, handle) = grant_map::open()?;
     let mut found = [0u8; MARK];
     let mut copy = xengnttab_grant_copy_segment {
         source: xengnttab_grant_copy_segment_xengnttab_copy_ptr {
