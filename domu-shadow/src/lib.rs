@@ -26,6 +26,7 @@ pub mod delta;
 pub mod driver;
 pub mod exports;
 mod gate;
+mod laps;
 #[doc(hidden)]
 pub mod leaving;
 pub mod mover;

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::loader::{self, Loaded, Vendor};
+use crate::laps::Laps;
+
 use super::snapshot::{Mapping, Snapshot, file_name};
 
 /// Libraries that a driver opens by itself and forgets: file name of the driver, then its family in the order of closing.
@@ -43,15 +45,17 @@ pub struct Holders {
 }
 
 /// Closes every vendor's library and what it left behind. No object of a driver may be in use any more.
-pub fn unload() -> Holders {
+pub fn unload(laps: &mut Laps) -> Holders {
     let mut loaded = loader::loaded();
     let before = loaded.before.clone().unwrap_or_default();
     let mut holders = Holders::default();
     let had_any = !loaded.vendors.is_empty();
     for vendor in std::mem::take(&mut loaded.vendors) {
         let threads = lasting_threads(&before, &vendor);
+        laps.lap("threads");
         if threads.is_empty() {
             close(vendor, &before, &mut holders);
+            laps.lap("library");
         } else {
             holders.libraries.push(format!(
                 "{}: {} of its threads live on",
@@ -66,6 +70,7 @@ pub fn unload() -> Holders {
     let family_stays = families.any(|stem| newly_mapped(stem, &now, &before).is_some());
     let vendor_stays = !holders.libraries.is_empty();
     let left = Left::of(&loaded, &now, &before);
+    laps.lap("looking");
     left.close(|path, is_drivers| {
         // That family opens some whenever it likes, and has these nodes for itself.
         if path.to_string_lossy().starts_with(FAMILY_NODES) {
@@ -74,6 +79,7 @@ pub fn unload() -> Holders {
             !vendor_stays && is_drivers
         }
     });
+    laps.lap("what it left open");
     if !family_stays && !vendor_stays {
         give_back(std::mem::take(&mut loaded.reserved));
     }
@@ -90,6 +96,7 @@ pub fn unload() -> Holders {
         // SAFETY: gives free pages of the allocator back to the kernel; any thread may call it at any time.
         unsafe { libc::malloc_trim(0) };
     }
+    laps.lap("the rest");
     holders
 }
 

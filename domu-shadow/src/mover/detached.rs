@@ -22,6 +22,7 @@ use crate::core::svm;
 use crate::driver::unload::{self, Holders};
 use crate::driver::workers;
 use crate::gate::Closed;
+use crate::laps::Laps;
 
 /// No object of a driver exists and the drivers are unloaded. The contents of the buffers are only where the capture
 /// sent them: dropping this value would open the gate to a program whose GPU state is gone.
@@ -33,7 +34,8 @@ pub struct Detached {
 }
 
 pub(super) fn unload(closed: Closed, mut capture: Capture, since: u64) -> Detached {
-    release_all(&mut capture);
+    let mut laps = Laps::new("unloading");
+    release_all(&mut capture, &mut laps);
     for platform in platform::known() {
         platform
             .devices()
@@ -41,7 +43,7 @@ pub(super) fn unload(closed: Closed, mut capture: Capture, since: u64) -> Detach
             .for_each(|device| device.real.set(std::ptr::null_mut()));
         platform.real.set(std::ptr::null_mut());
     }
-    let holders = unload::unload();
+    let holders = unload::unload(&mut laps);
     for library in &holders.libraries {
         log::info!("still loaded: {library}");
     }
@@ -57,7 +59,7 @@ pub(super) fn unload(closed: Closed, mut capture: Capture, since: u64) -> Detach
 }
 
 /// Children before their parents, as drivers expect it.
-fn release_all(capture: &mut Capture) {
+fn release_all(capture: &mut Capture, laps: &mut Laps) {
     capture.stop_comparing();
     retired::end();
     held::give_up();
@@ -73,11 +75,13 @@ fn release_all(capture: &mut Capture) {
     handle::all::<Sampler>()
         .iter()
         .for_each(|sampler| sampler.unmake());
+    laps.lap("events, kernels, programs, samplers");
     // What is made from another object is younger than that.
     handle::all::<Mem>()
         .iter()
         .rev()
         .for_each(|mem| mem.unmake());
+    laps.lap("memory objects");
     capture.engine().outlast_workers();
     capture.engine().close();
     let queues = handle::all::<Queue>();
@@ -85,14 +89,16 @@ fn release_all(capture: &mut Capture) {
         .iter()
         .for_each(|queue| workers::outlast(queue.real.get()));
     queues.iter().for_each(|queue| queue.unmake());
+    laps.lap("queues");
     handle::all::<Context>()
         .iter()
         .for_each(|context| context.unmake());
     partition::unmake_all();
+    laps.lap("contexts");
 }
 
 /// Parents before their children, oldest first.
-fn make_all() -> Result<(), MoveError> {
+fn make_all(laps: &mut Laps) -> Result<(), MoveError> {
     partition::make_all().map_err(driver("making a sub-device again"))?;
     fn each<T>(
         what: &'static str,
@@ -106,12 +112,14 @@ fn make_all() -> Result<(), MoveError> {
         &handle::all::<Context>(),
         |context| context.make(),
     )?;
+    laps.lap("contexts");
     svm::check().map_err(driver("shared virtual memory"))?;
     each(
         "making a command queue again",
         &handle::all::<Queue>(),
         |queue| queue.make(),
     )?;
+    laps.lap("queues");
     each(
         "making a memory object again",
         &handle::all::<Mem>(),
@@ -121,6 +129,7 @@ fn make_all() -> Result<(), MoveError> {
             Ok(())
         },
     )?;
+    laps.lap("memory objects");
     each(
         "making a sampler again",
         &handle::all::<Sampler>(),
@@ -131,6 +140,7 @@ fn make_all() -> Result<(), MoveError> {
         &handle::all::<Program>(),
         |program| program.make(),
     )?;
+    laps.lap("samplers, programs");
     each(
         "making a kernel again",
         &handle::all::<Kernel>(),
@@ -141,6 +151,7 @@ fn make_all() -> Result<(), MoveError> {
         &handle::all::<Event>(),
         |event| event.remake(),
     )?;
+    laps.lap("kernels, events");
     held::enqueue_again().map_err(driver("enqueueing a held command again"))
 }
 
@@ -166,7 +177,11 @@ impl Detached {
     /// # Errors
     /// `NoDevice`, or the driver's. Everything is released again, and it can be tried later.
     pub fn reload(self) -> Result<(Arriving, Blackout), (Detached, MoveError)> {
-        let made = matching::load().and_then(|()| make_all());
+        let mut laps = Laps::new("loading again");
+        let made = matching::load().and_then(|()| {
+            laps.lap("libraries, devices");
+            make_all(&mut laps)
+        });
         let Detached {
             closed,
             capture,
