@@ -17,8 +17,9 @@ use super::snapshot::Snapshot;
 use super::unload::FAMILY_NODES;
 
 /// Libraries that use a GPU by other means, by the start of the paths of its nodes.
-const LIBRARIES: [(&str, &str, &str); 7] = [
+const LIBRARIES: [(&str, &str, &str); 8] = [
     ("/dev/nvidia", "libcudart.so", "CUDA"),
+    ("/dev/nvidia", "libnvidia-ml.so", "NVML"),
     ("/dev/nvidia", "libGLX_nvidia.so", "Vulkan or OpenGL"),
     ("/dev/nvidia", "libEGL_nvidia.so", "Vulkan or EGL"),
     ("/dev/nvidia", "libnvcuvid.so", "video decoding"),

@@ -9,8 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use opencl_sys::cl_int;
 
-use super::snapshot::{Mapping, Snapshot, is_device_node};
-use super::{discover, query};
+use super::snapshot::{Mapping, Snapshot, file_name, is_device_node};
+use super::{discover, heap, query, unload};
 
 type GetExtension = unsafe extern "C" fn(*const c_char) -> *mut c_void;
 type GetPlatforms = unsafe extern "C" fn(u32, *mut *mut c_void, *mut u32) -> cl_int;
@@ -44,6 +44,7 @@ impl Loaded {
     /// Notes device nodes that a driver has opened since, and address space that it has reserved.
     fn learn(&mut self, earlier: &Snapshot) {
         let now = Snapshot::take();
+        self.watch_heap();
         self.forget_closed(earlier);
         for (&number, path) in &now.files {
             if is_device_node(path) && earlier.files.get(&number) != Some(path) {
@@ -63,6 +64,17 @@ impl Loaded {
         };
         let reserved = now.reserved.iter().filter(|range| is_new(range));
         self.reserved.extend(reserved.cloned());
+    }
+
+    /// Has what drivers that forget memory allocate from now on noted: [`unload::unload`] gives it back.
+    fn watch_heap(&self) {
+        let Some(before) = &self.before else { return };
+        let of_family = |name: &str| unload::family().any(|stem| name.starts_with(stem));
+        let is_new = |name: &str| {
+            let has_name = |mapping: &Mapping| file_name(&mapping.path) == name;
+            !before.mappings.iter().any(has_name)
+        };
+        heap::watch(|name| of_family(name) && is_new(name));
     }
 
     /// Drops what a driver has closed itself.
@@ -114,6 +126,7 @@ pub fn platforms() -> Vec<*mut c_void> {
             Err(reason) => log::info!("OpenCL driver {}: {reason}", name.display()),
         }
     }
+    loaded.watch_heap();
     let platforms = loaded.vendors.iter().flat_map(Vendor::platforms).collect();
     loaded.learn(&earlier);
     if opened {

@@ -10,6 +10,7 @@ pub mod discover;
 pub mod dispatch;
 pub mod extension;
 pub mod foreign;
+mod heap;
 pub mod loader;
 pub mod poll;
 pub mod query;

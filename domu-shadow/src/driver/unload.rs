@@ -12,6 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::heap;
 use super::loader::{self, Loaded, Vendor};
 use crate::laps::Laps;
 
@@ -28,6 +29,11 @@ const FAMILIES: [(&str, &[&str]); 1] = [(
         "libcuda.so",
     ],
 )];
+
+/// What the names of all such libraries start with.
+pub(super) fn family() -> impl Iterator<Item = &'static str> {
+    FAMILIES.iter().flat_map(|(_, family)| *family).copied()
+}
 
 /// Start of the paths of device nodes that only that family opens.
 pub(super) const FAMILY_NODES: &str = "/dev/nvidia";
@@ -66,8 +72,7 @@ pub fn unload(laps: &mut Laps) -> Holders {
         }
     }
     let now = Snapshot::take();
-    let mut families = FAMILIES.iter().flat_map(|(_, family)| *family);
-    let family_stays = families.any(|stem| newly_mapped(stem, &now, &before).is_some());
+    let family_stays = family().any(|stem| newly_mapped(stem, &now, &before).is_some());
     let vendor_stays = !holders.libraries.is_empty();
     let left = Left::of(&loaded, &now, &before);
     laps.lap("looking");
@@ -80,6 +85,10 @@ pub fn unload(laps: &mut Laps) -> Holders {
         }
     });
     laps.lap("what it left open");
+    if !family_stays {
+        let pieces = heap::free_forgotten();
+        log::debug!("{pieces} pieces of memory, left by a driver, are freed");
+    }
     if !family_stays && !vendor_stays {
         give_back(std::mem::take(&mut loaded.reserved));
     }

@@ -7,7 +7,7 @@ mod holders;
 mod programs;
 mod rig;
 
-use rig::{Counter, Held, Stub, in_child};
+use rig::{Counter, Held, Stub, in_child, in_child_as};
 use std::time::Duration;
 use xl_gpu_shadow::mover::MoveError;
 
@@ -36,6 +36,36 @@ fn cycles_leave_nothing_behind() {
             "{after:?} after {before:?}"
         );
     });
+}
+
+/// NVIDIA's driver leaves tables of the allocator behind: the stub does under its name.
+#[test]
+fn what_a_driver_forgets_is_freed() {
+    let test = "what_a_driver_forgets_is_freed";
+    in_child_as(
+        test,
+        Some("libnvidia-opencl.so.1"),
+        "nvidia,forget=2640",
+        || {
+            let mut counter = Counter::new();
+            Stub::next_load("forget=2640");
+            counter.move_and_check();
+            let before = Held::now();
+            for _ in 0..40 {
+                counter.move_and_check();
+            }
+            let after = Held::now();
+            // 40 times 5 MiB, if they stayed.
+            assert!(
+                after.heap < before.heap + (4 << 20),
+                "{after:?} after {before:?}"
+            );
+            assert!(
+                after.mappings < before.mappings + 20,
+                "{after:?} after {before:?}"
+            );
+        },
+    );
 }
 
 /// Whatever cannot be made again, nothing of the program is lost: the next attempt succeeds.

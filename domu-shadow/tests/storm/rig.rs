@@ -32,17 +32,27 @@ pub fn node() -> String {
 
 /// Runs `body` in a process of its own; then the stub's report must not hold a complaint. `test` is the caller's name.
 pub fn in_child(test: &str, options: &str, body: impl FnOnce()) {
+    in_child_as(test, None, options, body);
+}
+
+/// The same with the stub's library under another file name.
+pub fn in_child_as(test: &str, driver: Option<&str>, options: &str, body: impl FnOnce()) {
     if env::var("XL_GPU_STORM_TEST").as_deref() == Ok(test) {
         body();
         // Released queues may still be at work, and a driver must not be left in the middle of it.
         drop(begin().quiesce(PATIENCE));
         return;
     }
-    let name = format!("xl-gpu-storm-test-{}-{test}", std::process::id());
-    let scratch = env::temp_dir().join(name);
+    let folder = format!("xl-gpu-storm-test-{}-{test}", std::process::id());
+    let scratch = env::temp_dir().join(folder);
     fs::create_dir_all(&scratch).unwrap();
     let (node, report) = (scratch.join("node"), scratch.join("report"));
     fs::write(&node, [0; 4096]).unwrap();
+    let vendor = driver.map_or_else(library, |name| {
+        let copy = scratch.join(name);
+        fs::copy(library(), &copy).unwrap();
+        copy
+    });
     let fixed = format!(
         "device={},report={},loads={}",
         node.display(),
@@ -55,7 +65,7 @@ pub fn in_child(test: &str, options: &str, body: impl FnOnce()) {
         .env("XL_GPU_STUB", format!("{fixed},{options}"))
         .env("XL_GPU_STUB_FIXED", format!("{fixed},nvidia"))
         .env("XL_GPU_DEVICE_NODES", &node)
-        .env("OCL_ICD_VENDORS", library())
+        .env("OCL_ICD_VENDORS", &vendor)
         .env_remove("OCL_ICD_FILENAMES")
         .output()
         .unwrap();
@@ -91,7 +101,7 @@ impl Stub {
         let mut text = vec![0_u8; 1 << 16];
         // SAFETY: the library is loaded already, and the symbol has this prototype; it writes at most the size given.
         let size = unsafe {
-            let library = Library::new(library()).unwrap();
+            let library = Library::new(env::var_os("OCL_ICD_VENDORS").unwrap()).unwrap();
             let state = library.get::<State>(b"xl_gpu_stub_state\0").unwrap();
             state(text.as_mut_ptr().cast(), text.len())
         };
@@ -128,7 +138,10 @@ impl Held {
                 .count(),
             threads: fs::read_dir("/proc/self/task").unwrap().count(),
             // SAFETY: mallinfo2(3) takes nothing and changes nothing.
-            heap: unsafe { libc::mallinfo2() }.uordblks,
+            heap: {
+                let info = unsafe { libc::mallinfo2() };
+                info.uordblks + info.hblkhd
+            },
         }
     }
 }

@@ -83,6 +83,9 @@ fn open() -> Result<Arc<Driver>, String> {
     if options.linger_thread {
         linger::start_thread()?;
     }
+    if options.forget > 0 {
+        memory::forget(options.forget << 10);
+    }
     let again = loads() > 1;
     let changed = |first: &str, later: &Option<String>| {
         later.clone().filter(|_| again).unwrap_or(first.to_owned())

@@ -21,6 +21,16 @@ pub fn used() -> u64 {
     USED.load(Ordering::Relaxed)
 }
 
+/// Takes memory of the process's allocator for ever, by each of its functions.
+pub fn forget(size: usize) {
+    let mut table = vec![FRESH; size / 2];
+    let for_a_while = table.clone();
+    table.reserve_exact(size - table.len());
+    table.resize(size, FRESH);
+    drop(for_a_while);
+    std::mem::forget((table, vec![0_u8; size]));
+}
+
 /// A range of memory. Every access is checked against its size.
 pub struct Memory {
     base: *mut u8,

@@ -55,6 +55,8 @@ pub struct Options {
     /// GiB of address space.
     pub reserve: usize,
     pub exit_handlers: usize,
+    /// KiB.
+    pub forget: usize,
     pub failures: Vec<Failure>,
     pub exec_failures: Vec<Failure>,
     pub delays: Vec<Delay>,
@@ -89,6 +91,7 @@ impl Default for Options {
             leak_maps: 0,
             reserve: 0,
             exit_handlers: 0,
+            forget: 0,
             failures: Vec::new(),
             exec_failures: Vec::new(),
             delays: Vec::new(),
@@ -157,6 +160,7 @@ impl Options {
             "leak_maps" => self.leak_maps = number()?,
             "reserve" => self.reserve = number()?,
             "exit_handlers" => self.exit_handlers = number()?,
+            "forget" => self.forget = number()?,
             "fail" => self.failures.push(failure(given()?)?),
             "fail_exec" => self.exec_failures.push(failure(given()?)?),
             "slow" => self.delays.push(delay(given()?)?),
