@@ -3,10 +3,11 @@
 use std::ffi::{c_char, c_uchar, c_void};
 
 use opencl_sys::{
-    CL_INVALID_DEVICE, CL_INVALID_VALUE, CL_PROGRAM_BUILD_LOG, CL_PROGRAM_BUILD_OPTIONS,
-    CL_PROGRAM_BUILD_STATUS, CL_PROGRAM_CONTEXT, CL_PROGRAM_DEVICES, CL_PROGRAM_IL,
-    CL_PROGRAM_NUM_DEVICES, CL_PROGRAM_REFERENCE_COUNT, CL_PROGRAM_SOURCE, cl_context,
-    cl_device_id, cl_int, cl_program, cl_program_build_info, cl_program_info,
+    CL_INVALID_DEVICE, CL_INVALID_VALUE, CL_PROGRAM_BINARIES, CL_PROGRAM_BINARY_SIZES,
+    CL_PROGRAM_BUILD_LOG, CL_PROGRAM_BUILD_OPTIONS, CL_PROGRAM_BUILD_STATUS, CL_PROGRAM_CONTEXT,
+    CL_PROGRAM_DEVICES, CL_PROGRAM_IL, CL_PROGRAM_NUM_DEVICES, CL_PROGRAM_REFERENCE_COUNT,
+    CL_PROGRAM_SOURCE, cl_context, cl_device_id, cl_int, cl_program, cl_program_build_info,
+    cl_program_info,
 };
 
 use super::context::devices_of;
@@ -155,6 +156,9 @@ entry! {
             (CL_PROGRAM_DEVICES, _) => answer.handles(program.devices.iter().map(|device| device.slot().handle())),
             (CL_PROGRAM_SOURCE, Origin::Source(source)) => answer.text(source),
             (CL_PROGRAM_IL, Origin::Il(il)) => answer.bytes(il),
+            (CL_PROGRAM_BINARIES | CL_PROGRAM_BINARY_SIZES, _) => program.with_binary(|real| {
+                status!(real, clGetProgramInfo(real, parameter, size, value, size_ret))
+            }),
             _ => status!(real, clGetProgramInfo(real, parameter, size, value, size_ret)),
         }
     }

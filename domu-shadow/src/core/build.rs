@@ -121,7 +121,7 @@ fn run_with(
 ///
 /// NVIDIA's linker (CUDA 13.0) refuses what was compiled with argument info if a kernel in it has no arguments. Where it
 /// was us who asked for that info, such a link is made once more of inputs compiled without; the new program's kernels
-/// then have none. Not of binaries that the program has loaded: what is in them is in them.
+/// then have none. Objects and libraries reach the program itself without ([`as_asked`]).
 pub fn link(
     context: &Context,
     devices: &[Arc<Device>],
@@ -153,7 +153,10 @@ pub fn link(
 }
 
 /// A driver's program that is released when dropped.
-struct Plain(*mut c_void);
+pub struct Plain(pub *mut c_void);
+
+// SAFETY: a handle, which any thread may use.
+unsafe impl Send for Plain {}
 
 impl Drop for Plain {
     fn drop(&mut self) {
@@ -183,6 +186,18 @@ fn one_without_arg_info(input: &Program) -> CLResult<Option<Plain>> {
     let (real, answer) = link_with(&input.context, &link.devices, options.as_ref(), &parts);
     let made = (!real.is_null()).then(|| Plain(real));
     answer.map(|()| made)
+}
+
+/// An object or a library made once more as the program asked for it, without what we added: its binary is what a plain
+/// driver gives, and good for linking when it is loaded. `None` where the driver's is just that.
+///
+/// # Errors
+/// The driver's.
+pub fn as_asked(program: &Program, steps: &[Step]) -> CLResult<Option<Plain>> {
+    match steps.iter().any(Step::is_for_linking) {
+        true => one_without_arg_info(program),
+        false => Ok(None),
+    }
 }
 
 /// The driver's programs, with what was made once more instead of the original.

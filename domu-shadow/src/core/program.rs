@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use opencl_sys::{CL_BUILD_SUCCESS, CL_INVALID_OPERATION, CL_INVALID_PROGRAM, cl_int};
 
 use super::CLResult;
-use super::build::{self, has_arg_info};
+use super::build::{self, Plain, has_arg_info};
 use super::context::Context;
 use super::device::Device;
 use super::farewell::Destructors;
@@ -57,6 +57,19 @@ impl Step {
             | Step::Link { options, .. } => options.as_ref(),
         }
     }
+
+    /// Whether its result can be linked, not run.
+    pub fn is_for_linking(&self) -> bool {
+        const LIBRARY: &[u8] = b"-create-library";
+        match self {
+            Step::Build { .. } => false,
+            Step::Compile { .. } => true,
+            Step::Link { options, .. } => options.as_ref().is_some_and(|options| {
+                let mut each = options.as_bytes().split(u8::is_ascii_whitespace);
+                each.any(|option| option == LIBRARY)
+            }),
+        }
+    }
 }
 
 /// A build, with all that it depended on.
@@ -90,6 +103,8 @@ pub struct Building {
     pub(super) is_substitute: bool,
     /// By kernel name: the argument info that the last build gave.
     pub(super) signatures: BTreeMap<CString, Box<[ArgInfo]>>,
+    /// See [`Program::with_binary`].
+    pub(super) as_asked: Option<Plain>,
     variables: Option<Variables>,
 }
 
@@ -107,6 +122,7 @@ impl Building {
         }
         self.binaries.clear();
         self.signatures.clear();
+        self.as_asked = None;
     }
 
     /// The last build for a device.
@@ -335,6 +351,27 @@ impl Program {
         }
         building.constants.extend(constant);
         Ok(())
+    }
+
+    /// Calls `ask` with the driver's program whose binary the program may see: of what it can link, one as a plain driver makes
+    /// it.
+    pub fn with_binary<T>(&self, ask: impl FnOnce(*mut c_void) -> T) -> T {
+        let steps: Vec<Step> = {
+            let builds = &self.building().builds;
+            builds.iter().map(|built| built.step.clone()).collect()
+        };
+        if self.building().as_asked.is_none() {
+            let made = build::as_asked(self, &steps).unwrap_or_else(|code| {
+                log::info!("an object is not made without argument info: error {code}");
+                None
+            });
+            self.building().as_asked = made;
+        }
+        let building = self.building();
+        ask(building
+            .as_asked
+            .as_ref()
+            .map_or(self.real.get(), |plain| plain.0))
     }
 
     /// Remembers the link that made this program.

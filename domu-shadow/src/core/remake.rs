@@ -84,6 +84,7 @@ impl Program {
             _ => binaries(real, &self.devices),
         };
         let mut building = self.building();
+        building.as_asked = None;
         for device in &self.devices {
             // What was kept at an earlier move is what the program's own build said.
             let kept = building.kept.entry(device.slot().id());

@@ -1,14 +1,14 @@
 //! Memory of the process's allocator that a driver forgets when it is closed.
 //!
-//! NVIDIA's (580.159) leaves tables of 3.5 MB behind at each load. Large pieces that the libraries of its family allocate are
+//! NVIDIA's (580.159) leaves tables of 3.5 MB behind at each load. Pieces of some size that the libraries of its family allocate are
 //! noted until they are freed, by way of the relocated addresses (ELF `JUMP_SLOT`, `GLOB_DAT`, `64`) through which these
 //! libraries alone call the allocator; what is still noted when none of them is mapped any more is freed.
 //!
 //! `unsafe`: reads the dynamic sections that the dynamic linker has mapped and relocated (ELF gABI, chapter 5), writes
-//! relocated addresses, and stands in for four functions of the allocator.
+//! relocated addresses, and stands in for functions of the C library.
 
 use std::collections::BTreeSet;
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ops::Range;
 use std::path::Path;
 use std::slice;
@@ -19,9 +19,9 @@ use libloading::os::unix::{Library, RTLD_NOW};
 
 use super::snapshot::file_name;
 
-/// Bytes from which on a piece is noted. Tables are 128 KiB to 2.6 MiB; what a call allocates for itself is smaller, and costs
-/// no more than a comparison.
-const LARGE: usize = 64 << 10;
+/// Bytes from which on a piece is noted. What is left is 128 KiB to 2.6 MiB, and a dozen of some KiB; what a call allocates for
+/// itself is smaller, and costs no more than a comparison.
+const LEAST: usize = 1 << 10;
 
 static NOTED: Mutex<BTreeSet<usize>> = Mutex::new(BTreeSet::new());
 
@@ -38,7 +38,7 @@ fn count(piece: usize) -> &'static AtomicU32 {
 }
 
 fn note(piece: *mut c_void, size: usize) {
-    if size >= LARGE && !piece.is_null() && noted().insert(piece as usize) {
+    if size >= LEAST && !piece.is_null() && noted().insert(piece as usize) {
         count(piece as usize).fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -73,7 +73,7 @@ unsafe extern "C" fn noting_realloc(old: *mut c_void, size: usize) -> *mut c_voi
     // SAFETY: `old` is the caller's, as malloc(3) demands.
     let piece = unsafe { libc::realloc(old, size) };
     if piece.is_null() && size > 0 && was_noted {
-        note(old, LARGE); // it stays as it was
+        note(old, LEAST); // it stays as it was
     }
     note(piece, size);
     piece
@@ -85,15 +85,44 @@ unsafe extern "C" fn noting_free(piece: *mut c_void) {
     unsafe { libc::free(piece) };
 }
 
+unsafe extern "C" {
+    /// getline(3)
+    fn getdelim(
+        line: *mut *mut c_char,
+        room: *mut usize,
+        delimiter: c_int,
+        file: *mut libc::FILE,
+    ) -> isize;
+}
+
+unsafe extern "C" fn noting_getdelim(
+    line: *mut *mut c_char,
+    room: *mut usize,
+    delimiter: c_int,
+    file: *mut libc::FILE,
+) -> isize {
+    // SAFETY: as getline(3) demands; the library may move the line, and from then on it is not noted any more.
+    unsafe {
+        if let Some(&line) = line.as_ref() {
+            forget(line.cast());
+        }
+        getdelim(line, room, delimiter, file)
+    }
+}
+
 /// What a library calls, and what it calls instead. Those that take a piece away first: noted must be only what they would see.
-fn replacements() -> [(&'static CStr, *mut c_void); 4] {
+fn replacements() -> [(&'static CStr, *mut c_void); 5] {
     [
         (c"free", noting_free as *mut c_void),
         (c"realloc", noting_realloc as *mut c_void),
+        (c"__getdelim", noting_getdelim as *mut c_void),
         (c"calloc", noting_calloc as *mut c_void),
         (c"malloc", noting_malloc as *mut c_void),
     ]
 }
+
+/// What else frees or moves a caller's piece. NVIDIA's libraries use none of them; one that does is not watched.
+const OTHERS: [&CStr; 4] = [c"getline", c"getdelim", c"reallocarray", c"cfree"];
 
 /// Notes from now on what those mapped libraries allocate whose file names `is_meant` accepts.
 pub(super) fn watch(is_meant: impl Fn(&str) -> bool) {
@@ -247,7 +276,7 @@ impl Object {
     /// Where the library looks up one of `names`, with that one's index.
     fn slots(&self, names: &[&CStr]) -> Option<Vec<(usize, *mut *mut c_void)>> {
         let symbols = self.table::<Symbol>(DT_SYMTAB)?;
-        let strings = self.table::<libc::c_char>(DT_STRTAB)?;
+        let strings = self.table::<c_char>(DT_STRTAB)?;
         let mut slots = Vec::new();
         for (table, size) in [(DT_RELA, DT_RELASZ), (DT_JMPREL, DT_PLTRELSZ)] {
             let (Some(first), Some(size)) = (self.table::<Relocation>(table), self.entry(size))
@@ -280,9 +309,13 @@ impl Object {
     /// Puts the replacements in the place of the allocator's functions; false if that could not be done.
     fn redirect(&self) -> bool {
         let replacements = replacements();
-        let Some(slots) = self.slots(&replacements.map(|(name, _)| name)) else {
+        let names = replacements.map(|(name, _)| name);
+        let Some(slots) = self.slots(&names) else {
             return false;
         };
+        if self.slots(&OTHERS).is_none_or(|others| !others.is_empty()) {
+            return false;
+        }
         (0..replacements.len()).all(|which| {
             let mut meant = slots.iter().filter(|(at, _)| *at == which);
             meant.all(|(_, slot)| self.put(*slot, replacements[which].1))

@@ -196,6 +196,46 @@ fn programs_link_without_our_argument_info() {
             Stub::next_load(&format!("link_refuses_arg_info,driver={times}"));
             there_and_back(0);
         }
+        // So do those that the program keeps as binaries, as with a plain driver.
+        let loaded = [first, library].map(|program| {
+            let mut size = 0_usize;
+            ok!(clGetProgramInfo(
+                program,
+                CL_PROGRAM_BINARY_SIZES,
+                8,
+                (&raw mut size).cast(),
+                null_mut()
+            ));
+            let mut binary = vec![0_u8; size];
+            let mut room = binary.as_mut_ptr();
+            ok!(clGetProgramInfo(
+                program,
+                CL_PROGRAM_BINARIES,
+                8,
+                (&raw mut room).cast(),
+                null_mut()
+            ));
+            let mut from = binary.as_ptr();
+            make!(clCreateProgramWithBinary(
+                gpu.context,
+                1,
+                &raw const gpu.device,
+                &raw const size,
+                &raw mut from,
+                null_mut()
+            ))
+        });
+        let (of_binaries, code) = link(c"", &loaded);
+        assert_eq!(code, CL_SUCCESS);
+        let again = make!(clCreateKernel(of_binaries, c"increase".as_ptr()));
+        set(again, 0, &buffer);
+        set(again, 1, &1_u32);
+        gpu.run(again, 64);
+        assert_eq!(gpu.read::<u32>(buffer, 4, 1), [302]);
+        ok!(clReleaseKernel(again));
+        for program in [of_binaries, loaded[0], loaded[1]] {
+            ok!(clReleaseProgram(program));
+        }
         // A program that asks for it itself gets what the driver says.
         let asking = compiled(COUNT_BY, c"-cl-kernel-arg-info");
         let (none, code) = link(c"", &[asking, second]);

@@ -137,8 +137,8 @@ impl Held {
                 .lines()
                 .count(),
             threads: fs::read_dir("/proc/self/task").unwrap().count(),
-            // SAFETY: mallinfo2(3) takes nothing and changes nothing.
             heap: {
+                // SAFETY: mallinfo2(3) takes nothing and changes nothing.
                 let info = unsafe { libc::mallinfo2() };
                 info.uordblks + info.hblkhd
             },

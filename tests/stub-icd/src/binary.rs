@@ -1,7 +1,7 @@
 //! Program binaries: good for the device and driver version that made them, and for no other.
 //!
-//! Text lines: magic, checksum (16 hex digits, FNV-1a of all that follows), device name, driver version, binary type;
-//! then the source.
+//! Text lines: magic, checksum (16 hex digits, FNV-1a of all that follows), device name, driver version, binary type,
+//! whether there is argument info; then the source.
 
 use opencl_sys::CL_INVALID_BINARY;
 
@@ -15,6 +15,7 @@ const MAGIC: &str = "xl-gpu stub binary 1";
 pub struct Content {
     /// `CL_PROGRAM_BINARY_TYPE`.
     pub kind: u32,
+    pub has_arg_info: bool,
     pub source: String,
 }
 
@@ -36,7 +37,12 @@ pub fn read(device: &Device, bytes: &[u8]) -> CLResult<Content> {
 }
 
 fn encode(name: &str, driver: &str, content: &Content) -> Vec<u8> {
-    let body = format!("{name}\n{driver}\n{}\n{}", content.kind, content.source);
+    let Content {
+        kind,
+        has_arg_info,
+        source,
+    } = content;
+    let body = format!("{name}\n{driver}\n{kind}\n{has_arg_info}\n{source}");
     format!("{MAGIC}\n{}\n{body}", checksum(&body)).into_bytes()
 }
 
@@ -52,8 +58,10 @@ fn decode(name: &str, driver: &str, bytes: &[u8]) -> Option<Content> {
         .strip_prefix(driver)?
         .strip_prefix('\n')?
         .split_once('\n')?;
+    let (has_arg_info, source) = source.split_once('\n')?;
     Some(Content {
         kind: kind.parse().ok()?,
+        has_arg_info: has_arg_info.parse().ok()?,
         source: source.to_owned(),
     })
 }
@@ -66,6 +74,7 @@ mod tests {
     fn comes_back_only_on_the_same_device_and_driver() {
         let content = Content {
             kind: 4,
+            has_arg_info: true,
             source: "kernel\nvoid".to_owned(),
         };
         let binary = encode("GPU", "1.0", &content);

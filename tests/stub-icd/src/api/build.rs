@@ -127,11 +127,12 @@ creators! {
         if !parts.iter().all(|part| part.is_linkable()) {
             return Err(CL_INVALID_OPERATION);
         }
-        if driver::options().link_refuses_arg_info && parts.iter().any(|part| part.has_arg_info()) {
-            return Err(CL_LINK_PROGRAM_FAILURE);
-        }
         let options = options.get().unwrap_or_default();
         let library = options.split_whitespace().any(|option| option == "-create-library");
+        let has_arg_info = parts.iter().any(|part| part.build().has_arg_info);
+        if driver::options().link_refuses_arg_info && has_arg_info && !library {
+            return Err(CL_LINK_PROGRAM_FAILURE);
+        }
         let kind = if library { CL_PROGRAM_BINARY_TYPE_LIBRARY } else { CL_PROGRAM_BINARY_TYPE_EXECUTABLE };
         let program = Program::link(&context, devices, &parts);
         let built = program.compile(&options, kind, CL_LINK_PROGRAM_FAILURE);

@@ -59,6 +59,8 @@ pub struct Build {
     pub kernels: Arc<Vec<Arc<Signature>>>,
     /// The text it was built from.
     source: String,
+    /// Compiled with argument info, or from a binary or objects that were.
+    pub has_arg_info: bool,
 }
 
 impl Object for Program {
@@ -75,6 +77,7 @@ impl Default for Build {
             kind: CL_PROGRAM_BINARY_TYPE_NONE,
             kernels: Arc::default(),
             source: String::new(),
+            has_arg_info: false,
         }
     }
 }
@@ -111,6 +114,7 @@ impl Program {
         // An executable binary still wants `clBuildProgram`, but has its type from the start.
         let mut build = program.build();
         build.kind = content.kind;
+        build.has_arg_info = content.has_arg_info;
         build.source.clone_from(&program.source);
         drop(build);
         program
@@ -144,6 +148,10 @@ impl Program {
                     kernels: Arc::new(kernels.into_iter().map(Arc::new).collect()),
                     options: options.to_owned(),
                     source,
+                    has_arg_info: match self.origin {
+                        Origin::Binary | Origin::Link => build.has_arg_info,
+                        _ => asks_arg_info(options),
+                    },
                 };
                 Ok(())
             }
@@ -208,7 +216,9 @@ impl Program {
             .map(|part| part.build().source.clone())
             .collect::<Vec<_>>()
             .join("\n");
-        Self::new(context.clone(), devices, source, Origin::Link)
+        let linked = Self::new(context.clone(), devices, source, Origin::Link);
+        linked.build().has_arg_info = parts.iter().any(|part| part.build().has_arg_info);
+        linked
     }
 
     /// Whether kernels can be made of it.
@@ -234,6 +244,7 @@ impl Program {
             &binary::Content {
                 kind: build.kind,
                 source: build.source.clone(),
+                has_arg_info: build.has_arg_info,
             },
         )
     }
@@ -242,16 +253,18 @@ impl Program {
     /// with `clCreateProgramWithSource` and the program executable was built with the -cl-kernel-arg-info option".
     pub fn has_arg_info(&self) -> bool {
         !matches!(self.origin, Origin::Binary | Origin::BuiltIn)
-            && self
-                .build()
-                .options
-                .split_whitespace()
-                .any(|o| o == "-cl-kernel-arg-info")
+            && asks_arg_info(&self.build().options)
     }
 
     pub fn handle(&self) -> *mut c_void {
         self.slot.handle()
     }
+}
+
+fn asks_arg_info(options: &str) -> bool {
+    options
+        .split_whitespace()
+        .any(|option| option == "-cl-kernel-arg-info")
 }
 
 fn parse(source: &str) -> Result<Vec<Signature>, (cl_int, String)> {
