@@ -10,14 +10,24 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 /// Before anything was measured: what releasing, unloading, detaching and loading again take with NVIDIA's driver
-/// (`docs/performance.md`).
+/// (`docs/performance.md`, "Fixed costs"), buffers' memory left out.
 const DEFAULTS: Costs = Costs {
     drain: Duration::from_millis(10),
-    unload: Duration::from_millis(120),
+    unload: Duration::from_millis(160),
     detach: Duration::from_millis(400),
     paused: Duration::from_millis(50),
-    arrive: Duration::from_millis(200),
+    arrive: Duration::from_millis(270),
 };
+
+/// What the unload takes longer for each GiB of buffers: drivers free them one by one (same place).
+const FREEING: Duration = Duration::from_micros(900);
+
+/// How much of the unload goes into freeing `bytes` of buffers.
+fn freeing(bytes: u64) -> Duration {
+    let gib = bytes as f64 / (1u64 << 30) as f64;
+    // Nothing has so much memory that this would not fit; a guest may say it has.
+    Duration::try_from_secs_f64(FREEING.as_secs_f64() * gib).unwrap_or(Duration::MAX)
+}
 
 /// Most sessions that are remembered one by one.
 const MAX_SESSIONS: usize = 1024;
@@ -81,11 +91,19 @@ impl Experience {
         self.0.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// Sessions that were moved together have cost `seen`.
-    pub fn learn(&self, sessions: impl IntoIterator<Item = SessionId>, seen: Seen) {
+    /// Sessions, with their bytes of buffers, that were moved together have cost `seen`.
+    pub fn learn(&self, sessions: impl IntoIterator<Item = (SessionId, u64)>, seen: Seen) {
+        let sessions: Vec<_> = sessions.into_iter().collect();
+        // The session with most took longest.
+        let most = sessions.iter().map(|(_, bytes)| *bytes).max().unwrap_or(0);
+        let fixed = |unload: Duration| unload.saturating_sub(freeing(most));
+        let seen = Seen {
+            unload: seen.unload.map(fixed),
+            ..seen
+        };
         let mut book = self.book();
         book.host = book.host.updated(seen.at_most(MOST_OF_OTHERS));
-        for session in sessions {
+        for (session, _) in sessions {
             let known = book.sessions.get(&session).copied().unwrap_or_default();
             if book.sessions.len() >= MAX_SESSIONS {
                 book.sessions.pop_first();
@@ -94,13 +112,21 @@ impl Experience {
         }
     }
 
-    /// What moving these sessions together will cost: they run side by side, so the longest counts. `devices`: PCI
-    /// devices have to be detached, too.
-    pub fn expect(&self, sessions: impl IntoIterator<Item = SessionId>, devices: bool) -> Costs {
+    /// What moving these sessions, with their bytes of buffers, together will cost: they run side by side, so the longest
+    /// counts. `devices`: PCI devices have to be detached, too.
+    pub fn expect(
+        &self,
+        sessions: impl IntoIterator<Item = (SessionId, u64)>,
+        devices: bool,
+    ) -> Costs {
         let book = self.book();
+        let mut most = 0;
         let all: Vec<Seen> = sessions
             .into_iter()
-            .map(|s| book.sessions.get(&s).copied().unwrap_or_default())
+            .map(|(session, bytes)| {
+                most = most.max(bytes);
+                book.sessions.get(&session).copied().unwrap_or_default()
+            })
             .collect();
         let part = |of: fn(&Seen) -> Option<Duration>, default| {
             let longest = all.iter().filter_map(of).max();
@@ -108,7 +134,7 @@ impl Experience {
         };
         Costs {
             drain: part(|s| s.drain, DEFAULTS.drain),
-            unload: part(|s| s.unload, DEFAULTS.unload),
+            unload: part(|s| s.unload, DEFAULTS.unload).saturating_add(freeing(most)),
             detach: match devices {
                 true => part(|s| s.detach, DEFAULTS.detach),
                 false => Duration::ZERO,
@@ -124,6 +150,7 @@ mod tests {
     use super::*;
 
     const S: Duration = Duration::from_secs(1);
+    const NOBODY: [(SessionId, u64); 0] = [];
 
     fn unload(time: Duration) -> Seen {
         Seen {
@@ -136,25 +163,29 @@ mod tests {
     fn a_session_costs_what_it_has_cost_else_what_another_has() {
         let [a, b, c] = [1, 2, 3].map(|n| SessionId([n; 16]));
         let experience = Experience::default();
-        assert_eq!(experience.expect([a], false).unload, DEFAULTS.unload);
-        experience.learn([a], unload(3 * S));
-        experience.learn([b], unload(2 * S));
-        assert_eq!(experience.expect([a], false).unload, 3 * S);
-        assert_eq!(experience.expect([b], false).unload, 2 * S);
-        assert_eq!(experience.expect([c], false).unload, 2 * S, "the last one");
+        assert_eq!(experience.expect([(a, 0)], false).unload, DEFAULTS.unload);
+        experience.learn([(a, 0)], unload(3 * S));
+        experience.learn([(b, 0)], unload(2 * S));
+        assert_eq!(experience.expect([(a, 0)], false).unload, 3 * S);
+        assert_eq!(experience.expect([(b, 0)], false).unload, 2 * S);
         assert_eq!(
-            experience.expect([a, b], false).unload,
+            experience.expect([(c, 0)], false).unload,
+            2 * S,
+            "the last one"
+        );
+        assert_eq!(
+            experience.expect([(a, 0), (b, 0)], false).unload,
             3 * S,
             "the longest"
         );
         experience.learn(
-            [a],
+            [(a, 0)],
             Seen {
                 drain: Some(S),
                 ..Seen::default()
             },
         );
-        let costs = experience.expect([a], false);
+        let costs = experience.expect([(a, 0)], false);
         assert_eq!((costs.drain, costs.unload), (S, 3 * S), "parts are kept");
     }
 
@@ -162,16 +193,34 @@ mod tests {
     fn what_one_session_tells_hardly_matters_to_others() {
         let [liar, other] = [1, 2].map(|n| SessionId([n; 16]));
         let experience = Experience::default();
-        experience.learn([liar], unload(3600 * S));
-        assert_eq!(experience.expect([liar], false).unload, 3600 * S);
-        assert_eq!(experience.expect([other], false).unload, MOST_OF_OTHERS);
+        experience.learn([(liar, 0)], unload(3600 * S));
+        assert_eq!(experience.expect([(liar, 0)], false).unload, 3600 * S);
+        assert_eq!(
+            experience.expect([(other, 0)], false).unload,
+            MOST_OF_OTHERS
+        );
+    }
+
+    #[test]
+    fn buffers_take_their_time_to_be_freed() {
+        const GIB: u64 = 1 << 30;
+        let [a, b] = [1, 2].map(|n| SessionId([n; 16]));
+        let experience = Experience::default();
+        let first = experience.expect([(a, 100 * GIB)], false).unload;
+        assert_eq!(first, DEFAULTS.unload + 100 * FREEING);
+        experience.learn([(a, 100 * GIB), (b, GIB)], unload(S));
+        assert_eq!(experience.expect([(a, 100 * GIB)], false).unload, S);
+        let small = experience.expect([(b, GIB)], false).unload;
+        assert_eq!(small, S - 99 * FREEING);
+        let absurd = experience.expect([(b, u64::MAX)], false).unload;
+        assert!(absurd > 3600 * S, "{absurd:?}");
     }
 
     #[test]
     fn devices_cost_where_there_are_any() {
         let experience = Experience::default();
-        assert_eq!(experience.expect([], false).detach, Duration::ZERO);
-        assert_eq!(experience.expect([], true).detach, DEFAULTS.detach);
+        assert_eq!(experience.expect(NOBODY, false).detach, Duration::ZERO);
+        assert_eq!(experience.expect(NOBODY, true).detach, DEFAULTS.detach);
     }
 
     #[test]
@@ -180,7 +229,7 @@ mod tests {
         for n in 0..2 * MAX_SESSIONS as u64 {
             let mut id = [0; 16];
             id[..8].copy_from_slice(&n.to_be_bytes());
-            experience.learn([SessionId(id)], unload(S));
+            experience.learn([(SessionId(id), 0)], unload(S));
         }
         assert!(experience.book().sessions.len() <= MAX_SESSIONS);
     }

@@ -303,5 +303,5 @@ fn learn(
         arrive: Some(arrive),
         ..Seen::default()
     };
-    daemon.experience.learn([key.session], seen);
+    daemon.experience.learn([(key.session, 0)], seen);
 }

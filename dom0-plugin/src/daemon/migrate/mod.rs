@@ -196,7 +196,7 @@ impl<'d> Migration<'d> {
     fn open(&mut self, patient: &Patient) -> Result<(), String> {
         let (settings, announced) = (&self.daemon.settings, &patient.announced);
         let peers = peers_to_capture(self.daemon, self.domid, announced)?;
-        let mut resident = 0;
+        let mut resident = Vec::new();
         let keys = if peers.is_empty() {
             Vec::new()
         } else {
@@ -208,15 +208,16 @@ impl<'d> Migration<'d> {
                 settings.open_patience,
             )
             .map_err(|e| e.to_string())?;
-            resident = begun.iter().map(|b| b.bytes).sum();
+            resident = begun.iter().map(|b| b.bytes).collect();
             let capture = self.capture.insert(capture);
             let answers = doctor::answers(capture, &begun);
             doctor::refuse(self.domid, &patient.answered(&answers))?;
             capture.keys()
         };
         let sessions = keys.iter().map(|key| key.session);
+        let sessions = sessions.zip(resident.iter().copied());
         let costs = self.daemon.experience.expect(sessions, self.devices > 0);
-        self.rounds = Rounds::new(settings.precopy, costs, resident);
+        self.rounds = Rounds::new(settings.precopy, costs, resident.iter().sum());
         for key in keys.iter().chain(&self.stored) {
             let a = announced.iter().find(|a| a.session == key.session);
             self.report.sessions.push(SessionReport {

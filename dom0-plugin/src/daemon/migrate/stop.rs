@@ -160,7 +160,12 @@ impl Migration<'_> {
             let others = drain + copy + detach.unwrap_or_default();
             whole.saturating_sub(others)
         });
-        let sessions = self.detached.iter().map(|key| key.session);
+        let of_session = |key: &SessionKey| {
+            let mut all = report.sessions.iter();
+            all.find(|s| s.key == *key).map_or(0, |s| s.bytes)
+        };
+        let sessions = self.detached.iter();
+        let sessions = sessions.map(|key| (key.session, of_session(key)));
         self.daemon.experience.learn(
             sessions,
             Seen {
