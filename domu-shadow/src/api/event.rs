@@ -45,7 +45,7 @@ entry! {
         // Kept alive: another thread may release its reference while this one waits.
         let events = caller.list(events, count as usize).iter().map(|&event| handle::share::<Event>(event));
         let events = events.collect::<CLResult<Vec<_>>>()?;
-        if events.iter().any(|event| !Arc::ptr_eq(&event.context, &events[0].context)) {
+        if events.iter().any(|event| !Arc::ptr_eq(event.context(), events[0].context())) {
             return Err(CL_INVALID_CONTEXT);
         }
         held::wait(&events)
@@ -63,9 +63,9 @@ entry! {
         let event = handle::borrow::<Event>(caller, event)?;
         match parameter {
             CL_EVENT_COMMAND_QUEUE => {
-                answer.handle(event.queue.as_ref().map_or(std::ptr::null_mut(), |queue| queue.slot().handle()))
+                answer.handle(event.queue().map_or(std::ptr::null_mut(), |queue| queue.slot().handle()))
             }
-            CL_EVENT_CONTEXT => answer.handle(event.context.slot().handle()),
+            CL_EVENT_CONTEXT => answer.handle(event.context().slot().handle()),
             CL_EVENT_COMMAND_TYPE => answer.uint(event.command),
             CL_EVENT_COMMAND_EXECUTION_STATUS => answer.bytes(&event.status()?.to_ne_bytes()),
             CL_EVENT_REFERENCE_COUNT => answer.uint(event.slot().references()),
@@ -98,7 +98,7 @@ entry! {
     ) -> status {
         let answer = Answer { caller, size, value, size_ret };
         let event = handle::borrow::<Event>(caller, event)?;
-        if event.queue.is_none() {
+        if event.queue().is_none() {
             return Err(CL_PROFILING_INFO_NOT_AVAILABLE);
         }
         if !(CL_PROFILING_COMMAND_QUEUED..=CL_PROFILING_COMMAND_COMPLETE).contains(&parameter) {

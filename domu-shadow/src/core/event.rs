@@ -34,15 +34,22 @@ pub type Profile = [CLResult<u64>; 5];
 /// No status known here: the driver is asked.
 const ASK: cl_int = cl_int::MAX;
 
+/// Whose status it is.
+enum Maker {
+    /// A command's.
+    Queue(Arc<Queue>),
+    /// The program's own: a user event.
+    Program(Arc<Context>),
+}
+
+/// Small, as programs make one for each command.
 pub struct Event {
     slot: Slot<Event>,
     pub real: Real,
-    pub context: Arc<Context>,
-    /// `None` for user events.
-    pub queue: Option<Arc<Queue>>,
+    maker: Maker,
     pub command: cl_command_type,
     status: AtomicI32,
-    profile: OnceLock<Profile>,
+    profile: OnceLock<Box<Profile>>,
     /// Of a command that a user event holds back; changes only under [`held`]'s lock.
     held: AtomicBool,
     /// Callbacks that no driver knows of, of user events and of held commands: stage, function, user data.
@@ -60,22 +67,15 @@ impl Object for Event {
 impl Event {
     /// The shadow of a driver's event that this process owns from now on.
     pub fn of_command(queue: &Queue, command: cl_command_type, real: *mut c_void) -> Arc<Event> {
-        let queue = handle::shared(queue);
-        Arc::new(Event::new(
-            Arc::clone(&queue.context),
-            Some(queue),
-            command,
-            real,
-            ASK,
-        ))
+        let maker = Maker::Queue(handle::shared(queue));
+        Arc::new(Event::new(maker, command, real, ASK))
     }
 
     /// # Errors
     /// The driver's.
     pub fn user(context: Arc<Context>) -> CLResult<Arc<Event>> {
         let event = Event::new(
-            context,
-            None,
+            Maker::Program(context),
             opencl_sys::CL_COMMAND_USER,
             std::ptr::null_mut(),
             CL_SUBMITTED,
@@ -85,18 +85,11 @@ impl Event {
         Ok(Arc::new(event))
     }
 
-    fn new(
-        context: Arc<Context>,
-        queue: Option<Arc<Queue>>,
-        command: cl_command_type,
-        real: *mut c_void,
-        status: cl_int,
-    ) -> Event {
+    fn new(maker: Maker, command: cl_command_type, real: *mut c_void, status: cl_int) -> Event {
         Event {
             slot: Slot::reserve(),
             real: Real::new(real),
-            context,
-            queue,
+            maker,
             command,
             status: AtomicI32::new(status),
             profile: OnceLock::new(),
@@ -105,8 +98,23 @@ impl Event {
         }
     }
 
+    pub fn context(&self) -> &Arc<Context> {
+        match &self.maker {
+            Maker::Queue(queue) => &queue.context,
+            Maker::Program(context) => context,
+        }
+    }
+
+    /// `None` for user events.
+    pub fn queue(&self) -> Option<&Queue> {
+        match &self.maker {
+            Maker::Queue(queue) => Some(queue),
+            Maker::Program(_) => None,
+        }
+    }
+
     fn make_user(&self) -> CLResult<()> {
-        let context = self.context.real.get();
+        let context = self.context().real.get();
         self.real.set(create!(context, clCreateUserEvent(context))?);
         Ok(())
     }
@@ -124,7 +132,7 @@ impl Event {
 
     /// A user event whose status the program has not set yet.
     pub fn is_open_user_event(&self) -> bool {
-        self.queue.is_none() && self.status.load(Ordering::Acquire) > CL_COMPLETE
+        self.queue().is_none() && self.status.load(Ordering::Acquire) > CL_COMPLETE
     }
 
     /// Whether a user event holds its command back.
@@ -157,7 +165,7 @@ impl Event {
     /// # Errors
     /// `CL_INVALID_VALUE`, `CL_INVALID_OPERATION` if it was set before, `CL_INVALID_EVENT` if it is none, the driver's.
     pub fn set_user_status(&self, status: cl_int) -> CLResult<()> {
-        if self.queue.is_some() {
+        if self.queue().is_some() {
             return Err(CL_INVALID_EVENT);
         }
         if status > CL_COMPLETE {
@@ -185,7 +193,7 @@ impl Event {
     /// # Errors
     /// The driver's.
     pub fn on_status(&self, stage: cl_int, call: Notify, user: usize) -> CLResult<()> {
-        if self.queue.is_none() {
+        if self.queue().is_none() {
             let mut waiting = self.waiting();
             let status = self.status.load(Ordering::Acquire);
             if status > stage {
@@ -269,7 +277,7 @@ impl Event {
         if self.is_held() {
             return Ok(());
         }
-        if self.queue.is_some() && self.status.load(Ordering::Acquire) == ASK {
+        if self.queue().is_some() && self.status.load(Ordering::Acquire) == ASK {
             let status = self.status().unwrap_or(CL_OUT_OF_RESOURCES);
             if status > CL_COMPLETE {
                 return Err(status);
@@ -277,7 +285,9 @@ impl Event {
             self.profile.get_or_init(|| {
                 let first = CL_PROFILING_COMMAND_QUEUED;
                 debug_assert_eq!(first + 4, CL_PROFILING_COMMAND_COMPLETE);
-                std::array::from_fn(|at| self.profile_of_driver(first + at as u32))
+                Box::new(std::array::from_fn(|at| {
+                    self.profile_of_driver(first + at as u32)
+                }))
             });
             self.status.store(status, Ordering::Release);
         }
