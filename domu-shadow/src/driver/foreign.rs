@@ -2,8 +2,8 @@
 //!
 //! What counts as the GPU are the device nodes that those drivers have opened. A node that something else holds cannot
 //! be freed by unloading the drivers. What opens one later, beside a driver that has it open too, is told from that driver by
-//! its descriptors where drivers open theirs at known moments ([`loader::opening`]). NVIDIA's does not: there it is found by
-//! name where it is known, else when the driver is unloaded.
+//! its descriptors where drivers open theirs at known moments ([`loader::opening`]). NVIDIA's does not: there CUDA is asked
+//! ([`cuda`]), others are found by name where they are known, else when the driver is unloaded.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::cuda;
 use super::loader;
 use super::snapshot::Snapshot;
 use super::unload::FAMILY_NODES;
@@ -91,6 +92,9 @@ fn in_this_process() -> Option<String> {
         holders.extend(held_before(&now, before, &nodes));
         holders.extend(opened_beside(&now, before, &nodes, &own));
         holders.extend(by_name(&now, before, &nodes));
+        if holders.is_empty() && cuda::is_in_use() {
+            holders.insert("CUDA (initialised by the program)".to_owned());
+        }
     }
     let holders: Vec<String> = holders.into_iter().collect();
     (!holders.is_empty()).then(|| {

@@ -6,6 +6,7 @@
     reason = "a driver's handle is opaque here: only the driver dereferences it"
 )]
 
+mod cuda;
 pub mod discover;
 pub mod dispatch;
 pub mod extension;

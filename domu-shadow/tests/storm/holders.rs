@@ -77,6 +77,45 @@ fn what_the_program_opened_beside_the_driver_keeps_it_too() {
     );
 }
 
+/// CUDA may have come after OpenCL, through the library that NVIDIA's OpenCL has loaded, with no descriptor of its own.
+#[test]
+fn a_program_that_uses_cuda_keeps_the_driver() {
+    let test = "holders::a_program_that_uses_cuda_keeps_the_driver";
+    in_child(test, "nvidia", || {
+        let source =
+            "static int is_ready; int cuInit(unsigned flags) { is_ready = 1; return (int)flags; }
+            int cuDeviceGetCount(int *count) { *count = 1; return is_ready ? 0 : 3; }";
+        let folder = std::path::PathBuf::from(node());
+        let folder = folder.parent().unwrap();
+        let (code, library) = (folder.join("cuda.c"), folder.join("libcuda.so.1"));
+        std::fs::write(&code, source).unwrap();
+        let compiled = Command::new("cc")
+            .args(["-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o"])
+            .args([&library, &code])
+            .status()
+            .unwrap();
+        assert!(compiled.success());
+        let mut counter = Counter::new();
+        // SAFETY: a library without initialisers, and a function of this prototype.
+        let cuda = unsafe { libloading::Library::new(&library) }.unwrap();
+        counter.check();
+        assert_eq!(mover::blocked(), None);
+        // SAFETY: as above.
+        unsafe {
+            cuda.get::<unsafe extern "C" fn(u32) -> i32>(b"cuInit\0")
+                .unwrap()(0)
+        };
+        let Err(MoveError::Blocked(reason)) = mover::begin() else {
+            panic!("nobody noticed");
+        };
+        assert!(
+            reason.contains("CUDA (initialised by the program)"),
+            "{reason}"
+        );
+        counter.check();
+    });
+}
+
 /// A device that no OpenCL driver has opened is the program's own affair.
 #[test]
 fn a_device_of_the_programs_alone_stays_open() {
