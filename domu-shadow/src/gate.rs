@@ -63,6 +63,7 @@ struct ReturnAtExit;
 
 impl Drop for ReturnAtExit {
     fn drop(&mut self) {
+        crate::leaving::thread_ends();
         if let Some(word) = mine() {
             thread_word::set::<ThreadWord>(std::ptr::null());
             word.thread.store(0, Ordering::Relaxed);

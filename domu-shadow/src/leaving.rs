@@ -5,10 +5,11 @@
 //! other. Whatever that step leaves behind, a closed gate or no driver at all, does not hold up the thread that exits.
 //!
 //! Handlers run last-registered first, and a compiler registers some in the middle of the step that first needs it. An exit on
-//! the main thread is therefore noticed before any handler: glibc's `exit` destroys the thread's own variables first.
+//! the main thread, or on one that has called us, is therefore noticed before any handler: glibc's `exit` destroys the
+//! thread's own variables first, and then it is on the stack.
 
 use std::ffi::{c_int, c_void};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -18,12 +19,7 @@ use crate::gate;
 /// How long an exit waits for the step in progress, which may be compiling.
 const LAST_STEP: Duration = Duration::from_secs(60);
 
-/// How long after the main thread has ended the process must have gone on for that not to be its exit.
-const EXITS_WITHIN: Duration = Duration::from_secs(10);
-
 static STEP: Mutex<()> = Mutex::new(());
-/// The main thread has ended: the process exits, or (`pthread_exit`) its other threads go on.
-static MAIN_ENDED: AtomicBool = AtomicBool::new(false);
 /// The process that has a session, not one that it forked; 0: none.
 static OWNER: AtomicU32 = AtomicU32::new(0);
 /// The kernel's id of the thread that exits; 0: none.
@@ -34,10 +30,7 @@ struct Main;
 
 impl Drop for Main {
     fn drop(&mut self) {
-        if OWNER.load(Ordering::Acquire) == std::process::id() {
-            MAIN_ENDED.store(true, Ordering::SeqCst);
-            await_last_step();
-        }
+        thread_ends();
     }
 }
 
@@ -97,29 +90,22 @@ pub fn register() {
     }
 }
 
-/// Begins a step, which lasts until the guard is dropped; `None` once the program exits.
-pub fn step() -> Option<MutexGuard<'static, ()>> {
-    loop {
-        let step = STEP.lock().unwrap_or_else(PoisonError::into_inner);
-        if has_left() {
-            return None;
-        }
-        if !MAIN_ENDED.load(Ordering::SeqCst) {
-            return Some(step);
-        }
-        // Whoever exits may be waiting for the lock.
-        drop(step);
-        let deadline = Instant::now() + EXITS_WITHIN;
-        while !has_left() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        MAIN_ENDED.store(false, Ordering::SeqCst);
+/// The calling thread's own variables are destroyed: by its end, which is nothing to us, or by the program's exit.
+pub fn thread_ends() {
+    if OWNER.load(Ordering::Acquire) == std::process::id() && stack::is_in_exit() {
+        leaves_here();
     }
 }
 
-/// Whether the program exits, or seems to.
+/// Begins a step, which lasts until the guard is dropped; `None` once the program exits.
+pub fn step() -> Option<MutexGuard<'static, ()>> {
+    let step = STEP.lock().unwrap_or_else(PoisonError::into_inner);
+    (!has_left()).then_some(step)
+}
+
+/// Whether the program exits.
 pub fn is_under_way() -> bool {
-    has_left() || MAIN_ENDED.load(Ordering::SeqCst)
+    has_left()
 }
 
 fn has_left() -> bool {
@@ -135,12 +121,21 @@ extern "C" fn at_exit(_: *mut c_void) {
     if RENEWER.load(Ordering::Acquire) == current_thread() {
         return;
     }
-    let is_first = || LEAVER.swap(current_thread(), Ordering::AcqRel) == 0;
-    if OWNER.load(Ordering::Acquire) != std::process::id() || !is_first() {
-        return;
+    if OWNER.load(Ordering::Acquire) == std::process::id() && leaves_here() {
+        gate::stay_inside();
     }
-    await_last_step();
-    gate::stay_inside();
+}
+
+/// The program exits on this thread: waits for the step in progress, and there is no other. False if it does on another.
+fn leaves_here() -> bool {
+    let this = current_thread();
+    match LEAVER.compare_exchange(0, this, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => {
+            await_last_step();
+            true
+        }
+        Err(leaver) => leaver == this,
+    }
 }
 
 fn await_last_step() {
@@ -151,5 +146,89 @@ fn await_last_step() {
             break;
         }
         std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+mod stack {
+    //! Whether `exit` is among the functions that have called this one.
+
+    use std::ffi::{c_char, c_int, c_void};
+    use std::ops::Range;
+    use std::ptr::null_mut;
+    use std::sync::OnceLock;
+
+    /// `Elf64_Sym`
+    #[repr(C)]
+    struct Symbol {
+        name: u32,
+        info: u8,
+        other: u8,
+        section: u16,
+        value: u64,
+        size: u64,
+    }
+
+    /// dladdr1(3)
+    const RTLD_DL_SYMENT: c_int = 1;
+
+    unsafe extern "C" {
+        fn dladdr1(
+            address: *const c_void,
+            info: *mut libc::Dl_info,
+            symbol: *mut *mut Symbol,
+            flags: c_int,
+        ) -> c_int;
+        // Itanium C++ ABI 1.6: the unwinder, which every Rust library has.
+        fn _Unwind_Backtrace(
+            look: extern "C" fn(*mut c_void, *mut c_void) -> c_int,
+            argument: *mut c_void,
+        ) -> c_int;
+        fn _Unwind_GetIP(context: *mut c_void) -> usize;
+    }
+
+    struct Seek {
+        function: Range<usize>,
+        found: bool,
+    }
+
+    pub(super) fn is_in_exit() -> bool {
+        static EXIT: OnceLock<Range<usize>> = OnceLock::new();
+        let function = EXIT
+            .get_or_init(|| libc_function(c"exit".as_ptr()).unwrap_or(0..0))
+            .clone();
+        let mut seek = Seek {
+            function,
+            found: false,
+        };
+        // SAFETY: `look` gets the pointer to `seek`, which outlives the call.
+        unsafe { _Unwind_Backtrace(look, (&raw mut seek).cast()) };
+        seek.found
+    }
+
+    extern "C" fn look(context: *mut c_void, seek: *mut c_void) -> c_int {
+        const NO_REASON: c_int = 0;
+        // SAFETY: the unwinder's own context, and what `is_in_exit` passed.
+        let (returns_to, seek) = unsafe { (_Unwind_GetIP(context), &mut *seek.cast::<Seek>()) };
+        // It calls a function that never returns: the call may be its last instruction.
+        seek.found |= seek.function.contains(&returns_to.wrapping_sub(1));
+        NO_REASON
+    }
+
+    /// Where the C library's own function is, not one that stands before it.
+    fn libc_function(name: *const c_char) -> Option<Range<usize>> {
+        // SAFETY: with RTLD_NOLOAD this only looks for a library that is mapped; `info` and `symbol` have room for the answers.
+        unsafe {
+            let library = libc::dlopen(c"libc.so.6".as_ptr(), libc::RTLD_NOW | libc::RTLD_NOLOAD);
+            if library.is_null() {
+                return None;
+            }
+            let start = libc::dlsym(library, name);
+            libc::dlclose(library);
+            let mut info: libc::Dl_info = std::mem::zeroed();
+            let mut symbol: *mut Symbol = null_mut();
+            let known = dladdr1(start, &raw mut info, &raw mut symbol, RTLD_DL_SYMENT) != 0;
+            let size = symbol.as_ref().filter(|_| known)?.size as usize;
+            Some(start as usize..start as usize + size)
+        }
     }
 }

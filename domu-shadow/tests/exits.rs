@@ -51,6 +51,18 @@ fn program() {
     std::mem::forget(gpu);
 }
 
+/// The same, and the exit comes from a thread that is not the one which did all that.
+fn program_with_threads() {
+    program();
+    let exit = || {
+        let mut count = 0;
+        ok!(clGetPlatformIDs(0, null_mut(), &raw mut count));
+        // SAFETY: ends the process, with all of a normal exit.
+        unsafe { libc::exit(0) }
+    };
+    let _: () = std::thread::spawn(exit).join().unwrap();
+}
+
 struct Nothing;
 
 impl SerialSink for Nothing {
@@ -140,6 +152,10 @@ impl Exiting {
 
 /// Whether this is the process of the test's program, which then has run.
 fn is_child(test: &str) -> bool {
+    is_child_of(test, program)
+}
+
+fn is_child_of(test: &str, program: fn()) -> bool {
     let is_child = env::var(CHILD).as_deref() == Ok(test);
     if is_child {
         program();
@@ -152,9 +168,21 @@ fn beside_a_begin() {
     if is_child("beside_a_begin") {
         return;
     }
+    exits_beside_a_begin("beside_a_begin");
+}
+
+#[test]
+fn on_another_thread_beside_a_begin() {
+    if is_child_of("on_another_thread_beside_a_begin", program_with_threads) {
+        return;
+    }
+    exits_beside_a_begin("on_another_thread_beside_a_begin");
+}
+
+fn exits_beside_a_begin(test: &str) {
     // Spread over the time that the compiler takes.
     for ms in [0, 800, 1600, 2400] {
-        let mut exiting = Exiting::start("beside_a_begin");
+        let mut exiting = Exiting::start(test);
         let attached = exiting.attach();
         exiting.exit_after(ms * 1000);
         // Refused, or the program is gone before it has ended.
