@@ -214,6 +214,7 @@ fn change(state: u32) {
 /// In a child of `fork` no thread moves anything: a gate that was closed would stay so.
 extern "C" fn open_in_child() {
     STATE.fetch_and(!STATE_BITS, Ordering::SeqCst);
+    crate::driver::stop_in_child();
 }
 
 /// Registers the process for `membarrier(2)`; without it the gate falls back to fences.

@@ -179,6 +179,9 @@ fn one_without_arg_info(input: &Program) -> CLResult<Option<Plain>> {
     let Step::Link { options, inputs } = &link.step else {
         return Ok(None);
     };
+    if !input.is_as_linked(&link.step) {
+        return Ok(None); // another build of its inputs is not what is in it
+    }
     let Some(plain) = without_arg_info(inputs)? else {
         return Ok(None);
     };

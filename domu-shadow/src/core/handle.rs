@@ -106,6 +106,10 @@ fn find<T: Object>(handle: *mut c_void) -> Option<&'static Cell> {
     (cell.kind.load(Ordering::Acquire) == T::KIND as u32).then_some(cell)
 }
 
+#[cfg(not(target_arch = "x86_64"))]
+fn fetch_early(_: &'static Cell) {}
+
+#[cfg(target_arch = "x86_64")]
 fn fetch_early(cell: &'static Cell) {
     use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
     // SAFETY: a hint, which has no effect but on time; x86-64 has it.
@@ -178,7 +182,7 @@ impl<T: Object> Drop for Slot<T> {
         cells.free.push_back(self.cell);
         drop(cells);
         if !weak.is_null() {
-            // SAFETY: `publish` stored a pointer from `Weak::<T>::into_raw`, and the swap made this its only owner.
+            // SAFETY: `publish` stored a pointer from `Weak::<T>::into_raw`, and nobody finds it any more.
             drop(unsafe { Weak::from_raw(weak.cast::<T>()) });
         }
     }

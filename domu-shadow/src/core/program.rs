@@ -58,6 +58,13 @@ impl Step {
         }
     }
 
+    fn inputs(&self) -> &[Arc<Program>] {
+        match self {
+            Step::Link { inputs, .. } => inputs,
+            _ => &[],
+        }
+    }
+
     /// Whether its result can be linked, not run.
     pub fn is_for_linking(&self) -> bool {
         const LIBRARY: &[u8] = b"-create-library";
@@ -103,6 +110,10 @@ pub struct Building {
     pub(super) is_substitute: bool,
     /// By kernel name: the argument info that the last build gave.
     pub(super) signatures: BTreeMap<CString, Box<[ArgInfo]>>,
+    /// How often it was built.
+    times: u64,
+    /// Of a linked program: how often each input had been.
+    inputs_times: Vec<u64>,
     /// See [`Program::with_binary`].
     pub(super) as_asked: Option<Plain>,
     variables: Option<Variables>,
@@ -123,6 +134,7 @@ impl Building {
         self.binaries.clear();
         self.signatures.clear();
         self.as_asked = None;
+        self.times += 1;
     }
 
     /// The last build for a device.
@@ -376,7 +388,17 @@ impl Program {
 
     /// Remembers the link that made this program.
     pub fn linked(&self, step: Step) {
+        let times = step.inputs().iter().map(|input| input.building().times);
+        let times = times.collect();
         self.built(Vec::new(), step, Constants::new());
+        self.building().inputs_times = times;
+    }
+
+    /// Whether no input of the link that made it was built again since.
+    pub(super) fn is_as_linked(&self, link: &Step) -> bool {
+        let times = self.building().inputs_times.clone();
+        let mut both = link.inputs().iter().zip(times);
+        both.all(|(input, times)| input.building().times == times)
     }
 
     /// One device's build info that was kept over a move.

@@ -75,6 +75,7 @@ impl Program {
 
     /// Before a move: keeps logs, status and binaries, and releases the driver's program.
     pub fn unmake(&self) {
+        self.building().as_asked = None;
         if let Some(replaced) = self.replaced.take() {
             release(replaced);
         }
@@ -84,7 +85,6 @@ impl Program {
             _ => binaries(real, &self.devices),
         };
         let mut building = self.building();
-        building.as_asked = None;
         for device in &self.devices {
             // What was kept at an earlier move is what the program's own build said.
             let kept = building.kept.entry(device.slot().id());

@@ -56,6 +56,11 @@ static LAST: Mutex<Option<Look>> = Mutex::new(None);
 
 /// Why the GPU cannot be freed of this process, as of a moment ago.
 pub fn reason() -> Option<String> {
+    // Asked each time: it is a matter of microseconds. Without the lock: the linker may be running code that waits for it.
+    let tells = loader::loaded().leaves_cuda_alone();
+    if tells && cuda::is_in_use() {
+        return Some(by_other_means("CUDA (initialised by the program)"));
+    }
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(look) = &*last
         && look.at.elapsed() < PACE.max(look.cost * SHARE)
@@ -92,17 +97,13 @@ fn in_this_process() -> Option<String> {
         holders.extend(held_before(&now, before, &nodes));
         holders.extend(opened_beside(&now, before, &nodes, &own));
         holders.extend(by_name(&now, before, &nodes));
-        if holders.is_empty() && cuda::is_in_use() {
-            holders.insert("CUDA (initialised by the program)".to_owned());
-        }
     }
     let holders: Vec<String> = holders.into_iter().collect();
-    (!holders.is_empty()).then(|| {
-        format!(
-            "the program also uses the GPU by other means than OpenCL: {}",
-            holders.join(", ")
-        )
-    })
+    (!holders.is_empty()).then(|| by_other_means(&holders.join(", ")))
+}
+
+fn by_other_means(which: &str) -> String {
+    format!("the program also uses the GPU by other means than OpenCL: {which}")
 }
 
 /// Nodes that were open or mapped before a driver was loaded, and still are.

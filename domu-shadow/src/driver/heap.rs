@@ -1,8 +1,11 @@
 //! Memory of the process's allocator that a driver forgets when it is closed.
 //!
-//! NVIDIA's (580.159) leaves tables of 3.5 MB behind at each load. Pieces of some size that the libraries of its family allocate are
-//! noted until they are freed, by way of the relocated addresses (ELF `JUMP_SLOT`, `GLOB_DAT`, `64`) through which these
-//! libraries alone call the allocator; what is still noted when none of them is mapped any more is freed.
+//! NVIDIA's (580.159) leaves tables of 3.5 MB behind at each load, all of them allocated by its OpenCL library. Large pieces that this
+//! library allocates are noted until its family frees them, by way of the relocated addresses (ELF `JUMP_SLOT`, `GLOB_DAT`,
+//! `64`) through which these libraries call the allocator; what is still noted when none of them is mapped any more is freed.
+//!
+//! So a noted piece must not be freed by anybody else. Tables of that size stay in the library; what it gives away (to the
+//! program, as a thread's own value, to the C library) is small.
 //!
 //! `unsafe`: reads the dynamic sections that the dynamic linker has mapped and relocated (ELF gABI, chapter 5), writes
 //! relocated addresses, and stands in for functions of the C library.
@@ -12,21 +15,32 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ops::Range;
 use std::path::Path;
 use std::slice;
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use libloading::os::unix::{Library, RTLD_NOW};
 
 use super::snapshot::file_name;
 
-/// Bytes from which on a piece is noted. What is left is 128 KiB to 2.6 MiB, and a dozen of some KiB; what a call allocates for
-/// itself is smaller, and costs no more than a comparison.
-const LEAST: usize = 1 << 10;
+/// Bytes from which on a piece is noted. The tables have 128 KiB to 2.6 MiB.
+const LEAST: usize = 64 << 10;
+
+/// In a child of `fork` another thread may have had the lock, and nothing is given back.
+static OFF: AtomicBool = AtomicBool::new(false);
 
 static NOTED: Mutex<BTreeSet<usize>> = Mutex::new(BTreeSet::new());
 
 /// How many noted pieces there are by a hash of their address: `free` takes the lock only where there is one.
 static COUNTS: [AtomicU32; 1024] = [const { AtomicU32::new(0) }; 1024];
+
+/// In a child of `fork`: from now on nothing is noted or freed.
+pub fn stop_in_child() {
+    OFF.store(true, Ordering::Relaxed);
+}
+
+fn is_off() -> bool {
+    OFF.load(Ordering::Relaxed)
+}
 
 fn noted() -> MutexGuard<'static, BTreeSet<usize>> {
     NOTED.lock().unwrap_or_else(PoisonError::into_inner)
@@ -38,7 +52,7 @@ fn count(piece: usize) -> &'static AtomicU32 {
 }
 
 fn note(piece: *mut c_void, size: usize) {
-    if size >= LEAST && !piece.is_null() && noted().insert(piece as usize) {
+    if size >= LEAST && !is_off() && !piece.is_null() && noted().insert(piece as usize) {
         count(piece as usize).fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -47,7 +61,7 @@ fn note(piece: *mut c_void, size: usize) {
 fn forget(piece: *mut c_void) -> bool {
     let piece = piece as usize;
     // Relaxed: who frees a piece has got it from whom it was noted for.
-    let was = count(piece).load(Ordering::Relaxed) > 0 && noted().remove(&piece);
+    let was = count(piece).load(Ordering::Relaxed) > 0 && !is_off() && noted().remove(&piece);
     if was {
         count(piece).fetch_sub(1, Ordering::Relaxed);
     }
@@ -69,25 +83,38 @@ unsafe extern "C" fn noting_calloc(members: usize, size: usize) -> *mut c_void {
 }
 
 unsafe extern "C" fn noting_realloc(old: *mut c_void, size: usize) -> *mut c_void {
+    // SAFETY: as malloc(3) demands.
+    unsafe {
+        if old.is_null() {
+            return noting_malloc(size);
+        }
+        following_realloc(old, size)
+    }
+}
+
+/// What was noted stays noted; nothing else is.
+unsafe extern "C" fn following_realloc(old: *mut c_void, size: usize) -> *mut c_void {
     let was_noted = forget(old);
     // SAFETY: `old` is the caller's, as malloc(3) demands.
     let piece = unsafe { libc::realloc(old, size) };
-    if piece.is_null() && size > 0 && was_noted {
-        note(old, LEAST); // it stays as it was
+    if was_noted {
+        match piece.is_null() && size > 0 {
+            true => note(old, LEAST), // it stays as it was
+            false => note(piece, size),
+        }
     }
-    note(piece, size);
     piece
 }
 
-unsafe extern "C" fn noting_free(piece: *mut c_void) {
+unsafe extern "C" fn following_free(piece: *mut c_void) {
     forget(piece);
     // SAFETY: `piece` is the caller's, as malloc(3) demands.
     unsafe { libc::free(piece) };
 }
 
 unsafe extern "C" {
-    /// getline(3)
-    fn getdelim(
+    /// getline(3), under the name that libraries call it by.
+    fn __getdelim(
         line: *mut *mut c_char,
         room: *mut usize,
         delimiter: c_int,
@@ -95,7 +122,7 @@ unsafe extern "C" {
     ) -> isize;
 }
 
-unsafe extern "C" fn noting_getdelim(
+unsafe extern "C" fn following_getdelim(
     line: *mut *mut c_char,
     room: *mut usize,
     delimiter: c_int,
@@ -106,46 +133,90 @@ unsafe extern "C" fn noting_getdelim(
         if let Some(&line) = line.as_ref() {
             forget(line.cast());
         }
-        getdelim(line, room, delimiter, file)
+        __getdelim(line, room, delimiter, file)
     }
 }
 
-/// What a library calls, and what it calls instead. Those that take a piece away first: noted must be only what they would see.
-fn replacements() -> [(&'static CStr, *mut c_void); 5] {
-    [
-        (c"free", noting_free as *mut c_void),
-        (c"realloc", noting_realloc as *mut c_void),
-        (c"__getdelim", noting_getdelim as *mut c_void),
-        (c"calloc", noting_calloc as *mut c_void),
-        (c"malloc", noting_malloc as *mut c_void),
-    ]
+/// A function of the C library: its name, its address as this library has it, and what is called instead.
+type Replacement = (&'static CStr, *mut c_void, *mut c_void);
+
+/// Those that take a piece away first: noted must be only what they would see.
+fn replacements(allocates: bool) -> Vec<Replacement> {
+    let realloc: *mut c_void = match allocates {
+        true => noting_realloc as *mut c_void,
+        false => following_realloc as *mut c_void,
+    };
+    let mut all: Vec<Replacement> = vec![
+        (
+            c"free",
+            libc::free as *mut c_void,
+            following_free as *mut c_void,
+        ),
+        (c"realloc", libc::realloc as *mut c_void, realloc),
+        (
+            c"__getdelim",
+            __getdelim as *mut c_void,
+            following_getdelim as *mut c_void,
+        ),
+    ];
+    if allocates {
+        all.push((
+            c"calloc",
+            libc::calloc as *mut c_void,
+            noting_calloc as *mut c_void,
+        ));
+        all.push((
+            c"malloc",
+            libc::malloc as *mut c_void,
+            noting_malloc as *mut c_void,
+        ));
+    }
+    all
 }
 
 /// What else frees or moves a caller's piece. NVIDIA's libraries use none of them; one that does is not watched.
 const OTHERS: [&CStr; 4] = [c"getline", c"getdelim", c"reallocarray", c"cfree"];
 
-/// Notes from now on what those mapped libraries allocate whose file names `is_meant` accepts.
-pub(super) fn watch(is_meant: impl Fn(&str) -> bool) {
-    // A reference each, which the linker gives when it is done with that library: none is half relocated or goes away.
-    let held: Vec<Library> = mapped(&is_meant)
-        .iter()
-        .filter_map(|object| {
-            // SAFETY: with RTLD_NOLOAD this only looks for a library that is mapped; no code of it runs.
-            unsafe { Library::open(Some(&object.path), RTLD_NOW | libc::RTLD_NOLOAD) }.ok()
-        })
-        .collect();
-    if held.is_empty() {
-        return;
-    }
-    for object in mapped(&is_meant) {
-        if !object.redirect() {
-            log::debug!("{}: its use of the allocator is not watched", object.path);
+/// Mapped libraries, with a reference each, which the linker gives when it is done with that library: none is half relocated or
+/// goes away.
+#[derive(Default)]
+pub(super) struct Held(Vec<(String, Library)>);
+
+/// Those whose file names `is_meant` accepts. Waits for whatever the linker does in other threads.
+pub(super) fn hold(is_meant: impl Fn(&str) -> bool) -> Held {
+    let mapped = mapped(&is_meant).into_iter();
+    let held = mapped.filter_map(|object| {
+        // SAFETY: with RTLD_NOLOAD this only looks for a library that is mapped; no code of it runs.
+        let library = unsafe { Library::open(Some(&object.path), RTLD_NOW | libc::RTLD_NOLOAD) };
+        Some((object.path, library.ok()?))
+    });
+    Held(held.collect())
+}
+
+/// Notes from now on what those libraries of `family` allocate whose file names `allocates` accepts, until the family frees it. One
+/// thread at a time.
+pub(super) fn watch(family: &Held, allocates: impl Fn(&str) -> bool) {
+    let is_held = |path: &str| family.0.iter().any(|(held, _)| held == path);
+    let (drivers, others): (Vec<_>, Vec<_>) = mapped(&|_| true)
+        .into_iter()
+        .filter(|object| is_held(&object.path))
+        .partition(|object| allocates(file_name(Path::new(&object.path))));
+    // All that may free comes first.
+    for (objects, allocate) in [(others, false), (drivers, true)] {
+        for object in objects {
+            if !object.redirect(&replacements(allocate)) {
+                log::debug!("{}: its use of the allocator is not watched", object.path);
+                return;
+            }
         }
     }
 }
 
 /// Frees what libraries that were watched have left: none may be mapped any more. Number of pieces.
 pub(super) fn free_forgotten() -> usize {
+    if is_off() {
+        return 0;
+    }
     let left = std::mem::take(&mut *noted());
     for &piece in &left {
         count(piece).fetch_sub(1, Ordering::Relaxed);
@@ -159,6 +230,8 @@ pub(super) fn free_forgotten() -> usize {
 struct Object {
     path: String,
     base: usize,
+    /// All of it.
+    range: Range<usize>,
     dynamic: Range<usize>,
     /// What the linker has made read-only, whole pages.
     read_only: Range<usize>,
@@ -197,11 +270,14 @@ unsafe extern "C" fn look(info: *mut libc::dl_phdr_info, _: usize, seek: *mut c_
         let start = base + header.p_vaddr as usize;
         Some(start..start + header.p_memsz as usize)
     };
+    let loaded = headers.iter().filter(|h| h.p_type == libc::PT_LOAD);
+    let end = loaded.map(|header| header.p_vaddr + header.p_memsz).max();
     if let Some(dynamic) = range(libc::PT_DYNAMIC) {
         let read_only = range(libc::PT_GNU_RELRO).unwrap_or(0..0);
         found.push(Object {
             path: path.to_owned(),
             base,
+            range: base..base + end.unwrap_or(0) as usize,
             dynamic,
             read_only: page_of(read_only.start)..page_of(read_only.end),
         });
@@ -307,18 +383,25 @@ impl Object {
     }
 
     /// Puts the replacements in the place of the allocator's functions; false if that could not be done.
-    fn redirect(&self) -> bool {
-        let replacements = replacements();
-        let names = replacements.map(|(name, _)| name);
-        let Some(slots) = self.slots(&names) else {
+    fn redirect(&self, replacements: &[Replacement]) -> bool {
+        let names: Vec<_> = replacements.iter().map(|(name, ..)| *name).collect();
+        let (Some(slots), Some(others)) = (self.slots(&names), self.slots(&OTHERS)) else {
             return false;
         };
-        if self.slots(&OTHERS).is_none_or(|others| !others.is_empty()) {
+        // Another allocator than ours is none of our business.
+        let is_ours = |(at, slot): &(usize, *mut *mut c_void)| {
+            let (_, ours, instead) = replacements[*at];
+            // SAFETY: an aligned address of the library's data, which the linker has written.
+            let now = unsafe { AtomicPtr::from_ptr(*slot) }.load(Ordering::Relaxed);
+            // Within the library: not looked up yet.
+            now == ours || now == instead || self.range.contains(&now.addr())
+        };
+        if !others.is_empty() || !slots.iter().all(is_ours) {
             return false;
         }
         (0..replacements.len()).all(|which| {
             let mut meant = slots.iter().filter(|(at, _)| *at == which);
-            meant.all(|(_, slot)| self.put(*slot, replacements[which].1))
+            meant.all(|(_, slot)| self.put(*slot, replacements[which].2))
         })
     }
 

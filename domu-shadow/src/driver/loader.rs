@@ -9,8 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use opencl_sys::cl_int;
 
-use super::snapshot::{Mapping, Snapshot, file_name, is_device_node};
-use super::{discover, heap, query, unload};
+use super::snapshot::{Mapping, Snapshot, is_device_node};
+use super::{cuda, discover, heap, query, unload};
 
 type GetExtension = unsafe extern "C" fn(*const c_char) -> *mut c_void;
 type GetPlatforms = unsafe extern "C" fn(u32, *mut *mut c_void, *mut u32) -> cl_int;
@@ -34,6 +34,8 @@ pub(super) struct Loaded {
     pub(super) mappings: Vec<Mapping>,
     /// Address space that drivers were seen to reserve.
     pub(super) reserved: Vec<Range<usize>>,
+    /// A driver was seen to initialise CUDA's driver API: whether the program does cannot be told.
+    initialises_cuda: bool,
 }
 
 /// Bytes from which on reserved address space is taken for a driver's: NVIDIA's takes 4 GiB, allocators and language runtimes,
@@ -44,7 +46,6 @@ impl Loaded {
     /// Notes device nodes that a driver has opened since, and address space that it has reserved.
     fn learn(&mut self, earlier: &Snapshot) {
         let now = Snapshot::take();
-        self.watch_heap();
         self.forget_closed(earlier);
         for (&number, path) in &now.files {
             if is_device_node(path) && earlier.files.get(&number) != Some(path) {
@@ -66,15 +67,26 @@ impl Loaded {
         self.reserved.extend(reserved.cloned());
     }
 
-    /// Has what drivers that forget memory allocate from now on noted: [`unload::unload`] gives it back.
-    fn watch_heap(&self) {
+    /// Has what a driver that forgets memory allocates from now on noted: [`unload::unload`] gives it back. Not where any library of
+    /// its family was there before it: that one may be the program's.
+    fn watch_heap(&self, family: &heap::Held) {
         let Some(before) = &self.before else { return };
-        let of_family = |name: &str| unload::family().any(|stem| name.starts_with(stem));
-        let is_new = |name: &str| {
-            let has_name = |mapping: &Mapping| file_name(&mapping.path) == name;
-            !before.mappings.iter().any(has_name)
-        };
-        heap::watch(|name| of_family(name) && is_new(name));
+        let has_driver = self
+            .vendors
+            .iter()
+            .any(|v| unload::is_family_driver(&v.name));
+        if has_driver && !unload::family().any(|stem| before.maps_library(stem)) {
+            heap::watch(family, |name| unload::is_family_driver(name.as_ref()));
+        }
+    }
+
+    /// Whether NVIDIA's OpenCL is loaded, and leaves CUDA to the program ([`super::cuda`]).
+    pub(super) fn leaves_cuda_alone(&self) -> bool {
+        !self.initialises_cuda
+            && self
+                .vendors
+                .iter()
+                .any(|v| unload::is_family_driver(&v.name))
     }
 
     /// Drops what a driver has closed itself.
@@ -89,9 +101,20 @@ impl Loaded {
 /// Makes a call in which drivers open their devices: what appears meanwhile is theirs.
 pub fn opening<T>(call: impl FnOnce() -> T) -> T {
     let earlier = Snapshot::take();
+    let had_cuda = cuda::is_in_use();
     let answer = call();
-    loaded().learn(&earlier);
+    // Before the lock: the linker may be running code that waits for it.
+    let family = hold_family();
+    let mut loaded = loaded();
+    loaded.watch_heap(&family);
+    loaded.learn(&earlier);
+    loaded.initialises_cuda |= !had_cuda && cuda::is_in_use();
+    drop(loaded);
     answer
+}
+
+fn hold_family() -> heap::Held {
+    heap::hold(|name| unload::family().any(|stem| name.starts_with(stem)))
 }
 
 static LOADED: Mutex<Loaded> = Mutex::new(Loaded {
@@ -101,6 +124,7 @@ static LOADED: Mutex<Loaded> = Mutex::new(Loaded {
     files: BTreeSet::new(),
     mappings: Vec::new(),
     reserved: Vec::new(),
+    initialises_cuda: false,
 });
 
 pub(super) fn loaded() -> MutexGuard<'static, Loaded> {
@@ -126,8 +150,12 @@ pub fn platforms() -> Vec<*mut c_void> {
             Err(reason) => log::info!("OpenCL driver {}: {reason}", name.display()),
         }
     }
-    loaded.watch_heap();
+    loaded.watch_heap(&hold_family());
+    let had_cuda = cuda::is_in_use();
     let platforms = loaded.vendors.iter().flat_map(Vendor::platforms).collect();
+    // What the driver has opened itself meanwhile.
+    loaded.watch_heap(&hold_family());
+    loaded.initialises_cuda |= !had_cuda && cuda::is_in_use();
     loaded.learn(&earlier);
     if opened {
         crate::leaving::register();

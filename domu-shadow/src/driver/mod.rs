@@ -18,3 +18,5 @@ pub mod query;
 pub mod snapshot;
 pub mod unload;
 pub mod workers;
+
+pub use heap::stop_in_child;

@@ -35,6 +35,12 @@ pub(super) fn family() -> impl Iterator<Item = &'static str> {
     FAMILIES.iter().flat_map(|(_, family)| *family).copied()
 }
 
+/// Whether a vendor's library is the OpenCL driver of such a family.
+pub(super) fn is_family_driver(name: &OsStr) -> bool {
+    let stem = library_stem(name);
+    FAMILIES.iter().any(|(driver, _)| stem.starts_with(driver))
+}
+
 /// Start of the paths of device nodes that only that family opens.
 pub(super) const FAMILY_NODES: &str = "/dev/nvidia";
 

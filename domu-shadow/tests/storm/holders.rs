@@ -1,6 +1,6 @@
 //! Who else holds the GPU is named before a move begins.
 
-use crate::rig::{Counter, in_child, node};
+use crate::rig::{Counter, in_child, in_child_as, node};
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsRawFd;
@@ -81,7 +81,7 @@ fn what_the_program_opened_beside_the_driver_keeps_it_too() {
 #[test]
 fn a_program_that_uses_cuda_keeps_the_driver() {
     let test = "holders::a_program_that_uses_cuda_keeps_the_driver";
-    in_child(test, "nvidia", || {
+    in_child_as(test, Some("libnvidia-opencl.so.1"), "nvidia", || {
         let source =
             "static int is_ready; int cuInit(unsigned flags) { is_ready = 1; return (int)flags; }
             int cuDeviceGetCount(int *count) { *count = 1; return is_ready ? 0 : 3; }";

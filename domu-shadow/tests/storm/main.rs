@@ -68,6 +68,40 @@ fn what_a_driver_forgets_is_freed() {
     );
 }
 
+/// Where the program had a library of the driver's family before, nothing is: it may be that library's.
+#[test]
+fn what_may_be_the_programs_is_not_freed() {
+    let test = "what_may_be_the_programs_is_not_freed";
+    let options = "nvidia,forget=2640";
+    in_child_as(test, Some("libnvidia-opencl.so.1"), options, || {
+        let folder = std::path::PathBuf::from(rig::node());
+        let folder = folder.parent().unwrap();
+        let (real, link) = (
+            folder.join("libnvidia-fbc.so.580.1"),
+            folder.join("libnvidia-fbc.so.1"),
+        );
+        let compiled = std::process::Command::new("cc")
+            .args(["-shared", "-x", "c", "/dev/null", "-o"])
+            .arg(&real)
+            .status();
+        assert!(compiled.unwrap().success());
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        // SAFETY: a library without code.
+        let _held = unsafe { libloading::Library::new(&link) }.unwrap();
+        let mut counter = Counter::new();
+        Stub::next_load("forget=2640");
+        counter.move_and_check();
+        let before = Held::now();
+        counter.move_and_check();
+        let after = Held::now();
+        // Twice 2640 KiB a load.
+        assert!(
+            after.heap > before.heap + (5000 << 10),
+            "{after:?} after {before:?}"
+        );
+    });
+}
+
 /// Whatever cannot be made again, nothing of the program is lost: the next attempt succeeds.
 #[test]
 fn a_restore_that_fails_can_be_tried_again() {

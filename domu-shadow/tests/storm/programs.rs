@@ -196,8 +196,8 @@ fn programs_link_without_our_argument_info() {
             Stub::next_load(&format!("link_refuses_arg_info,driver={times}"));
             there_and_back(0);
         }
-        // So do those that the program keeps as binaries, as with a plain driver.
-        let loaded = [first, library].map(|program| {
+        // So do those that the program keeps as binaries, as with a plain driver; also when it asks for them on both sides of a move.
+        let binary_of = |program: Handle| {
             let mut size = 0_usize;
             ok!(clGetProgramInfo(
                 program,
@@ -215,6 +215,14 @@ fn programs_link_without_our_argument_info() {
                 (&raw mut room).cast(),
                 null_mut()
             ));
+            (size, binary)
+        };
+        let at_first = binary_of(first);
+        Stub::next_load("link_refuses_arg_info,driver=3");
+        there_and_back(0);
+        assert_eq!(binary_of(first), at_first);
+        let loaded = [first, library].map(|program| {
+            let (size, binary) = binary_of(program);
             let mut from = binary.as_ptr();
             make!(clCreateProgramWithBinary(
                 gpu.context,

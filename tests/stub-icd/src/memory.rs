@@ -28,7 +28,7 @@ pub fn forget(size: usize) {
     table.reserve_exact(size - table.len());
     table.resize(size, FRESH);
     drop(for_a_while);
-    std::mem::forget((table, vec![0_u8; size]));
+    std::mem::forget(std::hint::black_box((table, vec![0_u8; size])));
 }
 
 /// A range of memory. Every access is checked against its size.
