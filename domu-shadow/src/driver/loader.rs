@@ -71,22 +71,19 @@ impl Loaded {
     /// its family was there before it: that one may be the program's.
     fn watch_heap(&self, family: &heap::Held) {
         let Some(before) = &self.before else { return };
-        let has_driver = self
-            .vendors
-            .iter()
-            .any(|v| unload::is_family_driver(&v.name));
-        if has_driver && !unload::family().any(|stem| before.maps_library(stem)) {
+        if self.has_family_driver() && !unload::family().any(|stem| before.maps_library(stem)) {
             heap::watch(family, |name| unload::is_family_driver(name.as_ref()));
         }
     }
 
     /// Whether NVIDIA's OpenCL is loaded, and leaves CUDA to the program ([`super::cuda`]).
     pub(super) fn leaves_cuda_alone(&self) -> bool {
-        !self.initialises_cuda
-            && self
-                .vendors
-                .iter()
-                .any(|v| unload::is_family_driver(&v.name))
+        !self.initialises_cuda && self.has_family_driver()
+    }
+
+    fn has_family_driver(&self) -> bool {
+        let mut names = self.vendors.iter().map(|vendor| &vendor.name);
+        names.any(|name| unload::is_family_driver(name))
     }
 
     /// Drops what a driver has closed itself.
