@@ -9,8 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use opencl_sys::cl_int;
 
+use super::relocations::Held;
 use super::snapshot::{Mapping, Snapshot, is_device_node};
-use super::{cuda, discover, heap, query, unload};
+use super::{cuda, discover, heap, query, relocations, unload};
 
 type GetExtension = unsafe extern "C" fn(*const c_char) -> *mut c_void;
 type GetPlatforms = unsafe extern "C" fn(u32, *mut *mut c_void, *mut u32) -> cl_int;
@@ -69,7 +70,7 @@ impl Loaded {
 
     /// Has what a driver that forgets memory allocates from now on noted: [`unload::unload`] gives it back. Not where any library of
     /// its family was there before it: that one may be the program's.
-    fn watch_heap(&self, family: &heap::Held) {
+    fn watch_heap(&self, family: &Held) {
         let Some(before) = &self.before else { return };
         if self.has_family_driver() && !unload::family().any(|stem| before.maps_library(stem)) {
             heap::watch(family, |name| unload::is_family_driver(name.as_ref()));
@@ -110,8 +111,8 @@ pub fn opening<T>(call: impl FnOnce() -> T) -> T {
     answer
 }
 
-fn hold_family() -> heap::Held {
-    heap::hold(|name| unload::family().any(|stem| name.starts_with(stem)))
+fn hold_family() -> Held {
+    relocations::hold(|name| unload::family().any(|stem| name.starts_with(stem)))
 }
 
 static LOADED: Mutex<Loaded> = Mutex::new(Loaded {

@@ -15,6 +15,7 @@ mod heap;
 pub mod loader;
 pub mod poll;
 pub mod query;
+mod relocations;
 pub mod snapshot;
 pub mod unload;
 pub mod workers;

@@ -7,17 +7,6 @@ use std::ops::Range;
 use std::ptr::null_mut;
 use std::sync::OnceLock;
 
-/// `Elf64_Sym`
-#[repr(C)]
-struct Symbol {
-    name: u32,
-    info: u8,
-    other: u8,
-    section: u16,
-    value: u64,
-    size: u64,
-}
-
 /// dladdr1(3)
 const RTLD_DL_SYMENT: c_int = 1;
 
@@ -25,7 +14,7 @@ unsafe extern "C" {
     fn dladdr1(
         address: *const c_void,
         info: *mut libc::Dl_info,
-        symbol: *mut *mut Symbol,
+        symbol: *mut *mut libc::Elf64_Sym,
         flags: c_int,
     ) -> c_int;
     // Itanium C++ ABI 1.6: the unwinder, which every Rust library has.
@@ -75,9 +64,9 @@ fn libc_function(name: *const c_char) -> Option<Range<usize>> {
         let start = libc::dlsym(library, name);
         libc::dlclose(library);
         let mut info: libc::Dl_info = std::mem::zeroed();
-        let mut symbol: *mut Symbol = null_mut();
+        let mut symbol: *mut libc::Elf64_Sym = null_mut();
         let known = dladdr1(start, &raw mut info, &raw mut symbol, RTLD_DL_SYMENT) != 0;
-        let size = symbol.as_ref().filter(|_| known)?.size as usize;
+        let size = symbol.as_ref().filter(|_| known)?.st_size as usize;
         Some(start as usize..start as usize + size)
     }
 }

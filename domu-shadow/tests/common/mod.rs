@@ -212,3 +212,25 @@ __kernel void twice(__global uint *a, __local uint *scratch) {
 
 /// A counter that every run raises by one in each element.
 pub const COUNT: &str = "__kernel void count(__global uint *a) { a[get_global_id(0)] += 1; }";
+
+/// A program's binary for its only device.
+pub fn binary_of(program: Handle) -> Vec<u8> {
+    let mut size = 0_usize;
+    ok!(clGetProgramInfo(
+        program,
+        CL_PROGRAM_BINARY_SIZES,
+        8,
+        (&raw mut size).cast(),
+        null_mut()
+    ));
+    let mut binary = vec![0_u8; size];
+    let mut place = binary.as_mut_ptr();
+    ok!(clGetProgramInfo(
+        program,
+        CL_PROGRAM_BINARIES,
+        8,
+        (&raw mut place).cast(),
+        null_mut()
+    ));
+    binary
+}

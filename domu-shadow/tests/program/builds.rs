@@ -84,23 +84,8 @@ fn programs_from_binaries_and_linked_ones() {
         user
     ));
     wait_until("the build's callback", || built.load(Ordering::SeqCst) == 1);
-    let mut size = 0_usize;
-    ok!(clGetProgramInfo(
-        program,
-        CL_PROGRAM_BINARY_SIZES,
-        8,
-        (&raw mut size).cast(),
-        null_mut()
-    ));
-    let mut binary = vec![0_u8; size];
-    let mut place = binary.as_mut_ptr();
-    ok!(clGetProgramInfo(
-        program,
-        CL_PROGRAM_BINARIES,
-        8,
-        (&raw mut place).cast(),
-        null_mut()
-    ));
+    let binary = binary_of(program);
+    let size = binary.len();
     let mut from = binary.as_ptr();
     let mut status = 1;
     let loaded = make!(clCreateProgramWithBinary(

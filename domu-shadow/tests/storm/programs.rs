@@ -197,33 +197,13 @@ fn programs_link_without_our_argument_info() {
             there_and_back(0);
         }
         // So do those that the program keeps as binaries, as with a plain driver; also when it asks for them on both sides of a move.
-        let binary_of = |program: Handle| {
-            let mut size = 0_usize;
-            ok!(clGetProgramInfo(
-                program,
-                CL_PROGRAM_BINARY_SIZES,
-                8,
-                (&raw mut size).cast(),
-                null_mut()
-            ));
-            let mut binary = vec![0_u8; size];
-            let mut room = binary.as_mut_ptr();
-            ok!(clGetProgramInfo(
-                program,
-                CL_PROGRAM_BINARIES,
-                8,
-                (&raw mut room).cast(),
-                null_mut()
-            ));
-            (size, binary)
-        };
         let at_first = binary_of(first);
         Stub::next_load("link_refuses_arg_info,driver=3");
         there_and_back(0);
         assert_eq!(binary_of(first), at_first);
         let loaded = [first, library].map(|program| {
-            let (size, binary) = binary_of(program);
-            let mut from = binary.as_ptr();
+            let binary = binary_of(program);
+            let (size, mut from) = (binary.len(), binary.as_ptr());
             make!(clCreateProgramWithBinary(
                 gpu.context,
                 1,
