@@ -1,21 +1,29 @@
-# Counting for scripts/test; sourced.
+# Counting for scripts/test; sourced. Each test is a line "PASSED FAILED" of $COUNTS, so that stages may run side by side.
 # shellcheck shell=bash
-passed=0 failed=0
+COUNTS=$(mktemp)
+
+# counted NAME SECONDS PASSED FAILED LOG: the line for it, with the end of the log if anything failed
+counted() {
+    echo "$3 $4" >>"$COUNTS"
+    local result=ok
+    [ "$3 $4" = "1 0" ] || result="$3 passed, $4 failed"
+    [ "$3 $4" != "0 1" ] || result=FAILED
+    local line="$1 ... $result ($2 s)"
+    [ "$4" = 0 ] || line+=$'\n'$(tail -n 200 "$5")
+    printf '%s\n' "$line"
+}
 
 # check NAME COMMAND...: one test, whose status it returns; the output is shown if it fails, or with VERBOSE=1
 check() {
     local name=$1 start=$SECONDS log status=0
     shift
     log=$(mktemp)
-    printf '%s ... ' "$name"
     if { if [ -n "${VERBOSE:-}" ]; then "$@" 2>&1 | tee "$log"; else "$@" >"$log" 2>&1; fi; }; then
-        passed=$((passed + 1))
-        echo "ok ($((SECONDS - start)) s)"
+        counted "$name" $((SECONDS - start)) 1 0
     else
         status=1
-        failed=$((failed + 1))
-        echo "FAILED ($((SECONDS - start)) s)"
-        [ -n "${VERBOSE:-}" ] || tail -n 200 "$log"
+        [ -z "${VERBOSE:-}" ] || : >"$log"
+        counted "$name" $((SECONDS - start)) 0 1 "$log"
     fi
     rm -f "$log"
     return $status
@@ -26,21 +34,16 @@ cargo_tests() {
     local name=$1 start=$SECONDS log good bad status=0
     shift
     log=$(mktemp)
-    printf '%s ... ' "$name"
     cargo test --no-fail-fast "$@" >"$log" 2>&1 || status=$?
-    good=$(sed -n 's/^test result: .* \([0-9]*\) passed.*/\1/p' "$log" | paste -sd+ | bc)
-    bad=$(sed -n 's/^test result: .* \([0-9]*\) failed.*/\1/p' "$log" | paste -sd+ | bc)
-    good=${good:-0} bad=${bad:-0}
+    good=$(awk '/^test result: /{ n += $4 } END { print n + 0 }' "$log")
+    bad=$(awk '/^test result: /{ n += $6 } END { print n + 0 }' "$log")
     [ $status = 0 ] || [ "$bad" -gt 0 ] || bad=1
-    passed=$((passed + good))
-    failed=$((failed + bad))
-    echo "$good passed, $bad failed ($((SECONDS - start)) s)"
-    [ "$bad" = 0 ] || grep -vE '^test .* \.\.\. (ok|ignored)|^ *(Compiling|Downloaded|Running|Finished)|^$|^running ' "$log" | tail -n 200 || true
+    sed -i -E '/^test .* \.\.\. (ok|ignored)|^ *(Compiling|Downloaded|Running|Finished)|^$|^running /d' "$log"
+    counted "$name" $((SECONDS - start)) "$good" "$bad" "$log"
     rm -f "$log"
 }
 
 # summary: the line that CI reads, and the exit status
 summary() {
-    echo "$passed passed, $failed failed"
-    [ $failed = 0 ] && [ $passed -gt 0 ]
+    awk '{ passed += $1; failed += $2 } END { print passed + 0 " passed, " failed + 0 " failed"; exit !(passed && !failed) }' "$COUNTS"
 }

@@ -3,7 +3,7 @@
 # timeout: 600
 . $LIB/program.sh
 gpud_start
-guest_start gpu 320
+guest_start gpu 192
 program_start gpu wave --mib 8 --hot 1
 control=/local/domain/$(domid gpu)/control/gpu-migration
 

@@ -1,7 +1,7 @@
 # A guest without a GPU session moves, by stock Xen alone, and with xl-gpu's helper in the way but no daemon, there also through a file: its
 # memory and its running processes come along.
 # timeout: 400
-guest_start plain 256
+guest_start plain 160
 guest plain 'head -c 8M /dev/urandom >/tmp/data; sha256sum /tmp/data >/tmp/sum; sleep 100000 & echo $! >/tmp/pid'
 
 intact() {

@@ -5,7 +5,7 @@
 . $LIB/program.sh
 . $LIB/pci.sh
 gpud_start
-pci_guest gpu 320
+pci_guest gpu 192
 program_start gpu wave --mib 8 --hot 1
 xl-gpu doctor gpu
 

@@ -1,6 +1,7 @@
 # Two OpenCL programs in one guest, moved by stock xl migrate, and on through a file; both results are right.
 # timeout: 900
 . $LIB/program.sh
+DRIVER=pocl
 gpud_start
 guest_start gpu 352
 program_start gpu one --mib 8 --hot 1

@@ -9,7 +9,7 @@ gpud_config
 modprobe xen-blkback
 echo N >/sys/module/xen_blkback/parameters/feature_persistent
 gpud_start
-pci_guest gpu 352
+pci_guest gpu 256
 program_start gpu wave --mib 6 --hot 1
 guest gpu '/opt/xl-gpu-tests/mutate --mib 64 --hot 4 >/tmp/mutate.log 2>&1 & echo $! >/tmp/mutate.pid'
 # Processes come and go: paravirtual page tables are made and given back all the time.

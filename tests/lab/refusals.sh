@@ -2,7 +2,7 @@
 # timeout: 900
 . $LIB/program.sh
 gpud_start
-guest_start gpu 320
+guest_start gpu 192
 program_start gpu wave --mib 8 --hot 1
 source=$(domid gpu)
 

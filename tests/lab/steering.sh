@@ -4,7 +4,7 @@
 # timeout: 400
 . $LIB/program.sh
 gpud_start
-guest_start gpu 320
+guest_start gpu 192
 program_start gpu wave --mib 8 --hot 1
 source=$(domid gpu)
 control=/local/domain/$source/control/gpu-migration

@@ -22,7 +22,7 @@ enum Want {
 
 use Want::{Array, Count, Element, Image, Line, Sampler, Scratch};
 
-const KNOWN: [(&str, &[Want]); 13] = [
+const KNOWN: [(&str, &[Want]); 14] = [
     // c[i] = a[i] + b[i]
     ("add", &[Array, Array, Array]),
     // a[i] *= f
@@ -35,6 +35,8 @@ const KNOWN: [(&str, &[Want]); 13] = [
     ("fill_behind", &[Line, Array]),
     // state[i] = xorshift32(state[i]), so many rounds; `uint` only
     ("xorshift", &[Array, Count]),
+    // before[i] = now[i - 1] + now[i + 1] - before[i], on a ring; `uint` only (tests/programs/wave.c)
+    ("wave_step", &[Array, Array]),
     // out[0] = in[0] + in[1] + …
     ("sum", &[Array, Array]),
     // a[i] += b[i]
@@ -97,7 +99,7 @@ pub fn check(kernel: &Signature) -> Result<(), String> {
         (Image, Kind::Image) | (Sampler, Kind::Sampler) | (Line, Kind::Queue) => true,
         _ => false,
     };
-    let typed = name != "xorshift" || element == Scalar::Uint;
+    let typed = !matches!(name.as_str(), "xorshift" | "wave_step") || element == Scalar::Uint;
     if kernel.parameters.len() == wants.len()
         && typed
         && kernel.parameters.iter().zip(*wants).all(fits)
@@ -133,6 +135,7 @@ mod tests {
         );
         assert!(check_source("kernel void increase(global ulong *a, uint by)").is_err());
         assert!(check_source("kernel void xorshift(global float *s, uint n)").is_err());
+        assert!(check_source("kernel void wave_step(global int *now, global int *before)").is_err());
         assert!(
             check_source("kernel void foo()")
                 .unwrap_err()

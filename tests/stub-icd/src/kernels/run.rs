@@ -121,6 +121,7 @@ fn typed<T: Number>(kernel: &Signature, arguments: &[Argument], range: Range) ->
             items
                 .try_for_each(|i| state.set(i, (0..rounds).fold(state.get(i)?, |x, _| xorshift(x))))
         }
+        "wave_step" => wave_step(&array(0)?, &array(1)?, range),
         "sum" => {
             let (from, out) = (array(0)?, array(1)?);
             let total = items.try_fold(T::default(), |sum, i| {
@@ -153,6 +154,16 @@ pub fn xorshift(mut x: u32) -> u32 {
     x ^= x << 13;
     x ^= x >> 17;
     x ^ (x << 5)
+}
+
+fn wave_step(now: &Array<'_>, before: &Array<'_>, range: Range) -> CLResult<()> {
+    let points: usize = range.global.iter().product();
+    range.items().try_for_each(|i| {
+        let left: u32 = now.get((i + points - 1) % points)?;
+        let right: u32 = now.get((i + 1) % points)?;
+        let sum = left.wrapping_add(right);
+        before.set(i, sum.wrapping_sub(before.get(i)?))
+    })
 }
 
 fn reverse<T: Number>(a: &Array<'_>, arguments: &[Argument], range: Range) -> CLResult<()> {
