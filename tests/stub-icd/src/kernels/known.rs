@@ -135,7 +135,9 @@ mod tests {
         );
         assert!(check_source("kernel void increase(global ulong *a, uint by)").is_err());
         assert!(check_source("kernel void xorshift(global float *s, uint n)").is_err());
-        assert!(check_source("kernel void wave_step(global int *now, global int *before)").is_err());
+        assert!(
+            check_source("kernel void wave_step(global int *now, global int *before)").is_err()
+        );
         assert!(
             check_source("kernel void foo()")
                 .unwrap_err()
