@@ -1,6 +1,11 @@
 //! What happens once per process: the gate's registration, the handle region, the log.
 
+use std::io::{self, Write};
 use std::sync::Once;
+use std::time::SystemTime;
+
+use env_logger::fmt::Formatter;
+use log::Record;
 
 /// Environment variable with the log filter, in `env_logger`'s syntax. Warnings are shown by default.
 pub const LOG_VARIABLE: &str = "XL_GPU_LOG";
@@ -20,6 +25,13 @@ fn start_log() {
     let filter = env_logger::Env::new().filter_or(LOG_VARIABLE, "warn");
     // A test binary may have installed one already; that one then serves.
     let _ = env_logger::Builder::from_env(filter)
-        .format_timestamp_micros()
+        .format(line)
         .try_init();
+}
+
+/// env_logger's own way to tell the time brings all time zones into every program.
+fn line(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
+    let (level, target) = (record.level(), record.target());
+    let now = humantime::format_rfc3339_micros(SystemTime::now());
+    writeln!(out, "[{now} {level:<5} {target}] {}", record.args())
 }

@@ -15,7 +15,7 @@ request gpu detach
 [ "$(xenstore-read $control/state)" = detached ]
 has_sessions gpu detached 1
 before=$(program_step gpu wave)
-pause 3
+pause 2
 [ "$(program_step gpu wave)" = "$before" ] || { echo "the program computes while detached"; exit 1; }
 
 request gpu attach

@@ -5,8 +5,10 @@ use clap::Parser;
 use rustix::fs::{Access, FlockOperation, access, flock};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs::File;
+use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 use xl_gpu_plugin::config::Config;
 use xl_gpu_plugin::daemon::carrier::Carrier;
 use xl_gpu_plugin::daemon::images::Images;
@@ -47,7 +49,13 @@ fn main() -> anyhow::Result<()> {
     let level = ["info", "debug", "trace"][usize::from(arguments.verbose.min(2))];
     // What xenstore-rs logs at these levels is every message on the wire.
     let filter = format!("{level},xenstore_rs=warn");
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(filter)).init();
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(filter))
+        .format(|out, record| {
+            let now = humantime::format_rfc3339_millis(SystemTime::now());
+            let (level, target) = (record.level(), record.target());
+            writeln!(out, "[{now} {level:<5} {target}] {}", record.args())
+        })
+        .init();
 
     may_open_all();
     let config = match &arguments.config {

@@ -27,13 +27,15 @@ timed() {
     return $status
 }
 
-# wait_until SECONDS COMMAND...: until the command succeeds; seconds of an idle machine
+# wait_until SECONDS COMMAND...: until the command succeeds; seconds of an idle machine. Looks less often as time goes by: each look
+# takes time from what is waited for.
 wait_until() {
-    local end=$((SECONDS + $1 * PATIENCE))
+    local end=$((SECONDS + $1 * PATIENCE)) nap=100 # ms
     shift
     until "$@" >/dev/null 2>&1; do
         [ $SECONDS -lt $end ] || { echo "timed out waiting for: $*" >&2; return 1; }
-        pause 0.1
+        pause 0.$nap
+        nap=$((nap < 400 ? nap * 3 / 2 : nap))
     done
 }
 
