@@ -5,9 +5,7 @@
 . $LIB/program.sh
 . $LIB/pci.sh
 gpud_config
-# Else blkback keeps pages of the guest mapped and writes them without Xen's notice, in any save: here all but rings must match.
-modprobe xen-blkback
-echo N >/sys/module/xen_blkback/parameters/feature_persistent
+disks_let_go # all but rings must match
 gpud_start
 pci_guest gpu 256
 program_start gpu wave --mib 6 --hot 1

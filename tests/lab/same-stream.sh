@@ -4,7 +4,8 @@
 # long: yes
 # timeout: 600
 if [ "$GUEST_TYPE" != pv ]; then echo "only for PV guests"; exit; fi
-guest_start still 256
+disks_let_go
+guest_start still 192
 # It suspends itself and is left paused in that hypercall: from there it can be suspended again without running.
 xl save -p still /var/tmp/first
 domain=$(domid still)
@@ -40,7 +41,6 @@ same() {
     rm "/var/tmp/$2"
 }
 for kind in save migrate; do
-    still '' $kind stock "stock, the first" # may find a page that dom0 wrote late
     still '' $kind stock "stock"
     still '' $kind again "stock, once more"
     same $kind again

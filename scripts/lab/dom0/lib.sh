@@ -78,6 +78,13 @@ $(printf '%s\n' "$@")
 C
 }
 
+# disks_let_go: of guests' pages when they have read or written them. Else blkback keeps pages mapped until a minute after their last
+# use, and what it wrote to them is not in Xen's dirty log before: it then turns up in whatever save runs at that moment.
+disks_let_go() {
+    modprobe xen-blkback
+    echo N >/sys/module/xen_blkback/parameters/feature_persistent
+}
+
 # guest_start NAME [MIB] [LINE...]: create it and wait until it takes commands
 guest_start() {
     guest_config "$@"
