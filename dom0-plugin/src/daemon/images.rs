@@ -2,11 +2,12 @@
 //!
 //! They are on record in the spool, so that a daemon that takes over after this one has them.
 
+mod record;
+
 use crate::spool::{GuestSpool, Image, Room, Spool, SpoolError};
 use channel::image::{SessionId, SessionKey};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -20,17 +21,6 @@ pub enum Purpose {
     Held,
     /// A checkpoint: its session runs on without it.
     Checkpoint,
-}
-
-/// What stands beside an image on record.
-#[derive(Debug, Clone, Serialize, serde::Deserialize)]
-struct Label {
-    domid: u32,
-    /// Tells the domain from a later one with its number.
-    identity: Option<String>,
-    #[serde(flatten)]
-    key: SessionKey,
-    purpose: Purpose,
 }
 
 /// An image in the list.
@@ -114,12 +104,6 @@ impl Guest {
     }
 }
 
-/// What the files of an image are called. By domain too: in a migration to this same host both of its ends have an image
-/// of the session.
-fn file_name(domid: u32, key: SessionKey) -> String {
-    format!("{domid}-{}-{}", key.session, key.generation)
-}
-
 /// All images, by domain.
 pub struct Images {
     spool: Spool,
@@ -149,96 +133,6 @@ impl Images {
             spool: self.spool.guest(),
             kept: BTreeMap::new(),
         }))
-    }
-
-    /// Adopts what an earlier daemon kept, of domains that are still the same. `identity` tells a domain from another of
-    /// its number; where it fails the files stay for the next daemon.
-    pub fn adopt(&self, identity: impl Fn(u32) -> io::Result<Option<String>>) {
-        for saved in self.spool.saved() {
-            let label: Label = match serde_json::from_value(saved.label().clone()) {
-                Ok(label) => label,
-                Err(e) => {
-                    log::error!("an image on record has no label: {e}");
-                    continue;
-                }
-            };
-            let Label { domid, key, .. } = label;
-            match identity(domid) {
-                Ok(identity) if identity == label.identity => {}
-                Ok(_) => {
-                    log::info!("domain {domid} is gone: its image {key} is dropped");
-                    saved.discard();
-                    continue;
-                }
-                Err(e) => {
-                    log::error!(
-                        "domain {domid} cannot be identified, start xl-gpud again for its image {key}: {e}"
-                    );
-                    continue;
-                }
-            }
-            let adopted = self
-                .with(domid, |g| g.spool.adopt(saved))
-                .and_then(|image| self.insert(domid, key, image, label.purpose));
-            match adopted {
-                Ok(()) => log::info!("domain {domid}: image {key} is taken over"),
-                // A daemon that died while it replaced one: they hold the same.
-                Err(SpoolError::Exists(_)) => {
-                    log::info!("domain {domid}: image {key} was there twice");
-                }
-                Err(e) => log::error!("domain {domid}: image {key}: {e}"),
-            }
-        }
-    }
-
-    /// Puts an image on record before its session gives its state up.
-    pub fn save(
-        &self,
-        domid: u32,
-        identity: Option<String>,
-        key: SessionKey,
-        image: &mut Image,
-        purpose: Purpose,
-    ) -> Result<(), SpoolError> {
-        let label = Label {
-            domid,
-            identity,
-            key,
-            purpose,
-        };
-        image.save(&file_name(domid, key), &label)
-    }
-
-    /// Puts a complete image, on record, in the place of the one that is kept under `key`: at no time is there none, even if
-    /// this daemon is killed. The other one, off the record, is the caller's: freeing it takes time. On an error it
-    /// stays where it is.
-    pub fn replace(
-        &self,
-        domid: u32,
-        identity: Option<String>,
-        key: SessionKey,
-        mut image: Image,
-        purpose: Purpose,
-    ) -> Result<Option<Image>, SpoolError> {
-        let label = Label {
-            domid,
-            identity,
-            key,
-            purpose,
-        };
-        let name = file_name(domid, key);
-        match image.save(&name, &label) {
-            // That is the other one's, which may be here by its second name as well.
-            Err(SpoolError::Save { error, .. }) if error.kind() == io::ErrorKind::AlreadyExists => {
-                image.save(&format!("{name}-2"), &label)?;
-            }
-            saved => saved?,
-        }
-        let other = self.with(domid, |g| {
-            let other = g.spool.remove(&key);
-            g.insert(key, image, purpose).map(|()| other)
-        })?;
-        Ok(other.map(Image::off_record))
     }
 
     /// An empty image within the domain's quota.
@@ -390,135 +284,4 @@ impl Images {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::spool::SpoolConfig;
-
-    fn key() -> SessionKey {
-        SessionKey {
-            session: "00112233445566778899aabbccddeeff".parse().unwrap(),
-            generation: 1,
-        }
-    }
-
-    /// An image of one byte.
-    fn image_of(images: &Images, byte: u8) -> Image {
-        let mut image = images.new_image(7);
-        let digest = channel::image::Digest::NONE;
-        let extent = channel::image::Extent::data(1, 1, 0, 1, digest);
-        image.apply(&extent, &[byte]).unwrap();
-        image
-    }
-
-    fn byte_of(image: &Image) -> u8 {
-        let mut byte = [0];
-        image.read(1, 0, &mut byte).unwrap();
-        byte[0]
-    }
-
-    struct Folder(std::path::PathBuf);
-
-    impl Folder {
-        fn new(name: &str) -> Folder {
-            let name = format!("xl-gpu-images-{name}-{}", std::process::id());
-            Folder(std::env::temp_dir().join(name))
-        }
-
-        /// What a daemon finds, and would find after it was killed.
-        fn images(&self) -> Images {
-            let config = SpoolConfig {
-                memory_bytes: 1 << 20,
-                dir: self.0.join("disk"),
-                guest_bytes: 1 << 20,
-            };
-            Images::new(Spool::lasting(config, self.records()).unwrap())
-        }
-
-        fn records(&self) -> std::path::PathBuf {
-            self.0.join("memory")
-        }
-
-        fn count(&self) -> usize {
-            std::fs::read_dir(self.records()).unwrap().count()
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
-
-    /// What a daemon after this one takes over.
-    fn adopted(folder: &Folder) -> Vec<u8> {
-        let next = folder.images();
-        next.adopt(|_| Ok(None));
-        let kept = next.list(7);
-        let taken: Vec<Image> = kept.iter().map(|l| next.take(7, l.key).unwrap()).collect();
-        let bytes = taken.iter().map(byte_of).collect();
-        // As if it were killed: their files stay.
-        taken.into_iter().for_each(std::mem::forget);
-        bytes
-    }
-
-    #[test]
-    fn an_image_is_replaced_without_a_moment_in_which_there_is_none() {
-        let folder = Folder::new("replaced");
-        let images = folder.images();
-        for byte in 1..5 {
-            let other = images
-                .replace(7, None, key(), image_of(&images, byte), Purpose::Serve)
-                .unwrap();
-            assert_eq!(other.as_ref().map(byte_of), (byte > 1).then(|| byte - 1));
-            drop(other);
-            assert_eq!(adopted(&folder), [byte]);
-            assert_eq!(folder.count(), 2, "the record and its file");
-        }
-        drop(images);
-        assert_eq!(folder.count(), 0);
-    }
-
-    #[test]
-    fn an_image_that_cannot_be_put_on_record_replaces_nothing() {
-        let folder = Folder::new("kept");
-        let images = folder.images();
-        let mut image = image_of(&images, 1);
-        images
-            .save(7, None, key(), &mut image, Purpose::Held)
-            .unwrap();
-        images.insert(7, key(), image, Purpose::Held).unwrap();
-        let in_the_way = folder
-            .records()
-            .join(format!("{}-2.memory", file_name(7, key())));
-        std::fs::write(&in_the_way, "").unwrap();
-        let image = image_of(&images, 2);
-        images
-            .replace(7, None, key(), image, Purpose::Serve)
-            .unwrap_err();
-        assert_eq!(images.list(7)[0].purpose, Purpose::Held);
-        std::fs::remove_file(&in_the_way).unwrap();
-        assert_eq!(adopted(&folder), [1]);
-    }
-
-    #[test]
-    fn an_image_is_served_once_at_a_time_and_again_after_a_failure() {
-        let images = Images::new(Spool::new(SpoolConfig {
-            memory_bytes: 1 << 20,
-            dir: "/nonexistent".into(),
-            guest_bytes: 1 << 20,
-        }));
-        let key = key();
-        assert_eq!(images.due(7, &key, false), None);
-        let image = images.new_image(7);
-        images.insert(7, key, image, Purpose::Serve).unwrap();
-        assert_eq!(images.due(7, &key, false), Some(Due::Now));
-
-        let image = images.take(7, key).unwrap();
-        assert_eq!(images.due(7, &key, false), Some(Due::NotNow));
-        images.put_back(7, key, image, true);
-        assert!(matches!(images.due(7, &key, false), Some(Due::In(_))));
-        assert_eq!(images.due(7, &key, false), Some(Due::NotNow));
-        images.try_again(7, &key);
-        assert_eq!(images.due(7, &key, false), Some(Due::Now));
-    }
-}
+mod tests;
