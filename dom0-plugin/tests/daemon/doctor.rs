@@ -4,6 +4,7 @@ use crate::host::{Host, eventually};
 use crate::program::{Program, objects};
 use crate::toolstack::{FakeToolstack, WithDevices};
 use serde_json::{Value, json};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::sync::atomic::AtomicBool;
@@ -13,9 +14,19 @@ use xl_gpu_plugin::daemon::passthrough::toolstack::{Configuration, Link};
 const GPU: &str = "0000:3b:00.0";
 const HELPER: &str = "/bin/true";
 
+/// When the daemon is not just looking whether a session is to be served, as it does for a moment whenever one has come or was
+/// asked something.
 fn examine(host: &Host) -> Value {
-    host.ask(json!({"op": "doctor", "domain": "loopback", "save_helper": HELPER}))
-        .unwrap()
+    let request = json!({"op": "doctor", "domain": "loopback", "save_helper": HELPER});
+    let diagnosis = RefCell::new(Value::Null);
+    eventually("nothing is being served", || {
+        *diagnosis.borrow_mut() = host.ask(request.clone()).unwrap();
+        let errors = found(&diagnosis.borrow(), "error");
+        !errors
+            .iter()
+            .any(|e| e.contains("have not all arrived yet"))
+    });
+    diagnosis.into_inner()
 }
 
 /// What of `severity` was found, as it is shown.

@@ -8,13 +8,16 @@ use channel::memory::SharedBytes;
 
 use super::{Image, run};
 use crate::spool::SpoolError;
-use crate::spool::object::Home;
+use crate::spool::object::{Home, Object};
 
 impl Image {
-    /// Reads `buf.len()` bytes of `object` at `offset`.
-    ///
-    /// Parts that came from disk are compared with their digests where those are known.
-    pub fn read(&self, object: u64, offset: u64, buf: &mut [u8]) -> Result<(), SpoolError> {
+    /// The object, and the part of it that is meant.
+    fn find(
+        &self,
+        object: u64,
+        offset: u64,
+        len: u64,
+    ) -> Result<(&Object, Range<u64>), SpoolError> {
         if self.damaged {
             return Err(SpoolError::Damaged);
         }
@@ -22,7 +25,14 @@ impl Image {
             .objects
             .get(&object)
             .ok_or(SpoolError::NoObject(object))?;
-        let run = run(object, found.size, offset, buf.len() as u64)?;
+        Ok((found, run(object, found.size, offset, len)?))
+    }
+
+    /// Reads `buf.len()` bytes of `object` at `offset`.
+    ///
+    /// Parts that came from disk are compared with their digests where those are known.
+    pub fn read(&self, object: u64, offset: u64, buf: &mut [u8]) -> Result<(), SpoolError> {
+        let (found, run) = self.find(object, offset, buf.len() as u64)?;
         if run.is_empty() {
             return Ok(());
         }
@@ -72,14 +82,7 @@ impl Image {
         offset: u64,
         to: SharedBytes<'_>,
     ) -> Result<Contents, SpoolError> {
-        if self.damaged {
-            return Err(SpoolError::Damaged);
-        }
-        let found = self
-            .objects
-            .get(&object)
-            .ok_or(SpoolError::NoObject(object))?;
-        let run = run(object, found.size, offset, to.len() as u64)?;
+        let (found, run) = self.find(object, offset, to.len() as u64)?;
         let present = found.present(&run);
         if present.is_empty() {
             return Ok(Contents::Zero);
