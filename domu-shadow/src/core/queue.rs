@@ -165,13 +165,25 @@ impl Queue {
     }
 }
 
+impl Queue {
+    /// The queue is about to be released and took no marker, for which a move would have waited.
+    #[cold]
+    fn run_out(&self, code: cl_int) {
+        log::warn!("a queue being released took no marker: error {code}");
+        let real = self.real.get();
+        if let Err(code) = status!(real, clFinish(real)) {
+            log::warn!("a queue being released does not finish: error {code}");
+        }
+    }
+}
+
 impl Drop for Queue {
     fn drop(&mut self) {
         // A release does not wait for the commands.
         if !self.real.get().is_null() && !self.is_on_device() {
             match self.mark() {
-                Ok(event) => retired::keep(event),
-                Err(code) => log::debug!("a queue being released took no marker: error {code}"),
+                Ok(event) => retired::keep(event, &self.device),
+                Err(code) => self.run_out(code),
             }
         }
         self.unmake();

@@ -1,34 +1,37 @@
 //! What queues still had to do when the program released them: their commands run on, and a move waits for them.
 
 use std::ffi::c_void;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use opencl_sys::CL_COMPLETE;
-
+use super::device::Device;
 use crate::driver::dispatch::status;
 use crate::driver::query;
 
 /// A driver's event that ends with the last command of a released queue.
-struct Last(*mut c_void);
+struct Last {
+    event: *mut c_void,
+    /// Neither event nor queue keeps a sub-device alive in every driver (pocl 3.1).
+    _device: Arc<Device>,
+}
 
 // SAFETY: OpenCL's events belong to no thread.
 unsafe impl Send for Last {}
 
 impl Last {
     fn is_open(&self) -> bool {
-        let open = query::event_status(self.0).is_ok_and(|status| status > CL_COMPLETE);
-        if !open {
+        let ended = query::has_ended(self.event);
+        if ended {
             // Ends at once; what the commands wrote is visible to ours only behind it. One that failed has ended, too.
-            let _ = status!(self.0, clWaitForEvents(1, &raw const self.0));
+            let _ = status!(self.event, clWaitForEvents(1, &raw const self.event));
         }
-        open
+        !ended
     }
 }
 
 impl Drop for Last {
     fn drop(&mut self) {
         // Nothing to do about a refusal: the driver keeps its event.
-        let _ = status!(self.0, clReleaseEvent(self.0));
+        let _ = status!(self.event, clReleaseEvent(self.event));
     }
 }
 
@@ -37,11 +40,14 @@ fn all() -> MutexGuard<'static, Vec<Last>> {
     ALL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Takes the driver's event behind all commands of a queue that is about to be released.
-pub fn keep(event: *mut c_void) {
+/// Takes the driver's event behind all commands of a queue of `device` that is about to be released.
+pub fn keep(event: *mut c_void, device: &Arc<Device>) {
     let mut all = all();
     all.retain(Last::is_open);
-    let last = Last(event);
+    let last = Last {
+        event,
+        _device: Arc::clone(device),
+    };
     if last.is_open() {
         all.push(last);
     }

@@ -71,6 +71,10 @@ impl Memory {
 }
 
 impl Queue {
+    pub(super) fn real(&self) -> *mut c_void {
+        self.0
+    }
+
     /// An in-order queue.
     pub(super) fn new(context: *mut c_void, device: *mut c_void, profiling: bool) -> Result<Queue> {
         let properties: cl_command_queue_properties = if profiling {

@@ -176,6 +176,24 @@ pub struct Engine {
 unsafe impl Send for Engine {}
 
 impl Engine {
+    /// Releases all but the driver's queues, which go after `last` has had a look at each.
+    pub(crate) fn release(self, last: impl Fn(*mut c_void)) {
+        let Engine {
+            tracked,
+            windows,
+            flags,
+            kernels,
+            work,
+            control,
+            reads,
+            ..
+        } = self;
+        // Memory objects may hold their last event, and that its queue.
+        drop((tracked, windows, flags, kernels));
+        let queues: Vec<Queue> = reads.into_iter().chain([work, control]).collect();
+        queues.iter().for_each(|queue| last(queue.real()));
+    }
+
     /// An engine with the given sizes and random keys. Builds the kernels (0.3 s on NVIDIA when nothing is cached), has
     /// them show that they are right, and allocates staging memory: have it ready before the gate closes.
     ///

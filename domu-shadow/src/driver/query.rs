@@ -97,3 +97,8 @@ pub fn event_status(event: *mut c_void) -> CLResult<cl_int> {
     )?;
     Ok(value)
 }
+
+/// Whether a driver's event says that its command has ended, well or not. A driver that does not answer has not said so.
+pub fn has_ended(event: *mut c_void) -> bool {
+    event_status(event).is_ok_and(|status| status <= opencl_sys::CL_COMPLETE)
+}

@@ -9,7 +9,7 @@ use channel::guest::Whole;
 use channel::memory::SharedPages;
 
 use super::comparing::{Comparing, Pace};
-use super::dirty::{self, Taken};
+use super::dirty::{Taken, Tracking};
 use super::engine::{Engine, Transfer, root_buffers};
 use super::memory::HostBytes;
 use super::quiesced::{self, Quiesced};
@@ -25,12 +25,20 @@ static ACTIVE: AtomicBool = AtomicBool::new(false);
 /// The round in which all that commands named is compared, whether or not their arguments say that they write it.
 const VALIDATION: u32 = 1;
 
-/// Only one move at a time; marking is on while this lives.
-struct Tracking(());
+/// Only one move at a time.
+struct Alone(());
 
-impl Drop for Tracking {
+impl Alone {
+    fn take() -> Result<Alone, MoveError> {
+        if ACTIVE.swap(true, Ordering::AcqRel) {
+            return Err(MoveError::Busy);
+        }
+        Ok(Alone(()))
+    }
+}
+
+impl Drop for Alone {
     fn drop(&mut self) {
-        dirty::track(false);
         ACTIVE.store(false, Ordering::Release);
     }
 }
@@ -47,7 +55,9 @@ struct State {
     /// Buffers that changed although no command said that it writes them.
     suspects: BTreeSet<u64>,
     rounds: u32,
-    _tracking: Tracking,
+    tracking: Tracking,
+    /// Released last.
+    _alone: Alone,
 }
 
 /// Starts a capture of whole buffers.
@@ -59,18 +69,15 @@ pub fn begin() -> Result<Capture, MoveError> {
     if let Some(reason) = movable::blocked() {
         return Err(MoveError::Blocked(reason));
     }
-    if ACTIVE.swap(true, Ordering::AcqRel) {
-        return Err(MoveError::Busy);
-    }
-    let tracking = Tracking(());
-    dirty::track(true);
+    let alone = Alone::take()?;
     let state = State {
         comparing: None,
         engine: Engine::default(),
         sent: BTreeSet::new(),
         suspects: BTreeSet::new(),
         rounds: 0,
-        _tracking: tracking,
+        tracking: Tracking::begin(),
+        _alone: alone,
     };
     Ok(Capture(Box::new(state)))
 }
@@ -153,9 +160,10 @@ impl Capture {
         let state = &mut *self.0;
         let validate = state.rounds == VALIDATION;
         state.rounds += 1;
-        let taken = dirty::take(&buffers, |mem| {
-            state.is_due(mem) || validate && mem.is_used() && state.compares(mem)
-        });
+        let due =
+            |mem: &&Arc<Mem>| state.is_due(mem) || validate && mem.is_used() && state.compares(mem);
+        let due = buffers.iter().filter(due).cloned().collect();
+        let taken = state.tracking.take(&buffers, due);
         state.list(&buffers, taken)
     }
 
@@ -164,12 +172,13 @@ impl Capture {
         let buffers = root_buffers();
         let state = &mut *self.0;
         let due = buffers.iter().filter(|mem| state.is_due_at_last(mem));
-        let taken = due.map(|mem| Taken {
-            written: mem.take_marks().1,
-            mem: Arc::clone(mem),
-        });
-        let taken = taken.collect();
+        let taken = due.cloned().map(Taken::from).collect();
         state.list(&buffers, taken)
+    }
+
+    /// Nothing of the program's runs any more, nor will for as long as the gate is closed.
+    pub(super) fn at_rest(&mut self) {
+        self.0.tracking.at_rest();
     }
 
     /// Sends what changed in the buffers that `round` says are compared.
@@ -252,9 +261,12 @@ impl Capture {
         (bytes, why.unwrap_or_default())
     }
 
-    /// Releases what comparing has on the devices.
-    pub(super) fn stop_comparing(&mut self) {
-        self.0.comparing = None;
+    /// Releases what it has of the drivers, the program's memory objects being released already.
+    pub(super) fn release(&mut self) {
+        self.0.engine.release();
+        if let Some(comparing) = self.0.comparing.take() {
+            comparing.release();
+        }
     }
 
     /// Starts to read `to.len()` bytes of a buffer of the last round, at `offset`. Several may be under way.

@@ -10,13 +10,14 @@ use opencl_sys::{
 };
 
 use crate::core::context::Context;
+use crate::core::device::Device;
 use crate::core::handle::Object;
 use crate::core::mem::Mem;
 use crate::delta::{
     Config, DeltaError, DriverError, Engine, PassOptions, PassReport, Sink, SinkError, Unavailable,
 };
 
-use crate::driver::query;
+use crate::driver::{query, workers};
 
 /// A context with less in its buffers is not worth building kernels for.
 const LEAST_BYTES: u64 = 256 << 10;
@@ -51,6 +52,8 @@ impl Pace {
 struct Side {
     engine: Option<Engine>,
     why: Whole,
+    /// The engine's, released after it: a queue does not keep a sub-device alive in every driver (pocl 3.1).
+    device: Option<Arc<Device>>,
 }
 
 impl Side {
@@ -99,7 +102,10 @@ impl Side {
         // SAFETY: live handles, the device one of the context's. The context is live as long as its buffers, without
         // which `Comparing::prepare` drops the engine; a move drops it first.
         match unsafe { Engine::new(context.real.get(), device.real.get(), &config) } {
-            Ok(engine) => self.engine = Some(engine),
+            Ok(engine) => {
+                self.engine = Some(engine);
+                self.device = Some(Arc::clone(device));
+            }
             Err(error) => {
                 log::warn!("buffers on {:?} are sent whole: {error}", device.name);
                 self.why = match error {
@@ -117,6 +123,19 @@ impl Side {
         log::warn!("comparing on the device failed, buffers are sent whole: {error}");
         self.why = reason(error);
         self.engine = None;
+    }
+}
+
+impl Drop for Side {
+    fn drop(&mut self) {
+        if let Some(engine) = self.engine.take() {
+            let is_last = self.device.as_ref().map(Arc::strong_count) == Some(1);
+            engine.release(|queue| {
+                if is_last {
+                    workers::outlast(queue)
+                }
+            });
+        }
     }
 }
 
@@ -246,6 +265,15 @@ impl Comparing {
             .values_mut()
             .filter_map(|side| side.engine.as_mut());
         engines.for_each(Engine::start_over);
+    }
+
+    /// Before the release of sub-devices, all memory objects being released already: see [`workers::outlast`].
+    pub(super) fn release(mut self) {
+        let engines = self
+            .sides
+            .values_mut()
+            .filter_map(|side| side.engine.take());
+        engines.for_each(|engine| engine.release(workers::outlast));
     }
 
     /// Why buffers are not compared; the worst reason of all contexts.

@@ -60,7 +60,6 @@ pub(super) fn unload(closed: Closed, mut capture: Capture, since: u64) -> Detach
 
 /// Children before their parents, as drivers expect it.
 fn release_all(capture: &mut Capture, laps: &mut Laps) {
-    capture.stop_comparing();
     retired::end();
     held::give_up();
     handle::all::<Event>()
@@ -82,8 +81,7 @@ fn release_all(capture: &mut Capture, laps: &mut Laps) {
         .rev()
         .for_each(|mem| mem.unmake());
     laps.lap("memory objects");
-    capture.engine().outlast_workers();
-    capture.engine().close();
+    capture.release();
     let queues = handle::all::<Queue>();
     queues
         .iter()

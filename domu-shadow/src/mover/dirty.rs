@@ -5,14 +5,16 @@
 //! every write of those commands is read. If not, the buffers keep their marks and are read again next time.
 //! Enqueues set the mark after the driver took the command, so that a command is either before our marker or its mark
 //! is still to come.
+//!
+//! Commands that were enqueued before marking began left no marks. Until they have ended, every object counts as
+//! written ([`Tracking`]).
 
 use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use opencl_sys::CL_COMPLETE;
-
+use crate::core::device::Device;
 use crate::core::handle;
 use crate::core::held;
 use crate::core::mem::{Mem, TRACKING};
@@ -26,11 +28,64 @@ use crate::driver::query;
 const SETTLING: Duration = Duration::from_millis(50);
 
 /// Switches marking on or off for all threads.
-pub(super) fn track(on: bool) {
+fn mark(on: bool) {
     TRACKING.store(on, Ordering::SeqCst);
     presence::note_uses(on);
     // A thread that did not see the change yet has its command in the driver already, before our markers.
     crate::gate::barrier();
+}
+
+/// Enqueues leave marks while this lives.
+pub(super) struct Tracking {
+    /// Behind the commands of before, which left none; `None` once they have ended.
+    unmarked: Option<Markers>,
+}
+
+impl Tracking {
+    pub(super) fn begin() -> Tracking {
+        mark(true);
+        Tracking {
+            unmarked: Some(Markers::place()),
+        }
+    }
+
+    /// Whether a command may still run that left no mark.
+    fn has_unmarked(&mut self) -> bool {
+        if let Some(markers) = &self.unmarked
+            && markers.wait(Instant::now())
+        {
+            self.unmarked = None;
+        }
+        self.unmarked.is_some()
+    }
+
+    /// Nothing runs any more.
+    pub(super) fn at_rest(&mut self) {
+        self.unmarked = None;
+    }
+
+    /// Takes the marks of the `wanted` among all `buffers`; those of commands that do not end soon are set again.
+    pub(super) fn take(&mut self, buffers: &[Arc<Mem>], wanted: Vec<Arc<Mem>>) -> Vec<Taken> {
+        let taken: Vec<Taken> = wanted.into_iter().map(Taken::from).collect();
+        if taken.is_empty() {
+            return taken;
+        }
+        if Markers::place().wait(Instant::now() + SETTLING) {
+            // These are behind the unmarked commands, too.
+            self.unmarked = None;
+        } else if self.has_unmarked() {
+            buffers.iter().for_each(|mem| mem.set_written());
+        } else {
+            taken.iter().for_each(Taken::put_back);
+        }
+        taken
+    }
+}
+
+impl Drop for Tracking {
+    fn drop(&mut self) {
+        mark(false);
+    }
 }
 
 /// A buffer or image whose marks were taken.
@@ -40,33 +95,35 @@ pub(super) struct Taken {
     pub(super) written: bool,
 }
 
-/// Takes the marks of the `wanted` among `buffers`; those of commands that do not end soon are set again.
-pub(super) fn take(buffers: &[Arc<Mem>], wanted: impl Fn(&Mem) -> bool) -> Vec<Taken> {
-    let take = |mem: &Arc<Mem>| {
+impl From<Arc<Mem>> for Taken {
+    fn from(mem: Arc<Mem>) -> Taken {
         let (_, written) = mem.take_marks();
-        let mem = Arc::clone(mem);
         Taken { mem, written }
-    };
-    let taken: Vec<Taken> = buffers.iter().filter(|mem| wanted(mem)).map(take).collect();
-    if !taken.is_empty() && !Markers::place().wait(Instant::now() + SETTLING) {
-        taken.iter().for_each(|Taken { mem, written }| {
-            if *written {
-                mem.set_written();
-            } else {
-                mem.set_used();
-            }
-        });
     }
-    taken
+}
+
+impl Taken {
+    fn put_back(&self) {
+        if self.written {
+            self.mem.set_written();
+        } else {
+            self.mem.set_used();
+        }
+    }
 }
 
 /// A marker behind everything that runs in every queue, released ones included: not behind what the program's user
 /// events hold back.
 pub(super) struct Markers {
-    placed: Vec<(*mut c_void, Arc<Queue>)>,
+    /// With the device, which an event does not keep alive in every driver if it is a sub-device (pocl 3.1). Not the
+    /// queue: one that goes leaves a marker in turn.
+    placed: Vec<(*mut c_void, Arc<Device>)>,
     /// Queues that took no marker: what is in them may never be known to have ended.
     refused: usize,
 }
+
+// SAFETY: the driver's events belong to no thread.
+unsafe impl Send for Markers {}
 
 impl Markers {
     pub(super) fn place() -> Markers {
@@ -85,16 +142,17 @@ impl Markers {
                     |event| vec![event],
                 ),
             };
-            placed.extend(events.into_iter().map(|event| (event, Arc::clone(&queue))));
+            let device = &queue.device;
+            placed.extend(events.into_iter().map(|event| (event, Arc::clone(device))));
         }
         Markers { placed, refused }
     }
 
     /// How many queues may still be at work.
     pub(super) fn open(&self) -> usize {
-        let is_open = |event| query::event_status(event).is_ok_and(|status| status > CL_COMPLETE);
         let placed = self.placed.iter();
-        self.refused + retired::open() + placed.filter(|(event, _)| is_open(*event)).count()
+        let open = placed.filter(|(event, _)| !query::has_ended(*event));
+        self.refused + retired::open() + open.count()
     }
 
     /// Waits until all are reached; false if that takes longer than `deadline`.

@@ -3,10 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ffi::c_void;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use channel::memory::SharedPages;
-use opencl_sys::CL_COMPLETE;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::MoveError;
 use super::error::driver;
@@ -14,10 +11,12 @@ use super::memory::{self, HostBytes, OwnedBytes};
 use super::packed::{Beside, Piece, free_parts, pieces};
 use super::pin::Pin;
 use crate::core::context::Context;
+use crate::core::device::Device;
 use crate::core::handle::{self, Object};
 use crate::core::mem::Mem;
 use crate::driver::dispatch::{create, status, table_of};
 use crate::driver::{query, workers};
+use channel::memory::SharedPages;
 
 /// Every live buffer and image with contents of its own, oldest first.
 pub(super) fn root_buffers() -> Vec<Arc<Mem>> {
@@ -31,23 +30,26 @@ struct Lane {
     queue: *mut c_void,
     /// Released after the queue.
     _pin: Option<Pin>,
+    /// A queue does not keep a sub-device alive in every driver (pocl 3.1).
+    device: Arc<Device>,
+    /// Of no use once the program has released it.
+    context: Weak<Context>,
 }
 
 // SAFETY: OpenCL's queues may be used from any thread.
 unsafe impl Send for Lane {}
 
 impl Lane {
-    fn open(context: &Context, pages: Option<&SharedPages>) -> Result<Lane, MoveError> {
+    fn open(context: &Arc<Context>, pages: Option<&SharedPages>) -> Result<Lane, MoveError> {
         let real = context.real.get();
-        let device = context
-            .devices
-            .first()
-            .map_or(std::ptr::null_mut(), |device| device.real.get());
-        let queue = create!(real, clCreateCommandQueue(real, device, 0))
+        let device = Arc::clone(&context.devices[0]);
+        let queue = create!(real, clCreateCommandQueue(real, device.real.get(), 0))
             .map_err(driver("clCreateCommandQueue"))?;
         Ok(Lane {
             queue,
             _pin: pages.and_then(|pages| Pin::new(context, pages)),
+            device,
+            context: Arc::downgrade(context),
         })
     }
 }
@@ -56,6 +58,9 @@ impl Drop for Lane {
     fn drop(&mut self) {
         let queue = self.queue;
         let finished = status!(queue, clFinish(queue));
+        if Arc::strong_count(&self.device) == 1 {
+            workers::outlast(queue);
+        }
         if let Err(code) = finished.and_then(|()| status!(queue, clReleaseCommandQueue(queue))) {
             log::warn!("releasing a capture's queue failed: OpenCL error {code}");
         }
@@ -71,7 +76,7 @@ struct Lanes {
 }
 
 impl Lanes {
-    fn lane(&mut self, context: &Context) -> Result<&Lane, MoveError> {
+    fn lane(&mut self, context: &Arc<Context>) -> Result<&Lane, MoveError> {
         match self.open.entry(context.slot().id()) {
             Entry::Occupied(lane) => Ok(lane.into_mut()),
             Entry::Vacant(place) => Ok(place.insert(Lane::open(context, self.pages.as_ref())?)),
@@ -84,11 +89,14 @@ impl Lanes {
 pub(super) struct Engine {
     lanes: Mutex<Lanes>,
     /// Buffers by id: those seen last, released ones not kept alive.
-    known: Mutex<BTreeMap<u64, std::sync::Weak<Mem>>>,
+    known: Mutex<BTreeMap<u64, Weak<Mem>>>,
 }
 
 impl Engine {
+    /// From now on these are the buffers. Queues of contexts that the program has released go.
     pub(super) fn know(&self, buffers: &[Arc<Mem>]) {
+        let open = &mut self.lanes().open;
+        open.retain(|_, lane| lane.context.strong_count() > 0);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         *known = buffers
             .iter()
@@ -100,7 +108,7 @@ impl Engine {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let mem = known
             .get(&object)
-            .and_then(std::sync::Weak::upgrade)
+            .and_then(Weak::upgrade)
             .ok_or(MoveError::Gone(object))?;
         let size = mem.size as u64;
         if offset.checked_add(len).is_none_or(|end| end > size) {
@@ -118,7 +126,7 @@ impl Engine {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn queue(&self, context: &Context) -> Result<*mut c_void, MoveError> {
+    fn queue(&self, context: &Arc<Context>) -> Result<*mut c_void, MoveError> {
         Ok(self.lanes().lane(context)?.queue)
     }
 
@@ -244,10 +252,10 @@ impl Engine {
     }
 
     /// Before the release of sub-devices, all memory objects being released already: see [`workers::outlast`].
-    pub(super) fn outlast_workers(&self) {
-        let lanes = self.lanes();
-        let lanes = lanes.open.values();
-        lanes.for_each(|lane| workers::outlast(lane.queue));
+    pub(super) fn release(&self) {
+        let lanes = std::mem::take(&mut *self.lanes());
+        let open = lanes.open.values();
+        open.for_each(|lane| workers::outlast(lane.queue));
     }
 
     /// Releases all queues, and the pages; transfers must have ended or are waited for here.
@@ -269,9 +277,7 @@ unsafe impl<M: HostBytes + Send> Send for Transfer<M> {}
 impl<M: HostBytes> Transfer<M> {
     /// Whether it has ended, well or not.
     pub fn is_done(&self) -> bool {
-        self.events
-            .iter()
-            .all(|&event| query::event_status(event).is_ok_and(|status| status <= CL_COMPLETE))
+        self.events.iter().all(|&event| query::has_ended(event))
     }
 
     /// Waits for the end and gives the memory back.

@@ -56,7 +56,7 @@ pub(super) fn poll(deadline: Instant, is_done: impl Fn() -> bool) -> bool {
 }
 
 pub(super) fn quiesce(
-    capture: Capture,
+    mut capture: Capture,
     timeout: Duration,
 ) -> Result<Quiesced, (Capture, MoveError)> {
     if let Some(reason) = movable::blocked() {
@@ -67,11 +67,14 @@ pub(super) fn quiesce(
         return Err((capture, MoveError::Busy));
     };
     match come_to_rest(draining, timeout) {
-        Ok(closed) => Ok(Quiesced {
-            closed,
-            capture,
-            since,
-        }),
+        Ok(closed) => {
+            capture.at_rest();
+            Ok(Quiesced {
+                closed,
+                capture,
+                since,
+            })
+        }
         Err(why) => Err((
             capture,
             MoveError::NotQuiet {

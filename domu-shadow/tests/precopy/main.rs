@@ -8,5 +8,6 @@ mod image;
 mod rig;
 
 mod program;
+mod random;
 mod rounds;
 mod storm;

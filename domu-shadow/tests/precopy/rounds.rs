@@ -19,7 +19,14 @@ const BYTES: u64 = 4 * WORDS as u64;
 
 /// Sends a round into `image`.
 pub fn take(capture: &mut Capture, image: &mut Image) -> Round {
-    capture.compare();
+    take_with(capture, image, true)
+}
+
+/// The same, with buffers compared on the device or not.
+pub fn take_with(capture: &mut Capture, image: &mut Image, compares: bool) -> Round {
+    if compares {
+        capture.compare();
+    }
     let round = capture.round();
     image.begin();
     for object in &round.dropped {
@@ -284,4 +291,55 @@ fn little_is_not_worth_comparing() {
     assert_eq!((whole, u64::from(why)), (1000, 0));
     drop(capture);
     ok!(clReleaseMemObject(buffer));
+}
+
+/// The queues of a capture use the sub-device for longer than the program does.
+#[test]
+fn a_sub_device_goes_while_a_capture_runs() {
+    let _alone = alone();
+    let gpu = Gpu::new();
+    let mut image = Image::new(1, 4);
+    for _ in 0..4 {
+        let list = [CL_DEVICE_PARTITION_EQUALLY, 1, 0];
+        let mut parts = [null_mut(); 64];
+        let mut count = 0;
+        ok!(clCreateSubDevices(
+            gpu.device,
+            list.as_ptr(),
+            64,
+            parts.as_mut_ptr(),
+            &raw mut count
+        ));
+        let part = parts[0];
+        let context = make!(clCreateContext(
+            null(),
+            1,
+            &raw const part,
+            None,
+            null_mut()
+        ));
+        let on_part = Gpu {
+            platform: gpu.platform,
+            device: part,
+            context,
+            queue: make!(clCreateCommandQueue(context, part, 0)),
+        };
+        // One is compared, the other read whole.
+        let buffers = [BYTES, 4096].map(|size| on_part.buffer(CL_MEM_READ_WRITE, size as usize));
+        on_part.write(buffers[0], 0, &vec![3_u32; WORDS]);
+        on_part.write(buffers[1], 0, &[4_u32; 1024]);
+        let mut capture = mover::begin().unwrap();
+        take(&mut capture, &mut image);
+        assert_eq!(image.bytes(ExtentKind::Data), BYTES);
+        buffers.map(|buffer| ok!(clReleaseMemObject(buffer)));
+        drop(on_part);
+        for part in &parts[..count as usize] {
+            ok!(clReleaseDevice(*part));
+        }
+        let quiesced = stop(capture, &mut image);
+        assert!(image.buffers.is_empty());
+        let detached = quiesced.unload().map_err(|(_, error)| error).unwrap();
+        let (arriving, _) = detached.reload().map_err(|(_, error)| error).unwrap();
+        arriving.finish();
+    }
 }
