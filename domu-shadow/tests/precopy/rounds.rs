@@ -331,7 +331,9 @@ fn a_sub_device_goes_while_a_capture_runs() {
         let mut capture = mover::begin().unwrap();
         take(&mut capture, &mut image);
         assert_eq!(image.bytes(ExtentKind::Data), BYTES);
-        buffers.map(|buffer| ok!(clReleaseMemObject(buffer)));
+        for buffer in buffers {
+            ok!(clReleaseMemObject(buffer));
+        }
         drop(on_part);
         for part in &parts[..count as usize] {
             ok!(clReleaseDevice(*part));
