@@ -11,7 +11,7 @@ use opencl_sys::{CL_FALSE, cl_bool, cl_command_type, cl_event, cl_int};
 
 use super::CLResult;
 use super::event::Event;
-use super::handle;
+use super::handle::{self, Lent};
 use super::held;
 use super::kernel::Kernel;
 use super::mem::Mem;
@@ -59,8 +59,17 @@ impl<'a> Command<'a> {
         }
     }
 
-    pub fn blocking(self, blocking: cl_bool) -> Self {
-        Command { blocking, ..self }
+    /// One that blocks if the call does for which the queue was lent.
+    pub fn blocking(
+        queue: &'a Lent<'_, Queue>,
+        kind: cl_command_type,
+        wait: &'a WaitList,
+        out: *mut cl_event,
+    ) -> Self {
+        Command {
+            blocking: queue.blocking(),
+            ..Command::new(queue, kind, wait, out)
+        }
     }
 
     pub fn order(self, order: Order) -> Self {
@@ -154,14 +163,14 @@ impl<const N: usize> Kept for [Arc<Mem>; N] {
     }
 }
 
-impl Operands for Vec<&Mem> {
+impl Operands for Vec<Arc<Mem>> {
     type Reals = Vec<*mut c_void>;
     type Kept = Vec<Arc<Mem>>;
     fn reals(&self) -> Self::Reals {
         self.iter().map(|mem| mem.real.get()).collect()
     }
     fn keep(&self) -> Self::Kept {
-        self.iter().copied().map(handle::shared).collect()
+        self.clone()
     }
 }
 

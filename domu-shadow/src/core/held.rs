@@ -356,11 +356,8 @@ fn wait_while(is_held: impl Fn(&Log) -> bool) {
 }
 
 /// Until the queue has no held commands.
-pub fn wait_for_queue(queue: &Queue) {
-    if !none_open() {
-        let queue = handle::shared(queue);
-        wait_while(|log| log.in_queue(&queue));
-    }
+pub fn wait_for_queue(queue: &Arc<Queue>) {
+    wait_while(|log| log.in_queue(queue));
 }
 
 /// Runs `defer` if the event is held back; it will not be released meanwhile.
