@@ -17,6 +17,7 @@ use super::kernel::Kernel;
 use super::mem::Mem;
 use super::presence;
 use super::queue::Queue;
+use super::running;
 use crate::api::caller::Caller;
 use crate::driver::dispatch::{create, status};
 
@@ -74,6 +75,27 @@ impl<'a> Command<'a> {
 
     pub fn order(self, order: Order) -> Self {
         Command { order, ..self }
+    }
+
+    /// Where the driver is to put it, and no event of it.
+    #[inline]
+    pub fn place(&self) -> Place {
+        Place {
+            queue: self.queue.real.get(),
+            blocking: self.blocking,
+            count: self.wait.count(),
+            list: self.wait.pointer(),
+            event: std::ptr::null_mut(),
+        }
+    }
+
+    /// Gives the driver's event to the program, if it wants one.
+    #[inline]
+    pub fn give_event(&self, caller: &Caller, real: cl_event) {
+        if !self.out.is_null() {
+            let event = Event::of_command(self.queue, self.kind, real);
+            caller.give(self.out, handle::publish(event));
+        }
     }
 }
 
@@ -218,7 +240,7 @@ pub fn issue<O: Operands>(
     operands: O,
     give: impl Fn(&Place, &O::Reals) -> CLResult<()> + 'static,
 ) -> CLResult<()> {
-    if held::none_open() {
+    if !running::is_followed() {
         return at_once(caller, &command, |place| give(place, &operands.reals()));
     }
     held::issue(caller, &command, operands, give, Repeat::Can)
@@ -234,7 +256,7 @@ pub fn issue_once<O: Operands>(
     operands: O,
     give: impl Fn(&Place, &O::Reals) -> CLResult<()> + 'static,
 ) -> CLResult<()> {
-    if held::none_open() {
+    if !running::is_followed() {
         return at_once(caller, &command, |place| give(place, &operands.reals()));
     }
     held::issue(caller, &command, operands, give, Repeat::Cannot)
@@ -246,21 +268,17 @@ fn at_once(
     command: &Command<'_>,
     give: impl FnOnce(&Place) -> CLResult<()>,
 ) -> CLResult<()> {
-    let mut place = Place {
-        queue: command.queue.real.get(),
-        blocking: command.blocking,
-        count: command.wait.count(),
-        list: command.wait.pointer(),
-        event: std::ptr::null_mut(),
-    };
-    if command.out.is_null() {
-        return give(&place);
-    }
+    let mut place = command.place();
     let mut real = std::ptr::null_mut();
-    place.event = &raw mut real;
+    if !command.out.is_null() {
+        place.event = &raw mut real;
+    }
     give(&place)?;
-    let event = Event::of_command(command.queue, command.kind, real);
-    caller.give(command.out, handle::publish(event));
+    if running::is_followed() {
+        // Another thread has made the program's first user event meanwhile.
+        command.queue.fence();
+    }
+    command.give_event(caller, real);
     Ok(())
 }
 

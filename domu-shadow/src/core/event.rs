@@ -158,11 +158,6 @@ impl Event {
         }
     }
 
-    /// Whether its command has ended, well or not.
-    pub fn has_ended(&self) -> bool {
-        self.status().is_ok_and(|status| status <= CL_COMPLETE)
-    }
-
     /// `clSetUserEventStatus`.
     ///
     /// # Errors

@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 use opencl_sys::CL_COMPLETE;
 
 use crate::core::handle;
-use crate::core::held;
 use crate::core::mem::{Mem, TRACKING};
 use crate::core::presence;
 use crate::core::queue::Queue;
 use crate::core::retired;
+use crate::core::running;
 use crate::driver::dispatch::status;
 use crate::driver::query;
 
@@ -60,8 +60,8 @@ pub(super) fn take(buffers: &[Arc<Mem>], wanted: impl Fn(&Mem) -> bool) -> Vec<T
     taken
 }
 
-/// A marker behind everything that runs in every queue, released ones included: not behind what the program's user
-/// events hold back.
+/// Events behind everything that runs in every queue, released ones included: not behind what the program's user
+/// events hold back. As a rule a marker's for each queue; those of the commands where they are followed.
 pub(super) struct Markers {
     placed: Vec<(*mut c_void, Arc<Queue>)>,
     /// Queues that took no marker: what is in them may never be known to have ended.
@@ -74,17 +74,16 @@ impl Markers {
         queues.retain(|queue| !queue.is_on_device());
         let (mut placed, mut refused) = (Vec::new(), 0);
         for queue in queues {
-            let events = match held::running_around(&queue) {
-                Some(events) => events,
-                None => queue.mark().map_or_else(
-                    |code| {
-                        log::warn!("a marker was refused: OpenCL error {code}");
-                        refused += 1;
-                        Vec::new()
-                    },
-                    |event| vec![event],
-                ),
+            let events = if running::is_known() {
+                queue.now_running()
+            } else {
+                queue.mark().map(|event| vec![event])
             };
+            let events = events.unwrap_or_else(|code| {
+                log::warn!("what runs in a queue is not known: OpenCL error {code}");
+                refused += 1;
+                Vec::new()
+            });
             placed.extend(events.into_iter().map(|event| (event, Arc::clone(&queue))));
         }
         Markers { placed, refused }

@@ -1,11 +1,18 @@
-//! Objects that the program releases before a call on them has returned, because it has seen what the call does.
+//! What a program does when it has seen what a call does, before that returns: it may release the objects.
 
 use std::ffi::c_void;
 use std::ptr::{null, null_mut};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::common::*;
 use crate::rig::in_child;
+
+static ORDER: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+
+unsafe extern "C" fn in_turn(_event: Handle, _status: i32, user: *mut c_void) {
+    ORDER.lock().unwrap().push(user as usize);
+}
 
 static CALLED: AtomicU32 = AtomicU32::new(0);
 
@@ -47,7 +54,7 @@ fn all_callbacks(gpu: &Gpu) {
 /// event, which gets the memory.
 #[test]
 fn an_event_while_its_status_is_set() {
-    let test = "released::an_event_while_its_status_is_set";
+    let test = "returning::an_event_while_its_status_is_set";
     in_child(test, "return_after=clSetUserEventStatus:clFlush", || {
         let gpu = Gpu::new();
         let first = make!(clCreateUserEvent(gpu.context));
@@ -70,10 +77,43 @@ fn an_event_while_its_status_is_set() {
     });
 }
 
+/// A callback that is registered while the status is being set is due at once, and comes behind those before it.
+#[test]
+fn callbacks_while_a_status_is_set_come_in_order() {
+    let test = "returning::callbacks_while_a_status_is_set_come_in_order";
+    in_child(test, "return_after=clSetUserEventStatus:clFlush", || {
+        let gpu = Gpu::new();
+        let event = make!(clCreateUserEvent(gpu.context));
+        let number = event as usize;
+        let register = |at| {
+            ok!(clSetEventCallback(
+                event,
+                CL_COMPLETE,
+                Some(in_turn),
+                at as Handle
+            ))
+        };
+        register(1);
+        std::thread::scope(|scope| {
+            scope.spawn(|| ok!(clSetUserEventStatus(number as Handle, CL_COMPLETE)));
+            while status_of(event) != CL_COMPLETE {
+                std::thread::yield_now();
+            }
+            register(2);
+            // Lets the call return.
+            ok!(clFlush(gpu.queue));
+        });
+        register(3);
+        all_callbacks(&gpu);
+        assert_eq!(*ORDER.lock().unwrap(), [1, 2, 3]);
+        ok!(clReleaseEvent(event));
+    });
+}
+
 /// A blocking write has its effect before it returns; the program that sees it may release the queue and the buffer.
 #[test]
 fn a_queue_and_a_buffer_while_a_blocking_write_returns() {
-    let test = "released::a_queue_and_a_buffer_while_a_blocking_write_returns";
+    let test = "returning::a_queue_and_a_buffer_while_a_blocking_write_returns";
     in_child(
         test,
         "return_after=clEnqueueWriteBufferRect:clCreateBuffer",
