@@ -77,13 +77,14 @@ entry! {
         args_size: usize, count: u32, objects: *const cl_mem, places: *mut *const c_void, wait_count: u32,
         wait: *const cl_event, event: *mut cl_event,
     ) -> status {
-        let queue = handle::borrow::<Queue>(caller, queue)?;
+        // Kept alive: the function may run, and let the program release them, before the driver returns.
+        let queue = handle::share::<Queue>(queue)?;
         let objects = caller.list(objects, count as usize).iter();
-        let mems = objects.map(|&object| handle::borrow::<Mem>(caller, object));
+        let mems = objects.map(|&object| handle::share::<Mem>(object));
         let mems = mems.collect::<CLResult<Vec<_>>>()?;
-        presence::need_all(mems.iter().copied());
+        presence::need_all(mems.iter().map(|mem| &**mem));
         let wait = WaitList::new(caller, wait_count, wait)?;
-        let command = Command::new(queue, CL_COMMAND_NATIVE_KERNEL, &wait, event);
+        let command = Command::new(&queue, CL_COMMAND_NATIVE_KERNEL, &wait, event);
         issue_once(caller, command, mems.clone(), move |place, reals| {
             let q = place.queue;
             let list = if reals.is_empty() { std::ptr::null() } else { reals.as_ptr() };

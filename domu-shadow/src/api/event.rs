@@ -25,8 +25,8 @@ entry! {
     }
 
     #[drains]
-    fn clSetUserEventStatus(caller, event: cl_event, status: cl_int) -> status {
-        handle::borrow::<Event>(caller, event)?.set_user_status(status)
+    fn clSetUserEventStatus(_caller, event: cl_event, status: cl_int) -> status {
+        handle::share::<Event>(event)?.set_user_status(status)
     }
 
     fn clRetainEvent(_caller, event: cl_event) -> status {
@@ -74,13 +74,13 @@ entry! {
     }
 
     fn clSetEventCallback(
-        caller,
+        _caller,
         event: cl_event,
         stage: cl_int,
         call: Option<Notify>,
         user: *mut c_void,
     ) -> status {
-        let event = handle::borrow::<Event>(caller, event)?;
+        let event = handle::share::<Event>(event)?;
         let call = call.ok_or(CL_INVALID_VALUE)?;
         if ![CL_COMPLETE, CL_RUNNING, CL_SUBMITTED].contains(&stage) {
             return Err(CL_INVALID_VALUE);

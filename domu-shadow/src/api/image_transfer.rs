@@ -23,15 +23,15 @@ entry! {
         row_pitch: usize, slice_pitch: usize, to: *mut c_void, wait_count: u32, wait: *const cl_event,
         event: *mut cl_event,
     ) -> status {
-        let queue = handle::borrow::<Queue>(caller, queue)?;
-        let mem = handle::borrow::<Mem>(caller, image)?;
-        check_host_reads(mem)?;
+        let queue = handle::lend::<Queue>(caller, queue, blocking)?;
+        let mem = handle::lend::<Mem>(caller, image, blocking)?;
+        check_host_reads(&mem)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
         mem.need();
         let region = caller.sizes(region, 3);
         let origin = caller.sizes(origin, 3);
-        let command = Command::new(queue, CL_COMMAND_READ_IMAGE, &wait, event).blocking(blocking);
-        issue(caller, command, [mem], move |place, &[i]| {
+        let command = Command::blocking(&queue, CL_COMMAND_READ_IMAGE, &wait, event);
+        issue(caller, command, [&*mem], move |place, &[i]| {
             let q = place.queue;
             status!(q, clEnqueueReadImage(
                 q, i, place.blocking, origin.pointer(), region.pointer(), row_pitch, slice_pitch, to, place.count,
@@ -45,15 +45,15 @@ entry! {
         row_pitch: usize, slice_pitch: usize, from: *const c_void, wait_count: u32, wait: *const cl_event,
         event: *mut cl_event,
     ) -> status {
-        let queue = handle::borrow::<Queue>(caller, queue)?;
-        let mem = handle::borrow::<Mem>(caller, image)?;
-        check_host_writes(mem)?;
+        let queue = handle::lend::<Queue>(caller, queue, blocking)?;
+        let mem = handle::lend::<Mem>(caller, image, blocking)?;
+        check_host_writes(&mem)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
         mem.need();
         let region = caller.sizes(region, 3);
         let origin = caller.sizes(origin, 3);
-        let command = Command::new(queue, CL_COMMAND_WRITE_IMAGE, &wait, event).blocking(blocking);
-        issue(caller, command, [mem], move |place, &[i]| {
+        let command = Command::blocking(&queue, CL_COMMAND_WRITE_IMAGE, &wait, event);
+        issue(caller, command, [&*mem], move |place, &[i]| {
             let q = place.queue;
             status!(q, clEnqueueWriteImage(
                 q, i, place.blocking, origin.pointer(), region.pointer(), row_pitch, slice_pitch, from, place.count,

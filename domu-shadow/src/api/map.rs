@@ -128,13 +128,13 @@ entry! {
         caller, queue: cl_command_queue, buffer: cl_mem, blocking: cl_bool, flags: cl_map_flags, offset: usize,
         size: usize, wait_count: u32, wait: *const cl_event, event: *mut cl_event,
     ) -> object {
-        let queue = handle::borrow::<Queue>(caller, queue)?;
-        let mem = handle::borrow::<Mem>(caller, buffer)?;
+        let queue = handle::lend::<Queue>(caller, queue, blocking)?;
+        let mem = handle::lend::<Mem>(caller, buffer, blocking)?;
         if !mem.is_buffer() {
             return Err(CL_INVALID_MEM_OBJECT);
         }
         let wait = WaitList::new(caller, wait_count, wait)?;
-        check_map(queue, mem, flags)?;
+        check_map(&queue, &mem, flags)?;
         if size == 0 || offset.checked_add(size).is_none_or(|end| end > mem.size) {
             return Err(CL_INVALID_VALUE);
         }
@@ -149,8 +149,8 @@ entry! {
             .map(|part| (part.start - mem.origin, part.len()))
             .map(|(offset, len)| (Part::Bytes { offset, len }, memory + offset))
             .collect();
-        let command = Command::new(queue, CL_COMMAND_MAP_BUFFER, &wait, event).blocking(blocking);
-        issue(caller, command, [mem], move |place, &[real]| bring(place, real, &parts))?;
+        let command = Command::blocking(&queue, CL_COMMAND_MAP_BUFFER, &wait, event);
+        issue(caller, command, [&*mem], move |place, &[real]| bring(place, real, &parts))?;
         mem.maps().add(Map { object: mem.slot().id(), range: start..start + size, area: None, flags });
         Ok((memory + offset) as *mut c_void)
     }
@@ -160,11 +160,11 @@ entry! {
         region: *const usize, row_pitch: *mut usize, slice_pitch: *mut usize, wait_count: u32, wait: *const cl_event,
         event: *mut cl_event,
     ) -> object {
-        let queue = handle::borrow::<Queue>(caller, queue)?;
-        let mem = handle::borrow::<Mem>(caller, image)?;
+        let queue = handle::lend::<Queue>(caller, queue, blocking)?;
+        let mem = handle::lend::<Mem>(caller, image, blocking)?;
         let image = mem.image().ok_or(CL_INVALID_MEM_OBJECT)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
-        check_map(queue, mem, flags)?;
+        check_map(&queue, &mem, flags)?;
         let area = area_of(caller, origin, region, image.extent)?;
         let (row, slice) = image.map_pitches();
         if row_pitch.is_null() || (slice.is_some() && slice_pitch.is_null()) {
@@ -178,8 +178,8 @@ entry! {
             .into_iter()
             .map(|area| (image.part(area, image.host), memory + image.offset(image.host, area.origin)))
             .collect();
-        let command = Command::new(queue, CL_COMMAND_MAP_IMAGE, &wait, event).blocking(blocking);
-        issue(caller, command, [mem], move |place, &[real]| bring(place, real, &parts))?;
+        let command = Command::blocking(&queue, CL_COMMAND_MAP_IMAGE, &wait, event);
+        issue(caller, command, [&*mem], move |place, &[real]| bring(place, real, &parts))?;
         let range = image.host_range(area);
         let pointer = memory + range.start;
         mem.maps().add(Map { object: mem.slot().id(), range, area: Some(area), flags });

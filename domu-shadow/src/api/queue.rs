@@ -132,9 +132,9 @@ entry! {
         status!(real, clFlush(real))
     }
 
-    fn clFinish(caller, queue: cl_command_queue) -> status {
-        let queue = handle::borrow::<Queue>(caller, queue)?;
-        held::wait_for_queue(queue);
+    fn clFinish(_caller, queue: cl_command_queue) -> status {
+        let queue = handle::share::<Queue>(queue)?;
+        held::wait_for_queue(&queue);
         let real = queue.real.get();
         status!(real, clFinish(real))
     }

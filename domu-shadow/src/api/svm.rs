@@ -110,7 +110,8 @@ entry! {
         caller, queue: cl_command_queue, count: u32, pointers: *mut *mut c_void, call: Option<Free>,
         user: *mut c_void, wait_count: u32, wait: *const cl_event, event: *mut cl_event,
     ) -> status {
-        let shadow = handle::borrow::<Queue>(caller, queue)?;
+        // Kept alive: the function may run, and let the program release it, before the driver returns.
+        let shadow = handle::share::<Queue>(queue)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
         let ours = call.is_some() || svm::is_ours(&shadow.context);
         let boxed = ours.then(|| Box::into_raw(Box::new(Freeing { call, user, queue })));
@@ -118,7 +119,7 @@ entry! {
             Some(boxed) => (Some(freeing as Free), boxed.cast()),
             None => (None, user),
         };
-        let command = Command::new(shadow, CL_COMMAND_SVM_FREE, &wait, event);
+        let command = Command::new(&shadow, CL_COMMAND_SVM_FREE, &wait, event);
         let answer = issue_once(caller, command, (), move |place, ()| {
             let q = place.queue;
             status!(q, clEnqueueSVMFree(q, count, pointers, function, user, place.count, place.list, place.event))
@@ -134,9 +135,9 @@ entry! {
         caller, queue: cl_command_queue, blocking: cl_bool, to: *mut c_void, from: *const c_void, size: usize,
         wait_count: u32, wait: *const cl_event, event: *mut cl_event,
     ) -> status {
-        let queue = handle::borrow::<Queue>(caller, queue)?;
+        let queue = handle::lend::<Queue>(caller, queue, blocking)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
-        let command = Command::new(queue, CL_COMMAND_SVM_MEMCPY, &wait, event).blocking(blocking);
+        let command = Command::blocking(&queue, CL_COMMAND_SVM_MEMCPY, &wait, event);
         issue(caller, command, (), move |place, ()| {
             let q = place.queue;
             status!(q, clEnqueueSVMMemcpy(q, place.blocking, to, from, size, place.count, place.list, place.event))
@@ -173,9 +174,9 @@ entry! {
         caller, queue: cl_command_queue, blocking: cl_bool, flags: cl_map_flags, memory: *mut c_void, size: usize,
         wait_count: u32, wait: *const cl_event, event: *mut cl_event,
     ) -> status {
-        let queue = handle::borrow::<Queue>(caller, queue)?;
+        let queue = handle::lend::<Queue>(caller, queue, blocking)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
-        let command = Command::new(queue, CL_COMMAND_SVM_MAP, &wait, event).blocking(blocking);
+        let command = Command::blocking(&queue, CL_COMMAND_SVM_MAP, &wait, event);
         if size > 0 && svm::is_unknown_to_driver(&queue.context, memory as usize, size) {
             return issue(caller, command, (), |place, ()| nothing(place));
         }

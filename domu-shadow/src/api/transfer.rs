@@ -44,13 +44,13 @@ entry! {
         caller, queue: cl_command_queue, buffer: cl_mem, blocking: cl_bool, offset: usize, size: usize,
         to: *mut c_void, wait_count: u32, wait: *const cl_event, event: *mut cl_event,
     ) -> status {
-        let queue = handle::borrow::<Queue>(caller, queue)?;
-        let mem = handle::borrow::<Mem>(caller, buffer)?;
-        check_host_reads(mem)?;
+        let queue = handle::lend::<Queue>(caller, queue, blocking)?;
+        let mem = handle::lend::<Mem>(caller, buffer, blocking)?;
+        check_host_reads(&mem)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
         mem.need();
-        let command = Command::new(queue, CL_COMMAND_READ_BUFFER, &wait, event).blocking(blocking);
-        issue(caller, command, [mem], move |place, &[b]| {
+        let command = Command::blocking(&queue, CL_COMMAND_READ_BUFFER, &wait, event);
+        issue(caller, command, [&*mem], move |place, &[b]| {
             let q = place.queue;
             status!(q, clEnqueueReadBuffer(
                 q, b, place.blocking, offset, size, to, place.count, place.list, place.event
@@ -62,13 +62,13 @@ entry! {
         caller, queue: cl_command_queue, buffer: cl_mem, blocking: cl_bool, offset: usize, size: usize,
         from: *const c_void, wait_count: u32, wait: *const cl_event, event: *mut cl_event,
     ) -> status {
-        let queue = handle::borrow::<Queue>(caller, queue)?;
-        let mem = handle::borrow::<Mem>(caller, buffer)?;
-        check_host_writes(mem)?;
+        let queue = handle::lend::<Queue>(caller, queue, blocking)?;
+        let mem = handle::lend::<Mem>(caller, buffer, blocking)?;
+        check_host_writes(&mem)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
         mem.need();
-        let command = Command::new(queue, CL_COMMAND_WRITE_BUFFER, &wait, event).blocking(blocking);
-        issue(caller, command, [mem], move |place, &[b]| {
+        let command = Command::blocking(&queue, CL_COMMAND_WRITE_BUFFER, &wait, event);
+        issue(caller, command, [&*mem], move |place, &[b]| {
             let q = place.queue;
             status!(q, clEnqueueWriteBuffer(
                 q, b, place.blocking, offset, size, from, place.count, place.list, place.event
@@ -83,16 +83,16 @@ entry! {
         host_origin: *const usize, region: *const usize, buffer_row: usize, buffer_slice: usize, host_row: usize,
         host_slice: usize, to: *mut c_void, wait_count: u32, wait: *const cl_event, event: *mut cl_event,
     ) -> status {
-        let queue = handle::borrow::<Queue>(caller, queue)?;
-        let mem = handle::borrow::<Mem>(caller, buffer)?;
-        check_host_reads(mem)?;
+        let queue = handle::lend::<Queue>(caller, queue, blocking)?;
+        let mem = handle::lend::<Mem>(caller, buffer, blocking)?;
+        check_host_reads(&mem)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
         mem.need();
         let buffer_origin = caller.sizes(buffer_origin, 3);
         let host_origin = caller.sizes(host_origin, 3);
         let region = caller.sizes(region, 3);
-        let command = Command::new(queue, CL_COMMAND_READ_BUFFER_RECT, &wait, event).blocking(blocking);
-        issue(caller, command, [mem], move |place, &[b]| {
+        let command = Command::blocking(&queue, CL_COMMAND_READ_BUFFER_RECT, &wait, event);
+        issue(caller, command, [&*mem], move |place, &[b]| {
             let q = place.queue;
             status!(q, clEnqueueReadBufferRect(
                 q, b, place.blocking, buffer_origin.pointer(), host_origin.pointer(), region.pointer(), buffer_row,
@@ -106,16 +106,16 @@ entry! {
         host_origin: *const usize, region: *const usize, buffer_row: usize, buffer_slice: usize, host_row: usize,
         host_slice: usize, from: *const c_void, wait_count: u32, wait: *const cl_event, event: *mut cl_event,
     ) -> status {
-        let queue = handle::borrow::<Queue>(caller, queue)?;
-        let mem = handle::borrow::<Mem>(caller, buffer)?;
-        check_host_writes(mem)?;
+        let queue = handle::lend::<Queue>(caller, queue, blocking)?;
+        let mem = handle::lend::<Mem>(caller, buffer, blocking)?;
+        check_host_writes(&mem)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
         mem.need();
         let buffer_origin = caller.sizes(buffer_origin, 3);
         let host_origin = caller.sizes(host_origin, 3);
         let region = caller.sizes(region, 3);
-        let command = Command::new(queue, CL_COMMAND_WRITE_BUFFER_RECT, &wait, event).blocking(blocking);
-        issue(caller, command, [mem], move |place, &[b]| {
+        let command = Command::blocking(&queue, CL_COMMAND_WRITE_BUFFER_RECT, &wait, event);
+        issue(caller, command, [&*mem], move |place, &[b]| {
             let q = place.queue;
             status!(q, clEnqueueWriteBufferRect(
                 q, b, place.blocking, buffer_origin.pointer(), host_origin.pointer(), region.pointer(), buffer_row,
@@ -197,9 +197,9 @@ entry! {
         wait_count: u32, wait: *const cl_event, event: *mut cl_event,
     ) -> status {
         let queue = handle::borrow::<Queue>(caller, queue)?;
-        let mems = caller.list(objects, count as usize).iter().map(|&object| handle::borrow::<Mem>(caller, object));
+        let mems = caller.list(objects, count as usize).iter().map(|&object| handle::share::<Mem>(object));
         let mems = mems.collect::<CLResult<Vec<_>>>()?;
-        presence::need_all(mems.iter().copied());
+        presence::need_all(mems.iter().map(|mem| &**mem));
         let wait = WaitList::new(caller, wait_count, wait)?;
         let command = Command::new(queue, CL_COMMAND_MIGRATE_MEM_OBJECTS, &wait, event);
         issue(caller, command, mems, move |place, reals| {

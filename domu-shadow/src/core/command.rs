@@ -11,12 +11,13 @@ use opencl_sys::{CL_FALSE, cl_bool, cl_command_type, cl_event, cl_int};
 
 use super::CLResult;
 use super::event::Event;
-use super::handle;
+use super::handle::{self, Lent};
 use super::held;
 use super::kernel::Kernel;
 use super::mem::Mem;
 use super::presence;
 use super::queue::Queue;
+use super::running;
 use crate::api::caller::Caller;
 use crate::driver::dispatch::{create, status};
 
@@ -59,12 +60,42 @@ impl<'a> Command<'a> {
         }
     }
 
-    pub fn blocking(self, blocking: cl_bool) -> Self {
-        Command { blocking, ..self }
+    /// One that blocks if the call does for which the queue was lent.
+    pub fn blocking(
+        queue: &'a Lent<'_, Queue>,
+        kind: cl_command_type,
+        wait: &'a WaitList,
+        out: *mut cl_event,
+    ) -> Self {
+        Command {
+            blocking: queue.blocking(),
+            ..Command::new(queue, kind, wait, out)
+        }
     }
 
     pub fn order(self, order: Order) -> Self {
         Command { order, ..self }
+    }
+
+    /// Where the driver is to put it, and no event of it.
+    #[inline]
+    pub fn place(&self) -> Place {
+        Place {
+            queue: self.queue.real.get(),
+            blocking: self.blocking,
+            count: self.wait.count(),
+            list: self.wait.pointer(),
+            event: std::ptr::null_mut(),
+        }
+    }
+
+    /// Gives the driver's event to the program, if it wants one.
+    #[inline]
+    pub fn give_event(&self, caller: &Caller, real: cl_event) {
+        if !self.out.is_null() {
+            let event = Event::of_command(self.queue, self.kind, real);
+            caller.give(self.out, handle::publish(event));
+        }
     }
 }
 
@@ -154,14 +185,14 @@ impl<const N: usize> Kept for [Arc<Mem>; N] {
     }
 }
 
-impl Operands for Vec<&Mem> {
+impl Operands for Vec<Arc<Mem>> {
     type Reals = Vec<*mut c_void>;
     type Kept = Vec<Arc<Mem>>;
     fn reals(&self) -> Self::Reals {
         self.iter().map(|mem| mem.real.get()).collect()
     }
     fn keep(&self) -> Self::Kept {
-        self.iter().copied().map(handle::shared).collect()
+        self.clone()
     }
 }
 
@@ -209,7 +240,7 @@ pub fn issue<O: Operands>(
     operands: O,
     give: impl Fn(&Place, &O::Reals) -> CLResult<()> + 'static,
 ) -> CLResult<()> {
-    if held::none_open() {
+    if !running::is_followed() {
         return at_once(caller, &command, |place| give(place, &operands.reals()));
     }
     held::issue(caller, &command, operands, give, Repeat::Can)
@@ -225,7 +256,7 @@ pub fn issue_once<O: Operands>(
     operands: O,
     give: impl Fn(&Place, &O::Reals) -> CLResult<()> + 'static,
 ) -> CLResult<()> {
-    if held::none_open() {
+    if !running::is_followed() {
         return at_once(caller, &command, |place| give(place, &operands.reals()));
     }
     held::issue(caller, &command, operands, give, Repeat::Cannot)
@@ -237,21 +268,17 @@ fn at_once(
     command: &Command<'_>,
     give: impl FnOnce(&Place) -> CLResult<()>,
 ) -> CLResult<()> {
-    let mut place = Place {
-        queue: command.queue.real.get(),
-        blocking: command.blocking,
-        count: command.wait.count(),
-        list: command.wait.pointer(),
-        event: std::ptr::null_mut(),
-    };
-    if command.out.is_null() {
-        return give(&place);
-    }
+    let mut place = command.place();
     let mut real = std::ptr::null_mut();
-    place.event = &raw mut real;
+    if !command.out.is_null() {
+        place.event = &raw mut real;
+    }
     give(&place)?;
-    let event = Event::of_command(command.queue, command.kind, real);
-    caller.give(command.out, handle::publish(event));
+    if running::is_followed() {
+        // Another thread has made the program's first user event meanwhile.
+        command.queue.fence();
+    }
+    command.give_event(caller, real);
     Ok(())
 }
 

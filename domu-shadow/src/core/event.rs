@@ -6,7 +6,7 @@
 
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use opencl_sys::{
     CL_COMPLETE, CL_INVALID_EVENT, CL_INVALID_OPERATION, CL_INVALID_VALUE, CL_OUT_OF_RESOURCES,
@@ -31,6 +31,9 @@ pub type Notify = unsafe extern "C" fn(*mut c_void, cl_int, *mut c_void);
 /// `QUEUED`, `SUBMIT`, `START`, `END`, `COMPLETE`, each the driver's answer.
 pub type Profile = [CLResult<u64>; 5];
 
+/// A callback: stage, function, user data.
+type Waiting = (cl_int, Notify, usize);
+
 /// No status known here: the driver is asked.
 const ASK: cl_int = cl_int::MAX;
 
@@ -52,8 +55,8 @@ pub struct Event {
     profile: OnceLock<Box<Profile>>,
     /// Of a command that a user event holds back; changes only under [`held`]'s lock.
     held: AtomicBool,
-    /// Callbacks that no driver knows of, of user events and of held commands: stage, function, user data.
-    waiting: Mutex<Vec<(cl_int, Notify, usize)>>,
+    /// Callbacks that no driver knows of, of user events and of held commands; `None` once those of a user event have come.
+    waiting: Mutex<Option<Vec<Waiting>>>,
 }
 
 impl Object for Event {
@@ -94,7 +97,7 @@ impl Event {
             status: AtomicI32::new(status),
             profile: OnceLock::new(),
             held: AtomicBool::new(false),
-            waiting: Mutex::default(),
+            waiting: Mutex::new(Some(Vec::new())),
         }
     }
 
@@ -146,25 +149,20 @@ impl Event {
     }
 
     /// Nothing does any more: the driver learns of the callbacks.
-    pub fn release_hold(&self) {
+    pub fn release_hold(self: &Arc<Self>) {
         self.held.store(false, Ordering::Release);
-        for (stage, call, user) in std::mem::take(&mut *self.waiting()) {
+        for (stage, call, user) in self.waiting().replace(Vec::new()).into_iter().flatten() {
             if let Err(code) = self.ask_driver(stage, call, user) {
                 log::error!("a driver refused an event callback: error {code}");
             }
         }
     }
 
-    /// Whether its command has ended, well or not.
-    pub fn has_ended(&self) -> bool {
-        self.status().is_ok_and(|status| status <= CL_COMPLETE)
-    }
-
     /// `clSetUserEventStatus`.
     ///
     /// # Errors
     /// `CL_INVALID_VALUE`, `CL_INVALID_OPERATION` if it was set before, `CL_INVALID_EVENT` if it is none, the driver's.
-    pub fn set_user_status(&self, status: cl_int) -> CLResult<()> {
+    pub fn set_user_status(self: &Arc<Self>, status: cl_int) -> CLResult<()> {
         if self.queue().is_some() {
             return Err(CL_INVALID_EVENT);
         }
@@ -178,13 +176,14 @@ impl Event {
         let real = self.real.get();
         let answer = status!(real, clSetUserEventStatus(real, status));
         held::released();
-        for (_, call, user) in std::mem::take(&mut *self.waiting()) {
+        let mut waiting = self.waiting();
+        for (_, call, user) in waiting.take().into_iter().flatten() {
             self.notify(call, status, user);
         }
         answer
     }
 
-    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<(cl_int, Notify, usize)>> {
+    fn waiting(&self) -> MutexGuard<'_, Option<Vec<Waiting>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -192,25 +191,30 @@ impl Event {
     ///
     /// # Errors
     /// The driver's.
-    pub fn on_status(&self, stage: cl_int, call: Notify, user: usize) -> CLResult<()> {
+    pub fn on_status(self: &Arc<Self>, stage: cl_int, call: Notify, user: usize) -> CLResult<()> {
         if self.queue().is_none() {
             let mut waiting = self.waiting();
             let status = self.status.load(Ordering::Acquire);
-            if status > stage {
-                waiting.push((stage, call, user));
-            } else {
-                drop(waiting);
-                self.notify(call, status.min(stage), user);
+            match &mut *waiting {
+                // Behind those that were registered before, also while the status is being set.
+                Some(before) if status > stage || status <= CL_COMPLETE => {
+                    before.push((stage, call, user));
+                }
+                _ => self.notify(call, status.min(stage), user),
             }
             return Ok(());
         }
-        if held::if_held(self, || self.waiting().push((stage, call, user))) {
+        if held::if_held(self, || {
+            self.waiting()
+                .get_or_insert_default()
+                .push((stage, call, user))
+        }) {
             return Ok(());
         }
         self.ask_driver(stage, call, user)
     }
 
-    fn ask_driver(&self, stage: cl_int, call: Notify, user: usize) -> CLResult<()> {
+    fn ask_driver(self: &Arc<Self>, stage: cl_int, call: Notify, user: usize) -> CLResult<()> {
         let real = self.real.get();
         if real.is_null() {
             // Complete before a move.
@@ -218,7 +222,7 @@ impl Event {
             return Ok(());
         }
         let owed = Box::into_raw(Box::new(Owed {
-            event: handle::shared(self),
+            event: Arc::clone(self),
             call,
             user,
         }));
@@ -236,8 +240,8 @@ impl Event {
     }
 
     /// Calls the program; the event lives until the callback returns.
-    fn notify(&self, call: Notify, status: cl_int, user: usize) {
-        let event = handle::shared(self);
+    fn notify(self: &Arc<Self>, call: Notify, status: cl_int, user: usize) {
+        let event = Arc::clone(self);
         callbacks::run(move || {
             // SAFETY: the program registered the function for a call with its event and its own user data.
             unsafe { call(event.slot.handle(), status, user as *mut c_void) };

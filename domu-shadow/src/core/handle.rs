@@ -9,10 +9,11 @@ use std::collections::VecDeque;
 use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use opencl_sys::cl_int;
+use opencl_sys::{CL_FALSE, cl_bool, cl_int};
 
 use super::CLResult;
 use crate::api::caller::Caller;
@@ -215,8 +216,11 @@ fn upgrade<T: Object>(cell: &Cell) -> Option<Arc<T>> {
     ManuallyDrop::new(unsafe { Weak::from_raw(pointer.cast_const().cast::<T>()) }).upgrade()
 }
 
-/// The object behind a handle, for the length of the call: the program keeps its own reference meanwhile, as the
-/// specification asks of it.
+/// The object behind a handle, for a call that neither waits nor wakes: the program keeps its own reference until the call
+/// returns, for nothing else tells it that the call has taken effect.
+///
+/// Where something else may tell, a callback, another thread that was woken, or contents that have arrived, the program may release
+/// the object before the call returns: [`share`] or [`lend`] it there.
 #[inline]
 pub fn borrow<T: Object>(_caller: &Caller, handle: *mut c_void) -> CLResult<&T> {
     let cell = find::<T>(handle).ok_or(T::INVALID)?;
@@ -224,6 +228,46 @@ pub fn borrow<T: Object>(_caller: &Caller, handle: *mut c_void) -> CLResult<&T> 
     // SAFETY: the cell is published, so the pointer is that of a live `T` inside an `Arc`, and the program holds a
     // reference (or a child that does) until the call returns; null only in a race with a release, which is checked.
     unsafe { pointer.as_ref() }.ok_or(T::INVALID)
+}
+
+/// An object of a call that may block: [`lend`].
+pub struct Lent<'a, T> {
+    object: &'a T,
+    blocking: cl_bool,
+    /// While the call blocks.
+    _kept: Option<Arc<T>>,
+}
+
+impl<T> Lent<'_, T> {
+    /// The call's `blocking_read` or the like.
+    pub fn blocking(&self) -> cl_bool {
+        self.blocking
+    }
+}
+
+impl<T> Deref for Lent<'_, T> {
+    type Target = T;
+    #[inline]
+    fn deref(&self) -> &T {
+        self.object
+    }
+}
+
+/// The object behind a handle, for a call that blocks if `blocking` says so: kept alive then, for the program may see what the
+/// command does before the call returns. Else it is only borrowed.
+#[inline]
+pub fn lend<T: Object>(
+    caller: &Caller,
+    handle: *mut c_void,
+    blocking: cl_bool,
+) -> CLResult<Lent<'_, T>> {
+    let object = borrow::<T>(caller, handle)?;
+    let _kept = (blocking != CL_FALSE).then(|| shared(object));
+    Ok(Lent {
+        object,
+        blocking,
+        _kept,
+    })
 }
 
 /// The object behind a handle, kept alive beyond the call.

@@ -6,11 +6,9 @@
 //! decided when they are enqueued, as a driver would: by their wait lists, and by what lies before them in their queue.
 //! That never changes but by the program setting the status of a user event.
 //!
-//! While no user event is open, which is nearly always, all this costs one load per enqueue. While one is, enqueues take
-//! turns, so that the log has their order.
+//! Until the program makes its first user event, all this costs one load per enqueue. From then on commands are followed by their
+//! events ([`super::running`]); while one is open, enqueues take turns, so that the log has their order.
 
-use std::collections::BTreeMap;
-use std::ffi::c_void;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,6 +24,7 @@ use super::event::Event;
 use super::handle::{self, Object};
 use super::presence;
 use super::queue::Queue;
+use super::running;
 use crate::api::caller::Caller;
 use crate::driver::dispatch::status;
 use crate::driver::query;
@@ -35,40 +34,18 @@ use crate::gate;
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 static LOG: Mutex<Log> = Mutex::new(Log {
     entries: Vec::new(),
-    queues: BTreeMap::new(),
     changes: 0,
 });
 static CHANGED: Condvar = Condvar::new();
 
 /// How long a driver may take to end the commands that it will never run.
 const GIVING_UP: Duration = Duration::from_secs(10);
-/// Unfinished commands beside held ones that a queue remembers before it looks which have ended.
-const MANY: usize = 64;
 
 struct Log {
     /// In the order of their enqueueing.
     entries: Vec<Entry>,
-    /// Queues with entries, by their ids.
-    queues: BTreeMap<u64, Around>,
     /// How often the program has set a user event, or a command was found to wait for one no more.
     changes: u64,
-}
-
-/// What is in a queue around held commands, and runs.
-struct Around {
-    /// A marker behind what was there before the first of them; null after a move.
-    before: cl_event,
-    /// Later ones that need not wait, in a queue that runs out of order.
-    beside: Vec<Arc<Event>>,
-}
-
-impl Drop for Around {
-    fn drop(&mut self) {
-        let event = self.before;
-        if !event.is_null() {
-            let _ = status!(event, clReleaseEvent(event));
-        }
-    }
 }
 
 struct Entry {
@@ -121,6 +98,7 @@ pub fn none_open() -> bool {
 
 /// The program has a user event without a status.
 pub fn opened() {
+    running::follow();
     OPEN.fetch_add(1, Ordering::AcqRel);
 }
 
@@ -155,21 +133,9 @@ impl Log {
             .any(|entry| queue.is_in_order() || waits_for_all || entry.order == Order::Barrier)
     }
 
-    fn in_queue(&self, queue: &Queue) -> bool {
-        self.queues.contains_key(&queue.slot().id())
-    }
-
-    /// The first command of the queue is about to be held back: a marker tells when those before it have ended.
-    fn fence(&mut self, queue: &Queue) -> CLResult<()> {
-        if self.in_queue(queue) {
-            return Ok(());
-        }
-        let around = Around {
-            before: queue.mark()?,
-            beside: Vec::new(),
-        };
-        self.queues.insert(queue.slot().id(), around);
-        Ok(())
+    fn in_queue(&self, queue: &Arc<Queue>) -> bool {
+        let mut entries = self.entries.iter();
+        entries.any(|entry| Arc::ptr_eq(&entry.queue, queue))
     }
 
     /// Each queue with held commands once or more.
@@ -177,24 +143,6 @@ impl Log {
         let mut last = None;
         let queues = self.entries.iter().map(|entry| &*entry.queue);
         queues.filter(move |queue| last.replace(queue.slot().id()) != Some(queue.slot().id()))
-    }
-
-    /// Forgets queues in which nothing is held back (any more).
-    fn forget_queues(&mut self) {
-        let entries = self.entries.iter();
-        let live: Vec<u64> = entries.map(|entry| entry.queue.slot().id()).collect();
-        self.queues.retain(|queue, _| live.contains(queue));
-    }
-
-    /// Something runs in a queue with held commands.
-    fn runs_beside(&mut self, queue: &Queue, event: &Arc<Event>) {
-        let Some(around) = self.queues.get_mut(&queue.slot().id()) else {
-            return;
-        };
-        if around.beside.len() >= MANY {
-            around.beside.retain(|event| !event.has_ended());
-        }
-        around.beside.push(Arc::clone(event));
     }
 
     /// Takes out what nothing holds back any more.
@@ -205,26 +153,20 @@ impl Log {
             if Log::holds(&still, &entry.queue, entry.order, &entry.waits) {
                 still.push(entry);
             } else {
+                // An event is missing only from barriers of drivers of before OpenCL 1.2, which write nothing.
                 if let Some(event) = &entry.event {
                     event.release_hold();
+                    entry.queue.running.share(event.real.get());
                 }
                 released.push(entry);
             }
         }
         self.entries = still;
-        self.forget_queues();
-        // Where their queue holds back others, a marker would wait for those too. An event is missing only from
-        // barriers of drivers of before OpenCL 1.2, which write nothing.
-        for entry in &released {
-            if let Some(event) = &entry.event {
-                self.runs_beside(&entry.queue, event);
-            }
-        }
         released
     }
 }
 
-/// [`super::command::issue`] while a user event is open.
+/// [`super::command::issue`] in a program that has made user events.
 #[cold]
 pub fn issue<O: Operands>(
     caller: &Caller,
@@ -233,13 +175,13 @@ pub fn issue<O: Operands>(
     give: impl Fn(&Place, &O::Reals) -> CLResult<()> + 'static,
     repeat: Repeat,
 ) -> CLResult<()> {
+    if none_open() {
+        return followed(caller, command, |place| give(place, &operands.reals()));
+    }
     let queue = handle::shared(command.queue);
     let waits = command.wait.events(caller);
     let mut log = log();
     let is_held = Log::holds(&log.entries, &queue, command.order, &waits);
-    if is_held {
-        log.fence(&queue)?;
-    }
     let mut real = std::ptr::null_mut();
     let place = Place {
         queue: queue.real.get(),
@@ -249,10 +191,7 @@ pub fn issue<O: Operands>(
         list: command.wait.pointer(),
         event: &raw mut real,
     };
-    if let Err(code) = give(&place, &operands.reals()) {
-        log.forget_queues();
-        return Err(code);
-    }
+    give(&place, &operands.reals())?;
     let event = (!real.is_null()).then(|| Event::of_command(&queue, command.kind, real));
     let blocking = command.blocking != CL_FALSE;
     // A move during the wait must find the event among all others.
@@ -273,8 +212,8 @@ pub fn issue<O: Operands>(
             }),
             repeat,
         });
-    } else if let Some(event) = &event {
-        log.runs_beside(&queue, event);
+    } else if event.is_some() {
+        queue.running.share(real);
     }
     drop(log);
     let waited = match &event {
@@ -287,6 +226,32 @@ pub fn issue<O: Operands>(
         None => {}
     }
     waited
+}
+
+/// Nothing is held back.
+fn followed(
+    caller: &Caller,
+    command: &Command<'_>,
+    give: impl FnOnce(&Place) -> CLResult<()>,
+) -> CLResult<()> {
+    let is_blocking = command.blocking != CL_FALSE;
+    let mut real = std::ptr::null_mut();
+    let mut place = command.place();
+    if !is_blocking || !command.out.is_null() {
+        place.event = &raw mut real;
+    }
+    give(&place)?;
+    if real.is_null() {
+        return Ok(());
+    }
+    match (is_blocking, command.out.is_null()) {
+        // It has ended.
+        (true, _) => {}
+        (false, true) => command.queue.running.add(real),
+        (false, false) => command.queue.running.share(real),
+    }
+    command.give_event(caller, real);
+    Ok(())
 }
 
 /// `clWaitForEvents`: held back outside of the gate, then in the driver.
@@ -356,11 +321,8 @@ fn wait_while(is_held: impl Fn(&Log) -> bool) {
 }
 
 /// Until the queue has no held commands.
-pub fn wait_for_queue(queue: &Queue) {
-    if !none_open() {
-        let queue = handle::shared(queue);
-        wait_while(|log| log.in_queue(&queue));
-    }
+pub fn wait_for_queue(queue: &Arc<Queue>) {
+    wait_while(|log| log.in_queue(queue));
 }
 
 /// Runs `defer` if the event is held back; it will not be released meanwhile.
@@ -380,27 +342,9 @@ pub fn changes() -> u64 {
     log().changes
 }
 
-/// Of a queue with held commands: the driver's events of all that run in it, each retained, and flushed.
-pub fn running_around(queue: &Queue) -> Option<Vec<cl_event>> {
-    let log = log();
-    let around = log.queues.get(&queue.slot().id())?;
-    let beside = around.beside.iter().map(|event| event.real.get());
-    let events = beside.chain([around.before]);
-    let events = events.filter(|&event| retained(event)).collect();
-    drop(log);
-    if let Err(code) = flush(queue) {
-        log::warn!("a command queue was not flushed: OpenCL error {code}");
-    }
-    Some(events)
-}
-
 fn flush(queue: &Queue) -> CLResult<()> {
     let real = queue.real.get();
     status!(real, clFlush(real))
-}
-
-fn retained(event: *mut c_void) -> bool {
-    !event.is_null() && status!(event, clRetainEvent(event)).is_ok()
 }
 
 /// Why the commands of now could not be enqueued again.
@@ -414,9 +358,11 @@ pub fn obstacle() -> Option<&'static str> {
 /// Before the drivers go: their user events fail, which ends the commands behind them unrun. Should a driver run some
 /// all the same, the contents are captured already, and what they write to host memory comes again.
 pub fn give_up() {
-    let mut log = log();
+    handle::all::<Queue>()
+        .iter()
+        .for_each(|queue| queue.running.clear());
+    let log = log();
     if log.entries.is_empty() {
-        log.queues.clear();
         return;
     }
     for event in handle::all::<Event>() {
@@ -441,13 +387,6 @@ pub fn give_up() {
             std::thread::sleep(Duration::from_micros(200));
         }
         event.unmake();
-    }
-    for around in log.queues.values_mut() {
-        around.beside.clear();
-        let event = std::mem::replace(&mut around.before, std::ptr::null_mut());
-        if !event.is_null() {
-            let _ = status!(event, clReleaseEvent(event));
-        }
     }
 }
 

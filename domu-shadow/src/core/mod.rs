@@ -26,6 +26,7 @@ pub mod queue;
 pub mod real;
 mod remake;
 pub mod retired;
+pub mod running;
 pub mod sampler;
 pub mod svm;
 pub mod transfer;

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use opencl_sys::{
     CL_DEVICE_MAX_ON_DEVICE_QUEUES, CL_INVALID_COMMAND_QUEUE, CL_INVALID_QUEUE_PROPERTIES,
-    CL_QUEUE_ON_DEVICE, CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE, CL_QUEUE_PROPERTIES, cl_event,
-    cl_int, cl_queue_properties,
+    CL_OUT_OF_RESOURCES, CL_QUEUE_ON_DEVICE, CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE,
+    CL_QUEUE_PROPERTIES, cl_event, cl_int, cl_queue_properties,
 };
 
 use super::CLResult;
@@ -15,6 +15,7 @@ use super::device::Device;
 use super::handle::{Kind, Object, Slot};
 use super::real::Real;
 use super::retired;
+use super::running::{self, Running};
 use crate::driver::dispatch::{create, status, table_of};
 use crate::driver::query;
 
@@ -34,6 +35,7 @@ pub struct Queue {
     pub device: Arc<Device>,
     pub creation: Creation,
     bits: AtomicU64,
+    pub running: Running,
 }
 
 impl Object for Queue {
@@ -60,6 +62,7 @@ impl Queue {
             device,
             creation,
             bits: AtomicU64::new(bits),
+            running: Running::default(),
         };
         if queue.is_on_device()
             && query::device_number(queue.device.real.get(), CL_DEVICE_MAX_ON_DEVICE_QUEUES)
@@ -155,6 +158,28 @@ impl Queue {
         Ok(event)
     }
 
+    /// Where commands are followed: the events of all that may run, each retained, and flushed.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn now_running(&self) -> CLResult<Vec<cl_event>> {
+        let real = self.real.get();
+        status!(real, clFlush(real))?;
+        self.running.now().ok_or(CL_OUT_OF_RESOURCES)
+    }
+
+    /// Follows what was enqueued unfollowed, by a marker behind it.
+    #[cold]
+    pub fn fence(&self) {
+        match self.mark() {
+            Ok(event) => self.running.add(event),
+            Err(code) => {
+                log::warn!("a marker was refused: OpenCL error {code}");
+                self.running.lose();
+            }
+        }
+    }
+
     /// Releases the driver's queue; made again by [`Queue::make`].
     pub fn unmake(&self) {
         if let Some(real) = self.real.take()
@@ -166,24 +191,25 @@ impl Queue {
 }
 
 impl Queue {
-    /// The queue is about to be released and took no marker, for which a move would have waited.
-    #[cold]
-    fn run_out(&self, code: cl_int) {
-        log::warn!("a queue being released took no marker: error {code}");
-        let real = self.real.get();
-        if let Err(code) = status!(real, clFinish(real)) {
-            log::warn!("a queue being released does not finish: error {code}");
+    /// What still runs when the queue is released, which does not wait for it; `false` where that is not known.
+    fn retire(&self) -> bool {
+        let (events, is_all) = self.running.take();
+        let keep = |event| retired::keep(event, &self.device);
+        events.into_iter().for_each(keep);
+        if running::is_known() {
+            return is_all;
         }
+        self.mark().map(keep).is_ok()
     }
 }
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        // A release does not wait for the commands.
-        if !self.real.get().is_null() && !self.is_on_device() {
-            match self.mark() {
-                Ok(event) => retired::keep(event, &self.device),
-                Err(code) => self.run_out(code),
+        let real = self.real.get();
+        if !real.is_null() && !self.is_on_device() && !self.retire() {
+            log::warn!("what runs in a queue being released is not known: it is waited for");
+            if let Err(code) = status!(real, clFinish(real)) {
+                log::warn!("a queue being released does not finish: error {code}");
             }
         }
         self.unmake();

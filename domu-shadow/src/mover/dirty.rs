@@ -16,11 +16,11 @@ use std::time::{Duration, Instant};
 
 use crate::core::device::Device;
 use crate::core::handle;
-use crate::core::held;
 use crate::core::mem::{Mem, TRACKING};
 use crate::core::presence;
 use crate::core::queue::Queue;
 use crate::core::retired;
+use crate::core::running;
 use crate::driver::dispatch::status;
 use crate::driver::query;
 
@@ -112,8 +112,8 @@ impl Taken {
     }
 }
 
-/// A marker behind everything that runs in every queue, released ones included: not behind what the program's user
-/// events hold back.
+/// Events behind everything that runs in every queue, released ones included: not behind what the program's user
+/// events hold back. As a rule a marker's for each queue; those of the commands where they are followed.
 pub(super) struct Markers {
     /// With the device, which an event does not keep alive in every driver if it is a sub-device (pocl 3.1). Not the
     /// queue: one that goes leaves a marker in turn.
@@ -131,17 +131,16 @@ impl Markers {
         queues.retain(|queue| !queue.is_on_device());
         let (mut placed, mut refused) = (Vec::new(), 0);
         for queue in queues {
-            let events = match held::running_around(&queue) {
-                Some(events) => events,
-                None => queue.mark().map_or_else(
-                    |code| {
-                        log::warn!("a marker was refused: OpenCL error {code}");
-                        refused += 1;
-                        Vec::new()
-                    },
-                    |event| vec![event],
-                ),
+            let events = if running::is_known() {
+                queue.now_running()
+            } else {
+                queue.mark().map(|event| vec![event])
             };
+            let events = events.unwrap_or_else(|code| {
+                log::warn!("what runs in a queue is not known: OpenCL error {code}");
+                refused += 1;
+                Vec::new()
+            });
             let device = &queue.device;
             placed.extend(events.into_iter().map(|event| (event, Arc::clone(device))));
         }

@@ -194,6 +194,58 @@ fn a_marker_behind_what_had_ended_does_not_wait_for_all() {
     });
 }
 
+/// The program's queues have its own commands and no others: some drivers do not take a marker between them well.
+#[test]
+fn nothing_of_ours_stands_in_a_queue_with_held_commands() {
+    let test = "held::nothing_of_ours_stands_in_a_queue_with_held_commands";
+    in_child(test, "nvidia", || {
+        let gpu = Gpu::new();
+        let (buffer, kernel) = ones(&gpu);
+        // From the first user event on.
+        set_user(user_event(&gpu));
+        let markers = || Stub::calls()("clEnqueueMarkerWithWaitList");
+        let before = markers();
+        for _ in 0..3 {
+            let user = user_event(&gpu);
+            start(&gpu, kernel, &[user]);
+            set_user(user);
+            gpu.finish();
+        }
+        let of_its_own = gpu.beside();
+        start(&of_its_own, kernel, &[]);
+        drop(of_its_own);
+        assert_eq!(markers(), before);
+        release(buffer, kernel);
+    });
+}
+
+/// They are followed by their events: those that run when the program makes its first user event, and those enqueued without
+/// an event while no user event is open.
+#[test]
+fn commands_that_run_before_a_held_one_are_waited_for() {
+    let test = "held::commands_that_run_before_a_held_one_are_waited_for";
+    in_child(test, "slow_exec=clEnqueueNDRangeKernel:500ms", || {
+        let gpu = Gpu::new();
+        let (buffer, kernel) = ones(&gpu);
+        gpu.run(kernel, WORDS);
+        let user = user_event(&gpu);
+        start(&gpu, kernel, &[user]);
+        Stub::next_load("slow_exec=clEnqueueNDRangeKernel:500ms");
+        there_and_back(1);
+        assert_eq!(gpu.beside().read::<u32>(buffer, 0, 2), [2, 2]);
+        set_user(user);
+        gpu.run(kernel, WORDS);
+        let user = user_event(&gpu);
+        start(&gpu, kernel, &[user]);
+        there_and_back(1);
+        assert_eq!(gpu.beside().read::<u32>(buffer, 0, 2), [4, 4]);
+        set_user(user);
+        gpu.finish();
+        assert_eq!(gpu.read::<u32>(buffer, 0, 2), [5, 5]);
+        release(buffer, kernel);
+    });
+}
+
 static CALLED: AtomicBool = AtomicBool::new(false);
 static AT_REST: AtomicBool = AtomicBool::new(false);
 

@@ -5,6 +5,7 @@ mod common;
 mod held;
 mod holders;
 mod programs;
+mod returning;
 mod rig;
 
 use rig::{Counter, Held, Stub, in_child, in_child_as};

@@ -4,10 +4,14 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::driver;
 use crate::ffi::CLResult;
-use crate::options::{Delay, Failure};
+use crate::options::{Delay, Failure, Return};
+
+/// How long a call waits for another one that `return_after` names; then it is not the driver that hangs.
+const RETURN_LIMIT: Duration = Duration::from_secs(30);
 
 static CALLS: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new());
 
@@ -24,9 +28,26 @@ pub fn current() -> &'static str {
 /// Runs an entry point's body.
 pub fn run<T>(function: &'static str, body: impl FnOnce() -> CLResult<T>) -> CLResult<T> {
     let outer = CURRENT.replace(function);
+    let options = driver::options();
+    let rules = options.returns.iter();
+    let awaited = rules
+        .filter(|rule| rule.function == function)
+        .map(|rule| (rule, count(&rule.other)))
+        .collect();
     let result = before(function).and_then(|()| body());
+    wait_for_calls(awaited);
     CURRENT.set(outer);
     result
+}
+
+/// Waits until each of the other functions has been called once more than before.
+fn wait_for_calls(awaited: Vec<(&Return, u64)>) {
+    let deadline = Instant::now() + RETURN_LIMIT;
+    for (rule, before) in awaited {
+        while count(&rule.other) == before && Instant::now() < deadline {
+            thread::sleep(Duration::from_micros(200));
+        }
+    }
 }
 
 fn before(function: &'static str) -> CLResult<()> {

@@ -46,6 +46,13 @@ pub struct Delay {
     pub time: Duration,
 }
 
+/// `return_after=`: the other function that must be called before a call of this one returns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Return {
+    pub function: String,
+    pub other: String,
+}
+
 /// Everything `XL_GPU_STUB` can say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -61,6 +68,7 @@ pub struct Options {
     pub exec_failures: Vec<Failure>,
     pub delays: Vec<Delay>,
     pub exec_delays: Vec<Delay>,
+    pub returns: Vec<Return>,
     pub name: String,
     pub vendor: String,
     pub driver: String,
@@ -96,6 +104,7 @@ impl Default for Options {
             exec_failures: Vec::new(),
             delays: Vec::new(),
             exec_delays: Vec::new(),
+            returns: Vec::new(),
             name: "xl-gpu stub GPU".to_owned(),
             vendor: "xl-gpu".to_owned(),
             driver: "1.0".to_owned(),
@@ -165,6 +174,7 @@ impl Options {
             "fail_exec" => self.exec_failures.push(failure(given()?)?),
             "slow" => self.delays.push(delay(given()?)?),
             "slow_exec" => self.exec_delays.push(delay(given()?)?),
+            "return_after" => self.returns.push(returns(given()?)?),
             "name" => self.name = given()?.to_owned(),
             "vendor" => self.vendor = given()?.to_owned(),
             "driver" => self.driver = given()?.to_owned(),
@@ -240,6 +250,15 @@ fn delay(text: &str) -> Result<Delay, String> {
     })
 }
 
+/// `NAME:OTHER`.
+fn returns(text: &str) -> Result<Return, String> {
+    let (function, other) = text.split_once(':').ok_or("wants NAME:OTHER")?;
+    Ok(Return {
+        function: known(function)?,
+        other: known(other)?,
+    })
+}
+
 fn known(function: &str) -> Result<String, String> {
     if crate::table::is_entry_point(function) {
         Ok(function.to_owned())
@@ -285,7 +304,8 @@ mod tests {
     fn reads_every_kind_of_item() {
         let read = Options::parse(
             "leak_fds=7, leak_maps=3,device=/dev/x,fail=clCreateBuffer:3:-4,fail=clFinish:2+:-5,\
-             slow=clEnqueueReadBuffer:50ms,name_after_reload=Other GPU,linger_thread,stay_mapped,spec=1.2,memory=64M",
+             slow=clEnqueueReadBuffer:50ms,name_after_reload=Other GPU,linger_thread,stay_mapped,spec=1.2,memory=64M,\
+             return_after=clSetUserEventStatus:clFlush",
         )
         .unwrap();
         assert_eq!(
@@ -304,6 +324,11 @@ mod tests {
         assert_eq!(read.failures[1].nth, Nth::From(2));
         assert_eq!(read.delays[0].time, Duration::from_millis(50));
         assert_eq!(read.name_after_reload.as_deref(), Some("Other GPU"));
+        let after = Return {
+            function: "clSetUserEventStatus".into(),
+            other: "clFlush".into(),
+        };
+        assert_eq!(read.returns, [after]);
         assert!(read.linger_thread && read.stay_mapped && read.changes_after_reload());
     }
 
@@ -316,6 +341,8 @@ mod tests {
             "fail=clFoo:1:-4",
             "fail=clFinish:1:4",
             "slow=clFinish:5",
+            "return_after=clFinish",
+            "return_after=clFinish:clFoo",
             "spec=4.0",
         ] {
             assert!(

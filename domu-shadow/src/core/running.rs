@@ -1,0 +1,158 @@
+//! What runs in a queue, known by the driver's events of its commands.
+//!
+//! A move waits until everything that runs has ended. As a rule it puts a marker behind it. Behind commands that the program's
+//! user events hold back a marker would wait for the program, and in front of them it would be one command more than the program has
+//! in its queue, which drivers need not take well: pocl 3.1 writes to freed memory where a user event fails while the command before
+//! those it holds back has not ended. So from the program's first user event on each command is followed by its own event, and
+//! nothing of ours stands in the program's queues.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::time::{Duration, Instant};
+
+use opencl_sys::cl_event;
+
+use super::handle;
+use super::queue::Queue;
+use crate::driver::dispatch::status;
+use crate::driver::query;
+use crate::gate;
+
+/// The program has made a user event.
+static FOLLOWED: AtomicBool = AtomicBool::new(false);
+static FOLLOW: Once = Once::new();
+
+/// How long the first user event waits for what is in the queues. Where the program has seen it end, its marker ends at once;
+/// longer takes only what really runs, and that is not waited for.
+const AT_REST: Duration = Duration::from_millis(100);
+/// Events that a queue gathers before it looks which have ended.
+const MANY: usize = 64;
+
+/// Whether each command has to be followed.
+#[inline]
+pub fn is_followed() -> bool {
+    FOLLOWED.load(Ordering::Relaxed)
+}
+
+/// Whether everything that runs in any queue is known.
+pub fn is_known() -> bool {
+    FOLLOW.is_completed()
+}
+
+/// The program makes a user event: from the first one on commands are followed. What is in the queues by then has a marker
+/// behind it, which has ended, as a rule, before the program can put anything behind that.
+pub fn follow() {
+    FOLLOW.call_once(|| {
+        FOLLOWED.store(true, Ordering::SeqCst);
+        // A thread that does not see this after its enqueue has its command in front of the marker.
+        gate::barrier();
+        let mut queues = handle::all::<Queue>();
+        queues.retain(|queue| !queue.is_on_device());
+        queues.iter().for_each(|queue| queue.fence());
+        let deadline = Instant::now() + AT_REST;
+        while queues.iter().any(|queue| queue.running.is_busy()) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_micros(20));
+        }
+    });
+}
+
+/// The driver's events of one queue's commands that may be running; those of commands that are held back are not among them.
+#[derive(Default)]
+pub struct Running(Mutex<List>);
+
+#[derive(Default)]
+struct List {
+    events: Vec<cl_event>,
+    /// So many, and it is time to look which have ended.
+    full: usize,
+    /// Something runs that has no event.
+    is_lost: bool,
+}
+
+// SAFETY: OpenCL's events belong to no thread.
+unsafe impl Send for List {}
+
+fn release(event: cl_event) {
+    // Nothing to do about a refusal: the driver keeps its event.
+    let _ = status!(event, clReleaseEvent(event));
+}
+
+impl List {
+    fn forget_ended(&mut self) {
+        let (ended, open) = self
+            .events
+            .iter()
+            .partition(|&&event| query::has_ended(event));
+        self.events = open;
+        self.full = MANY.max(2 * self.events.len());
+        let ended: Vec<cl_event> = ended;
+        if let Some(&first) = ended.first() {
+            // Ends at once; what the commands wrote is visible to ours only behind it. One that failed has ended, too.
+            let number = ended.len() as u32;
+            let _ = status!(first, clWaitForEvents(number, ended.as_ptr()));
+        }
+        ended.into_iter().for_each(release);
+    }
+}
+
+impl Running {
+    fn list(&self) -> MutexGuard<'_, List> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a driver's event over.
+    pub fn add(&self, event: cl_event) {
+        let mut list = self.list();
+        if list.events.len() >= list.full {
+            list.forget_ended();
+        }
+        list.events.push(event);
+    }
+
+    /// The same for an event that stays its owner's.
+    pub fn share(&self, event: cl_event) {
+        match status!(event, clRetainEvent(event)) {
+            Ok(()) => self.add(event),
+            Err(_) => self.lose(),
+        }
+    }
+
+    /// Something runs that cannot be followed.
+    pub fn lose(&self) {
+        self.list().is_lost = true;
+    }
+
+    fn is_busy(&self) -> bool {
+        let mut list = self.list();
+        list.forget_ended();
+        !list.events.is_empty()
+    }
+
+    /// All that may run, each retained; `None` where something has no event.
+    pub fn now(&self) -> Option<Vec<cl_event>> {
+        let list = self.list();
+        if list.is_lost {
+            return None;
+        }
+        let mut retained = Vec::new();
+        for &event in &list.events {
+            if status!(event, clRetainEvent(event)).is_err() {
+                retained.into_iter().for_each(release);
+                return None;
+            }
+            retained.push(event);
+        }
+        Some(retained)
+    }
+
+    /// Takes them out, to be released; and whether that is all.
+    pub fn take(&self) -> (Vec<cl_event>, bool) {
+        let list = std::mem::take(&mut *self.list());
+        (list.events, !list.is_lost)
+    }
+
+    /// Everything has ended, and the driver goes.
+    pub fn clear(&self) {
+        self.take().0.into_iter().for_each(release);
+    }
+}
