@@ -12,6 +12,7 @@ pub mod dispatch;
 pub mod extension;
 pub mod foreign;
 mod heap;
+mod icd2;
 pub mod loader;
 pub mod poll;
 pub mod query;

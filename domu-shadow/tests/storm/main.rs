@@ -4,6 +4,7 @@
 mod common;
 mod held;
 mod holders;
+mod icd2;
 mod programs;
 mod rig;
 

@@ -75,6 +75,7 @@ pub struct Options {
     /// Bytes that each built program says it has.
     pub global_variables: usize,
     pub svm_system: bool,
+    pub icd2: bool,
     /// OpenCL version, (major, minor).
     pub spec: (u32, u32),
     pub devices: usize,
@@ -109,6 +110,7 @@ impl Default for Options {
             link_refuses_arg_info: false,
             global_variables: 0,
             svm_system: false,
+            icd2: false,
             spec: (3, 0),
             devices: 1,
             memory: 1 << 30,
@@ -178,6 +180,7 @@ impl Options {
             "link_refuses_arg_info" => self.link_refuses_arg_info = true,
             "global_variables" => self.global_variables = number()?,
             "svm_system" => self.svm_system = true,
+            "icd2" => self.icd2 = true,
             "spec" => self.spec = spec(given()?)?,
             "devices" => {
                 self.devices = number()
