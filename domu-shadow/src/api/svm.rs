@@ -13,7 +13,7 @@ use opencl_sys::{
 
 use super::entry::entry;
 use crate::core::CLResult;
-use crate::core::command::{Command, Place, WaitList, issue, issue_once};
+use crate::core::command::{Command, Place, Repeat, WaitList, issue, issue_once};
 use crate::core::context::Context;
 use crate::core::handle;
 use crate::core::kernel::Kernel;
@@ -119,7 +119,7 @@ entry! {
             None => (None, user),
         };
         let command = Command::new(shadow, CL_COMMAND_SVM_FREE, &wait, event);
-        let answer = issue_once(caller, command, (), move |place, ()| {
+        let answer = issue_once(caller, command, Repeat::CallsProgram, (), move |place, ()| {
             let q = place.queue;
             status!(q, clEnqueueSVMFree(q, count, pointers, function, user, place.count, place.list, place.event))
         });
@@ -215,7 +215,7 @@ entry! {
             }
             return issue(caller, command, (), |place, ()| nothing(place));
         }
-        issue_once(caller, command, (), move |place, ()| {
+        issue_once(caller, command, Repeat::CallsProgram, (), move |place, ()| {
             let q = place.queue;
             status!(q, clEnqueueSVMMigrateMem(q, count, pointers, sizes, flags, place.count, place.list, place.event))
         })

@@ -36,6 +36,7 @@ pub enum Kind {
     Kernel,
     Event,
     Sampler,
+    CommandBuffer,
 }
 
 /// A shadow object that a handle can stand for.

@@ -183,15 +183,10 @@ impl Kernel {
     #[cold]
     fn mark_arguments(&self) {
         for arg in &self.args {
-            let may_write = !matches!(arg.kind, ArgKind::Mem { writable: false });
             if let Some((handle, id)) = arg.mem()
                 && let Some(mem) = handle::share_if_same::<Mem>(handle as *mut c_void, id)
             {
-                if may_write && mem.kernels_may_write() {
-                    mem.mark_written();
-                } else {
-                    mem.mark_used();
-                }
+                mark(arg, &mem);
             }
         }
     }
@@ -204,13 +199,24 @@ impl Kernel {
     }
 }
 
+/// A kernel with the memory object as this argument was enqueued.
+fn mark(arg: &Arg, mem: &Mem) {
+    let may_write = !matches!(arg.kind, ArgKind::Mem { writable: false });
+    if may_write && mem.kernels_may_write() {
+        mem.mark_written();
+    } else {
+        mem.mark_used();
+    }
+}
+
 impl Drop for Kernel {
     fn drop(&mut self) {
         self.unmake();
     }
 }
 
-fn release(real: *mut c_void) {
+/// Releases a kernel of the driver's.
+pub(super) fn release(real: *mut c_void) {
     if let Err(code) = status!(real, clReleaseKernel(real)) {
         log::warn!("a driver refused to release a kernel: error {code}");
     }
@@ -285,7 +291,7 @@ impl Run {
         }
     }
 
-    fn mems(&self) -> impl Iterator<Item = &Mem> {
+    pub(super) fn mems(&self) -> impl Iterator<Item = &Mem> {
         self.args.iter().filter_map(|arg| match arg {
             KeptArg::Mem(mem) => Some(&**mem),
             _ => None,
@@ -293,22 +299,43 @@ impl Run {
     }
 }
 
-impl Kept for Run {
-    type Reals = *mut c_void;
-
-    fn with(&self, enqueue: &dyn Fn(&*mut c_void) -> CLResult<()>) -> CLResult<()> {
+impl Run {
+    /// A kernel of the driver's with these arguments, for the caller to release.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub(super) fn make(&self) -> CLResult<*mut c_void> {
         let program = self.kernel.program.real.get();
         let name = self.kernel.name.as_ptr();
         let real = create!(program, clCreateKernel(program, name))?;
         let mut args = self.args.iter().zip(0..);
-        let answer = tell(real, &self.exec_info)
+        tell(real, &self.exec_info)
             .and_then(|()| args.try_for_each(|(arg, index)| arg.set(real, index)))
-            .and_then(|()| enqueue(&real));
+            .inspect_err(|_| release(real))?;
+        Ok(real)
+    }
+
+    /// It was enqueued: marks what it may write, or names.
+    pub(super) fn mark_arguments(&self) {
+        for (kept, arg) in self.args.iter().zip(&self.kernel.args) {
+            if let KeptArg::Mem(mem) = kept {
+                mark(arg, mem);
+            }
+        }
+    }
+}
+
+impl Kept for Run {
+    type Reals = *mut c_void;
+
+    fn with(&self, enqueue: &dyn Fn(&*mut c_void) -> CLResult<()>) -> CLResult<()> {
+        let real = self.make()?;
+        let answer = enqueue(&real);
         answer.and(status!(real, clReleaseKernel(real)))
     }
 
     fn mark_written(&self) {
-        self.mems().for_each(Mem::mark_written);
+        self.mark_arguments();
     }
 
     fn need(&self) {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, OsStr, OsString, c_char, c_void};
-use std::mem::offset_of;
+use std::mem::{MaybeUninit, offset_of};
 use std::sync::{Mutex, PoisonError};
 
 use opencl_sys::cl_icd::cl_icd_dispatch;
@@ -47,13 +47,9 @@ static TABLES: Mutex<BTreeMap<(OsString, usize), usize>> = Mutex::new(BTreeMap::
 
 fn table_for(library: &OsStr, number: usize) -> *mut cl_icd_dispatch {
     let mut tables = TABLES.lock().unwrap_or_else(PoisonError::into_inner);
-    let address = tables
-        .entry((library.to_owned(), number))
-        // SAFETY: the table holds only `Option<fn>` (zero is `None`) and integers.
-        .or_insert_with(|| {
-            Box::into_raw(Box::new(unsafe { std::mem::zeroed::<cl_icd_dispatch>() }))
-                .expose_provenance()
-        });
+    let table = tables.entry((library.to_owned(), number));
+    let empty = || Box::into_raw(Box::new(MaybeUninit::<cl_icd_dispatch>::zeroed()));
+    let address = table.or_insert_with(|| empty().expose_provenance());
     std::ptr::with_exposed_provenance_mut(*address)
 }
 
@@ -90,10 +86,10 @@ fn give(
     table: *mut cl_icd_dispatch,
     platform: *mut c_void,
 ) -> Result<(), String> {
-    // SAFETY: the table is of its platform alone, whose objects nobody calls now: it has just been found.
-    fill(unsafe { &mut *table }, |name| unsafe {
-        (managed.get_function)(platform, name.as_ptr())
-    });
+    // SAFETY: the platform is the driver's, and the name a C string.
+    let find = |name: &CStr| unsafe { (managed.get_function)(platform, name.as_ptr()) };
+    // SAFETY: the table is of its platform alone, which has just been found: nobody calls it yet.
+    unsafe { fill(table, find) };
     // SAFETY: the platform is the driver's, and the table stays for ever.
     match unsafe { (managed.set_data)(platform, table.cast()) } {
         CL_SUCCESS => Ok(()),
@@ -105,13 +101,17 @@ fn give(
 
 macro_rules! fill {
     ($($name:ident)*) => {
-        /// Every function that [`super::dispatch`] may be asked for; `None` where the driver has none.
-        fn fill(table: &mut cl_icd_dispatch, find: impl Fn(&CStr) -> *mut c_void) {
-            let find = |name: &str| find(CStr::from_bytes_with_nul(name.as_bytes()).expect("ends with a zero"));
-            $(
-                // SAFETY: the function of this name has the prototype that the table's entry of this name has; null is `None`.
-                table.$name = unsafe { std::mem::transmute::<*mut c_void, _>(find(concat!(stringify!($name), "\0"))) };
-            )*
+        /// Puts every function into `table` that [`super::dispatch`] may be asked for; null where the driver has none.
+        ///
+        /// # Safety
+        /// Nobody else uses the table meanwhile.
+        unsafe fn fill(table: *mut cl_icd_dispatch, find: impl Fn(&CStr) -> *mut c_void) {
+            let put = |offset: usize, name: &str| {
+                let name = CStr::from_bytes_with_nul(name.as_bytes()).expect("ends with a zero");
+                // SAFETY: at this offset is the entry of this name, which has the function's prototype; null is `None`.
+                unsafe { table.byte_add(offset).cast::<*mut c_void>().write(find(name)) };
+            };
+            $(put(offset_of!(cl_icd_dispatch, $name), concat!(stringify!($name), "\0"));)*
         }
         #[cfg(test)]
         const NAMES: &[&str] = &[$(stringify!($name)),*];
@@ -163,15 +163,19 @@ mod tests {
         let missing = names
             .find(|name| !NAMES.contains(name) && *name != "clGetKernelSuggestedLocalWorkSize");
         assert_eq!(missing, None);
-        // SAFETY: see `table_for`.
-        let mut table = unsafe { std::mem::zeroed::<cl_icd_dispatch>() };
-        fill(&mut table, |name| {
+        let mut table = MaybeUninit::<cl_icd_dispatch>::zeroed();
+        let only_one = |name: &CStr| {
             if name == c"clFinish" {
                 every_entry_is_filled as *mut c_void
             } else {
                 std::ptr::null_mut()
             }
-        });
+        };
+        // SAFETY: the table is this test's, and holds only `Option<fn>` (zero is `None`) and integers.
+        let table = unsafe {
+            fill(table.as_mut_ptr(), only_one);
+            table.assume_init()
+        };
         assert!(table.clFinish.is_some() && table.clFlush.is_none());
     }
 
@@ -192,14 +196,21 @@ mod tests {
             get_function: get,
             set_data: set,
         };
-        // SAFETY: see `table_for`; a tag is no null pointer.
-        let with = |first: bool, second: bool| unsafe {
-            let mut table = std::mem::zeroed::<cl_icd_dispatch>();
-            if first {
-                table.clGetPlatformIDs = std::mem::transmute::<usize, _>(ICD2_TAG);
-            }
-            if second {
-                table.clUnloadCompiler = std::mem::transmute::<usize, _>(ICD2_TAG);
+        let with = |first: bool, second: bool| {
+            let mut table = MaybeUninit::<cl_icd_dispatch>::zeroed();
+            let tags = [
+                (first, offset_of!(cl_icd_dispatch, clGetPlatformIDs)),
+                (second, offset_of!(cl_icd_dispatch, clUnloadCompiler)),
+            ];
+            for (_, offset) in tags.into_iter().filter(|(is_there, _)| *is_there) {
+                // SAFETY: a pointer is there, inside the table.
+                unsafe {
+                    table
+                        .as_mut_ptr()
+                        .byte_add(offset)
+                        .cast::<usize>()
+                        .write(ICD2_TAG)
+                };
             }
             table
         };

@@ -1,6 +1,7 @@
 //! The dispatch table that every handle starts with; or, with `icd2`, the tag of `cl_khr_icd` 2.0 in its place.
 
 use std::ffi::c_void;
+use std::mem::offset_of;
 use std::sync::OnceLock;
 
 use opencl_sys::cl_icd::cl_icd_dispatch;
@@ -29,10 +30,17 @@ pub fn of_handles() -> &'static cl_icd_dispatch {
     }
     TAGGED.get_or_init(|| {
         let mut table = EMPTY;
-        // SAFETY: no value but null is wrong for a function pointer that is not called.
-        unsafe {
-            table.clGetPlatformIDs = std::mem::transmute::<usize, _>(ICD2_TAG);
-            table.clUnloadCompiler = std::mem::transmute::<usize, _>(ICD2_TAG);
+        for offset in [
+            offset_of!(cl_icd_dispatch, clGetPlatformIDs),
+            offset_of!(cl_icd_dispatch, clUnloadCompiler),
+        ] {
+            // SAFETY: a function pointer is there, for which no value but null is wrong as long as nobody calls it.
+            unsafe {
+                (&raw mut table)
+                    .byte_add(offset)
+                    .cast::<usize>()
+                    .write(ICD2_TAG)
+            };
         }
         table
     })

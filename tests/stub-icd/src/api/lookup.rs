@@ -25,7 +25,7 @@ pub unsafe extern "C" fn clGetExtensionFunctionAddress(name: *const c_char) -> *
             clIcdGetFunctionAddressForPlatformKHR as *mut c_void
         }
         b"clIcdSetPlatformDispatchDataKHR" => clIcdSetPlatformDispatchDataKHR as *mut c_void,
-        _ => std::ptr::null_mut(),
+        name => super::command_buffer::function(name),
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod absent;
 pub mod build;
+pub mod command_buffer;
 pub mod context;
 pub mod copy;
 pub mod device;

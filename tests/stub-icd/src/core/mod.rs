@@ -1,6 +1,7 @@
 //! The objects of OpenCL, in safe Rust. `api` is the C surface over them.
 
 pub mod command;
+pub mod command_buffer;
 pub mod context;
 pub mod device;
 pub mod event;
