@@ -15,7 +15,7 @@ use crate::gate::{self, Pass};
 
 /// Extensions that work: those that add no object of their own to the host API, and no function or one that
 /// [`function`] offers. docs/opencl.md says more.
-const KEPT: [&str; 70] = [
+const KEPT: [&str; 69] = [
     "cl_amd_fp64",
     "cl_amd_media_ops",
     "cl_amd_media_ops2",
@@ -41,7 +41,6 @@ const KEPT: [&str; 70] = [
     "cl_intel_subgroups_short",
     "cl_khr_3d_image_writes",
     "cl_khr_byte_addressable_store",
-    record::NAME,
     "cl_khr_depth_images",
     "cl_khr_device_uuid",
     "cl_khr_expect_assume",
@@ -88,10 +87,33 @@ const KEPT: [&str; 70] = [
     "cl_nv_pragma_unroll",
 ];
 
+/// Extensions that work, whose objects keep a program from being moved while it has any.
+const BLOCKING: [&str; 9] = [
+    "cl_ext_buffer_device_address",
+    "cl_intel_unified_shared_memory",
+    "cl_khr_external_memory",
+    "cl_khr_external_memory_dma_buf",
+    "cl_khr_external_memory_opaque_fd",
+    "cl_khr_external_semaphore",
+    "cl_khr_external_semaphore_opaque_fd",
+    "cl_khr_external_semaphore_sync_fd",
+    "cl_khr_semaphore",
+];
+
 /// Whether a program sees it. `prototypes` are those of the driver's command buffers, if they are known.
 fn is_kept(name: &[u8], prototypes: impl FnOnce() -> Option<Prototypes>) -> bool {
-    let kept = std::str::from_utf8(name).is_ok_and(|name| KEPT.binary_search(&name).is_ok());
-    kept && (name != record::NAME.as_bytes() || prototypes().is_some())
+    let is_in = |list: &[&str]| std::str::from_utf8(name).is_ok_and(|name| list.contains(&name));
+    if name == record::NAME.as_bytes() {
+        return prototypes().is_some();
+    }
+    is_in(&KEPT) || is_in(&BLOCKING) && shows_blocking()
+}
+
+/// Set to 1, extensions in [`BLOCKING`] are hidden: for programs that can do without, and shall move.
+const MOVABLE_ENV: &str = "XL_GPU_MOVABLE_ONLY";
+
+fn shows_blocking() -> bool {
+    std::env::var_os(MOVABLE_ENV).is_none_or(|value| value != "1")
 }
 
 /// A driver's extension string without those that do not work here; no terminating zero. `device` is the driver's.
@@ -114,6 +136,14 @@ pub fn filter_versions(list: &[u8]) -> Vec<u8> {
         .collect()
 }
 
+/// The functions of [`BLOCKING`].
+const BLOCKING_FUNCTIONS: [fn(&[u8]) -> *mut c_void; 4] = [
+    super::usm::function,
+    super::device_address::function,
+    super::semaphore::function,
+    super::external_memory::function,
+];
+
 /// The extension functions that a program may get; an address may be given where the platform lacks the extension
 /// (the specification allows it), and the function then says so. Never a driver's own: it would take driver's handles. The
 /// driver of `devices` decides between functions of one name.
@@ -131,11 +161,21 @@ fn function(name: &[u8], devices: impl IntoIterator<Item = Arc<Device>>) -> *mut
         b"clGetKernelSuggestedLocalWorkSizeKHR" => {
             super::kernel_info::clGetKernelSuggestedLocalWorkSize as *mut c_void
         }
-        name => super::command_buffer::function(name, || {
-            let mut devices = devices.into_iter();
-            let known = devices.find_map(|device| Prototypes::of_device(device.real.get()));
-            known.unwrap_or(Prototypes::WithProperties)
-        }),
+        name => {
+            let mut blocking = BLOCKING_FUNCTIONS.iter().map(|function| function(name));
+            if let Some(address) = blocking.find(|address| !address.is_null()) {
+                return if shows_blocking() {
+                    address
+                } else {
+                    std::ptr::null_mut()
+                };
+            }
+            super::command_buffer::function(name, || {
+                let mut devices = devices.into_iter();
+                let known = devices.find_map(|device| Prototypes::of_device(device.real.get()));
+                known.unwrap_or(Prototypes::WithProperties)
+            })
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU8;
 use opencl_sys::{
     CL_COMMAND_SVM_FREE, CL_COMMAND_SVM_MAP, CL_COMMAND_SVM_MEMCPY, CL_COMMAND_SVM_MEMFILL,
     CL_COMMAND_SVM_MIGRATE_MEM, CL_COMMAND_SVM_UNMAP, CL_INVALID_OPERATION, CL_INVALID_VALUE,
+    CL_KERNEL_EXEC_INFO_DEVICE_PTRS_EXT, CL_KERNEL_EXEC_INFO_USM_PTRS_INTEL,
     CL_MIGRATE_MEM_OBJECT_CONTENT_UNDEFINED, CL_MIGRATE_MEM_OBJECT_HOST, CL_OUT_OF_HOST_MEMORY,
     cl_bool, cl_command_queue, cl_context, cl_event, cl_kernel, cl_map_flags,
     cl_mem_migration_flags, cl_svm_mem_flags,
@@ -16,7 +17,7 @@ use crate::core::CLResult;
 use crate::core::command::{Command, Place, Repeat, WaitList, issue, issue_once};
 use crate::core::context::Context;
 use crate::core::handle;
-use crate::core::kernel::Kernel;
+use crate::core::kernel::{INDIRECT_ACCESS, Kernel};
 use crate::core::movable;
 use crate::core::queue::Queue;
 use crate::core::svm::{self, Fill, REASON};
@@ -239,8 +240,12 @@ entry! {
         let kernel = handle::borrow::<Kernel>(caller, kernel)?;
         let real = kernel.real.get();
         status!(real, clSetKernelExecInfo(real, parameter, size, value))?;
+        // The memory itself keeps the process here, and pointers to it are of no use after a move.
+        if [CL_KERNEL_EXEC_INFO_USM_PTRS_INTEL, CL_KERNEL_EXEC_INFO_DEVICE_PTRS_EXT].contains(&parameter) {
+            return Ok(());
+        }
         kernel.remember_exec_info(parameter, caller.list(value.cast::<u8>(), size).to_vec());
-        if !svm::is_ours(&kernel.program.context) {
+        if !INDIRECT_ACCESS.contains(&parameter) && !svm::is_ours(&kernel.program.context) {
             movable::block(REASON);
         }
         Ok(())

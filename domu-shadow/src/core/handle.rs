@@ -37,6 +37,7 @@ pub enum Kind {
     Event,
     Sampler,
     CommandBuffer,
+    Semaphore,
 }
 
 /// A shadow object that a handle can stand for.

@@ -10,11 +10,14 @@ use opencl_sys::{
     CL_KERNEL_ARG_ADDRESS_CONSTANT, CL_KERNEL_ARG_ADDRESS_GLOBAL, CL_KERNEL_ARG_ADDRESS_LOCAL,
     CL_KERNEL_ARG_ADDRESS_QUALIFIER, CL_KERNEL_ARG_NAME, CL_KERNEL_ARG_TYPE_CONST,
     CL_KERNEL_ARG_TYPE_NAME, CL_KERNEL_ARG_TYPE_PIPE, CL_KERNEL_ARG_TYPE_QUALIFIER,
-    CL_KERNEL_FUNCTION_NAME, CL_KERNEL_NUM_ARGS, cl_int,
+    CL_KERNEL_EXEC_INFO_INDIRECT_HOST_ACCESS_INTEL,
+    CL_KERNEL_EXEC_INFO_INDIRECT_SHARED_ACCESS_INTEL, CL_KERNEL_FUNCTION_NAME, CL_KERNEL_NUM_ARGS,
+    cl_int,
 };
 
 use super::CLResult;
 use super::command::Kept;
+use super::context::Context;
 use super::handle::{self, Kind, Object, Slot};
 use super::kernel_arg::{Arg, ArgKind, ArgValue};
 use super::mem::{Mem, TRACKING};
@@ -24,6 +27,7 @@ use super::queue::Queue;
 use super::real::Real;
 use super::sampler::Sampler;
 use crate::driver::dispatch::{create, status};
+use crate::driver::functions::extended;
 use crate::driver::query;
 
 /// The driver's answers to `clGetKernelArgInfo`, in the order of [`ARG_INFO`].
@@ -37,6 +41,11 @@ pub const ARG_INFO: [u32; 5] = [
     CL_KERNEL_ARG_TYPE_QUALIFIER,
     CL_KERNEL_ARG_NAME,
 ];
+
+/// `CL_KERNEL_EXEC_INFO_INDIRECT_*_ACCESS_INTEL`: whether a kernel follows pointers to unified shared memory.
+pub const INDIRECT_ACCESS: std::ops::RangeInclusive<u32> =
+    CL_KERNEL_EXEC_INFO_INDIRECT_HOST_ACCESS_INTEL
+        ..=CL_KERNEL_EXEC_INFO_INDIRECT_SHARED_ACCESS_INTEL;
 
 /// What `clSetKernelExecInfo` said last, by its parameter.
 type ExecInfo = BTreeMap<u32, Vec<u8>>;
@@ -105,8 +114,9 @@ impl Kernel {
         let real = create!(program, clCreateKernel(program, self.name.as_ptr()))?;
         self.real.set(real);
         tell(real, &self.exec_info())?;
+        let context = &self.program.context;
         self.args().iter().zip(0..).try_for_each(|(arg, index)| {
-            arg.set(real, index).inspect_err(|code| {
+            arg.set(context, real, index).inspect_err(|code| {
                 log::error!(
                     "argument {index} of kernel {:?} cannot be set again: error {code}",
                     self.name
@@ -148,6 +158,7 @@ impl Kernel {
             ArgValue::Size { bytes } => KeptArg::Size(bytes),
             ArgValue::Bytes(bytes) => KeptArg::Bytes(bytes),
             ArgValue::Svm { address } => KeptArg::Svm(address),
+            ArgValue::Usm { address } => KeptArg::Usm(address),
             ArgValue::Mem { handle, id } => live(handle, id, KeptArg::Mem),
             ArgValue::Sampler { handle, id } => live(handle, id, KeptArg::Sampler),
             ArgValue::Queue { handle, id } => live(handle, id, KeptArg::Queue),
@@ -225,10 +236,16 @@ pub(super) fn release(real: *mut c_void) {
 fn tell(real: *mut c_void, exec_info: &ExecInfo) -> CLResult<()> {
     exec_info.iter().try_for_each(|(&parameter, value)| {
         let bytes = value.as_ptr().cast();
-        status!(
+        let answer = status!(
             real,
             clSetKernelExecInfo(real, parameter, value.len(), bytes)
-        )
+        );
+        // Of memory that the kernel may use, of which there is none now.
+        if INDIRECT_ACCESS.contains(&parameter) {
+            Ok(())
+        } else {
+            answer
+        }
     })
 }
 
@@ -250,13 +267,14 @@ enum KeptArg {
     Size(usize),
     Bytes(Vec<u8>),
     Svm(usize),
+    Usm(usize),
     Mem(Arc<Mem>),
     Sampler(Arc<Sampler>),
     Queue(Arc<Queue>),
 }
 
 impl KeptArg {
-    fn set(&self, kernel: *mut c_void, index: u32) -> CLResult<()> {
+    fn set(&self, context: &Context, kernel: *mut c_void, index: u32) -> CLResult<()> {
         let value = |size: usize, value: *const c_void| {
             status!(kernel, clSetKernelArg(kernel, index, size, value))
         };
@@ -267,6 +285,16 @@ impl KeptArg {
             KeptArg::Svm(address) => {
                 let pointer = *address as *const c_void;
                 status!(kernel, clSetKernelArgSVMPointer(kernel, index, pointer))
+            }
+            KeptArg::Usm(address) => {
+                let pointer = *address as *const c_void;
+                // The memory was freed, or the process would not be here; what the driver thinks of that does not matter. A
+                // pointer of the process's own, where kernels take any, is good again.
+                let _ = extended!(
+                    context,
+                    clSetKernelArgMemPointerINTEL(kernel, index, pointer)
+                );
+                Ok(())
             }
             KeptArg::Mem(mem) => set_handle(kernel, index, mem.real.get()),
             KeptArg::Sampler(sampler) => set_handle(kernel, index, sampler.real.get()),
@@ -308,9 +336,10 @@ impl Run {
         let program = self.kernel.program.real.get();
         let name = self.kernel.name.as_ptr();
         let real = create!(program, clCreateKernel(program, name))?;
+        let context = &self.kernel.program.context;
         let mut args = self.args.iter().zip(0..);
         tell(real, &self.exec_info)
-            .and_then(|()| args.try_for_each(|(arg, index)| arg.set(real, index)))
+            .and_then(|()| args.try_for_each(|(arg, index)| arg.set(context, real, index)))
             .inspect_err(|_| release(real))?;
         Ok(real)
     }

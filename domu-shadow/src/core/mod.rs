@@ -28,8 +28,10 @@ pub mod real;
 mod remake;
 pub mod retired;
 pub mod sampler;
+pub mod semaphore;
 pub mod svm;
 pub mod transfer;
+pub mod usm;
 
 /// What an API function answers: a value, or one of the specification's error codes.
 pub type CLResult<T> = Result<T, opencl_sys::cl_int>;

@@ -62,6 +62,27 @@ functions! {
     clCommandNDRangeKernelKHR: clCommandNDRangeKernelKHR_t;
     clCommandSVMMemcpyKHR: clCommandSVMMemcpyKHR_t;
     clCommandSVMMemFillKHR: clCommandSVMMemFillKHR_t;
+    clHostMemAllocINTEL: clHostMemAllocINTEL_t;
+    clDeviceMemAllocINTEL: clDeviceMemAllocINTEL_t;
+    clSharedMemAllocINTEL: clSharedMemAllocINTEL_t;
+    clMemFreeINTEL: clMemFreeINTEL_t;
+    clMemBlockingFreeINTEL: clMemBlockingFreeINTEL_t;
+    clGetMemAllocInfoINTEL: clGetMemAllocInfoINTEL_t;
+    clSetKernelArgMemPointerINTEL: clSetKernelArgMemPointerINTEL_t;
+    clEnqueueMemFillINTEL: clEnqueueMemFillINTEL_t;
+    clEnqueueMemcpyINTEL: clEnqueueMemcpyINTEL_t;
+    clEnqueueMigrateMemINTEL: clEnqueueMigrateMemINTEL_t;
+    clEnqueueMemAdviseINTEL: clEnqueueMemAdviseINTEL_t;
+    clSetKernelArgDevicePointerEXT: clSetKernelArgDevicePointerEXT_t;
+    clCreateSemaphoreWithPropertiesKHR: clCreateSemaphoreWithPropertiesKHR_t;
+    clEnqueueWaitSemaphoresKHR: clEnqueueWaitSemaphoresKHR_t;
+    clEnqueueSignalSemaphoresKHR: clEnqueueSignalSemaphoresKHR_t;
+    clGetSemaphoreInfoKHR: clGetSemaphoreInfoKHR_t;
+    clReleaseSemaphoreKHR: clReleaseSemaphoreKHR_t;
+    clGetSemaphoreHandleForTypeKHR: clGetSemaphoreHandleForTypeKHR_t;
+    clReImportSemaphoreSyncFdKHR: clReImportSemaphoreSyncFdKHR_t;
+    clEnqueueAcquireExternalMemObjectsKHR: clEnqueueAcquireExternalMemObjectsKHR_t;
+    clEnqueueReleaseExternalMemObjectsKHR: clEnqueueReleaseExternalMemObjectsKHR_t;
 }
 
 /// Calls an extension function of a context's driver that returns a status: `extended!(context, clMemFreeINTEL(c, memory))`.

@@ -25,7 +25,17 @@ pub unsafe extern "C" fn clGetExtensionFunctionAddress(name: *const c_char) -> *
             clIcdGetFunctionAddressForPlatformKHR as *mut c_void
         }
         b"clIcdSetPlatformDispatchDataKHR" => clIcdSetPlatformDispatchDataKHR as *mut c_void,
-        name => super::command_buffer::function(name),
+        name => {
+            let all = [
+                super::command_buffer::function,
+                super::usm::function,
+                super::semaphore::function,
+            ];
+            let mut found = all.iter().map(|function| function(name));
+            found
+                .find(|address| !address.is_null())
+                .unwrap_or(std::ptr::null_mut())
+        }
     }
 }
 

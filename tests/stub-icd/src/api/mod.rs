@@ -17,5 +17,7 @@ pub mod platform;
 pub mod program;
 pub mod queue;
 pub mod sampler;
+pub mod semaphore;
 pub mod sync;
 pub mod transfer;
+pub mod usm;

@@ -1,5 +1,6 @@
 //! The objects of OpenCL, in safe Rust. `api` is the C surface over them.
 
+pub mod addresses;
 pub mod command;
 pub mod command_buffer;
 pub mod context;
@@ -15,3 +16,4 @@ pub mod program;
 pub mod queue;
 pub mod sampler;
 pub mod schedule;
+pub mod semaphore;
