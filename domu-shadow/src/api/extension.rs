@@ -241,9 +241,9 @@ mod tests {
         );
         assert_eq!(filter_names(b"\0", std::ptr::null_mut()), b"");
         let mut list = Vec::new();
-        // A command buffer of version 1.0 may have other functions than those that are known.
+        // A command buffer of version 2.0 may have other functions than those that are known.
         for name in ["cl_khr_gl_sharing", record::NAME, "cl_khr_fp64"] {
-            list.extend_from_slice(&(1_u32 << 22).to_ne_bytes());
+            list.extend_from_slice(&(2_u32 << 22).to_ne_bytes());
             let mut field = [0; 64];
             field[..name.len()].copy_from_slice(name.as_bytes());
             list.extend_from_slice(&field);

@@ -1,6 +1,6 @@
 //! Recording commands into a driver's command buffer (`cl_khr_command_buffer`).
 //!
-//! The extension is provisional: from 0.9.5 on each function takes a list of properties, before then that of kernels alone did.
+//! The extension has changed while it was provisional: from 0.9.5 on each function takes a list of properties, before then that of kernels alone did.
 
 use std::ffi::c_void;
 
@@ -19,7 +19,7 @@ pub const NAME: &str = "cl_khr_command_buffer";
 pub enum Prototypes {
     /// 0.9.0 to 0.9.4.
     Early,
-    /// From 0.9.5 on.
+    /// From 0.9.5 on, in 1.x too.
     WithProperties,
 }
 
@@ -29,7 +29,7 @@ impl Prototypes {
         let (major, minor, patch) = (version >> 22, version >> 12 & 0x3FF, version & 0xFFF);
         match (major, minor, patch) {
             (0, 9, ..5) => Some(Prototypes::Early),
-            (0, 9, _) => Some(Prototypes::WithProperties),
+            (0, 9, _) | (1, ..) => Some(Prototypes::WithProperties),
             _ => None,
         }
     }
@@ -175,7 +175,11 @@ mod tests {
         assert_eq!(of(4), Some(Prototypes::Early));
         assert_eq!(of(5), Some(Prototypes::WithProperties));
         assert_eq!(of(8), Some(Prototypes::WithProperties));
-        assert_eq!(Prototypes::of_version(1 << 22), None);
+        assert_eq!(
+            Prototypes::of_version(1 << 22),
+            Some(Prototypes::WithProperties)
+        );
+        assert_eq!(Prototypes::of_version(2 << 22), None);
         assert_eq!(Prototypes::of_version(8 << 12), None);
     }
 }
