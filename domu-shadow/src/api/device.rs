@@ -65,7 +65,7 @@ entry! {
             }
             CL_DEVICE_REFERENCE_COUNT if device.parent().is_some() => answer.uint(device.slot().references()),
             CL_DEVICE_REFERENCE_COUNT => answer.uint(1),
-            CL_DEVICE_EXTENSIONS => answer.text(&extension::filter_names(&query::bytes(&ask)?)),
+            CL_DEVICE_EXTENSIONS => answer.text(&extension::filter_names(&query::bytes(&ask)?, real)),
             CL_DEVICE_EXTENSIONS_WITH_VERSION => answer.bytes(&extension::filter_versions(&query::bytes(&ask)?)),
             _ => ask(size, value, size_ret),
         }

@@ -9,7 +9,7 @@ use opencl_sys::{
 
 use super::entry::entry;
 use crate::core::CLResult;
-use crate::core::command::{Command, Order, Place, WaitList, issue, issue_once, marker};
+use crate::core::command::{Command, Order, Place, Repeat, WaitList, issue, issue_once, marker};
 use crate::core::handle;
 use crate::core::kernel::Kernel;
 use crate::core::mem::Mem;
@@ -85,7 +85,7 @@ entry! {
         presence::need_all(mems.iter().map(|mem| &**mem));
         let wait = WaitList::new(caller, wait_count, wait)?;
         let command = Command::new(&queue, CL_COMMAND_NATIVE_KERNEL, &wait, event);
-        issue_once(caller, command, mems.clone(), move |place, reals| {
+        issue_once(caller, command, Repeat::CallsProgram, mems.clone(), move |place, reals| {
             let q = place.queue;
             let list = if reals.is_empty() { std::ptr::null() } else { reals.as_ptr() };
             status!(q, clEnqueueNativeKernel(

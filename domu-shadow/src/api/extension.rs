@@ -1,12 +1,16 @@
 //! Extensions: what a program may see, and which functions it can get by name.
 
 use std::ffi::{c_char, c_void};
+use std::sync::Arc;
 
 use opencl_sys::cl_platform_id;
 
 use super::caller::Caller;
+use crate::core::device::Device;
 use crate::core::handle;
-use crate::core::platform::Platform;
+use crate::core::platform::{self, Platform};
+use crate::driver::query;
+use crate::driver::record::{self, Prototypes};
 use crate::gate::{self, Pass};
 
 /// Extensions that work: those that add no object of their own to the host API, and no function or one that
@@ -83,41 +87,67 @@ const KEPT: [&str; 69] = [
     "cl_nv_pragma_unroll",
 ];
 
-/// Bytes of a `cl_name_version`: version, then the name in 64 bytes.
-const NAME_VERSION: usize = 68;
+/// Extensions that work, whose objects keep a program from being moved while it has any.
+const BLOCKING: [&str; 9] = [
+    "cl_ext_buffer_device_address",
+    "cl_intel_unified_shared_memory",
+    "cl_khr_external_memory",
+    "cl_khr_external_memory_dma_buf",
+    "cl_khr_external_memory_opaque_fd",
+    "cl_khr_external_semaphore",
+    "cl_khr_external_semaphore_opaque_fd",
+    "cl_khr_external_semaphore_sync_fd",
+    "cl_khr_semaphore",
+];
 
-fn is_kept(name: &[u8]) -> bool {
-    std::str::from_utf8(name).is_ok_and(|name| KEPT.binary_search(&name).is_ok())
+/// Whether a program sees it. `prototypes` are those of the driver's command buffers, if they are known.
+fn is_kept(name: &[u8], prototypes: impl FnOnce() -> Option<Prototypes>) -> bool {
+    let is_in = |list: &[&str]| std::str::from_utf8(name).is_ok_and(|name| list.contains(&name));
+    if name == record::NAME.as_bytes() {
+        return prototypes().is_some();
+    }
+    is_in(&KEPT) || is_in(&BLOCKING) && shows_blocking()
 }
 
-/// A driver's extension string without those that do not work here; no terminating zero.
-pub fn filter_names(names: &[u8]) -> Vec<u8> {
+/// Set to 1, extensions in [`BLOCKING`] are hidden: for programs that can do without, and shall move.
+const MOVABLE_ENV: &str = "XL_GPU_MOVABLE_ONLY";
+
+fn shows_blocking() -> bool {
+    std::env::var_os(MOVABLE_ENV).is_none_or(|value| value != "1")
+}
+
+/// A driver's extension string without those that do not work here; no terminating zero. `device` is the driver's.
+pub fn filter_names(names: &[u8], device: *mut c_void) -> Vec<u8> {
     let names = names.split(|&byte| byte == b' ' || byte == 0);
     names
-        .filter(|name| is_kept(name))
+        .filter(|name| is_kept(name, || Prototypes::of_device(device)))
         .collect::<Vec<_>>()
         .join(&b' ')
 }
 
 /// The same for an array of `cl_name_version`.
 pub fn filter_versions(list: &[u8]) -> Vec<u8> {
-    let name_of = |entry: &[u8]| {
-        entry[4..]
-            .split(|&byte| byte == 0)
-            .next()
-            .unwrap_or(&[])
-            .to_vec()
-    };
-    list.chunks_exact(NAME_VERSION)
-        .filter(|entry| is_kept(&name_of(entry)))
-        .flatten()
+    let entries = list.chunks_exact(query::NAME_VERSION);
+    entries
+        .zip(query::versions(list))
+        .filter(|(_, (name, version))| is_kept(name, || Prototypes::of_version(*version)))
+        .flat_map(|(entry, _)| entry)
         .copied()
         .collect()
 }
 
+/// The functions of [`BLOCKING`].
+const BLOCKING_FUNCTIONS: [fn(&[u8]) -> *mut c_void; 4] = [
+    super::usm::function,
+    super::device_address::function,
+    super::semaphore::function,
+    super::external_memory::function,
+];
+
 /// The extension functions that a program may get; an address may be given where the platform lacks the extension
-/// (the specification allows it), and the function then says so. Never a driver's own: it would take driver's handles.
-fn function(name: &[u8]) -> *mut c_void {
+/// (the specification allows it), and the function then says so. Never a driver's own: it would take driver's handles. The
+/// driver of `devices` decides between functions of one name.
+fn function(name: &[u8], devices: impl IntoIterator<Item = Arc<Device>>) -> *mut c_void {
     match name {
         // cl_khr_icd
         b"clIcdGetPlatformIDsKHR" => super::platform::clGetPlatformIDs as *mut c_void,
@@ -131,15 +161,33 @@ fn function(name: &[u8]) -> *mut c_void {
         b"clGetKernelSuggestedLocalWorkSizeKHR" => {
             super::kernel_info::clGetKernelSuggestedLocalWorkSize as *mut c_void
         }
-        _ => std::ptr::null_mut(),
+        name => {
+            let mut blocking = BLOCKING_FUNCTIONS.iter().map(|function| function(name));
+            if let Some(address) = blocking.find(|address| !address.is_null()) {
+                return if shows_blocking() {
+                    address
+                } else {
+                    std::ptr::null_mut()
+                };
+            }
+            super::command_buffer::function(name, || {
+                let mut devices = devices.into_iter();
+                let known = devices.find_map(|device| Prototypes::of_device(device.real.get()));
+                known.unwrap_or(Prototypes::WithProperties)
+            })
+        }
     }
 }
 
-fn named(caller: &Caller, name: *const c_char) -> *mut c_void {
+fn named(
+    caller: &Caller,
+    name: *const c_char,
+    devices: impl IntoIterator<Item = Arc<Device>>,
+) -> *mut c_void {
     let Some(name) = caller.text(name) else {
         return std::ptr::null_mut();
     };
-    let address = function(name.as_bytes());
+    let address = function(name.as_bytes(), devices);
     if address.is_null() {
         log::info!("extension function {name:?} is not offered");
     }
@@ -152,7 +200,13 @@ fn named(caller: &Caller, name: *const c_char) -> *mut c_void {
 pub unsafe extern "C" fn clGetExtensionFunctionAddress(name: *const c_char) -> *mut c_void {
     // SAFETY: the pointer used through it is this call's argument.
     let caller = unsafe { Caller::new() };
-    named(&caller, name)
+    let _inside = gate::enter(Pass::Normal);
+    let platforms = platform::known().iter();
+    named(
+        &caller,
+        name,
+        platforms.flat_map(|platform| platform.devices()),
+    )
 }
 
 /// # Safety
@@ -166,7 +220,7 @@ pub unsafe extern "C" fn clGetExtensionFunctionAddressForPlatform(
     let caller = unsafe { Caller::new() };
     let _inside = gate::enter(Pass::Normal);
     match handle::borrow::<Platform>(&caller, platform) {
-        Ok(_) => named(&caller, name),
+        Ok(platform) => named(&caller, name, platform.devices()),
         Err(_) => std::ptr::null_mut(),
     }
 }
@@ -179,17 +233,21 @@ mod tests {
     fn only_what_works_is_seen() {
         assert!(KEPT.is_sorted());
         assert_eq!(
-            filter_names(b"cl_khr_icd cl_khr_gl_sharing  cl_khr_fp64 cl_pocl_content_size\0"),
+            filter_names(
+                b"cl_khr_icd cl_khr_gl_sharing  cl_khr_fp64 cl_pocl_content_size\0",
+                std::ptr::null_mut()
+            ),
             b"cl_khr_icd cl_khr_fp64"
         );
-        assert_eq!(filter_names(b"\0"), b"");
+        assert_eq!(filter_names(b"\0", std::ptr::null_mut()), b"");
         let mut list = Vec::new();
-        for name in ["cl_khr_gl_sharing", "cl_khr_fp64"] {
-            list.extend_from_slice(&1_u32.to_ne_bytes());
+        // A command buffer of version 2.0 may have other functions than those that are known.
+        for name in ["cl_khr_gl_sharing", record::NAME, "cl_khr_fp64"] {
+            list.extend_from_slice(&(2_u32 << 22).to_ne_bytes());
             let mut field = [0; 64];
             field[..name.len()].copy_from_slice(name.as_bytes());
             list.extend_from_slice(&field);
         }
-        assert_eq!(filter_versions(&list), list[NAME_VERSION..]);
+        assert_eq!(filter_versions(&list), list[2 * query::NAME_VERSION..]);
     }
 }

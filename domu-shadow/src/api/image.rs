@@ -5,24 +5,26 @@ use std::sync::Arc;
 
 use opencl_sys::{
     CL_DEVICE_EXTENSIONS, CL_IMAGE_BUFFER, CL_INVALID_CONTEXT, CL_INVALID_IMAGE_DESCRIPTOR,
-    CL_INVALID_IMAGE_FORMAT_DESCRIPTOR, CL_INVALID_MEM_OBJECT, CL_INVALID_PROPERTY,
-    CL_MEM_OBJECT_IMAGE2D, CL_MEM_OBJECT_IMAGE3D, cl_context, cl_image_desc, cl_image_format,
-    cl_image_info, cl_mem, cl_mem_flags, cl_mem_object_type, cl_mem_properties,
+    CL_INVALID_IMAGE_FORMAT_DESCRIPTOR, CL_INVALID_MEM_OBJECT, CL_MEM_OBJECT_IMAGE2D,
+    CL_MEM_OBJECT_IMAGE3D, cl_context, cl_image_desc, cl_image_format, cl_image_info, cl_mem,
+    cl_mem_flags, cl_mem_object_type, cl_mem_properties,
 };
 
 use super::caller::Caller;
 use super::entry::entry;
 use super::info::Answer;
 use super::memory::check_flags;
+use super::properties;
 use crate::core::CLResult;
 use crate::core::context::Context;
 use crate::core::device::Device;
 use crate::core::handle::{self, Object};
 use crate::core::image::Image;
-use crate::core::mem::Mem;
+use crate::core::mem::{Mem, Properties};
 use crate::driver::dispatch::status;
 use crate::driver::query;
 
+#[allow(clippy::too_many_arguments, reason = "those of the entry points")]
 fn create(
     caller: &Caller,
     context: cl_context,
@@ -31,6 +33,7 @@ fn create(
     desc: cl_image_desc,
     is_classic: bool,
     host: *mut c_void,
+    properties: Properties,
 ) -> CLResult<*mut c_void> {
     let context = handle::share::<Context>(context)?;
     let format = caller.list(format, 1).first().copied();
@@ -52,7 +55,7 @@ fn create(
     }
     let image = Image::new(format, &desc, is_classic)?;
     Ok(handle::publish(Mem::create_image(
-        context, flags, image, parent, host,
+        context, flags, image, parent, host, properties,
     )?))
 }
 
@@ -103,10 +106,9 @@ entry! {
         host: *mut c_void,
     ) -> object {
         handle::borrow::<Context>(caller, context)?;
-        create(caller, context, flags, format, desc_of(caller, desc)?, false, host)
+        create(caller, context, flags, format, desc_of(caller, desc)?, false, host, Properties::default())
     }
 
-    /// No property is known yet, so an empty list is all that passes.
     fn clCreateImageWithProperties(
         caller,
         context: cl_context,
@@ -117,10 +119,8 @@ entry! {
         host: *mut c_void,
     ) -> object {
         handle::borrow::<Context>(caller, context)?;
-        match caller.properties(properties) {
-            Some(list) if list.len() > 1 => Err(CL_INVALID_PROPERTY),
-            _ => create(caller, context, flags, format, desc_of(caller, desc)?, false, host),
-        }
+        let properties = properties::of_memory(caller, properties)?;
+        create(caller, context, flags, format, desc_of(caller, desc)?, false, host, properties)
     }
 
     fn clCreateImage2D(
@@ -134,7 +134,7 @@ entry! {
         host: *mut c_void,
     ) -> object {
         let desc = classic_desc(CL_MEM_OBJECT_IMAGE2D, [width, height, 1], [row_pitch, 0]);
-        create(caller, context, flags, format, desc, true, host)
+        create(caller, context, flags, format, desc, true, host, Properties::default())
     }
 
     fn clCreateImage3D(
@@ -150,7 +150,7 @@ entry! {
         host: *mut c_void,
     ) -> object {
         let desc = classic_desc(CL_MEM_OBJECT_IMAGE3D, [width, height, depth], [row_pitch, slice_pitch]);
-        create(caller, context, flags, format, desc, true, host)
+        create(caller, context, flags, format, desc, true, host, Properties::default())
     }
 
     fn clGetSupportedImageFormats(

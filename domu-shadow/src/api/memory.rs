@@ -4,20 +4,21 @@ use std::ffi::c_void;
 
 use opencl_sys::{
     CL_BUFFER_CREATE_TYPE_REGION, CL_INVALID_BUFFER_SIZE, CL_INVALID_HOST_PTR,
-    CL_INVALID_MEM_OBJECT, CL_INVALID_PROPERTY, CL_INVALID_VALUE, CL_MEM_ALLOC_HOST_PTR,
-    CL_MEM_ASSOCIATED_MEMOBJECT, CL_MEM_CONTEXT, CL_MEM_COPY_HOST_PTR, CL_MEM_FLAGS,
-    CL_MEM_HOST_PTR, CL_MEM_MAP_COUNT, CL_MEM_PROPERTIES, CL_MEM_REFERENCE_COUNT,
-    CL_MEM_USE_HOST_PTR, CL_MEM_USES_SVM_POINTER, CL_TRUE, cl_buffer_create_type, cl_buffer_region,
-    cl_context, cl_mem, cl_mem_flags, cl_mem_info, cl_mem_properties,
+    CL_INVALID_MEM_OBJECT, CL_INVALID_VALUE, CL_MEM_ALLOC_HOST_PTR, CL_MEM_ASSOCIATED_MEMOBJECT,
+    CL_MEM_CONTEXT, CL_MEM_COPY_HOST_PTR, CL_MEM_FLAGS, CL_MEM_HOST_PTR, CL_MEM_MAP_COUNT,
+    CL_MEM_PROPERTIES, CL_MEM_REFERENCE_COUNT, CL_MEM_USE_HOST_PTR, CL_MEM_USES_SVM_POINTER,
+    CL_TRUE, cl_buffer_create_type, cl_buffer_region, cl_context, cl_mem, cl_mem_flags,
+    cl_mem_info, cl_mem_properties,
 };
 
 use super::entry::entry;
 use super::info::Answer;
+use super::properties;
 use crate::core::CLResult;
 use crate::core::context::Context;
 use crate::core::farewell::Destructor;
 use crate::core::handle::{self, Object};
-use crate::core::mem::{HOST_ACCESS, HOST_POINTER, Mem};
+use crate::core::mem::{HOST_ACCESS, HOST_POINTER, Mem, Properties};
 use crate::core::svm;
 use crate::driver::dispatch::status;
 use crate::driver::query;
@@ -44,13 +45,16 @@ fn create(
     flags: cl_mem_flags,
     size: usize,
     host: *mut c_void,
+    properties: Properties,
 ) -> CLResult<*mut c_void> {
     let context = handle::share::<Context>(context)?;
     check_flags(flags, host)?;
     if size == 0 {
         return Err(CL_INVALID_BUFFER_SIZE);
     }
-    Ok(handle::publish(Mem::create(context, flags, size, host)?))
+    Ok(handle::publish(Mem::create(
+        context, flags, size, host, properties,
+    )?))
 }
 
 entry! {
@@ -61,10 +65,9 @@ entry! {
         size: usize,
         host: *mut c_void,
     ) -> object {
-        create(context, flags, size, host)
+        create(context, flags, size, host, Properties::default())
     }
 
-    /// No property is known yet, so an empty list is all that passes.
     fn clCreateBufferWithProperties(
         caller,
         context: cl_context,
@@ -73,10 +76,7 @@ entry! {
         size: usize,
         host: *mut c_void,
     ) -> object {
-        match caller.properties(properties) {
-            Some(list) if list.len() > 1 => Err(CL_INVALID_PROPERTY),
-            _ => create(context, flags, size, host),
-        }
+        create(context, flags, size, host, properties::of_memory(caller, properties)?)
     }
 
     fn clCreateSubBuffer(
@@ -154,7 +154,10 @@ entry! {
                 let hidden = HOST_ACCESS | HOST_POINTER;
                 answer.long(query::number(&ask)? & !hidden | mem.flags & hidden)
             }
-            CL_MEM_PROPERTIES => answer.bytes(&[]),
+            CL_MEM_PROPERTIES => {
+                let given = Some(&mem.properties.given).filter(|list| list.len() > 1);
+                answer.longs(given.map(|list| list.iter().copied()))
+            }
             CL_MEM_USES_SVM_POINTER if svm::contains(mem.program_pointer() as usize) => answer.uint(CL_TRUE),
             _ => ask(size, value, size_ret),
         }

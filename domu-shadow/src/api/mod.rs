@@ -5,12 +5,15 @@
 
 pub mod build;
 pub mod caller;
+pub mod command_buffer;
 pub mod context;
 pub mod device;
+pub mod device_address;
 pub mod enqueue;
 pub mod entry;
 pub mod event;
 pub mod extension;
+pub mod external_memory;
 pub mod image;
 pub mod image_transfer;
 pub mod info;
@@ -21,8 +24,11 @@ pub mod memory;
 pub mod pipe;
 pub mod platform;
 pub mod program;
+pub mod properties;
 pub mod queue;
 pub mod sampler;
+pub mod semaphore;
 pub mod sharing;
 pub mod svm;
 pub mod transfer;
+pub mod usm;

@@ -46,7 +46,10 @@ entry! {
         let real = platform.real.get();
         let ask = |size, value, size_ret| status!(real, clGetPlatformInfo(real, parameter, size, value, size_ret));
         match parameter {
-            CL_PLATFORM_EXTENSIONS => answer.text(&extension::filter_names(&query::bytes(&ask)?)),
+            CL_PLATFORM_EXTENSIONS => {
+                let device = platform.devices().first().map_or(std::ptr::null_mut(), |device| device.real.get());
+                answer.text(&extension::filter_names(&query::bytes(&ask)?, device))
+            }
             CL_PLATFORM_EXTENSIONS_WITH_VERSION => answer.bytes(&extension::filter_versions(&query::bytes(&ask)?)),
             _ => ask(size, value, size_ret),
         }

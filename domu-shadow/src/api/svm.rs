@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU8;
 use opencl_sys::{
     CL_COMMAND_SVM_FREE, CL_COMMAND_SVM_MAP, CL_COMMAND_SVM_MEMCPY, CL_COMMAND_SVM_MEMFILL,
     CL_COMMAND_SVM_MIGRATE_MEM, CL_COMMAND_SVM_UNMAP, CL_INVALID_OPERATION, CL_INVALID_VALUE,
+    CL_KERNEL_EXEC_INFO_DEVICE_PTRS_EXT, CL_KERNEL_EXEC_INFO_USM_PTRS_INTEL,
     CL_MIGRATE_MEM_OBJECT_CONTENT_UNDEFINED, CL_MIGRATE_MEM_OBJECT_HOST, CL_OUT_OF_HOST_MEMORY,
     cl_bool, cl_command_queue, cl_context, cl_event, cl_kernel, cl_map_flags,
     cl_mem_migration_flags, cl_svm_mem_flags,
@@ -13,10 +14,10 @@ use opencl_sys::{
 
 use super::entry::entry;
 use crate::core::CLResult;
-use crate::core::command::{Command, Place, WaitList, issue, issue_once};
+use crate::core::command::{Command, Place, Repeat, WaitList, issue, issue_once};
 use crate::core::context::Context;
 use crate::core::handle;
-use crate::core::kernel::Kernel;
+use crate::core::kernel::{INDIRECT_ACCESS, Kernel};
 use crate::core::movable;
 use crate::core::queue::Queue;
 use crate::core::svm::{self, Fill, REASON};
@@ -120,7 +121,7 @@ entry! {
             None => (None, user),
         };
         let command = Command::new(&shadow, CL_COMMAND_SVM_FREE, &wait, event);
-        let answer = issue_once(caller, command, (), move |place, ()| {
+        let answer = issue_once(caller, command, Repeat::CallsProgram, (), move |place, ()| {
             let q = place.queue;
             status!(q, clEnqueueSVMFree(q, count, pointers, function, user, place.count, place.list, place.event))
         });
@@ -216,7 +217,7 @@ entry! {
             }
             return issue(caller, command, (), |place, ()| nothing(place));
         }
-        issue_once(caller, command, (), move |place, ()| {
+        issue_once(caller, command, Repeat::CallsProgram, (), move |place, ()| {
             let q = place.queue;
             status!(q, clEnqueueSVMMigrateMem(q, count, pointers, sizes, flags, place.count, place.list, place.event))
         })
@@ -240,8 +241,12 @@ entry! {
         let kernel = handle::borrow::<Kernel>(caller, kernel)?;
         let real = kernel.real.get();
         status!(real, clSetKernelExecInfo(real, parameter, size, value))?;
+        // The memory itself keeps the process here, and pointers to it are of no use after a move.
+        if [CL_KERNEL_EXEC_INFO_USM_PTRS_INTEL, CL_KERNEL_EXEC_INFO_DEVICE_PTRS_EXT].contains(&parameter) {
+            return Ok(());
+        }
         kernel.remember_exec_info(parameter, caller.list(value.cast::<u8>(), size).to_vec());
-        if !svm::is_ours(&kernel.program.context) {
+        if !INDIRECT_ACCESS.contains(&parameter) && !svm::is_ours(&kernel.program.context) {
             movable::block(REASON);
         }
         Ok(())

@@ -226,7 +226,9 @@ impl Operands for &Kernel {
 pub enum Repeat {
     Can,
     /// A function of the program's would be called twice.
-    Cannot,
+    CallsProgram,
+    /// It is an extension's, and drivers crash where it ends unrun (pocl 3.1, with a command buffer).
+    MustRun,
 }
 
 /// Gives a command to the driver by `give`, and its event to the program.
@@ -246,20 +248,21 @@ pub fn issue<O: Operands>(
     held::issue(caller, &command, operands, give, Repeat::Can)
 }
 
-/// The same for a command that cannot be repeated.
+/// The same for a command that cannot be repeated, as `repeat` says.
 ///
 /// # Errors
 /// As [`issue`].
 pub fn issue_once<O: Operands>(
     caller: &Caller,
     command: Command<'_>,
+    repeat: Repeat,
     operands: O,
     give: impl Fn(&Place, &O::Reals) -> CLResult<()> + 'static,
 ) -> CLResult<()> {
     if !running::is_followed() {
         return at_once(caller, &command, |place| give(place, &operands.reals()));
     }
-    held::issue(caller, &command, operands, give, Repeat::Cannot)
+    held::issue(caller, &command, operands, give, repeat)
 }
 
 #[inline]

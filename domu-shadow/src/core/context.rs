@@ -14,8 +14,10 @@ use super::farewell::Destructors;
 use super::handle::{Kind, Object, Slot};
 use super::queue::Queue;
 use super::real::Real;
+use super::usm::Allocations;
 use super::{CLResult, movable};
 use crate::driver::dispatch::{create, status};
+use crate::driver::functions::Functions;
 use crate::driver::loader;
 
 /// The program's error callback: `pfn_notify` of `clCreateContext`.
@@ -33,6 +35,9 @@ pub struct Context {
     /// Leaked: a driver may call until long after the release, and these are few and small.
     notify: Option<&'static (Notify, usize)>,
     pub destructors: Destructors,
+    /// The driver's extension functions.
+    pub functions: Functions,
+    pub usm: Allocations,
     /// By device id: what `clSetDefaultDeviceCommandQueue` set last.
     default_queues: Mutex<BTreeMap<u64, Weak<Queue>>>,
 }
@@ -60,6 +65,8 @@ impl Context {
             properties,
             notify: notify.map(|pair| &*Box::leak(Box::new(pair))),
             destructors: Destructors::default(),
+            functions: Functions::default(),
+            usm: Allocations::default(),
             default_queues: Mutex::default(),
         };
         if context.wants_graphics() {
@@ -149,8 +156,23 @@ impl Context {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A device of the driver's, by which its extension functions are found.
+    #[inline]
+    pub fn first_device(&self) -> *mut c_void {
+        let first = self.devices.first();
+        first.map_or(std::ptr::null_mut(), |device| device.real.get())
+    }
+
+    /// The program's handle of a driver's device of this context, NULL if it is none; `real` as in the answer to a query.
+    pub fn shadow_of(&self, real: u64) -> *mut c_void {
+        let mut devices = self.devices.iter();
+        let device = devices.find(|device| device.real.get() as u64 == real);
+        device.map_or(std::ptr::null_mut(), |device| device.slot.handle())
+    }
+
     /// Releases the driver's context; made again by [`Context::make`].
     pub fn unmake(&self) {
+        self.functions.forget();
         if let Some(real) = self.real.take()
             && let Err(code) = status!(real, clReleaseContext(real))
         {

@@ -37,6 +37,8 @@ pub enum Kind {
     Kernel,
     Event,
     Sampler,
+    CommandBuffer,
+    Semaphore,
 }
 
 /// A shadow object that a handle can stand for.

@@ -349,10 +349,13 @@ fn flush(queue: &Queue) -> CLResult<()> {
 
 /// Why the commands of now could not be enqueued again.
 pub fn obstacle() -> Option<&'static str> {
-    let cannot = |entry: &Entry| entry.repeat == Repeat::Cannot;
-    log().entries.iter().any(cannot).then_some(
-        "a command that calls a function of the program's waits for a user event of the program's",
-    )
+    log().entries.iter().find_map(|entry| match entry.repeat {
+        Repeat::Can => None,
+        Repeat::CallsProgram => Some(
+            "a command that calls a function of the program's waits for a user event of the program's",
+        ),
+        Repeat::MustRun => Some("an extension's command waits for a user event of the program's"),
+    })
 }
 
 /// Before the drivers go: their user events fail, which ends the commands behind them unrun. Should a driver run some

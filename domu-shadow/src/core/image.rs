@@ -293,6 +293,7 @@ impl Image {
         flags: cl_mem_flags,
         parent: *mut c_void,
         host: *mut c_void,
+        properties: &[u64],
     ) -> CLResult<*mut c_void> {
         let mut desc = self.desc.with_parent(parent);
         if host.is_null() && parent.is_null() && self.pixel != 0 {
@@ -306,6 +307,13 @@ impl Image {
                 && table.clCreateImage2D.is_some()
                 && table.clCreateImage3D.is_some();
         let format = &raw const self.format;
+        if properties.len() > 1 {
+            let (list, desc) = (properties.as_ptr(), &raw const desc);
+            return create!(
+                context,
+                clCreateImageWithProperties(context, list, flags, format, desc, host)
+            );
+        }
         if !is_classic {
             return create!(
                 context,

@@ -10,11 +10,14 @@ use opencl_sys::{
     CL_KERNEL_ARG_ADDRESS_CONSTANT, CL_KERNEL_ARG_ADDRESS_GLOBAL, CL_KERNEL_ARG_ADDRESS_LOCAL,
     CL_KERNEL_ARG_ADDRESS_QUALIFIER, CL_KERNEL_ARG_NAME, CL_KERNEL_ARG_TYPE_CONST,
     CL_KERNEL_ARG_TYPE_NAME, CL_KERNEL_ARG_TYPE_PIPE, CL_KERNEL_ARG_TYPE_QUALIFIER,
-    CL_KERNEL_FUNCTION_NAME, CL_KERNEL_NUM_ARGS, cl_int,
+    CL_KERNEL_EXEC_INFO_INDIRECT_HOST_ACCESS_INTEL,
+    CL_KERNEL_EXEC_INFO_INDIRECT_SHARED_ACCESS_INTEL, CL_KERNEL_FUNCTION_NAME, CL_KERNEL_NUM_ARGS,
+    cl_int,
 };
 
 use super::CLResult;
 use super::command::Kept;
+use super::context::Context;
 use super::handle::{self, Kind, Object, Slot};
 use super::kernel_arg::{Arg, ArgKind, ArgValue};
 use super::mem::{Mem, TRACKING};
@@ -24,6 +27,7 @@ use super::queue::Queue;
 use super::real::Real;
 use super::sampler::Sampler;
 use crate::driver::dispatch::{create, status};
+use crate::driver::functions::extended;
 use crate::driver::query;
 
 /// The driver's answers to `clGetKernelArgInfo`, in the order of [`ARG_INFO`].
@@ -37,6 +41,11 @@ pub const ARG_INFO: [u32; 5] = [
     CL_KERNEL_ARG_TYPE_QUALIFIER,
     CL_KERNEL_ARG_NAME,
 ];
+
+/// `CL_KERNEL_EXEC_INFO_INDIRECT_*_ACCESS_INTEL`: whether a kernel follows pointers to unified shared memory.
+pub const INDIRECT_ACCESS: std::ops::RangeInclusive<u32> =
+    CL_KERNEL_EXEC_INFO_INDIRECT_HOST_ACCESS_INTEL
+        ..=CL_KERNEL_EXEC_INFO_INDIRECT_SHARED_ACCESS_INTEL;
 
 /// What `clSetKernelExecInfo` said last, by its parameter.
 type ExecInfo = BTreeMap<u32, Vec<u8>>;
@@ -105,8 +114,9 @@ impl Kernel {
         let real = create!(program, clCreateKernel(program, self.name.as_ptr()))?;
         self.real.set(real);
         tell(real, &self.exec_info())?;
+        let context = &self.program.context;
         self.args().iter().zip(0..).try_for_each(|(arg, index)| {
-            arg.set(real, index).inspect_err(|code| {
+            arg.set(context, real, index).inspect_err(|code| {
                 log::error!(
                     "argument {index} of kernel {:?} cannot be set again: error {code}",
                     self.name
@@ -148,6 +158,7 @@ impl Kernel {
             ArgValue::Size { bytes } => KeptArg::Size(bytes),
             ArgValue::Bytes(bytes) => KeptArg::Bytes(bytes),
             ArgValue::Svm { address } => KeptArg::Svm(address),
+            ArgValue::Usm { address } => KeptArg::Usm(address),
             ArgValue::Mem { handle, id } => live(handle, id, KeptArg::Mem),
             ArgValue::Sampler { handle, id } => live(handle, id, KeptArg::Sampler),
             ArgValue::Queue { handle, id } => live(handle, id, KeptArg::Queue),
@@ -183,15 +194,10 @@ impl Kernel {
     #[cold]
     fn mark_arguments(&self) {
         for arg in &self.args {
-            let may_write = !matches!(arg.kind, ArgKind::Mem { writable: false });
             if let Some((handle, id)) = arg.mem()
                 && let Some(mem) = handle::share_if_same::<Mem>(handle as *mut c_void, id)
             {
-                if may_write && mem.kernels_may_write() {
-                    mem.mark_written();
-                } else {
-                    mem.mark_used();
-                }
+                mark(arg, &mem);
             }
         }
     }
@@ -204,13 +210,24 @@ impl Kernel {
     }
 }
 
+/// A kernel with the memory object as this argument was enqueued.
+fn mark(arg: &Arg, mem: &Mem) {
+    let may_write = !matches!(arg.kind, ArgKind::Mem { writable: false });
+    if may_write && mem.kernels_may_write() {
+        mem.mark_written();
+    } else {
+        mem.mark_used();
+    }
+}
+
 impl Drop for Kernel {
     fn drop(&mut self) {
         self.unmake();
     }
 }
 
-fn release(real: *mut c_void) {
+/// Releases a kernel of the driver's.
+pub(super) fn release(real: *mut c_void) {
     if let Err(code) = status!(real, clReleaseKernel(real)) {
         log::warn!("a driver refused to release a kernel: error {code}");
     }
@@ -219,10 +236,16 @@ fn release(real: *mut c_void) {
 fn tell(real: *mut c_void, exec_info: &ExecInfo) -> CLResult<()> {
     exec_info.iter().try_for_each(|(&parameter, value)| {
         let bytes = value.as_ptr().cast();
-        status!(
+        let answer = status!(
             real,
             clSetKernelExecInfo(real, parameter, value.len(), bytes)
-        )
+        );
+        // Of memory that the kernel may use, of which there is none now.
+        if INDIRECT_ACCESS.contains(&parameter) {
+            Ok(())
+        } else {
+            answer
+        }
     })
 }
 
@@ -244,13 +267,14 @@ enum KeptArg {
     Size(usize),
     Bytes(Vec<u8>),
     Svm(usize),
+    Usm(usize),
     Mem(Arc<Mem>),
     Sampler(Arc<Sampler>),
     Queue(Arc<Queue>),
 }
 
 impl KeptArg {
-    fn set(&self, kernel: *mut c_void, index: u32) -> CLResult<()> {
+    fn set(&self, context: &Context, kernel: *mut c_void, index: u32) -> CLResult<()> {
         let value = |size: usize, value: *const c_void| {
             status!(kernel, clSetKernelArg(kernel, index, size, value))
         };
@@ -261,6 +285,16 @@ impl KeptArg {
             KeptArg::Svm(address) => {
                 let pointer = *address as *const c_void;
                 status!(kernel, clSetKernelArgSVMPointer(kernel, index, pointer))
+            }
+            KeptArg::Usm(address) => {
+                let pointer = *address as *const c_void;
+                // The memory was freed, or the process would not be here; what the driver thinks of that does not matter. A
+                // pointer of the process's own, where kernels take any, is good again.
+                let _ = extended!(
+                    context,
+                    clSetKernelArgMemPointerINTEL(kernel, index, pointer)
+                );
+                Ok(())
             }
             KeptArg::Mem(mem) => set_handle(kernel, index, mem.real.get()),
             KeptArg::Sampler(sampler) => set_handle(kernel, index, sampler.real.get()),
@@ -285,7 +319,7 @@ impl Run {
         }
     }
 
-    fn mems(&self) -> impl Iterator<Item = &Mem> {
+    pub(super) fn mems(&self) -> impl Iterator<Item = &Mem> {
         self.args.iter().filter_map(|arg| match arg {
             KeptArg::Mem(mem) => Some(&**mem),
             _ => None,
@@ -293,22 +327,44 @@ impl Run {
     }
 }
 
+impl Run {
+    /// A kernel of the driver's with these arguments, for the caller to release.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub(super) fn make(&self) -> CLResult<*mut c_void> {
+        let program = self.kernel.program.real.get();
+        let name = self.kernel.name.as_ptr();
+        let real = create!(program, clCreateKernel(program, name))?;
+        let context = &self.kernel.program.context;
+        let mut args = self.args.iter().zip(0..);
+        tell(real, &self.exec_info)
+            .and_then(|()| args.try_for_each(|(arg, index)| arg.set(context, real, index)))
+            .inspect_err(|_| release(real))?;
+        Ok(real)
+    }
+
+    /// It was enqueued: marks what it may write, or names.
+    pub(super) fn mark_arguments(&self) {
+        for (kept, arg) in self.args.iter().zip(&self.kernel.args) {
+            if let KeptArg::Mem(mem) = kept {
+                mark(arg, mem);
+            }
+        }
+    }
+}
+
 impl Kept for Run {
     type Reals = *mut c_void;
 
     fn with(&self, enqueue: &dyn Fn(&*mut c_void) -> CLResult<()>) -> CLResult<()> {
-        let program = self.kernel.program.real.get();
-        let name = self.kernel.name.as_ptr();
-        let real = create!(program, clCreateKernel(program, name))?;
-        let mut args = self.args.iter().zip(0..);
-        let answer = tell(real, &self.exec_info)
-            .and_then(|()| args.try_for_each(|(arg, index)| arg.set(real, index)))
-            .and_then(|()| enqueue(&real));
+        let real = self.make()?;
+        let answer = enqueue(&real);
         answer.and(status!(real, clReleaseKernel(real)))
     }
 
     fn mark_written(&self) {
-        self.mems().for_each(Mem::mark_written);
+        self.mark_arguments();
     }
 
     fn need(&self) {

@@ -45,6 +45,10 @@ pub enum ArgValue {
     Svm {
         address: usize,
     },
+    /// A pointer by `cl_intel_unified_shared_memory`, to memory of that kind or any other.
+    Usm {
+        address: usize,
+    },
     /// A size without a value: `__local` memory, or a NULL buffer.
     Size {
         bytes: usize,
@@ -60,6 +64,7 @@ const BIG: u32 = 4;
 const SAMPLER: u32 = 5;
 const QUEUE: u32 = 6;
 const SVM: u32 = 7;
+const USM: u32 = 8;
 /// Bytes kept in place; longer values (structures) go to the heap.
 const INLINE: usize = 64;
 
@@ -103,6 +108,16 @@ impl Arg {
     pub fn set_svm(&self, address: usize) {
         self.set_mem(address, 0);
         self.state.store(SVM, Ordering::Relaxed);
+    }
+
+    pub fn set_usm(&self, address: usize) {
+        self.set_mem(address, 0);
+        self.state.store(USM, Ordering::Relaxed);
+    }
+
+    /// It was set to what does not outlast a move.
+    pub fn forget(&self) {
+        self.state.store(UNSET, Ordering::Relaxed);
     }
 
     #[inline]
@@ -173,6 +188,7 @@ impl Arg {
             SAMPLER => ArgValue::Sampler { handle, id },
             QUEUE => ArgValue::Queue { handle, id },
             SVM => ArgValue::Svm { address: handle },
+            USM => ArgValue::Usm { address: handle },
             SIZE => ArgValue::Size { bytes: size },
             BYTES => {
                 let words = self
@@ -200,6 +216,7 @@ impl Arg {
             ArgValue::Size { bytes } => self.set_size(bytes),
             ArgValue::Bytes(bytes) => self.set_bytes(&bytes),
             ArgValue::Svm { address } => self.set_svm(address),
+            ArgValue::Usm { address } => self.set_usm(address),
         }
     }
 }

@@ -17,6 +17,7 @@ use super::handle::{Kind, Object, Slot};
 use super::host_memory::HostMemory;
 use super::image::Image;
 use super::map::Maps;
+use super::movable::Hold;
 use super::presence::Presence;
 use super::real::Real;
 use super::{CLResult, movable};
@@ -69,6 +70,17 @@ impl Marks {
     }
 }
 
+/// What `clCreateBufferWithProperties` or `clCreateImageWithProperties` was passed beside the flags.
+#[derive(Default)]
+pub struct Properties {
+    /// As the program passed them, ending zero included; empty where it passed NULL.
+    pub given: Vec<u64>,
+    /// With the driver's handles.
+    pub real: Vec<u64>,
+    /// For each property: it keeps the process where it is.
+    pub holds: Vec<Hold>,
+}
+
 pub struct Mem {
     slot: Slot<Mem>,
     pub real: Real,
@@ -83,6 +95,7 @@ pub struct Mem {
     /// Offset in the parent, bytes.
     pub origin: usize,
     storage: Arc<Storage>,
+    pub properties: Properties,
     pub destructors: Destructors,
 }
 
@@ -104,6 +117,7 @@ impl Mem {
         flags: cl_mem_flags,
         size: usize,
         host: *mut c_void,
+        properties: Properties,
     ) -> CLResult<Arc<Mem>> {
         let own = OnceLock::new();
         if flags & CL_MEM_ALLOC_HOST_PTR != 0 {
@@ -131,6 +145,7 @@ impl Mem {
                 marks: Marks::new(true),
                 presence: Presence::default(),
             }),
+            properties,
             destructors: Destructors::default(),
         };
         if flags & CL_MEM_ALLOC_HOST_PTR != 0 {
@@ -167,6 +182,7 @@ impl Mem {
             origin,
             storage: Arc::clone(&parent.storage),
             parent: Some(parent),
+            properties: Properties::default(),
             destructors: Destructors::default(),
         };
         mem.make(std::ptr::null_mut())?;
@@ -192,13 +208,15 @@ impl Mem {
         mut image: Image,
         parent: Option<Arc<Mem>>,
         host: *mut c_void,
+        properties: Properties,
     ) -> CLResult<Arc<Mem>> {
         let inherited = parent.as_ref().map_or(0, |parent| parent.inherited(flags));
         let real_parent = parent
             .as_ref()
             .map_or(std::ptr::null_mut(), |parent| parent.real.get());
         let to_driver = flags & !(HOST_ACCESS | CL_MEM_ALLOC_HOST_PTR);
-        let real = image.make(context.real.get(), to_driver, real_parent, host)?;
+        let list = &properties.real;
+        let real = image.make(context.real.get(), to_driver, real_parent, host, list)?;
         if let Err(code) = image.learn(real, flags) {
             release(real);
             return Err(code);
@@ -223,6 +241,7 @@ impl Mem {
                 presence: Presence::default(),
             }),
             parent,
+            properties,
             destructors: Destructors::default(),
         }))
     }
@@ -246,6 +265,7 @@ impl Mem {
                 marks: Marks::new(false),
                 presence: Presence::default(),
             }),
+            properties: Properties::default(),
             destructors: Destructors::default(),
         })
     }
@@ -275,8 +295,13 @@ impl Mem {
                 .map_or(std::ptr::null_mut(), |parent| parent.real.get());
             let flags = access | self.flags & CL_MEM_USE_HOST_PTR;
             let host = self.program_pointer();
-            self.real
-                .set(image.make(self.context.real.get(), flags, parent, host)?);
+            self.real.set(image.make(
+                self.context.real.get(),
+                flags,
+                parent,
+                host,
+                &self.properties.real,
+            )?);
             return Ok(());
         }
         let real = if let Some(parent) = &self.parent {
@@ -306,7 +331,13 @@ impl Mem {
             } else {
                 (access | self.flags & CL_MEM_COPY_HOST_PTR, host)
             };
-            create!(context, clCreateBuffer(context, flags, self.size, pointer))?
+            match &self.properties.real[..] {
+                [] | [0] => create!(context, clCreateBuffer(context, flags, self.size, pointer))?,
+                list => create!(
+                    context,
+                    clCreateBufferWithProperties(context, list.as_ptr(), flags, self.size, pointer)
+                )?,
+            }
         };
         self.real.set(real);
         Ok(())

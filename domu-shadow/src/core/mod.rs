@@ -5,6 +5,7 @@
 
 pub mod build;
 pub mod command;
+pub mod command_buffer;
 pub mod context;
 pub mod device;
 pub mod event;
@@ -28,8 +29,10 @@ mod remake;
 pub mod retired;
 pub mod running;
 pub mod sampler;
+pub mod semaphore;
 pub mod svm;
 pub mod transfer;
+pub mod usm;
 
 /// What an API function answers: a value, or one of the specification's error codes.
 pub type CLResult<T> = Result<T, opencl_sys::cl_int>;

@@ -13,7 +13,7 @@ use super::device::Device;
 use super::farewell::Destructors;
 use super::handle::{self, Kind, Object, Slot};
 use super::kernel::{ArgInfo, Kernel};
-use super::movable::Variables;
+use super::movable::{self, Hold};
 use super::real::Real;
 use crate::driver::dispatch::status;
 
@@ -116,7 +116,7 @@ pub struct Building {
     inputs_times: Vec<u64>,
     /// See [`Program::with_binary`].
     pub(super) as_asked: Option<Plain>,
-    variables: Option<Variables>,
+    variables: Option<Hold>,
 }
 
 impl Building {
@@ -259,7 +259,7 @@ impl Program {
             constants,
         });
         let has_variables = build::variables(self.real.get(), &self.devices) > 0;
-        building.variables = has_variables.then(Variables::new);
+        building.variables = has_variables.then(|| movable::VARIABLES.hold());
     }
 
     /// "`CL_INVALID_OPERATION` if there are kernel objects attached to program."

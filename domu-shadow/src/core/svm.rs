@@ -81,6 +81,11 @@ impl Fill {
         })
     }
 
+    /// What the memory holds afterwards.
+    pub fn content(&self) -> Vec<u8> {
+        self.pattern[..self.pattern_size].repeat(self.size / self.pattern_size)
+    }
+
     /// The native kernel.
     ///
     /// # Safety

@@ -11,15 +11,34 @@ use crate::core::CLResult;
 // SAFETY: the table holds only `Option<fn>` (zero is `None`) and integers.
 static NONE: cl_icd_dispatch = unsafe { std::mem::zeroed() };
 
+/// `CL_ICD2_TAG_KHR` (cl_ext.h).
+pub(super) const ICD2_TAG: usize = 0x4F50_454E_434C_3331;
+
+/// Whether a driver's table leaves dispatching to the loader: its first entry, that of `clGetPlatformIDs`, is the tag.
+#[inline]
+pub(super) fn is_tagged(table: *const cl_icd_dispatch) -> bool {
+    // SAFETY: the caller has it from a driver's object; the first entry is a pointer.
+    unsafe { table.cast::<usize>().read() == ICD2_TAG }
+}
+
 /// The table of a driver's object; an empty one for null.
 #[inline]
 pub fn table_of(real: *mut c_void) -> &'static cl_icd_dispatch {
     if real.is_null() {
         return &NONE;
     }
-    // SAFETY: `real` came from a loaded driver, whose objects start with a pointer to its table (`cl_khr_icd`);
-    // drivers are unloaded only when no object of theirs is left here.
-    unsafe { &**real.cast::<*const cl_icd_dispatch>() }
+    let words = real.cast::<*const cl_icd_dispatch>();
+    // SAFETY: `real` came from a loaded driver, whose objects start with a pointer to its table (`cl_khr_icd`), and where that
+    // has the tag, with what `super::icd2` gave to their platform; drivers are unloaded only when no object of theirs is
+    // left here.
+    unsafe {
+        let table = words.read();
+        if is_tagged(table) {
+            &*words.add(1).read()
+        } else {
+            &*table
+        }
+    }
 }
 
 /// `CL_SUCCESS` or the error.

@@ -2,9 +2,12 @@
 
 use std::ffi::{CStr, c_void};
 
-use opencl_sys::{CL_INVALID_OPERATION, CL_OUT_OF_HOST_MEMORY, CL_SUCCESS, cl_int};
+use opencl_sys::{
+    CL_DEVICE_PLATFORM, CL_INVALID_OPERATION, CL_OUT_OF_HOST_MEMORY, CL_SUCCESS, cl_int,
+};
 
 use super::dispatch::{check, table_of};
+use super::query;
 use crate::core::CLResult;
 
 type CreateProgramWithIl =
@@ -17,6 +20,14 @@ type SuggestLocalSize = unsafe extern "C" fn(
     *const usize,
     *mut usize,
 ) -> cl_int;
+
+/// The function of this name that a device's driver has, null if it has none.
+pub(super) fn find_of_device(device: *mut c_void, name: &CStr) -> *mut c_void {
+    // After a move to another vendor's driver, what is kept of the platform may be the first one's.
+    let platform = query::device_number(device, CL_DEVICE_PLATFORM).unwrap_or_default();
+    let platform = std::ptr::with_exposed_provenance_mut(platform as usize);
+    find(platform, name).unwrap_or(std::ptr::null_mut())
+}
 
 fn find(platform: *mut c_void, name: &CStr) -> Option<*mut c_void> {
     let find = table_of(platform).clGetExtensionFunctionAddressForPlatform?;

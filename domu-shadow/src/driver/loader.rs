@@ -1,7 +1,7 @@
-//! Opening the vendors' libraries and asking them for their platforms (`cl_khr_icd`).
+//! Opening the vendors' libraries and asking them for their platforms (`cl_khr_icd`, 1.0 and 2.0).
 
 use std::collections::BTreeSet;
-use std::ffi::{OsString, c_char, c_void};
+use std::ffi::{CStr, OsString, c_char, c_void};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use opencl_sys::cl_int;
 
 use super::relocations::Held;
 use super::snapshot::{Mapping, Snapshot, is_device_node};
-use super::{cuda, discover, heap, query, relocations, unload};
+use super::{cuda, discover, heap, icd2, query, relocations, unload};
 
 type GetExtension = unsafe extern "C" fn(*const c_char) -> *mut c_void;
 type GetPlatforms = unsafe extern "C" fn(u32, *mut *mut c_void, *mut u32) -> cl_int;
@@ -21,6 +21,8 @@ pub(super) struct Vendor {
     pub(super) name: OsString,
     pub(super) library: Library,
     get_platforms: GetPlatforms,
+    /// Of a driver that leaves dispatching to the loader.
+    managed: Option<icd2::Managed>,
 }
 
 /// All that is loaded, and the process as it was before.
@@ -170,16 +172,19 @@ fn open(name: OsString) -> Result<Vendor, String> {
     let get_extension = unsafe { library.get::<GetExtension>(b"clGetExtensionFunctionAddress\0") }
         .map_err(|error| error.to_string())?;
     // SAFETY: the argument is a C string; the answer is a function or null.
-    let address = unsafe { get_extension(c"clIcdGetPlatformIDsKHR".as_ptr()) };
+    let find = |name: &CStr| unsafe { get_extension(name.as_ptr()) };
+    let address = find(c"clIcdGetPlatformIDsKHR");
     if address.is_null() {
         return Err("has no clIcdGetPlatformIDsKHR".to_owned());
     }
     // SAFETY: `cl_khr_icd` gives the function of that name this prototype; it lives as long as the library.
     let get_platforms = unsafe { std::mem::transmute::<*mut c_void, GetPlatforms>(address) };
+    let managed = icd2::Managed::find(find);
     Ok(Vendor {
         name,
         library,
         get_platforms,
+        managed,
     })
 }
 
@@ -202,8 +207,17 @@ impl Vendor {
         if code != opencl_sys::CL_SUCCESS {
             return Vec::new();
         }
-        platforms.retain(|platform| !platform.is_null());
+        let mut number = 0;
+        platforms.retain(|&platform| !platform.is_null() && self.adopt(platform, &mut number));
         platforms
+    }
+
+    fn adopt(&self, platform: *mut c_void, number: &mut usize) -> bool {
+        *number += 1;
+        let adopted = icd2::adopt(self.managed, &self.name, *number, platform);
+        adopted
+            .inspect_err(|reason| log::warn!("OpenCL driver {}: {reason}", self.name.display()))
+            .is_ok()
     }
 }
 

@@ -52,6 +52,21 @@ pub fn number(ask: Ask<'_>) -> CLResult<u64> {
     Ok(value)
 }
 
+/// Bytes of a `cl_name_version`: version, then the name in 64 bytes.
+pub const NAME_VERSION: usize = 68;
+
+/// The entries of an array of `cl_name_version`: name and version.
+pub fn versions(list: &[u8]) -> impl Iterator<Item = (&[u8], u32)> {
+    list.chunks_exact(NAME_VERSION).map(|entry| {
+        let (version, name) = entry.split_first_chunk().expect("a chunk has more bytes");
+        let end = name.iter().position(|&byte| byte == 0);
+        (
+            &name[..end.unwrap_or(name.len())],
+            u32::from_ne_bytes(*version),
+        )
+    })
+}
+
 /// A platform's string.
 pub fn platform_text(platform: *mut c_void, parameter: u32) -> CLResult<String> {
     text(&|size, value, size_ret| {

@@ -6,6 +6,7 @@ use super::arriving::{Arriving, Blackout};
 use super::capture::Capture;
 use super::error::driver;
 use super::{MoveError, matching};
+use crate::core::command_buffer::CommandBuffer;
 use crate::core::context::Context;
 use crate::core::event::Event;
 use crate::core::handle;
@@ -65,6 +66,9 @@ fn release_all(capture: &mut Capture, laps: &mut Laps) {
     handle::all::<Event>()
         .iter()
         .for_each(|event| event.unmake());
+    handle::all::<CommandBuffer>()
+        .iter()
+        .for_each(|buffer| buffer.unmake());
     handle::all::<Kernel>()
         .iter()
         .for_each(|kernel| kernel.unmake());
@@ -74,7 +78,7 @@ fn release_all(capture: &mut Capture, laps: &mut Laps) {
     handle::all::<Sampler>()
         .iter()
         .for_each(|sampler| sampler.unmake());
-    laps.lap("events, kernels, programs, samplers");
+    laps.lap("events, command buffers, kernels, programs, samplers");
     // What is made from another object is younger than that.
     handle::all::<Mem>()
         .iter()
@@ -145,11 +149,16 @@ fn make_all(laps: &mut Laps) -> Result<(), MoveError> {
         |kernel| kernel.make(),
     )?;
     each(
+        "recording a command buffer again",
+        &handle::all::<CommandBuffer>(),
+        |buffer| buffer.make(),
+    )?;
+    each(
         "making a user event again",
         &handle::all::<Event>(),
         |event| event.remake(),
     )?;
-    laps.lap("kernels, events");
+    laps.lap("kernels, command buffers, events");
     held::enqueue_again().map_err(driver("enqueueing a held command again"))
 }
 

@@ -63,8 +63,18 @@ impl Gpu {
     }
 
     pub fn with_queue(properties: u64) -> Gpu {
-        let (mut platform, mut device) = (null_mut(), null_mut());
+        let mut platform = null_mut();
         ok!(clGetPlatformIDs(1, &raw mut platform, null_mut()));
+        Gpu::on(platform, properties)
+    }
+
+    /// On the first device of a platform.
+    pub fn of_platform(platform: Handle) -> Gpu {
+        Gpu::on(platform, CL_QUEUE_PROFILING_ENABLE)
+    }
+
+    fn on(platform: Handle, properties: u64) -> Gpu {
+        let mut device = null_mut();
         ok!(clGetDeviceIDs(
             platform,
             CL_DEVICE_TYPE_ALL,

@@ -3,6 +3,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The shared library that cargo built beside this test.
 pub fn library() -> PathBuf {
@@ -16,12 +17,14 @@ pub fn library() -> PathBuf {
     }
 }
 
-/// A folder of this process's own, removed at the end.
+/// A folder of its own, removed at the end.
 pub struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str) -> Folder {
-        let path = env::temp_dir().join(format!("xl-gpu-{name}-{}", std::process::id()));
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = env::temp_dir().join(format!("xl-gpu-{name}-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Folder(path)
     }

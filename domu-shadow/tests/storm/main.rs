@@ -1,9 +1,11 @@
 //! Moves over the stub driver, which checks its caller, leaves what NVIDIA's driver leaves, and fails on request.
 
+mod blocking;
 #[path = "../common/mod.rs"]
 mod common;
 mod held;
 mod holders;
+mod icd2;
 mod programs;
 mod returning;
 mod rig;

@@ -8,6 +8,7 @@
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ffi::c_void;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use opencl_sys::cl_icd::cl_icd_dispatch;
@@ -24,6 +25,8 @@ const QUARANTINE: usize = 1 << 16;
 #[repr(C)]
 struct Header {
     dispatch: &'static cl_icd_dispatch,
+    /// The loader's, of `cl_khr_icd` 2.0.
+    dispatch_data: AtomicUsize,
     serial: u64,
 }
 
@@ -58,6 +61,8 @@ struct Registry {
     entries: HashMap<usize, Entry>,
     dead: VecDeque<usize>,
     serial: u64,
+    /// What every object gets, once the loader has set it.
+    dispatch_data: usize,
 }
 
 static REGISTRY: Mutex<Option<Registry>> = Mutex::new(None);
@@ -112,7 +117,8 @@ pub fn publish<T: Object>(references: u32, make: impl FnOnce(Slot) -> T) -> Arc<
         let registry = guard.get_or_insert_default();
         registry.serial += 1;
         let header = Box::new(Header {
-            dispatch: table::table(),
+            dispatch: table::of_handles(),
+            dispatch_data: AtomicUsize::new(registry.dispatch_data),
             serial: registry.serial,
         });
         let address = (&raw const *header).expose_provenance();
@@ -141,6 +147,17 @@ pub fn publish<T: Object>(references: u32, make: impl FnOnce(Slot) -> T) -> Arc<
         };
     }
     object
+}
+
+/// `clIcdSetPlatformDispatchDataKHR`: "the vendor driver is responsible for propagating the `dispatch_data` value".
+pub fn set_dispatch_data(data: *mut c_void) {
+    let mut guard = registry();
+    let registry = guard.get_or_insert_default();
+    registry.dispatch_data = data.expose_provenance();
+    for entry in registry.entries.values() {
+        let data = registry.dispatch_data;
+        entry.header.dispatch_data.store(data, Ordering::Relaxed);
+    }
 }
 
 /// The object of a handle; what is wrong with the handle is recorded, but for null.

@@ -2,10 +2,13 @@
 
 use std::alloc::{Layout, alloc, dealloc};
 use std::ffi::c_void;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use opencl_sys::{CL_MEM_OBJECT_ALLOCATION_FAILURE, CL_OUT_OF_RESOURCES};
+
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use crate::driver;
 use crate::ffi::{CLResult, HostIn, HostOut};
@@ -39,6 +42,14 @@ pub struct Memory {
     layout: Option<Layout>,
     /// Whether it counts as device memory.
     device: bool,
+    /// Whether it is a mapping of ours.
+    mapped: bool,
+}
+
+/// A descriptor that the program has given away.
+pub fn own_file(file: i32) -> OwnedFd {
+    // SAFETY: "the application transfers ownership of the handle to the implementation".
+    unsafe { OwnedFd::from_raw_fd(file) }
 }
 
 // SAFETY: the range is valid for as long as the object (ours) or as the specification makes the program keep it. Copies
@@ -80,6 +91,7 @@ impl Memory {
             size,
             layout: Some(layout),
             device,
+            mapped: false,
         }))
     }
 
@@ -90,6 +102,7 @@ impl Memory {
             size,
             layout: None,
             device: false,
+            mapped: false,
         }
     }
 
@@ -100,7 +113,32 @@ impl Memory {
             size,
             layout: None,
             device: false,
+            mapped: false,
         }
+    }
+
+    /// Memory that another API shares. The file is the driver's from now on.
+    pub fn of_file(file: i32, size: usize) -> CLResult<Arc<Memory>> {
+        let file = own_file(file);
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: the kernel chooses an address that nothing else has; the mapping goes when the object does.
+        let base = unsafe {
+            mmap(
+                std::ptr::null_mut(),
+                size,
+                access,
+                MapFlags::SHARED,
+                &file,
+                0,
+            )
+        };
+        Ok(Arc::new(Memory {
+            base: base.map_err(|_| CL_MEM_OBJECT_ALLOCATION_FAILURE)?.cast(),
+            size,
+            layout: None,
+            device: false,
+            mapped: true,
+        }))
     }
 
     /// The address of a byte, as the program gets it from a map.
@@ -154,6 +192,10 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
+        if self.mapped {
+            // SAFETY: mapped with this size by `of_file`. A refusal leaves it there, which harms nobody.
+            let _ = unsafe { munmap(self.base.cast(), self.size) };
+        }
         let Some(layout) = self.layout else { return };
         if self.device {
             USED.fetch_sub(self.size as u64, Ordering::Relaxed);

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::core::device::OPTIONAL;
+
 /// Which calls of a function a rule is for; the first call is 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Nth {
@@ -83,6 +85,9 @@ pub struct Options {
     /// Bytes that each built program says it has.
     pub global_variables: usize,
     pub svm_system: bool,
+    pub icd2: bool,
+    /// Of [`crate::core::device::OPTIONAL`].
+    pub extensions: Vec<String>,
     /// OpenCL version, (major, minor).
     pub spec: (u32, u32),
     pub devices: usize,
@@ -118,6 +123,8 @@ impl Default for Options {
             link_refuses_arg_info: false,
             global_variables: 0,
             svm_system: false,
+            icd2: false,
+            extensions: Vec::new(),
             spec: (3, 0),
             devices: 1,
             memory: 1 << 30,
@@ -188,6 +195,8 @@ impl Options {
             "link_refuses_arg_info" => self.link_refuses_arg_info = true,
             "global_variables" => self.global_variables = number()?,
             "svm_system" => self.svm_system = true,
+            "icd2" => self.icd2 = true,
+            "extension" => self.extensions.push(extension(given()?)?),
             "spec" => self.spec = spec(given()?)?,
             "devices" => {
                 self.devices = number()
@@ -265,6 +274,14 @@ fn known(function: &str) -> Result<String, String> {
     } else {
         Err(format!("{function} is no entry point"))
     }
+}
+
+fn extension(name: &str) -> Result<String, String> {
+    let mut known = OPTIONAL.iter();
+    let known = known.any(|(optional, _)| *optional == name);
+    known
+        .then(|| name.to_owned())
+        .ok_or_else(|| format!("{name} is no extension of the stub"))
 }
 
 fn spec(text: &str) -> Result<(u32, u32), String> {

@@ -1,5 +1,7 @@
-//! The dispatch table that every handle starts with.
+//! The dispatch table that every handle starts with; or, with `icd2`, the tag of `cl_khr_icd` 2.0 in its place.
 
+use std::ffi::c_void;
+use std::mem::offset_of;
 use std::sync::OnceLock;
 
 use opencl_sys::cl_icd::cl_icd_dispatch;
@@ -11,10 +13,37 @@ use crate::{api, driver};
 const EMPTY: cl_icd_dispatch = unsafe { std::mem::zeroed() };
 
 static TABLE: OnceLock<cl_icd_dispatch> = OnceLock::new();
+static TAGGED: OnceLock<cl_icd_dispatch> = OnceLock::new();
+
+/// `CL_ICD2_TAG_KHR` (cl_ext.h).
+const ICD2_TAG: usize = 0x4F50_454E_434C_3331;
 
 /// The table; later entries than the pretended OpenCL version has are absent.
 pub fn table() -> &'static cl_icd_dispatch {
     TABLE.get_or_init(|| build(driver::options().spec))
+}
+
+/// What handles start with: all entries, or with `icd2` none but the two tags.
+pub fn of_handles() -> &'static cl_icd_dispatch {
+    if !driver::options().icd2 {
+        return table();
+    }
+    TAGGED.get_or_init(|| {
+        let mut table = EMPTY;
+        for offset in [
+            offset_of!(cl_icd_dispatch, clGetPlatformIDs),
+            offset_of!(cl_icd_dispatch, clUnloadCompiler),
+        ] {
+            // SAFETY: a function pointer is there, for which no value but null is wrong as long as nobody calls it.
+            unsafe {
+                (&raw mut table)
+                    .byte_add(offset)
+                    .cast::<usize>()
+                    .write(ICD2_TAG)
+            };
+        }
+        table
+    })
 }
 
 /// Whether there is an entry point of this name.
@@ -32,6 +61,14 @@ macro_rules! entries {
                 $(table.$name = Some(api::$module::$name);)*
             })*
             table
+        }
+
+        /// The entry point of this name, null where the pretended version has none.
+        pub fn address(name: &str) -> *mut c_void {
+            $($(if name == stringify!($name) {
+                return table().$name.map_or(std::ptr::null_mut(), |function| function as *mut c_void);
+            })*)*
+            std::ptr::null_mut()
         }
     };
 }

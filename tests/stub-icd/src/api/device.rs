@@ -115,7 +115,13 @@ fn answer(device: &Device, name: u32, answer: Answer) -> CLResult<()> {
         CL_DEVICE_PROFILE => answer.text("FULL_PROFILE"),
         CL_DEVICE_VERSION => answer.text(&device.platform.version()),
         CL_DEVICE_OPENCL_C_VERSION => answer.text("OpenCL C 1.2 xl-gpu stub"),
-        CL_DEVICE_EXTENSIONS => answer.text(&Device::EXTENSIONS.join(" ")),
+        CL_DEVICE_EXTENSIONS => {
+            let names: Vec<_> = Device::extensions()
+                .into_iter()
+                .map(|(name, _)| name)
+                .collect();
+            answer.text(&names.join(" "))
+        }
         CL_DEVICE_BUILT_IN_KERNELS | CL_DEVICE_PARTITION_TYPE if spec < (1, 2) => {
             Err(CL_INVALID_VALUE)
         }
@@ -215,9 +221,7 @@ fn since_2_0(device: &Device, name: u32, answer: Answer) -> CLResult<()> {
         CL_DEVICE_IL_VERSION => answer.text("SPIR-V_1.0"),
         CL_DEVICE_SUB_GROUP_INDEPENDENT_FORWARD_PROGRESS => answer.value(false),
         CL_DEVICE_NUMERIC_VERSION if since_3_0 => answer.value(device.platform.numeric_version()),
-        CL_DEVICE_EXTENSIONS_WITH_VERSION if since_3_0 => {
-            answer.versions(&Device::EXTENSIONS.map(|extension| (extension, version(1, 0, 0))))
-        }
+        CL_DEVICE_EXTENSIONS_WITH_VERSION if since_3_0 => answer.versions(&Device::extensions()),
         CL_DEVICE_OPENCL_C_ALL_VERSIONS if since_3_0 => answer.versions(&[
             ("OpenCL C", version(1, 0, 0)),
             ("OpenCL C", version(1, 1, 0)),

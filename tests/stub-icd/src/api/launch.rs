@@ -41,6 +41,42 @@ fn launch(
     enqueue.submit(queue, command, Order::Free, Box::new(work))
 }
 
+/// The work-items of a launch; `sizes` are offset, global and local size.
+pub fn range_of(kernel: &Kernel, work_dim: u32, sizes: [In<usize>; 3]) -> CLResult<Range> {
+    let dims = work_dim as usize;
+    if !(1..=3).contains(&dims) {
+        return Err(CL_INVALID_WORK_DIMENSION);
+    }
+    let three = |list: In<usize>, rest: usize| {
+        list.list(dims).map(|mut list| {
+            list.resize(3, rest);
+            [list[0], list[1], list[2]]
+        })
+    };
+    let [global_offset, global_size, local_size] = sizes;
+    let global = three(global_size, 1).ok_or(CL_INVALID_GLOBAL_WORK_SIZE)?;
+    let offset = three(global_offset, 0).unwrap_or_default();
+    let local = match three(local_size, 1) {
+        None => kernel.signature.group.unwrap_or([1; 3]),
+        Some(local) => local,
+    };
+    if local
+        .iter()
+        .any(|&size| size == 0 || size > Device::MAX_WORK_GROUP_SIZE)
+    {
+        return Err(CL_INVALID_WORK_ITEM_SIZE);
+    }
+    let fits = (0..3).all(|at| global[at] % local[at] == 0);
+    if !fits || local.iter().product::<usize>() > Device::MAX_WORK_GROUP_SIZE {
+        return Err(CL_INVALID_WORK_GROUP_SIZE);
+    }
+    Ok(Range {
+        offset,
+        global,
+        local,
+    })
+}
+
 entry_points! {
     fn clEnqueueNDRangeKernel(
         queue: *mut c_void,
@@ -56,30 +92,8 @@ entry_points! {
         let queue = handle::get::<Queue>(queue)?;
         let kernel = handle::get::<Kernel>(kernel)?;
         let enqueue = Enqueue::new(&queue, num_events, events, event)?;
-        let dims = work_dim as usize;
-        if !(1..=3).contains(&dims) {
-            return Err(CL_INVALID_WORK_DIMENSION);
-        }
-        let three = |list: In<usize>, rest: usize| {
-            list.list(dims).map(|mut list| {
-                list.resize(3, rest);
-                [list[0], list[1], list[2]]
-            })
-        };
-        let global = three(global_size, 1).ok_or(CL_INVALID_GLOBAL_WORK_SIZE)?;
-        let offset = three(global_offset, 0).unwrap_or_default();
-        let local = match three(local_size, 1) {
-            None => kernel.signature.group.unwrap_or([1; 3]),
-            Some(local) => local,
-        };
-        if local.iter().any(|&size| size == 0 || size > Device::MAX_WORK_GROUP_SIZE) {
-            return Err(CL_INVALID_WORK_ITEM_SIZE);
-        }
-        let fits = (0..3).all(|at| global[at] % local[at] == 0);
-        if !fits || local.iter().product::<usize>() > Device::MAX_WORK_GROUP_SIZE {
-            return Err(CL_INVALID_WORK_GROUP_SIZE);
-        }
-        launch(&queue, &kernel, Range { offset, global, local }, CL_COMMAND_NDRANGE_KERNEL, enqueue)
+        let range = range_of(&kernel, work_dim, [global_offset, global_size, local_size])?;
+        launch(&queue, &kernel, range, CL_COMMAND_NDRANGE_KERNEL, enqueue)
     }
 
     // `cl_khr_suggested_local_work_size`: what a kernel asks for, else a power of two that divides the first size.

@@ -4,8 +4,9 @@ use std::ffi::c_void;
 use std::sync::PoisonError;
 
 use opencl_sys::{
-    CL_BUFFER_CREATE_TYPE_REGION, CL_INVALID_PROPERTY, CL_INVALID_VALUE,
-    CL_MEM_ASSOCIATED_MEMOBJECT, CL_MEM_CONTEXT, CL_MEM_FLAGS, CL_MEM_HOST_PTR, CL_MEM_MAP_COUNT,
+    CL_BUFFER_CREATE_TYPE_REGION, CL_EXTERNAL_MEMORY_HANDLE_OPAQUE_FD_KHR, CL_INVALID_PROPERTY,
+    CL_INVALID_VALUE, CL_MEM_ASSOCIATED_MEMOBJECT, CL_MEM_CONTEXT, CL_MEM_DEVICE_ADDRESS_EXT,
+    CL_MEM_DEVICE_PRIVATE_ADDRESS_EXT, CL_MEM_FLAGS, CL_MEM_HOST_PTR, CL_MEM_MAP_COUNT,
     CL_MEM_OFFSET, CL_MEM_PROPERTIES, CL_MEM_REFERENCE_COUNT, CL_MEM_SIZE, CL_MEM_TYPE,
     CL_MEM_USES_SVM_POINTER,
 };
@@ -33,7 +34,8 @@ creators! {
     ) {
         let context = handle::get::<Context>(context)?;
         let properties = properties.until_zero(2);
-        if properties.len() > 1 {
+        let known = [CL_MEM_DEVICE_PRIVATE_ADDRESS_EXT, CL_EXTERNAL_MEMORY_HANDLE_OPAQUE_FD_KHR.into()];
+        if properties.chunks_exact(2).any(|pair| !known.contains(&pair[0])) {
             return Err(CL_INVALID_PROPERTY);
         }
         Mem::buffer(context, flags, size, host, properties)
@@ -83,6 +85,9 @@ entry_points! {
             CL_MEM_ASSOCIATED_MEMOBJECT => answer.value(parent),
             CL_MEM_OFFSET => answer.value(mem.offset),
             CL_MEM_USES_SVM_POINTER if spec >= (2, 0) => answer.value(false),
+            CL_MEM_DEVICE_ADDRESS_EXT if mem.property(CL_MEM_DEVICE_PRIVATE_ADDRESS_EXT) == Some(1) => {
+                answer.value(mem.memory.address(0))
+            }
             CL_MEM_PROPERTIES if spec >= (3, 0) => answer.list(&mem.properties),
             _ => Err(CL_INVALID_VALUE),
         }

@@ -2,6 +2,7 @@
 
 pub mod absent;
 pub mod build;
+pub mod command_buffer;
 pub mod context;
 pub mod copy;
 pub mod device;
@@ -16,5 +17,7 @@ pub mod platform;
 pub mod program;
 pub mod queue;
 pub mod sampler;
+pub mod semaphore;
 pub mod sync;
 pub mod transfer;
+pub mod usm;

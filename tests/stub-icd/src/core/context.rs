@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use opencl_sys::{CL_INVALID_CONTEXT, CL_INVALID_DEVICE, cl_int};
 
+use super::addresses::Addresses;
 use super::device::Device;
 use super::queue::Queue;
 use crate::callback::Notify;
@@ -18,6 +19,7 @@ pub struct Context {
     /// As passed, with the ending zero; empty if none were.
     pub properties: Vec<isize>,
     pub destructors: Mutex<Vec<Notify>>,
+    pub addresses: Addresses,
     /// Default on-device queues, one per device.
     default_queues: Mutex<Vec<Weak<Queue>>>,
 }
@@ -34,6 +36,7 @@ impl Context {
             devices,
             properties,
             destructors: Mutex::default(),
+            addresses: Addresses::default(),
             default_queues: Mutex::default(),
         };
         handle::publish(1, make).slot.handle()

@@ -33,6 +33,7 @@ pub struct Kernel {
 enum Set {
     Null,
     Memory(Weak<Mem>),
+    Address(usize),
     Sampler(Weak<Sampler>),
     Queue(Weak<Queue>),
     Value(Vec<u8>),
@@ -117,6 +118,20 @@ impl Kernel {
         Ok(())
     }
 
+    /// A pointer or device address.
+    pub fn set_address(&self, index: usize, address: usize) -> CLResult<()> {
+        let parameter = self.signature.parameters.get(index);
+        if !matches!(
+            parameter.ok_or(CL_INVALID_ARG_INDEX)?.kind,
+            Kind::Pointer(_)
+        ) {
+            return Err(CL_INVALID_ARG_VALUE);
+        }
+        let arguments = self.arguments.lock();
+        arguments.unwrap_or_else(PoisonError::into_inner)[index] = Some(Set::Address(address));
+        Ok(())
+    }
+
     fn memory(&self, handle: Option<*mut c_void>, image: bool) -> CLResult<Set> {
         let Some(handle) = handle else {
             return if image {
@@ -165,6 +180,11 @@ impl Kernel {
         };
         match set.ok_or(CL_INVALID_KERNEL_ARGS)? {
             Set::Null => Ok(Argument::Memory(None)),
+            Set::Address(address) => {
+                let context = &self.program.context;
+                let mem = crate::api::usm::at_address(context, address);
+                Ok(Argument::Memory(Some(mem.ok_or_else(released)?)))
+            }
             Set::Memory(mem) => mem
                 .upgrade()
                 .map(|mem| Argument::Memory(Some(mem)))

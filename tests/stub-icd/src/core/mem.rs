@@ -4,8 +4,9 @@ use std::ffi::c_void;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use opencl_sys::{
-    CL_INVALID_BUFFER_SIZE, CL_INVALID_HOST_PTR, CL_INVALID_MEM_OBJECT, CL_INVALID_OPERATION,
-    CL_INVALID_VALUE, CL_MEM_ALLOC_HOST_PTR, CL_MEM_COPY_HOST_PTR, CL_MEM_HOST_NO_ACCESS,
+    CL_EXTERNAL_MEMORY_HANDLE_OPAQUE_FD_KHR, CL_INVALID_BUFFER_SIZE, CL_INVALID_HOST_PTR,
+    CL_INVALID_MEM_OBJECT, CL_INVALID_OPERATION, CL_INVALID_VALUE, CL_MEM_ALLOC_HOST_PTR,
+    CL_MEM_COPY_HOST_PTR, CL_MEM_DEVICE_PRIVATE_ADDRESS_EXT, CL_MEM_HOST_NO_ACCESS,
     CL_MEM_HOST_READ_ONLY, CL_MEM_HOST_WRITE_ONLY, CL_MEM_OBJECT_BUFFER, CL_MEM_READ_ONLY,
     CL_MEM_READ_WRITE, CL_MEM_USE_HOST_PTR, CL_MEM_WRITE_ONLY, CL_MISALIGNED_SUB_BUFFER_OFFSET,
     cl_int,
@@ -60,6 +61,12 @@ fn check_flags(flags: u64) -> CLResult<()> {
         return Err(CL_INVALID_VALUE);
     }
     Ok(())
+}
+
+/// Properties of memory objects: names, each with one value.
+fn property(properties: &[u64], name: u64) -> Option<u64> {
+    let mut pairs = properties.chunks_exact(2);
+    pairs.find(|pair| pair[0] == name).map(|pair| pair[1])
 }
 
 impl Mem {
@@ -120,7 +127,11 @@ impl Mem {
         } else {
             flags
         };
-        let memory = if flags & CL_MEM_USE_HOST_PTR != 0 {
+        let external = property(&properties, CL_EXTERNAL_MEMORY_HANDLE_OPAQUE_FD_KHR.into());
+        let has_address = property(&properties, CL_MEM_DEVICE_PRIVATE_ADDRESS_EXT) == Some(1);
+        let memory = if let Some(file) = external {
+            Memory::of_file(file as i32, size)?
+        } else if flags & CL_MEM_USE_HOST_PTR != 0 {
             Arc::new(Memory::of_program(host, size))
         } else {
             Memory::device(size)?
@@ -133,6 +144,7 @@ impl Mem {
         } else {
             0
         };
+        let addresses = context.clone();
         let make = |slot| Mem {
             slot,
             context,
@@ -148,7 +160,42 @@ impl Mem {
             mappings: Mutex::default(),
             destructors: Mutex::default(),
         };
-        Ok(handle::publish(1, make).slot.handle())
+        let mem = handle::publish(1, make);
+        if has_address {
+            let address = mem.memory.address(0).expose_provenance();
+            addresses.addresses.add_buffer(address, &mem);
+        }
+        Ok(mem.slot.handle())
+    }
+
+    /// A buffer over memory that is there, for one command.
+    pub fn over(
+        context: Arc<Context>,
+        memory: Arc<Memory>,
+        offset: usize,
+        size: usize,
+    ) -> Arc<Mem> {
+        let make = |slot| Mem {
+            slot,
+            context,
+            kind: CL_MEM_OBJECT_BUFFER,
+            flags: CL_MEM_READ_WRITE,
+            size,
+            memory,
+            offset,
+            parent: None,
+            shape: None,
+            host_address: 0,
+            properties: Vec::new(),
+            mappings: Mutex::default(),
+            destructors: Mutex::default(),
+        };
+        handle::publish(0, make)
+    }
+
+    /// The value of a property.
+    pub fn property(&self, name: u64) -> Option<u64> {
+        property(&self.properties, name)
     }
 
     /// `clCreateSubBuffer` with `CL_BUFFER_CREATE_TYPE_REGION`.

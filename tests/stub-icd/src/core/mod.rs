@@ -1,6 +1,8 @@
 //! The objects of OpenCL, in safe Rust. `api` is the C surface over them.
 
+pub mod addresses;
 pub mod command;
+pub mod command_buffer;
 pub mod context;
 pub mod device;
 pub mod event;
@@ -14,3 +16,4 @@ pub mod program;
 pub mod queue;
 pub mod sampler;
 pub mod schedule;
+pub mod semaphore;

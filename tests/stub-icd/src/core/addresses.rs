@@ -1,0 +1,76 @@
+//! Memory that a kernel may be given by its address: unified shared memory, and buffers with a device address.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use super::device::Device;
+use super::mem::Mem;
+use crate::memory::Memory;
+
+/// One allocation of unified shared memory.
+#[derive(Clone)]
+pub struct Allocation {
+    pub memory: Arc<Memory>,
+    pub base: usize,
+    pub size: usize,
+    /// `CL_MEM_TYPE_*_INTEL`.
+    pub kind: u32,
+    pub device: Option<Arc<Device>>,
+}
+
+enum Region {
+    Allocation(Allocation),
+    Buffer(Weak<Mem>),
+}
+
+/// A context's, by address.
+#[derive(Default)]
+pub struct Addresses(Mutex<BTreeMap<usize, Region>>);
+
+impl Addresses {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<usize, Region>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn add(&self, allocation: Allocation) {
+        let base = allocation.base;
+        self.all().insert(base, Region::Allocation(allocation));
+    }
+
+    pub fn add_buffer(&self, address: usize, mem: &Arc<Mem>) {
+        self.all()
+            .insert(address, Region::Buffer(Arc::downgrade(mem)));
+    }
+
+    /// Takes out the allocation that starts there.
+    pub fn remove(&self, base: usize) -> Option<Allocation> {
+        let mut all = self.all();
+        if !matches!(all.get(&base), Some(Region::Allocation(_))) {
+            return None;
+        }
+        match all.remove(&base) {
+            Some(Region::Allocation(allocation)) => Some(allocation),
+            _ => None,
+        }
+    }
+
+    /// The allocation that holds an address.
+    pub fn allocation(&self, address: usize) -> Option<Allocation> {
+        match self.all().range(..=address).next_back()?.1 {
+            Region::Allocation(one) => (address - one.base < one.size).then(|| one.clone()),
+            Region::Buffer(_) => None,
+        }
+    }
+
+    /// Memory at an address: itself, where the address lies in it, and how much follows.
+    pub fn find(&self, address: usize) -> Option<(Arc<Memory>, usize, usize)> {
+        let all = self.all();
+        let (base, region) = all.range(..=address).next_back()?;
+        let (memory, size) = match region {
+            Region::Allocation(one) => (one.memory.clone(), one.size),
+            Region::Buffer(mem) => mem.upgrade().map(|mem| (mem.memory.clone(), mem.size))?,
+        };
+        let offset = address - base;
+        (offset < size).then(|| (memory, offset, size - offset))
+    }
+}
