@@ -210,7 +210,7 @@ impl Drop for Kernel {
     }
 }
 
-fn release(real: *mut c_void) {
+pub(super) fn release(real: *mut c_void) {
     if let Err(code) = status!(real, clReleaseKernel(real)) {
         log::warn!("a driver refused to release a kernel: error {code}");
     }

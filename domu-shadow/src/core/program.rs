@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use opencl_sys::{CL_BUILD_SUCCESS, CL_INVALID_OPERATION, CL_INVALID_PROGRAM, cl_int};
 
 use super::CLResult;
-use super::build::{self, Plain, has_arg_info};
+use super::build::{self, Made, has_arg_info};
 use super::context::Context;
 use super::device::Device;
 use super::farewell::Destructors;
 use super::handle::{self, Kind, Object, Slot};
 use super::kernel::{ArgInfo, Kernel};
 use super::movable::Variables;
+use super::plain::Plain;
 use super::real::Real;
 use crate::driver::dispatch::status;
 
@@ -64,19 +65,6 @@ impl Step {
             _ => &[],
         }
     }
-
-    /// Whether its result can be linked, not run.
-    pub fn is_for_linking(&self) -> bool {
-        const LIBRARY: &[u8] = b"-create-library";
-        match self {
-            Step::Build { .. } => false,
-            Step::Compile { .. } => true,
-            Step::Link { options, .. } => options.as_ref().is_some_and(|options| {
-                let mut each = options.as_bytes().split(u8::is_ascii_whitespace);
-                each.any(|option| option == LIBRARY)
-            }),
-        }
-    }
 }
 
 /// A build, with all that it depended on.
@@ -86,6 +74,14 @@ pub struct Built {
     pub devices: Vec<Arc<Device>>,
     pub step: Step,
     pub constants: Constants,
+    /// It has argument info that the program did not ask for.
+    pub adds_arg_info: bool,
+}
+
+impl Built {
+    fn has_arg_info(&self) -> bool {
+        self.adds_arg_info || has_arg_info(self.step.options())
+    }
 }
 
 /// What the driver said about a build, kept over a move.
@@ -114,8 +110,8 @@ pub struct Building {
     times: u64,
     /// Of a linked program: how often each input had been.
     inputs_times: Vec<u64>,
-    /// See [`Program::with_binary`].
-    pub(super) as_asked: Option<Plain>,
+    /// See [`Program::with_plain`].
+    pub(super) plain: Option<Plain>,
     variables: Option<Variables>,
 }
 
@@ -133,7 +129,7 @@ impl Building {
         }
         self.binaries.clear();
         self.signatures.clear();
-        self.as_asked = None;
+        self.plain = None;
         self.times += 1;
     }
 
@@ -210,22 +206,10 @@ impl Program {
         self.building.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the program may see argument info: it asked for it, or we did not (see [`Program::asks_arg_info`]).
-    pub fn shows_arg_info(&self) -> bool {
-        if !self.asks_arg_info() {
-            return true;
-        }
+    /// Whether it was built with argument info behind the program's back, which must not see it.
+    pub fn adds_arg_info(&self) -> bool {
         let building = self.building();
-        let mut options = building
-            .builds
-            .iter()
-            .filter_map(|built| built.step.options());
-        options.any(|options| has_arg_info(options.as_bytes()))
-    }
-
-    /// Whether builds ask for argument info behind the program's back.
-    pub(super) fn asks_arg_info(&self) -> bool {
-        matches!(self.origin, Origin::Source(_))
+        building.builds.iter().any(|built| built.adds_arg_info)
     }
 
     /// Builds or compiles for `devices`, and remembers how. A linked program was built by its link.
@@ -237,16 +221,18 @@ impl Program {
             self.check_no_kernels()?;
             self.replace_substitute(&devices)?;
         }
-        let answer = build::run(self.real.get(), self.asks_arg_info(), &devices, &step);
-        if build::has_ended(answer) {
+        let ask_arg_info = matches!(self.origin, Origin::Source(_));
+        let made = build::run(self.real.get(), ask_arg_info, &devices, &step);
+        // What drivers make of a build of a linked program (an error, the specification says) is that of its link.
+        if build::has_ended(made.answer) && !matches!(self.origin, Origin::Linked) {
             let constants = self.building().constants.clone();
-            self.built(devices, step, constants);
+            self.built(devices, step, constants, &made);
         }
-        answer
+        made.answer
     }
 
     /// Remembers a build that has ended; no devices stand for all.
-    fn built(&self, devices: Vec<Arc<Device>>, step: Step, constants: Constants) {
+    fn built(&self, devices: Vec<Arc<Device>>, step: Step, constants: Constants, made: &Made) {
         let devices = match devices.is_empty() {
             true => self.devices.clone(),
             false => devices,
@@ -257,6 +243,7 @@ impl Program {
             devices,
             step,
             constants,
+            adds_arg_info: made.adds_arg_info,
         });
         let has_variables = build::variables(self.real.get(), &self.devices) > 0;
         building.variables = has_variables.then(Variables::new);
@@ -287,7 +274,7 @@ impl Program {
         let made = self.build_again(
             original,
             others.iter().filter(|one| building.succeeded(one)),
-            self.asks_arg_info(),
+            true,
         );
         let made = made.and_then(|()| self.set_constants(original, &building.constants));
         if let Err(code) = made {
@@ -310,10 +297,8 @@ impl Program {
     pub fn prepare_kernel(&self, name: Option<&CString>) {
         let mut building = self.building();
         let is_known = name.is_some_and(|name| building.signatures.contains_key(name));
-        if !building.is_substitute || !self.asks_arg_info() || is_known {
-            return;
-        }
-        if building.builds.is_empty() {
+        let mut builds = building.builds.iter();
+        if !building.is_substitute || is_known || !builds.any(Built::has_arg_info) {
             return;
         }
         let rebuilt = self.original().and_then(|real| {
@@ -365,32 +350,11 @@ impl Program {
         Ok(())
     }
 
-    /// Calls `ask` with the driver's program whose binary the program may see: of what it can link, one as a plain driver makes
-    /// it.
-    pub fn with_binary<T>(&self, ask: impl FnOnce(*mut c_void) -> T) -> T {
-        let steps: Vec<Step> = {
-            let builds = &self.building().builds;
-            builds.iter().map(|built| built.step.clone()).collect()
-        };
-        if self.building().as_asked.is_none() {
-            let made = build::as_asked(self, &steps).unwrap_or_else(|code| {
-                log::info!("an object is not made without argument info: error {code}");
-                None
-            });
-            self.building().as_asked = made;
-        }
-        let building = self.building();
-        ask(building
-            .as_asked
-            .as_ref()
-            .map_or(self.real.get(), |plain| plain.0))
-    }
-
     /// Remembers the link that made this program.
-    pub fn linked(&self, step: Step) {
+    pub fn linked(&self, step: Step, made: &Made) {
         let times = step.inputs().iter().map(|input| input.building().times);
         let times = times.collect();
-        self.built(Vec::new(), step, Constants::new());
+        self.built(Vec::new(), step, Constants::new(), made);
         self.building().inputs_times = times;
     }
 

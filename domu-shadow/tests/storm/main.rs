@@ -1,5 +1,6 @@
 //! Moves over the stub driver, which checks its caller, leaves what NVIDIA's driver leaves, and fails on request.
 
+mod builds;
 #[path = "../common/mod.rs"]
 mod common;
 mod held;

@@ -71,6 +71,7 @@ pub struct Options {
     pub linger_thread: bool,
     pub stay_mapped: bool,
     pub lazy_flush: bool,
+    pub build_refuses_arg_info: bool,
     pub link_refuses_arg_info: bool,
     /// Bytes that each built program says it has.
     pub global_variables: usize,
@@ -106,6 +107,7 @@ impl Default for Options {
             linger_thread: false,
             stay_mapped: false,
             lazy_flush: false,
+            build_refuses_arg_info: false,
             link_refuses_arg_info: false,
             global_variables: 0,
             svm_system: false,
@@ -175,6 +177,7 @@ impl Options {
             "linger_thread" => self.linger_thread = true,
             "stay_mapped" => self.stay_mapped = true,
             "lazy_flush" => self.lazy_flush = true,
+            "build_refuses_arg_info" => self.build_refuses_arg_info = true,
             "link_refuses_arg_info" => self.link_refuses_arg_info = true,
             "global_variables" => self.global_variables = number()?,
             "svm_system" => self.svm_system = true,
