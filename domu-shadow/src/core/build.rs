@@ -61,26 +61,19 @@ pub struct Made {
     pub adds_arg_info: bool,
 }
 
-/// Builds or compiles, with argument info asked for behind the program's back if `ask_arg_info`.
+/// Builds or compiles, with argument info behind the program's back if `add_arg_info`.
 ///
-/// What a driver refuses then is built as the program asked for it, so that its answer and its log are those of a plain
-/// build: a driver may not know the option (before OpenCL 1.2) or make something wrong of it (NVIDIA's compiler, CUDA 13.0,
-/// of a kernel without arguments that calls `printf`).
-pub fn run(real: *mut c_void, ask_arg_info: bool, devices: &[Arc<Device>], step: &Step) -> Made {
+/// # Errors
+/// The driver's.
+pub fn run(
+    real: *mut c_void,
+    add_arg_info: bool,
+    devices: &[Arc<Device>],
+    step: &Step,
+) -> CLResult<()> {
     let options = step.options();
-    if ask_arg_info && !has_arg_info(options) {
-        let options = with_arg_info(options);
-        if run_with(real, devices, step, Some(&options)).is_ok() {
-            return Made {
-                answer: Ok(()),
-                adds_arg_info: true,
-            };
-        }
-    }
-    Made {
-        answer: run_with(real, devices, step, options),
-        adds_arg_info: false,
-    }
+    let with_ours = (add_arg_info && !has_arg_info(options)).then(|| with_arg_info(options));
+    run_with(real, devices, step, with_ours.as_ref().or(options))
 }
 
 fn run_with(

@@ -16,6 +16,7 @@ use super::kernel::{ArgInfo, Kernel};
 use super::movable::Variables;
 use super::plain::Plain;
 use super::real::Real;
+use super::remake;
 use crate::driver::dispatch::status;
 
 /// How the program came to be.
@@ -139,11 +140,13 @@ impl Building {
         self.builds.iter().find(is_for)
     }
 
-    /// Whether a build succeeded for any of its devices, as far as that was kept.
-    pub(super) fn succeeded(&self, built: &Built) -> bool {
-        let kept = built.devices.iter();
-        let mut kept = kept.filter_map(|device| self.kept.get(&device.slot().id()));
-        kept.any(|outcome| outcome.status == CL_BUILD_SUCCESS)
+    /// Whether a build succeeded for any of its devices: what was kept says, else the driver's program.
+    pub(super) fn succeeded(&self, built: &Built, real: *mut c_void) -> bool {
+        built.devices.iter().any(|device| {
+            let kept = self.kept.get(&device.slot().id());
+            let status = kept.map(|outcome| outcome.status);
+            status.unwrap_or_else(|| remake::status(real, device)) == CL_BUILD_SUCCESS
+        })
     }
 }
 
@@ -156,7 +159,7 @@ pub struct Program {
     building: Mutex<Building>,
     /// `clSetProgramReleaseCallback`.
     pub destructors: Destructors,
-    /// A substitute that was replaced. Another thread may be using it, so it stays until the program goes.
+    /// One that was replaced. Another thread may be using it, so it stays until the program goes.
     pub(super) replaced: Real,
 }
 
@@ -219,16 +222,60 @@ impl Program {
     pub fn build(&self, devices: Vec<Arc<Device>>, step: Step) -> CLResult<()> {
         if self.building().is_substitute {
             self.check_no_kernels()?;
-            self.replace_substitute(&devices)?;
+            let is_for_all = devices.is_empty();
+            let others = (!is_for_all).then(|| self.succeeded(&devices));
+            self.start_anew(&others.unwrap_or_default())?;
         }
-        let ask_arg_info = matches!(self.origin, Origin::Source(_));
-        let made = build::run(self.real.get(), ask_arg_info, &devices, &step);
+        let made = self.build_either_way(&devices, &step);
         // What drivers make of a build of a linked program (an error, the specification says) is that of its link.
         if build::has_ended(made.answer) && !matches!(self.origin, Origin::Linked) {
             let constants = self.building().constants.clone();
             self.built(devices, step, constants, &made);
         }
         made.answer
+    }
+
+    /// With argument info behind the program's back, if the driver takes that.
+    ///
+    /// What it refuses then is built as the program asked for it, so that its answer and its log are those of a plain build: a
+    /// driver may not know the option (before OpenCL 1.2) or make something wrong of it (NVIDIA's compiler, CUDA 13.0, of a
+    /// kernel without arguments that calls `printf`). Some (Intel's) write one log behind the other, so nothing is left of
+    /// the first try.
+    fn build_either_way(&self, devices: &[Arc<Device>], step: &Step) -> Made {
+        let made = |add_arg_info| Made {
+            answer: build::run(self.real.get(), add_arg_info, devices, step),
+            adds_arg_info: add_arg_info,
+        };
+        if !matches!(self.origin, Origin::Source(_)) || has_arg_info(step.options()) {
+            return made(false);
+        }
+        let before = self.succeeded(&[]);
+        let first = made(true);
+        // `CL_INVALID_OPERATION`: it has kernels.
+        if matches!(first.answer, Ok(()) | Err(CL_INVALID_OPERATION)) {
+            return first;
+        }
+        if let Err(code) = self.start_anew(&before) {
+            log::info!(
+                "a program is not made anew to be built without argument info: error {code}"
+            );
+        }
+        made(false)
+    }
+
+    /// Builds that succeeded, but for those for these devices.
+    fn succeeded(&self, but_for: &[Arc<Device>]) -> Vec<Built> {
+        let building = self.building();
+        let mut builds = building.builds.clone();
+        for built in &mut builds {
+            let is_other =
+                |device: &Arc<Device>| !but_for.iter().any(|one| Arc::ptr_eq(one, device));
+            built.devices.retain(is_other);
+        }
+        builds.retain(|built| {
+            !built.devices.is_empty() && building.succeeded(built, self.real.get())
+        });
+        builds
     }
 
     /// Remembers a build that has ended; no devices stand for all.
@@ -259,23 +306,11 @@ impl Program {
         }
     }
 
-    /// Makes what was loaded from a binary at a move from its source again; built for all but these devices, of which
-    /// none stand for all. Kernels keep their own program.
-    fn replace_substitute(&self, but_for: &[Arc<Device>]) -> CLResult<()> {
+    /// Makes the driver's program from its source again, with these builds. Kernels keep their own program.
+    fn start_anew(&self, builds: &[Built]) -> CLResult<()> {
         let original = self.original()?;
         let mut building = self.building();
-        let mut others = building.builds.clone();
-        for built in &mut others {
-            let is_other =
-                |device: &Arc<Device>| !but_for.iter().any(|one| Arc::ptr_eq(one, device));
-            built.devices.retain(is_other);
-        }
-        others.retain(|built| !but_for.is_empty() && !built.devices.is_empty());
-        let made = self.build_again(
-            original,
-            others.iter().filter(|one| building.succeeded(one)),
-            true,
-        );
+        let made = self.build_again(original, builds.iter(), true);
         let made = made.and_then(|()| self.set_constants(original, &building.constants));
         if let Err(code) = made {
             release(original);
@@ -289,7 +324,11 @@ impl Program {
         building.is_substitute = false;
         let old = self.real.get();
         self.real.set(real);
+        let earlier = self.replaced.take();
         self.replaced.set(old);
+        if let Some(earlier) = earlier {
+            release(earlier);
+        }
     }
 
     /// Before a kernel is made: argument info, which a binary may have lost, is known or comes with a new build from the
@@ -303,7 +342,7 @@ impl Program {
         }
         let rebuilt = self.original().and_then(|real| {
             let builds = building.builds.iter();
-            let succeeded = builds.filter(|built| building.succeeded(built));
+            let succeeded = builds.filter(|built| building.succeeded(built, self.real.get()));
             let answer = self.build_again(real, succeeded, true);
             answer.map(|()| real).inspect_err(|_| release(real))
         });

@@ -109,7 +109,7 @@ impl Program {
             let building = self.building();
             let builds = building.builds.iter().cloned();
             let (builds, failed): (Vec<_>, Vec<_>) =
-                builds.partition(|built| building.succeeded(built));
+                builds.partition(|built| building.succeeded(built, std::ptr::null_mut()));
             (builds, failed, self.usable_binaries(&building))
         };
         if !builds.is_empty()
@@ -150,8 +150,11 @@ impl Program {
                 headers.iter().try_for_each(|(_, header)| header.make())?;
             }
             self.set_constants(real, &built.constants)?;
-            let ask_arg_info = add_arg_info && built.adds_arg_info;
-            build::run(real, ask_arg_info, &built.devices, &built.step).answer
+            let run = |add_arg_info| build::run(real, add_arg_info, &built.devices, &built.step);
+            match add_arg_info && built.adds_arg_info {
+                true => run(true).or_else(|_| run(false)), // another driver may refuse it
+                false => run(false),
+            }
         })
     }
 
@@ -180,7 +183,7 @@ impl Program {
                 Step::Build { options } => options.clone(),
                 Step::Link { .. } => None,
             };
-            build::run(real, false, &built.devices, &Step::Build { options }).answer
+            build::run(real, false, &built.devices, &Step::Build { options })
         };
         let answer = builds.iter().try_for_each(rebuild);
         match answer {
@@ -225,23 +228,28 @@ impl Program {
     }
 }
 
-fn outcome(real: *mut c_void, device: &Device, adds_arg_info: bool) -> Outcome {
+fn build_info(real: *mut c_void, device: &Device, parameter: u32) -> Vec<u8> {
     let device = device.real.get();
-    let ask = |parameter: u32| {
-        query::bytes(&|size, value, size_ret| {
-            status!(
-                real,
-                clGetProgramBuildInfo(real, device, parameter, size, value, size_ret)
-            )
-        })
-        .unwrap_or_default()
-    };
-    let status = ask(CL_PROGRAM_BUILD_STATUS);
-    let log = ask(CL_PROGRAM_BUILD_LOG);
+    query::bytes(&|size, value, size_ret| {
+        status!(
+            real,
+            clGetProgramBuildInfo(real, device, parameter, size, value, size_ret)
+        )
+    })
+    .unwrap_or_default()
+}
+
+/// A device's build status, as the driver's program has it now.
+pub(super) fn status(real: *mut c_void, device: &Device) -> cl_int {
+    let status = build_info(real, device, CL_PROGRAM_BUILD_STATUS);
+    let status = status.first_chunk();
+    status.map_or(CL_BUILD_NONE, |bytes| cl_int::from_ne_bytes(*bytes))
+}
+
+fn outcome(real: *mut c_void, device: &Device, adds_arg_info: bool) -> Outcome {
+    let log = build_info(real, device, CL_PROGRAM_BUILD_LOG);
     Outcome {
-        status: status
-            .first_chunk()
-            .map_or(CL_BUILD_NONE, |bytes| cl_int::from_ne_bytes(*bytes)),
+        status: status(real, device),
         log: match adds_arg_info {
             true => build::without_our_option(log),
             false => log,

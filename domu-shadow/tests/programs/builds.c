@@ -173,8 +173,8 @@ static unsigned long long digest(const unsigned char *bytes, size_t size)
     return hash;
 }
 
-/* Takes out what differs from run to run: names of temporary files and of pocl's cache, and what its linker says of all
- * that it has linked before. */
+/* Takes out what differs from run to run: names of temporary files, numbers for them, and what pocl's linker says of all that
+ * it has linked before. */
 static size_t settle(char *text)
 {
     static const char chatter[] = "ignoring debug info with an invalid version (0) in ";
@@ -189,6 +189,14 @@ static size_t settle(char *text)
     for (char *at = text; (at = strstr(at, "/tmp/")); at++)
         for (char *name = at + 5; *name && !strchr(" :\n", *name); name++)
             *name = 'x';
+    /* "NUMBER:LINE:COLUMN", as Intel's compiler calls sources. */
+    for (char *at = text; *at; at++) {
+        int file = strspn(at, "0123456789"), line = file ? strspn(at + file + 1, "0123456789") : 0;
+        if (line && at[file] == ':' && at[file + 1 + line] == ':')
+            memmove(at, at + file, strlen(at + file) + 1);
+        else if (file)
+            at += file - 1;
+    }
     return strlen(text) + 1;
 }
 
@@ -221,6 +229,9 @@ static void show(const char *what, cl_uint param, cl_int code, unsigned char *by
         } \
     } while (0)
 
+/* Whether the driver gives the same binary of the same program again (Intel's counts programs in them). */
+static int is_reproducible;
+
 static size_t binary_of(cl_program program, unsigned char **binary)
 {
     size_t size = 0;
@@ -228,7 +239,10 @@ static size_t binary_of(cl_program program, unsigned char **binary)
     cl_int code = clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof size, &size, NULL);
     *binary = calloc(1, size + 1);
     cl_int second = code ? code : clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof *binary, binary, NULL);
-    printf("  binary: %d, %d, %zu bytes, %016llx\n", code, second, code ? 0 : size, code ? 0 : digest(*binary, size));
+    printf("  binary: %d, %d", code, second);
+    if (is_reproducible && !code && !second)
+        printf(", %zu bytes, %016llx", size, digest(*binary, size));
+    putchar('\n');
     return code || second ? 0 : size;
 }
 
@@ -468,6 +482,21 @@ static void one(enum way way, const struct source *source, const char *opts)
     fflush(stdout);
 }
 
+static void try_reproducing(void)
+{
+    const char *text = "kernel void k(global int *a) { a[0] = 1; }";
+    unsigned char *binaries[2] = { NULL, NULL };
+    size_t sizes[2];
+    for (int at = 0; at < 2; at++) {
+        cl_program program = clCreateProgramWithSource(context, 1, &text, NULL, NULL);
+        clBuildProgram(program, 0, NULL, "", NULL, NULL);
+        clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof sizes[at], &sizes[at], NULL);
+        binaries[at] = calloc(1, sizes[at]);
+        clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof binaries[at], &binaries[at], NULL);
+    }
+    is_reproducible = sizes[0] == sizes[1] && !memcmp(binaries[0], binaries[1], sizes[0]);
+}
+
 static const struct source *named(const char *name)
 {
     for (size_t at = 0; at < COUNT(sources); at++)
@@ -520,6 +549,7 @@ static int work(int is_all)
         fprintf(stderr, "builds: no queue: %d\n", code);
         return 2;
     }
+    try_reproducing();
     cases(is_all);
     puts("end");
     fflush(stdout);

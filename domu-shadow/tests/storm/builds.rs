@@ -107,7 +107,7 @@ fn what_is_refused_with_argument_info_is_built_without() {
 #[test]
 fn a_failure_is_that_of_the_build_the_program_asked_for() {
     let test = "builds::a_failure_is_that_of_the_build_the_program_asked_for";
-    in_child(test, "nvidia,build_refuses_arg_info", || {
+    in_child(test, "nvidia,build_refuses_arg_info,logs_add_up", || {
         static CALLS: AtomicU32 = AtomicU32::new(0);
         let gpu = Gpu::new();
         let log = |program| build_text(program, gpu.device, CL_PROGRAM_BUILD_LOG);
@@ -128,6 +128,7 @@ fn a_failure_is_that_of_the_build_the_program_asked_for() {
             "{}",
             log(wrong)
         );
+        assert!(!log(wrong).contains("Parsing error"), "{}", log(wrong));
         let shown = build_text(wrong, gpu.device, CL_PROGRAM_BUILD_OPTIONS);
         assert_eq!(shown, "-DX");
         // One that asks for it itself gets what the driver says.

@@ -73,6 +73,7 @@ pub struct Options {
     pub lazy_flush: bool,
     pub build_refuses_arg_info: bool,
     pub link_refuses_arg_info: bool,
+    pub logs_add_up: bool,
     /// Bytes that each built program says it has.
     pub global_variables: usize,
     pub svm_system: bool,
@@ -109,6 +110,7 @@ impl Default for Options {
             lazy_flush: false,
             build_refuses_arg_info: false,
             link_refuses_arg_info: false,
+            logs_add_up: false,
             global_variables: 0,
             svm_system: false,
             spec: (3, 0),
@@ -179,6 +181,7 @@ impl Options {
             "lazy_flush" => self.lazy_flush = true,
             "build_refuses_arg_info" => self.build_refuses_arg_info = true,
             "link_refuses_arg_info" => self.link_refuses_arg_info = true,
+            "logs_add_up" => self.logs_add_up = true,
             "global_variables" => self.global_variables = number()?,
             "svm_system" => self.svm_system = true,
             "spec" => self.spec = spec(given()?)?,

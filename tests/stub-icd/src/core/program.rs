@@ -160,7 +160,10 @@ impl Program {
             }
             Err((code, log)) => {
                 build.status = CL_BUILD_ERROR;
-                build.log = log;
+                if !driver::options().logs_add_up {
+                    build.log.clear();
+                }
+                build.log.push_str(&log);
                 build.kernels = Arc::default();
                 Err(if code == CL_BUILD_PROGRAM_FAILURE {
                     failure
