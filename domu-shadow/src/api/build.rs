@@ -4,8 +4,8 @@ use std::ffi::{CString, c_char, c_void};
 use std::sync::Arc;
 
 use opencl_sys::{
-    CL_INVALID_DEVICE, CL_INVALID_OPERATION, CL_INVALID_VALUE, CL_OUT_OF_HOST_MEMORY, cl_context,
-    cl_device_id, cl_platform_id, cl_program,
+    CL_INVALID_DEVICE, CL_INVALID_VALUE, CL_OUT_OF_HOST_MEMORY, cl_context, cl_device_id,
+    cl_platform_id, cl_program,
 };
 
 use super::caller::Caller;
@@ -79,9 +79,6 @@ entry! {
         let shadow = handle::share::<Program>(program)?;
         check_notify(notify, user)?;
         let devices = build_devices(caller, &shadow.devices, count, devices)?;
-        if matches!(shadow.origin, Origin::Linked) {
-            return Err(CL_INVALID_OPERATION);
-        }
         let answer = shadow.build(devices, Step::Build { options: caller.text(options) });
         finish(program, answer, notify, user)
     }
@@ -135,15 +132,15 @@ entry! {
         let inputs = caller.list(inputs, input_count as usize).iter();
         let inputs = inputs.map(|&input| handle::share::<Program>(input)).collect::<CLResult<Vec<_>>>()?;
         let step = Step::Link { options: caller.text(options), inputs };
-        let (real, answer) = build::link(&context, &devices, &step);
+        let (real, made) = build::link(&context, &devices, &step, true);
         if real.is_null() {
-            return Err(answer.err().unwrap_or(CL_OUT_OF_HOST_MEMORY));
+            return Err(made.answer.err().unwrap_or(CL_OUT_OF_HOST_MEMORY));
         }
         let devices = if devices.is_empty() { context.devices.clone() } else { devices };
         let program = Program::of(context, devices, Origin::Linked, real);
-        program.linked(step);
+        program.linked(step, &made);
         let handle = handle::publish(program);
-        Ok((handle, code(finish(handle, answer, notify, user))))
+        Ok((handle, code(finish(handle, made.answer, notify, user))))
     }
 
     /// A hint that drivers may ignore, and so may we.

@@ -130,8 +130,10 @@ entry! {
                 return Err(CL_INVALID_VALUE);
             }
             let mut reals = vec![std::ptr::null_mut(); available as usize];
-            let room = reals.as_mut_ptr();
-            status!(real, clCreateKernelsInProgram(real, available, room, std::ptr::null_mut()))?;
+            if available > 0 {
+                let room = reals.as_mut_ptr();
+                status!(real, clCreateKernelsInProgram(real, available, room, std::ptr::null_mut()))?;
+            }
             let shadows = reals.into_iter().map(|real| Kernel::of(Arc::clone(&program), real));
             // All of them first: each owns what the driver gave.
             let shadows: Vec<_> = shadows.collect();

@@ -3,10 +3,10 @@
 use std::ffi::c_void;
 
 use opencl_sys::{
-    CL_INVALID_ARG_INDEX, CL_INVALID_GLOBAL_WORK_SIZE, CL_INVALID_VALUE,
-    CL_KERNEL_ARG_INFO_NOT_AVAILABLE, CL_KERNEL_CONTEXT, CL_KERNEL_PROGRAM,
-    CL_KERNEL_REFERENCE_COUNT, cl_command_queue, cl_device_id, cl_kernel, cl_kernel_arg_info,
-    cl_kernel_info, cl_kernel_sub_group_info, cl_kernel_work_group_info,
+    CL_INVALID_GLOBAL_WORK_SIZE, CL_INVALID_VALUE, CL_KERNEL_ARG_INFO_NOT_AVAILABLE,
+    CL_KERNEL_CONTEXT, CL_KERNEL_PROGRAM, CL_KERNEL_REFERENCE_COUNT, cl_command_queue,
+    cl_device_id, cl_kernel, cl_kernel_arg_info, cl_kernel_info, cl_kernel_sub_group_info,
+    cl_kernel_work_group_info,
 };
 
 use super::caller::Caller;
@@ -59,12 +59,15 @@ entry! {
     ) -> status {
         let answer = Answer { caller, size, value, size_ret };
         let kernel = handle::borrow::<Kernel>(caller, kernel)?;
-        let info = kernel.arg_info.get(index as usize).ok_or(CL_INVALID_ARG_INDEX)?;
-        let at = ARG_INFO.iter().position(|&known| known == parameter).ok_or(CL_INVALID_VALUE)?;
-        match &info[at] {
-            // The info is there because we asked for it: a program that did not must see it missing.
-            Some(bytes) if kernel.program.shows_arg_info() => answer.bytes(bytes),
-            _ => Err(CL_KERNEL_ARG_INFO_NOT_AVAILABLE),
+        let ask = |real: *mut c_void| status!(real, clGetKernelArgInfo(real, index, parameter, size, value, size_ret));
+        if kernel.program.adds_arg_info() {
+            // The program did not ask for it, so it gets what the driver says then: nothing, or (pocl, of a build whose options were NULL) all the same.
+            return kernel.with_plain(ask);
+        }
+        let at = ARG_INFO.iter().position(|&known| known == parameter);
+        match (kernel.arg_info.get(index as usize), at) {
+            (Some(info), Some(at)) => answer.bytes(info[at].as_ref().ok_or(CL_KERNEL_ARG_INFO_NOT_AVAILABLE)?),
+            _ => ask(kernel.real.get()),
         }
     }
 

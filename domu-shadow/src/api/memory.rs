@@ -48,8 +48,14 @@ fn create(
     properties: Properties,
 ) -> CLResult<*mut c_void> {
     let context = handle::share::<Context>(context)?;
-    check_flags(flags, host)?;
+    let refused = |code| Err(Mem::refusal(&context, flags, size, host).unwrap_or(code));
+    if let Err(code) = check_flags(flags, host) {
+        return refused(code);
+    }
     if size == 0 {
+        return refused(CL_INVALID_BUFFER_SIZE);
+    }
+    if flags & CL_MEM_USE_HOST_PTR != 0 && svm::is_smaller(&context, host as usize, size) {
         return Err(CL_INVALID_BUFFER_SIZE);
     }
     Ok(handle::publish(Mem::create(

@@ -13,13 +13,14 @@ use opencl_sys::{
 use super::context::devices_of;
 use super::entry::entry;
 use super::info::Answer;
-use crate::core::build::reals;
+use crate::core::build::{self, reals};
 use crate::core::context::Context;
 use crate::core::device::Device;
 use crate::core::farewell::Destructor;
 use crate::core::handle::{self, Object};
 use crate::core::program::{Origin, Program};
 use crate::driver::dispatch::{create, status};
+use crate::driver::query;
 
 /// A program release callback that asks whether a driver takes them.
 unsafe extern "C" fn ignored(_program: *mut c_void, _user: *mut c_void) {}
@@ -122,10 +123,10 @@ entry! {
         user: *mut c_void,
     ) -> status {
         let program = handle::borrow::<Program>(caller, program)?;
-        let call = call.ok_or(CL_INVALID_VALUE)?;
         let real = program.real.get();
-        status!(real, clSetProgramReleaseCallback(real, Some(ignored), std::ptr::null_mut()))?;
-        program.destructors.add(call, user as usize);
+        let asking = call.map(|_| ignored as Destructor);
+        status!(real, clSetProgramReleaseCallback(real, asking, std::ptr::null_mut()))?;
+        program.destructors.add(call.ok_or(CL_INVALID_VALUE)?, user as usize);
         Ok(())
     }
 
@@ -156,7 +157,7 @@ entry! {
             (CL_PROGRAM_DEVICES, _) => answer.handles(program.devices.iter().map(|device| device.slot().handle())),
             (CL_PROGRAM_SOURCE, Origin::Source(source)) => answer.text(source),
             (CL_PROGRAM_IL, Origin::Il(il)) => answer.bytes(il),
-            (CL_PROGRAM_BINARIES | CL_PROGRAM_BINARY_SIZES, _) => program.with_binary(|real| {
+            (CL_PROGRAM_BINARIES | CL_PROGRAM_BINARY_SIZES, _) => program.with_plain(|real| {
                 status!(real, clGetProgramInfo(real, parameter, size, value, size_ret))
             }),
             _ => status!(real, clGetProgramInfo(real, parameter, size, value, size_ret)),
@@ -186,6 +187,11 @@ entry! {
                 answer.text(options.unwrap_or_default().as_bytes())
             }
             (CL_PROGRAM_BUILD_LOG, Some(kept)) => answer.bytes(&kept.log),
+            (CL_PROGRAM_BUILD_LOG, None) if program.adds_arg_info() => {
+                answer.bytes(&build::without_our_option(query::bytes(&|size, value, size_ret| {
+                    status!(real, clGetProgramBuildInfo(real, real_device, parameter, size, value, size_ret))
+                })?))
+            }
             (CL_PROGRAM_BUILD_STATUS, Some(kept)) => answer.bytes(&kept.status.to_ne_bytes()),
             _ => status!(real, clGetProgramBuildInfo(real, real_device, parameter, size, value, size_ret)),
         }

@@ -119,11 +119,16 @@ entry! {
         queue: cl_command_queue,
     ) -> status {
         let context = handle::borrow::<Context>(caller, context)?;
-        let device = handle::borrow::<Device>(caller, device)?;
-        let queue = handle::share::<Queue>(queue)?;
-        let (c, d, q) = (context.real.get(), device.real.get(), queue.real.get());
+        // What NULL means is the driver's to say: most have no such queues at all.
+        let device = (!device.is_null()).then(|| handle::borrow::<Device>(caller, device)).transpose()?;
+        let queue = (!queue.is_null()).then(|| handle::share::<Queue>(queue)).transpose()?;
+        let c = context.real.get();
+        let d = device.map_or(std::ptr::null_mut(), |device| device.real.get());
+        let q = queue.as_ref().map_or(std::ptr::null_mut(), |queue| queue.real.get());
         status!(c, clSetDefaultDeviceCommandQueue(c, d, q))?;
-        context.set_default_queue(device, &queue);
+        if let (Some(device), Some(queue)) = (device, queue) {
+            context.set_default_queue(device, &queue);
+        }
         Ok(())
     }
 

@@ -4,15 +4,15 @@ use std::ffi::{CString, c_void};
 use std::sync::Arc;
 
 use opencl_sys::{
-    CL_BUILD_PROGRAM_FAILURE, CL_COMPILE_PROGRAM_FAILURE, CL_INVALID_BUILD_OPTIONS,
-    CL_INVALID_COMPILER_OPTIONS, CL_INVALID_OPERATION, CL_INVALID_PROGRAM, CL_LINK_PROGRAM_FAILURE,
-    CL_PROGRAM_BUILD_GLOBAL_VARIABLE_TOTAL_SIZE, CL_SUCCESS, cl_int,
+    CL_BUILD_PROGRAM_FAILURE, CL_COMPILE_PROGRAM_FAILURE, CL_INVALID_OPERATION, CL_INVALID_PROGRAM,
+    CL_LINK_PROGRAM_FAILURE, CL_PROGRAM_BUILD_GLOBAL_VARIABLE_TOTAL_SIZE, CL_SUCCESS, cl_int,
 };
 
 use super::CLResult;
 use super::context::Context;
 use super::device::Device;
-use super::program::{self, Program, Step};
+use super::plain;
+use super::program::{self, Step};
 use crate::driver::dispatch::{check, status, table_of};
 use crate::driver::query;
 
@@ -24,45 +24,56 @@ pub fn reals(devices: &[Arc<Device>]) -> Vec<*mut c_void> {
     devices.iter().map(|device| device.real.get()).collect()
 }
 
-pub fn has_arg_info(options: &[u8]) -> bool {
-    options
-        .windows(ARG_INFO_OPTION.len())
-        .any(|part| part == ARG_INFO_OPTION)
+/// Whether options ask for argument info.
+pub fn has_arg_info(options: Option<&CString>) -> bool {
+    options.is_some_and(|options| {
+        let mut each = options.as_bytes().split(u8::is_ascii_whitespace);
+        each.any(|option| option == ARG_INFO_OPTION)
+    })
 }
 
-/// The program's options with ours behind them.
+/// The program's options behind ours, which so becomes no part of one that was left unfinished.
 fn with_arg_info(options: Option<&CString>) -> CString {
-    let mut all = options.map_or_else(Vec::new, |options| options.as_bytes().to_vec());
-    if !has_arg_info(&all) {
-        if !all.is_empty() {
-            all.push(b' ');
-        }
-        all.extend_from_slice(ARG_INFO_OPTION);
+    let mut all = ARG_INFO_OPTION.to_vec();
+    if let Some(options) = options {
+        all.push(b' ');
+        all.extend_from_slice(options.as_bytes());
     }
     CString::new(all).unwrap_or_default()
 }
 
-/// Builds or compiles, with argument info asked for behind the program's back if `ask_arg_info`.
+/// A build log as the program would have it: some drivers (Intel's) name the options there.
+pub fn without_our_option(mut log: Vec<u8>) -> Vec<u8> {
+    let length = ARG_INFO_OPTION.len();
+    let mut all = log.windows(length);
+    if let Some(at) = all.position(|part| part == ARG_INFO_OPTION) {
+        let end = at + length;
+        let space = usize::from(log.get(end) == Some(&b' '));
+        log.drain(at..end + space);
+    }
+    log
+}
+
+/// What came of a build or link.
+pub struct Made {
+    pub answer: CLResult<()>,
+    /// It has argument info that the program did not ask for.
+    pub adds_arg_info: bool,
+}
+
+/// Builds or compiles, with argument info behind the program's back if `add_arg_info`.
 ///
 /// # Errors
 /// The driver's.
 pub fn run(
     real: *mut c_void,
-    ask_arg_info: bool,
+    add_arg_info: bool,
     devices: &[Arc<Device>],
     step: &Step,
 ) -> CLResult<()> {
-    let plain = step.options().cloned();
-    if !ask_arg_info {
-        return run_with(real, devices, step, plain.as_ref());
-    }
-    match run_with(real, devices, step, Some(&with_arg_info(plain.as_ref()))) {
-        // A driver of before OpenCL 1.2 does not know the option.
-        Err(CL_INVALID_BUILD_OPTIONS | CL_INVALID_COMPILER_OPTIONS) => {
-            run_with(real, devices, step, plain.as_ref())
-        }
-        answer => answer,
-    }
+    let options = step.options();
+    let with_ours = (add_arg_info && !has_arg_info(options)).then(|| with_arg_info(options));
+    run_with(real, devices, step, with_ours.as_ref().or(options))
 }
 
 fn run_with(
@@ -120,99 +131,50 @@ fn run_with(
 /// Links with the driver. The program may be there after a failure too, with its log; null if it is not.
 ///
 /// NVIDIA's linker (CUDA 13.0) refuses what was compiled with argument info if a kernel in it has no arguments. Where it
-/// was us who asked for that info, such a link is made once more of inputs compiled without; the new program's kernels
-/// then have none. Objects and libraries reach the program itself without ([`as_asked`]).
+/// was us who asked for that info, what cannot be linked is linked of inputs compiled without, and its kernels have none.
+/// `add_arg_info` is false for a link that was made so before.
 pub fn link(
     context: &Context,
     devices: &[Arc<Device>],
     step: &Step,
-) -> (*mut c_void, CLResult<()>) {
+    add_arg_info: bool,
+) -> (*mut c_void, Made) {
+    let refused = |answer| Made {
+        answer,
+        adds_arg_info: false,
+    };
     let Step::Link { options, inputs } = step else {
-        return (std::ptr::null_mut(), Err(CL_INVALID_PROGRAM));
+        return (std::ptr::null_mut(), refused(Err(CL_INVALID_PROGRAM)));
     };
-    let as_made = inputs.iter().map(|program| program.real.get());
-    let as_made: Vec<_> = as_made.collect();
-    let options = options.as_ref();
-    let (linked, answer) = link_with(context, devices, options, &as_made);
-    if answer != Err(CL_LINK_PROGRAM_FAILURE) {
-        return (linked, answer);
+    let link_of = |programs: &[_]| link_with(context, devices, options.as_ref(), programs);
+    let as_made: Vec<_> = inputs.iter().map(|program| program.real.get()).collect();
+    let mut first = None;
+    if add_arg_info {
+        let (linked, answer) = link_of(&as_made);
+        if answer.is_ok() {
+            let made = Made {
+                answer,
+                adds_arg_info: plain::add_arg_info(inputs),
+            };
+            return (linked, made);
+        }
+        first = Some((linked, answer));
     }
-    let Ok(Some(plain)) = without_arg_info(inputs) else {
-        return (linked, answer);
+    let plain = plain::of_each(inputs).ok().flatten();
+    let (linked, answer) = match (plain, first) {
+        (Some(plain), first) => {
+            if let Some((failed, _)) = first.filter(|(failed, _)| !failed.is_null()) {
+                program::release(failed);
+            }
+            link_of(&plain::replaced(inputs, &plain))
+        }
+        (None, Some(first)) => first,
+        (None, None) => link_of(&as_made),
     };
-    let as_given = replaced(inputs, &plain);
-    let again = link_with(context, devices, options, &as_given);
-    let (kept, dropped) = match again.1 {
-        Ok(()) => (again, linked),
-        Err(_) => ((linked, answer), again.0),
-    };
-    if !dropped.is_null() {
-        program::release(dropped);
-    }
-    kept
+    (linked, refused(answer))
 }
 
-/// A driver's program that is released when dropped.
-pub struct Plain(pub *mut c_void);
-
-// SAFETY: a handle, which any thread may use.
-unsafe impl Send for Plain {}
-
-impl Drop for Plain {
-    fn drop(&mut self) {
-        program::release(self.0);
-    }
-}
-
-/// Those inputs made once more that have argument info behind the program's back; `None` where none has.
-fn without_arg_info(inputs: &[Arc<Program>]) -> CLResult<Option<Vec<Option<Plain>>>> {
-    let plain = inputs.iter().map(|input| one_without_arg_info(input));
-    let plain: Vec<_> = plain.collect::<CLResult<_>>()?;
-    Ok(plain.iter().any(Option::is_some).then_some(plain))
-}
-
-fn one_without_arg_info(input: &Program) -> CLResult<Option<Plain>> {
-    let Some(link) = input.made_by_link() else {
-        return Ok(input.without_arg_info()?.map(Plain));
-    };
-    // A library.
-    let Step::Link { options, inputs } = &link.step else {
-        return Ok(None);
-    };
-    if !input.is_as_linked(&link.step) {
-        return Ok(None); // another build of its inputs is not what is in it
-    }
-    let Some(plain) = without_arg_info(inputs)? else {
-        return Ok(None);
-    };
-    let parts = replaced(inputs, &plain);
-    let (real, answer) = link_with(&input.context, &link.devices, options.as_ref(), &parts);
-    let made = (!real.is_null()).then(|| Plain(real));
-    answer.map(|()| made)
-}
-
-/// An object or a library made once more as the program asked for it, without what we added: its binary is what a plain
-/// driver gives, and good for linking when it is loaded. `None` where the driver's is just that.
-///
-/// # Errors
-/// The driver's.
-pub fn as_asked(program: &Program, steps: &[Step]) -> CLResult<Option<Plain>> {
-    match steps.iter().any(Step::is_for_linking) {
-        true => one_without_arg_info(program),
-        false => Ok(None),
-    }
-}
-
-/// The driver's programs, with what was made once more instead of the original.
-fn replaced(inputs: &[Arc<Program>], plain: &[Option<Plain>]) -> Vec<*mut c_void> {
-    let pairs = inputs.iter().zip(plain);
-    let real = |(input, plain): (&Arc<Program>, &Option<Plain>)| {
-        plain.as_ref().map_or(input.real.get(), |plain| plain.0)
-    };
-    pairs.map(real).collect()
-}
-
-fn link_with(
+pub fn link_with(
     context: &Context,
     devices: &[Arc<Device>],
     options: Option<&CString>,

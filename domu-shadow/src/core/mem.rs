@@ -121,7 +121,10 @@ impl Mem {
     ) -> CLResult<Arc<Mem>> {
         let own = OnceLock::new();
         if flags & CL_MEM_ALLOC_HOST_PTR != 0 {
-            let memory = HostMemory::new(size).map_err(|_| CL_MEM_OBJECT_ALLOCATION_FAILURE)?;
+            let memory = HostMemory::new(size).map_err(|_| {
+                let refusal = Mem::refusal(&context, flags, size, host);
+                refusal.unwrap_or(CL_MEM_OBJECT_ALLOCATION_FAILURE)
+            })?;
             own.get_or_init(|| Arc::new(memory));
         }
         let program = if flags & CL_MEM_USE_HOST_PTR != 0 {
@@ -160,6 +163,18 @@ impl Mem {
             mem.make(host)?;
         }
         Ok(Arc::new(mem))
+    }
+
+    /// The driver's code for a root buffer that the shadow does not make; `None` if the driver would.
+    pub fn refusal(
+        context: &Context,
+        flags: cl_mem_flags,
+        size: usize,
+        host: *mut c_void,
+    ) -> Option<cl_int> {
+        let context = context.real.get();
+        let made = create!(context, clCreateBuffer(context, flags, size, host));
+        made.map(release).err()
     }
 
     /// A sub-buffer of `parent`; `flags` are what the program passed.

@@ -20,6 +20,7 @@ pub mod map;
 pub mod mem;
 pub mod movable;
 pub mod partition;
+pub mod plain;
 pub mod platform;
 pub mod presence;
 pub mod program;

@@ -7,14 +7,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use opencl_sys::{CL_BUILD_SUCCESS, CL_INVALID_OPERATION, CL_INVALID_PROGRAM, cl_int};
 
 use super::CLResult;
-use super::build::{self, Plain, has_arg_info};
+use super::build::{self, Made, has_arg_info};
 use super::context::Context;
 use super::device::Device;
 use super::farewell::Destructors;
 use super::handle::{self, Kind, Object, Slot};
 use super::kernel::{ArgInfo, Kernel};
 use super::movable::{self, Hold};
+use super::plain::Plain;
 use super::real::Real;
+use super::remake;
 use crate::driver::dispatch::status;
 
 /// How the program came to be.
@@ -64,19 +66,6 @@ impl Step {
             _ => &[],
         }
     }
-
-    /// Whether its result can be linked, not run.
-    pub fn is_for_linking(&self) -> bool {
-        const LIBRARY: &[u8] = b"-create-library";
-        match self {
-            Step::Build { .. } => false,
-            Step::Compile { .. } => true,
-            Step::Link { options, .. } => options.as_ref().is_some_and(|options| {
-                let mut each = options.as_bytes().split(u8::is_ascii_whitespace);
-                each.any(|option| option == LIBRARY)
-            }),
-        }
-    }
 }
 
 /// A build, with all that it depended on.
@@ -86,6 +75,14 @@ pub struct Built {
     pub devices: Vec<Arc<Device>>,
     pub step: Step,
     pub constants: Constants,
+    /// It has argument info that the program did not ask for.
+    pub adds_arg_info: bool,
+}
+
+impl Built {
+    fn has_arg_info(&self) -> bool {
+        self.adds_arg_info || has_arg_info(self.step.options())
+    }
 }
 
 /// What the driver said about a build, kept over a move.
@@ -114,8 +111,8 @@ pub struct Building {
     times: u64,
     /// Of a linked program: how often each input had been.
     inputs_times: Vec<u64>,
-    /// See [`Program::with_binary`].
-    pub(super) as_asked: Option<Plain>,
+    /// See [`Program::with_plain`].
+    pub(super) plain: Option<Plain>,
     variables: Option<Hold>,
 }
 
@@ -133,7 +130,7 @@ impl Building {
         }
         self.binaries.clear();
         self.signatures.clear();
-        self.as_asked = None;
+        self.plain = None;
         self.times += 1;
     }
 
@@ -143,11 +140,13 @@ impl Building {
         self.builds.iter().find(is_for)
     }
 
-    /// Whether a build succeeded for any of its devices, as far as that was kept.
-    pub(super) fn succeeded(&self, built: &Built) -> bool {
-        let kept = built.devices.iter();
-        let mut kept = kept.filter_map(|device| self.kept.get(&device.slot().id()));
-        kept.any(|outcome| outcome.status == CL_BUILD_SUCCESS)
+    /// Whether a build succeeded for any of its devices: what was kept says, else the driver's program.
+    pub(super) fn succeeded(&self, built: &Built, real: *mut c_void) -> bool {
+        built.devices.iter().any(|device| {
+            let kept = self.kept.get(&device.slot().id());
+            let status = kept.map(|outcome| outcome.status);
+            status.unwrap_or_else(|| remake::status(real, device)) == CL_BUILD_SUCCESS
+        })
     }
 }
 
@@ -160,7 +159,7 @@ pub struct Program {
     building: Mutex<Building>,
     /// `clSetProgramReleaseCallback`.
     pub destructors: Destructors,
-    /// A substitute that was replaced. Another thread may be using it, so it stays until the program goes.
+    /// One that was replaced. Another thread may be using it, so it stays until the program goes.
     pub(super) replaced: Real,
 }
 
@@ -210,22 +209,10 @@ impl Program {
         self.building.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the program may see argument info: it asked for it, or we did not (see [`Program::asks_arg_info`]).
-    pub fn shows_arg_info(&self) -> bool {
-        if !self.asks_arg_info() {
-            return true;
-        }
+    /// Whether it was built with argument info behind the program's back, which must not see it.
+    pub fn adds_arg_info(&self) -> bool {
         let building = self.building();
-        let mut options = building
-            .builds
-            .iter()
-            .filter_map(|built| built.step.options());
-        options.any(|options| has_arg_info(options.as_bytes()))
-    }
-
-    /// Whether builds ask for argument info behind the program's back.
-    pub(super) fn asks_arg_info(&self) -> bool {
-        matches!(self.origin, Origin::Source(_))
+        building.builds.iter().any(|built| built.adds_arg_info)
     }
 
     /// Builds or compiles for `devices`, and remembers how. A linked program was built by its link.
@@ -235,18 +222,64 @@ impl Program {
     pub fn build(&self, devices: Vec<Arc<Device>>, step: Step) -> CLResult<()> {
         if self.building().is_substitute {
             self.check_no_kernels()?;
-            self.replace_substitute(&devices)?;
+            let is_for_all = devices.is_empty();
+            let others = (!is_for_all).then(|| self.succeeded(&devices));
+            self.start_anew(&others.unwrap_or_default())?;
         }
-        let answer = build::run(self.real.get(), self.asks_arg_info(), &devices, &step);
-        if build::has_ended(answer) {
+        let made = self.build_either_way(&devices, &step);
+        // What drivers make of a build of a linked program (an error, the specification says) is that of its link.
+        if build::has_ended(made.answer) && !matches!(self.origin, Origin::Linked) {
             let constants = self.building().constants.clone();
-            self.built(devices, step, constants);
+            self.built(devices, step, constants, &made);
         }
-        answer
+        made.answer
+    }
+
+    /// With argument info behind the program's back, if the driver takes that.
+    ///
+    /// What it refuses then is built as the program asked for it, so that its answer and its log are those of a plain build: a
+    /// driver may not know the option (before OpenCL 1.2) or make something wrong of it (NVIDIA's compiler, CUDA 13.0, of a
+    /// kernel without arguments that calls `printf`). Some (Intel's) write one log behind the other, so nothing is left of
+    /// the first try.
+    fn build_either_way(&self, devices: &[Arc<Device>], step: &Step) -> Made {
+        let made = |add_arg_info| Made {
+            answer: build::run(self.real.get(), add_arg_info, devices, step),
+            adds_arg_info: add_arg_info,
+        };
+        if !matches!(self.origin, Origin::Source(_)) || has_arg_info(step.options()) {
+            return made(false);
+        }
+        let before = self.succeeded(&[]);
+        let first = made(true);
+        // `CL_INVALID_OPERATION`: it has kernels.
+        if matches!(first.answer, Ok(()) | Err(CL_INVALID_OPERATION)) {
+            return first;
+        }
+        if let Err(code) = self.start_anew(&before) {
+            log::info!(
+                "a program is not made anew to be built without argument info: error {code}"
+            );
+        }
+        made(false)
+    }
+
+    /// Builds that succeeded, but for those for these devices.
+    fn succeeded(&self, but_for: &[Arc<Device>]) -> Vec<Built> {
+        let building = self.building();
+        let mut builds = building.builds.clone();
+        for built in &mut builds {
+            let is_other =
+                |device: &Arc<Device>| !but_for.iter().any(|one| Arc::ptr_eq(one, device));
+            built.devices.retain(is_other);
+        }
+        builds.retain(|built| {
+            !built.devices.is_empty() && building.succeeded(built, self.real.get())
+        });
+        builds
     }
 
     /// Remembers a build that has ended; no devices stand for all.
-    fn built(&self, devices: Vec<Arc<Device>>, step: Step, constants: Constants) {
+    fn built(&self, devices: Vec<Arc<Device>>, step: Step, constants: Constants, made: &Made) {
         let devices = match devices.is_empty() {
             true => self.devices.clone(),
             false => devices,
@@ -257,6 +290,7 @@ impl Program {
             devices,
             step,
             constants,
+            adds_arg_info: made.adds_arg_info,
         });
         let has_variables = build::variables(self.real.get(), &self.devices) > 0;
         building.variables = has_variables.then(|| movable::VARIABLES.hold());
@@ -272,23 +306,11 @@ impl Program {
         }
     }
 
-    /// Makes what was loaded from a binary at a move from its source again; built for all but these devices, of which
-    /// none stand for all. Kernels keep their own program.
-    fn replace_substitute(&self, but_for: &[Arc<Device>]) -> CLResult<()> {
+    /// Makes the driver's program from its source again, with these builds. Kernels keep their own program.
+    fn start_anew(&self, builds: &[Built]) -> CLResult<()> {
         let original = self.original()?;
         let mut building = self.building();
-        let mut others = building.builds.clone();
-        for built in &mut others {
-            let is_other =
-                |device: &Arc<Device>| !but_for.iter().any(|one| Arc::ptr_eq(one, device));
-            built.devices.retain(is_other);
-        }
-        others.retain(|built| !but_for.is_empty() && !built.devices.is_empty());
-        let made = self.build_again(
-            original,
-            others.iter().filter(|one| building.succeeded(one)),
-            self.asks_arg_info(),
-        );
+        let made = self.build_again(original, builds.iter(), true);
         let made = made.and_then(|()| self.set_constants(original, &building.constants));
         if let Err(code) = made {
             release(original);
@@ -302,7 +324,11 @@ impl Program {
         building.is_substitute = false;
         let old = self.real.get();
         self.real.set(real);
+        let earlier = self.replaced.take();
         self.replaced.set(old);
+        if let Some(earlier) = earlier {
+            release(earlier);
+        }
     }
 
     /// Before a kernel is made: argument info, which a binary may have lost, is known or comes with a new build from the
@@ -310,15 +336,13 @@ impl Program {
     pub fn prepare_kernel(&self, name: Option<&CString>) {
         let mut building = self.building();
         let is_known = name.is_some_and(|name| building.signatures.contains_key(name));
-        if !building.is_substitute || !self.asks_arg_info() || is_known {
-            return;
-        }
-        if building.builds.is_empty() {
+        let mut builds = building.builds.iter();
+        if !building.is_substitute || is_known || !builds.any(Built::has_arg_info) {
             return;
         }
         let rebuilt = self.original().and_then(|real| {
             let builds = building.builds.iter();
-            let succeeded = builds.filter(|built| building.succeeded(built));
+            let succeeded = builds.filter(|built| building.succeeded(built, self.real.get()));
             let answer = self.build_again(real, succeeded, true);
             answer.map(|()| real).inspect_err(|_| release(real))
         });
@@ -365,32 +389,11 @@ impl Program {
         Ok(())
     }
 
-    /// Calls `ask` with the driver's program whose binary the program may see: of what it can link, one as a plain driver makes
-    /// it.
-    pub fn with_binary<T>(&self, ask: impl FnOnce(*mut c_void) -> T) -> T {
-        let steps: Vec<Step> = {
-            let builds = &self.building().builds;
-            builds.iter().map(|built| built.step.clone()).collect()
-        };
-        if self.building().as_asked.is_none() {
-            let made = build::as_asked(self, &steps).unwrap_or_else(|code| {
-                log::info!("an object is not made without argument info: error {code}");
-                None
-            });
-            self.building().as_asked = made;
-        }
-        let building = self.building();
-        ask(building
-            .as_asked
-            .as_ref()
-            .map_or(self.real.get(), |plain| plain.0))
-    }
-
     /// Remembers the link that made this program.
-    pub fn linked(&self, step: Step) {
+    pub fn linked(&self, step: Step, made: &Made) {
         let times = step.inputs().iter().map(|input| input.building().times);
         let times = times.collect();
-        self.built(Vec::new(), step, Constants::new());
+        self.built(Vec::new(), step, Constants::new(), made);
         self.building().inputs_times = times;
     }
 

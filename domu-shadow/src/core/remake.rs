@@ -75,7 +75,7 @@ impl Program {
 
     /// Before a move: keeps logs, status and binaries, and releases the driver's program.
     pub fn unmake(&self) {
-        self.building().as_asked = None;
+        self.building().plain = None;
         if let Some(replaced) = self.replaced.take() {
             release(replaced);
         }
@@ -84,11 +84,12 @@ impl Program {
             Origin::BuiltIn(_) => BTreeMap::new(),
             _ => binaries(real, &self.devices),
         };
+        let adds_arg_info = self.adds_arg_info();
         let mut building = self.building();
         for device in &self.devices {
             // What was kept at an earlier move is what the program's own build said.
             let kept = building.kept.entry(device.slot().id());
-            kept.or_insert_with(|| outcome(real, device));
+            kept.or_insert_with(|| outcome(real, device, adds_arg_info));
         }
         building.binaries = binaries;
         building.is_substitute = false;
@@ -108,7 +109,7 @@ impl Program {
             let building = self.building();
             let builds = building.builds.iter().cloned();
             let (builds, failed): (Vec<_>, Vec<_>) =
-                builds.partition(|built| building.succeeded(built));
+                builds.partition(|built| building.succeeded(built, std::ptr::null_mut()));
             (builds, failed, self.usable_binaries(&building))
         };
         if !builds.is_empty()
@@ -128,12 +129,12 @@ impl Program {
         }
         let real = self.original()?;
         self.real.set(real);
-        self.build_again(real, builds.iter(), self.asks_arg_info())?;
+        self.build_again(real, builds.iter(), true)?;
         let constants = self.building().constants.clone();
         self.set_constants(real, &constants)
     }
 
-    /// Makes builds that had succeeded once more, in their order, with our argument info or without.
+    /// Makes builds that had succeeded once more, in their order; with the argument info that we added then, if `add_arg_info`.
     ///
     /// # Errors
     /// The driver's.
@@ -141,7 +142,7 @@ impl Program {
         &self,
         real: *mut c_void,
         mut builds: impl Iterator<Item = &'b Built>,
-        ask_arg_info: bool,
+        add_arg_info: bool,
     ) -> CLResult<()> {
         builds.try_for_each(|built| {
             if let Step::Compile { headers, .. } = &built.step {
@@ -149,27 +150,12 @@ impl Program {
                 headers.iter().try_for_each(|(_, header)| header.make())?;
             }
             self.set_constants(real, &built.constants)?;
-            build::run(real, ask_arg_info, &built.devices, &built.step)
+            let run = |add_arg_info| build::run(real, add_arg_info, &built.devices, &built.step);
+            match add_arg_info && built.adds_arg_info {
+                true => run(true).or_else(|_| run(false)), // another driver may refuse it
+                false => run(false),
+            }
         })
-    }
-
-    /// A new program of the driver's, compiled as this one but with the program's own options alone; `None` where they are
-    /// all that it was compiled with. The caller releases it.
-    ///
-    /// # Errors
-    /// The driver's, where it compiles for no device.
-    pub(super) fn without_arg_info(&self) -> CLResult<Option<*mut c_void>> {
-        if !self.asks_arg_info() || self.shows_arg_info() {
-            return Ok(None);
-        }
-        let real = self.original()?;
-        let builds = self.building().builds.clone();
-        let compile = |built| self.build_again(real, std::iter::once(built), false);
-        let mut answer = Err(CL_INVALID_PROGRAM);
-        for built in &builds {
-            answer = answer.or(compile(built));
-        }
-        answer.map(|()| Some(real)).inspect_err(|_| release(real))
     }
 
     /// The link that made it, if one did.
@@ -181,10 +167,11 @@ impl Program {
     }
 
     fn link_again(&self, built: &Built, succeeded: bool) -> CLResult<()> {
-        let (real, answer) = build::link(&self.context, &built.devices, &built.step);
+        let adds = built.adds_arg_info;
+        let (real, made) = build::link(&self.context, &built.devices, &built.step, adds);
         self.real.set(real);
         // A link that had failed fails again.
-        if succeeded { answer } else { Ok(()) }
+        if succeeded { made.answer } else { Ok(()) }
     }
 
     fn make_from(&self, binaries: &[Vec<u8>], builds: &[Built]) -> CLResult<()> {
@@ -241,23 +228,32 @@ impl Program {
     }
 }
 
-fn outcome(real: *mut c_void, device: &Device) -> Outcome {
+fn build_info(real: *mut c_void, device: &Device, parameter: u32) -> Vec<u8> {
     let device = device.real.get();
-    let ask = |parameter: u32| {
-        query::bytes(&|size, value, size_ret| {
-            status!(
-                real,
-                clGetProgramBuildInfo(real, device, parameter, size, value, size_ret)
-            )
-        })
-        .unwrap_or_default()
-    };
-    let status = ask(CL_PROGRAM_BUILD_STATUS);
+    query::bytes(&|size, value, size_ret| {
+        status!(
+            real,
+            clGetProgramBuildInfo(real, device, parameter, size, value, size_ret)
+        )
+    })
+    .unwrap_or_default()
+}
+
+/// A device's build status, as the driver's program has it now.
+pub(super) fn status(real: *mut c_void, device: &Device) -> cl_int {
+    let status = build_info(real, device, CL_PROGRAM_BUILD_STATUS);
+    let status = status.first_chunk();
+    status.map_or(CL_BUILD_NONE, |bytes| cl_int::from_ne_bytes(*bytes))
+}
+
+fn outcome(real: *mut c_void, device: &Device, adds_arg_info: bool) -> Outcome {
+    let log = build_info(real, device, CL_PROGRAM_BUILD_LOG);
     Outcome {
-        status: status
-            .first_chunk()
-            .map_or(CL_BUILD_NONE, |bytes| cl_int::from_ne_bytes(*bytes)),
-        log: ask(CL_PROGRAM_BUILD_LOG),
+        status: status(real, device),
+        log: match adds_arg_info {
+            true => build::without_our_option(log),
+            false => log,
+        },
     }
 }
 

@@ -147,6 +147,16 @@ fn contains_all(address: usize, bytes: usize) -> bool {
     })
 }
 
+/// Whether a buffer of that size over memory of ours would reach beyond it.
+///
+/// "`CL_INVALID_BUFFER_SIZE` … if `CL_MEM_USE_HOST_PTR` is set in flags and `host_ptr` is a pointer returned by `clSVMAlloc` and
+/// size is greater than the size passed to `clSVMAlloc`": the driver does not know it as its own.
+pub fn is_smaller(context: &Context, address: usize, bytes: usize) -> bool {
+    let all = allocations();
+    let begins_here = all.get(&address);
+    begins_here.is_some_and(|one| bytes > one.bytes && std::ptr::eq(&*one.context, context))
+}
+
 /// After a move: the devices of now must work on our memory too.
 ///
 /// # Errors

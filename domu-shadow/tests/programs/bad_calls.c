@@ -302,6 +302,13 @@ static void contexts_and_queues(void)
         clSetDefaultDeviceCommandQueue(H, device, here.queue));
     HANDLES("clSetDefaultDeviceCommandQueue device", (void *)8, CL_INVALID_DEVICE,
         clSetDefaultDeviceCommandQueue(here.context, H, here.queue));
+    /* Where there are none on the device, that comes first. */
+    CASE("clSetDefaultDeviceCommandQueue: no device", CL_INVALID_OPERATION,
+        clSetDefaultDeviceCommandQueue(here.context, NULL, here.queue));
+    CASE("clSetDefaultDeviceCommandQueue: no queue", CL_INVALID_OPERATION,
+        clSetDefaultDeviceCommandQueue(here.context, device, NULL));
+    CASE("clSetDefaultDeviceCommandQueue: neither", CL_INVALID_OPERATION,
+        clSetDefaultDeviceCommandQueue(here.context, NULL, NULL));
     HANDLES("clSetDefaultDeviceCommandQueue queue", freed.queue, CL_INVALID_COMMAND_QUEUE,
         clSetDefaultDeviceCommandQueue(here.context, device, H));
     CASE("clSetDefaultDeviceCommandQueue: host queue", CL_INVALID_OPERATION,
@@ -333,6 +340,12 @@ static void memory(void)
         MADE(clCreateBuffer(here.context, CL_MEM_COPY_HOST_PTR, 64, NULL, &code)));
     CASE("clCreateBuffer: pointer without flag", CL_INVALID_HOST_PTR,
         MADE(clCreateBuffer(here.context, 0, 64, host, &code)));
+    CASE("clCreateBuffer: larger than the device, allocated", CL_INVALID_BUFFER_SIZE,
+        MADE(clCreateBuffer(here.context, CL_MEM_ALLOC_HOST_PTR, (size_t)1 << 50, NULL, &code)));
+    CASE("clCreateBuffer: larger than the device, without pointer", CL_INVALID_BUFFER_SIZE,
+        MADE(clCreateBuffer(here.context, CL_MEM_USE_HOST_PTR, (size_t)1 << 50, NULL, &code)));
+    CASE("clCreateBuffer: larger than any address, allocated", CL_INVALID_BUFFER_SIZE,
+        MADE(clCreateBuffer(here.context, CL_MEM_ALLOC_HOST_PTR, (size_t)-1, NULL, &code)));
     HANDLES("clCreateBufferWithProperties", freed.context, CL_INVALID_CONTEXT,
         MADE(clCreateBufferWithProperties(H, NULL, 0, 64, NULL, &code)));
     CASE("clCreateBufferWithProperties: unknown property", CL_INVALID_PROPERTY,
@@ -508,13 +521,17 @@ static void programs(void)
         MADE(clCreateProgramWithIL(H, "rubbish", 7, &code)));
     CASE("clCreateProgramWithIL: no device takes it", CL_INVALID_OPERATION,
         MADE(clCreateProgramWithIL(here.context, "rubbish", 7, &code)));
+    CASE("clCreateProgramWithIL: nothing", CL_INVALID_OPERATION,
+        MADE(clCreateProgramWithIL(here.context, NULL, 0, &code)));
+    CASE("clCreateProgramWithIL: no length", CL_INVALID_OPERATION,
+        MADE(clCreateProgramWithIL(here.context, "rubbish", 0, &code)));
     HANDLES("clSetProgramSpecializationConstant", freed.program, CL_INVALID_PROGRAM,
         clSetProgramSpecializationConstant(H, 1, 4, &length));
     CASE("clSetProgramSpecializationConstant: no device takes it", CL_INVALID_PROGRAM,
         clSetProgramSpecializationConstant(here.raw, 1, 4, &length));
     HANDLES("clSetProgramReleaseCallback", freed.program, CL_INVALID_PROGRAM,
         clSetProgramReleaseCallback(H, on_program, NULL));
-    CASE("clSetProgramReleaseCallback: no function", CL_INVALID_VALUE,
+    CASE("clSetProgramReleaseCallback: no function, not supported", CL_INVALID_OPERATION,
         clSetProgramReleaseCallback(here.program, NULL, NULL));
     CASE("clSetProgramReleaseCallback: not supported", CL_INVALID_OPERATION,
         clSetProgramReleaseCallback(here.program, on_program, NULL));
@@ -535,6 +552,12 @@ static void programs(void)
         const char *wrong = "not C";
         cl_program p = clCreateProgramWithSource(here.context, 1, &wrong, NULL, NULL);
         clBuildProgram(p, 0, NULL, NULL, NULL, NULL); }));
+    /* An error as specified, but drivers do it. */
+    CASE("clBuildProgram: of a linked program", CL_SUCCESS, ({
+        cl_program p = clCreateProgramWithSource(here.context, 1, &text, NULL, NULL);
+        MUST(clCompileProgram(p, 0, NULL, NULL, 0, NULL, NULL, NULL, NULL));
+        cl_program made = clLinkProgram(here.context, 0, NULL, NULL, 1, &p, NULL, NULL, NULL);
+        clBuildProgram(made, 0, NULL, NULL, NULL, NULL); }));
     HANDLES("clCompileProgram", freed.program, CL_INVALID_PROGRAM,
         clCompileProgram(H, 0, NULL, NULL, 0, NULL, NULL, NULL, NULL));
     CASE("clCompileProgram: list without count", CL_INVALID_VALUE,
@@ -602,6 +625,11 @@ static void kernels(void)
         clCreateKernelsInProgram(here.program, 0, room, &count));
     CASE("clCreateKernelsInProgram: nothing wanted", CL_SUCCESS,
         clCreateKernelsInProgram(here.program, 0, NULL, NULL));
+    CASE("clCreateKernelsInProgram: program without kernels", CL_SUCCESS, ({
+        const char *text = "int twice(int a) { return 2 * a; }";
+        cl_program p = clCreateProgramWithSource(here.context, 1, &text, NULL, NULL);
+        MUST(clBuildProgram(p, 0, NULL, NULL, NULL, NULL));
+        clCreateKernelsInProgram(p, 2, room, &count); }));
     CASE("clCreateKernelsInProgram: program not built", CL_INVALID_PROGRAM_EXECUTABLE, ({
         const char *text = source;
         cl_program p = clCreateProgramWithSource(here.context, 1, &text, NULL, NULL);
@@ -732,17 +760,19 @@ static void execution(void)
     WAIT_LISTS("clEnqueueBarrierWithWaitList", clEnqueueBarrierWithWaitList(here.queue, n, list, no_event));
 }
 
-/* Every enqueue of a transfer takes the same kinds of bad arguments; Q, M, n and list stand for them. */
+/* Every enqueue of a transfer takes the same kinds of bad arguments; Q, M, n and list stand for them. The freed object's
+ * name tells its kind: there is one only in "wild" runs. */
+#define LIKE(freed_object, objects) (strcmp(#freed_object, "freed.image") ? objects.buffer : objects.image)
 #define TRANSFER(what, freed_object, call) do { \
         { cl_mem M = here.buffer; cl_uint n = 0; const cl_event *list = NULL; (void)M; \
           HANDLES(what " queue", freed.queue, CL_INVALID_COMMAND_QUEUE, ({ cl_command_queue Q = H; call; })); } \
         { cl_command_queue Q = here.queue; cl_uint n = 0; const cl_event *list = NULL; \
           HANDLES(what " object", freed_object, CL_INVALID_MEM_OBJECT, ({ cl_mem M = H; call; })); } \
         { cl_command_queue Q = here.queue; \
-          cl_mem M = (void *)freed_object == (void *)freed.image ? here.image : here.buffer; \
+          cl_mem M = LIKE(freed_object, here); \
           WAIT_LISTS(what, call); } \
         { cl_command_queue Q = here.queue; cl_uint n = 0; const cl_event *list = NULL; \
-          cl_mem M = (void *)freed_object == (void *)freed.image ? away.image : away.buffer; \
+          cl_mem M = LIKE(freed_object, away); \
           CASE(what ": object of another context", CL_INVALID_CONTEXT, call); } \
     } while (0)
 
@@ -1021,6 +1051,29 @@ static void shared_memory(void)
         clEnqueueSVMMigrateMem(q, 0, NULL, NULL, 0, 0, NULL, NULL));
 }
 
+/* Buffers and images over shared virtual memory: what reaches beyond it, or begins in it. */
+static void over_shared_memory(void)
+{
+    cl_mem_flags use = CL_MEM_USE_HOST_PTR;
+    char *svm = clSVMAlloc(here.context, CL_MEM_READ_WRITE, 8192, 0);
+    cl_image_desc desc = flat();
+    if (!svm)
+        return; /* not every device has some */
+    CASE("clCreateBuffer: over shared memory", CL_SUCCESS, MADE(clCreateBuffer(here.context, use, 8192, svm, &code)));
+    CASE("clCreateBuffer: larger than its shared memory", CL_INVALID_BUFFER_SIZE,
+        MADE(clCreateBuffer(here.context, use, 8193, svm, &code)));
+    CASE("clCreateBuffer: much larger than its shared memory", CL_INVALID_BUFFER_SIZE,
+        MADE(clCreateBuffer(here.context, use, 1 << 20, svm, &code)));
+    CASE("clCreateBufferWithProperties: larger than its shared memory", CL_INVALID_BUFFER_SIZE,
+        MADE(clCreateBufferWithProperties(here.context, NULL, use, 8193, svm, &code)));
+    CASE("clCreateBuffer: in shared memory", CL_SUCCESS, MADE(clCreateBuffer(here.context, use, 4096, svm + 4096, &code)));
+    CASE("clCreateBuffer: copy of the shared memory", CL_SUCCESS,
+        MADE(clCreateBuffer(here.context, CL_MEM_COPY_HOST_PTR, 8192, svm, &code)));
+    CASE("clCreateImage: over shared memory", CL_SUCCESS,
+        MADE(clCreateImage(here.context, use, &format, &desc, svm, &code)));
+    clSVMFree(here.context, svm);
+}
+
 static void sharing(void)
 {
     cl_mem b = here.buffer;
@@ -1107,6 +1160,7 @@ int main(int argc, char **argv)
     image_transfers();
     events();
     shared_memory();
+    over_shared_memory();
     sharing();
     puts("end");
     fflush(stdout);

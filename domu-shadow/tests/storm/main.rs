@@ -1,6 +1,7 @@
 //! Moves over the stub driver, which checks its caller, leaves what NVIDIA's driver leaves, and fails on request.
 
 mod blocking;
+mod builds;
 #[path = "../common/mod.rs"]
 mod common;
 mod held;

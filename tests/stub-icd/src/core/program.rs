@@ -15,6 +15,7 @@ use super::context::Context;
 use super::device::Device;
 use crate::binary;
 use crate::callback::Notify;
+use crate::driver;
 use crate::ffi::CLResult;
 use crate::handle::{self, Object, Slot};
 use crate::il::{self, Constants};
@@ -136,7 +137,9 @@ impl Program {
     /// Builds an executable (`clBuildProgram`), an object (`clCompileProgram`) or what `clLinkProgram` makes.
     pub fn compile(&self, options: &str, kind: u32, failure: cl_int) -> CLResult<()> {
         let source = self.specialized();
-        let checked = check_options(options).and_then(|()| parse(&source));
+        let checked = check_options(options)
+            .and_then(|()| assemble(&source, options, kind))
+            .and_then(|()| parse(&source));
         let mut build = self.build();
         build.options = options.to_owned();
         match checked {
@@ -157,7 +160,10 @@ impl Program {
             }
             Err((code, log)) => {
                 build.status = CL_BUILD_ERROR;
-                build.log = log;
+                if !driver::options().logs_add_up {
+                    build.log.clear();
+                }
+                build.log.push_str(&log);
                 build.kernels = Arc::default();
                 Err(if code == CL_BUILD_PROGRAM_FAILURE {
                     failure
@@ -252,8 +258,11 @@ impl Program {
     /// Whether `clGetKernelArgInfo` may answer: "only available if the program object associated with kernel is created
     /// with `clCreateProgramWithSource` and the program executable was built with the -cl-kernel-arg-info option".
     pub fn has_arg_info(&self) -> bool {
-        !matches!(self.origin, Origin::Binary | Origin::BuiltIn)
-            && asks_arg_info(&self.build().options)
+        match self.origin {
+            Origin::Binary | Origin::BuiltIn => false,
+            Origin::Link => self.build().has_arg_info,
+            Origin::Source | Origin::Il => asks_arg_info(&self.build().options),
+        }
     }
 
     pub fn handle(&self) -> *mut c_void {
@@ -265,6 +274,23 @@ fn asks_arg_info(options: &str) -> bool {
     options
         .split_whitespace()
         .any(|option| option == "-cl-kernel-arg-info")
+}
+
+/// NVIDIA's compiler makes something of argument info for a kernel without arguments that calls `printf` which its
+/// assembler does not take; the link does that for what is only compiled.
+fn assemble(source: &str, options: &str, kind: u32) -> Result<(), (cl_int, String)> {
+    let is_faulty = || {
+        let kernels = parse::kernels(source).unwrap_or_default();
+        kernels.iter().any(|kernel| kernel.parameters.is_empty()) && source.contains("printf")
+    };
+    let is_asked = driver::options().build_refuses_arg_info && asks_arg_info(options);
+    match is_asked && kind == CL_PROGRAM_BINARY_TYPE_EXECUTABLE && is_faulty() {
+        true => Err((
+            CL_BUILD_PROGRAM_FAILURE,
+            "ptxas fatal: Parsing error near '}': syntax error".to_owned(),
+        )),
+        false => Ok(()),
+    }
 }
 
 fn parse(source: &str) -> Result<Vec<Signature>, (cl_int, String)> {

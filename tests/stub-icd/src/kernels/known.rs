@@ -22,7 +22,9 @@ enum Want {
 
 use Want::{Array, Count, Element, Image, Line, Sampler, Scratch};
 
-const KNOWN: [(&str, &[Want]); 14] = [
+const KNOWN: [(&str, &[Want]); 15] = [
+    // nothing
+    ("idle", &[]),
     // c[i] = a[i] + b[i]
     ("add", &[Array, Array, Array]),
     // a[i] *= f

@@ -96,6 +96,7 @@ fn typed<T: Number>(kernel: &Signature, arguments: &[Argument], range: Range) ->
     let array = |at: usize| mem(arguments, at).map(Array);
     let mut items = range.items();
     match kernel.name.as_str() {
+        "idle" => Ok(()),
         "add" => {
             let (a, b, c) = (array(0)?, array(1)?, array(2)?);
             items.try_for_each(|i| c.set(i, a.get::<T>(i)?.plus(b.get(i)?)))

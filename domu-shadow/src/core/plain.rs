@@ -1,0 +1,118 @@
+//! A program as a plain driver makes it: without the argument info that only we asked for. Its binaries, and what it
+//! tells about its kernels' arguments, are what the program sees; made when it asks, or when a link needs it.
+
+use std::ffi::c_void;
+use std::sync::Arc;
+
+use opencl_sys::{CL_INVALID_PROGRAM, CL_KERNEL_ARG_INFO_NOT_AVAILABLE};
+
+use super::CLResult;
+use super::build::link_with;
+use super::kernel::{self, Kernel};
+use super::program::{self, Program, Step};
+use crate::driver::dispatch::create;
+
+/// A driver's program that is released when dropped.
+pub struct Plain(*mut c_void);
+
+// SAFETY: a handle, which any thread may use.
+unsafe impl Send for Plain {}
+
+impl Drop for Plain {
+    fn drop(&mut self) {
+        program::release(self.0);
+    }
+}
+
+/// Whether any of these has argument info behind the program's back.
+pub fn add_arg_info(programs: &[Arc<Program>]) -> bool {
+    programs.iter().any(|program| program.adds_arg_info())
+}
+
+/// Those made once more that have argument info behind the program's back; `None` where none has.
+///
+/// # Errors
+/// The driver's.
+pub fn of_each(programs: &[Arc<Program>]) -> CLResult<Option<Vec<Option<Plain>>>> {
+    if !add_arg_info(programs) {
+        return Ok(None);
+    }
+    let plain = programs.iter().map(|program| of(program));
+    plain.collect::<CLResult<_>>().map(Some)
+}
+
+/// The driver's programs, with what was made once more instead of the original.
+pub fn replaced(programs: &[Arc<Program>], plain: &[Option<Plain>]) -> Vec<*mut c_void> {
+    let pairs = programs.iter().zip(plain);
+    let real = |(program, plain): (&Arc<Program>, &Option<Plain>)| {
+        plain.as_ref().map_or(program.real.get(), |plain| plain.0)
+    };
+    pairs.map(real).collect()
+}
+
+/// A program made once more as it was asked for; `None` where the driver's is just that.
+fn of(program: &Program) -> CLResult<Option<Plain>> {
+    if !program.adds_arg_info() {
+        return Ok(None);
+    }
+    let Some(link) = program.made_by_link() else {
+        return built(program).map(Some);
+    };
+    let Step::Link { options, inputs } = &link.step else {
+        return Ok(None);
+    };
+    if !program.is_as_linked(&link.step) {
+        return Ok(None); // another build of its inputs is not what is in it
+    }
+    let Some(plain) = of_each(inputs)? else {
+        return Ok(None);
+    };
+    let parts = replaced(inputs, &plain);
+    let (real, answer) = link_with(&program.context, &link.devices, options.as_ref(), &parts);
+    let made = (!real.is_null()).then(|| Plain(real));
+    answer.map(|()| made)
+}
+
+fn built(program: &Program) -> CLResult<Plain> {
+    let plain = Plain(program.original()?);
+    let builds = program.building().builds.clone();
+    let mut answer = Err(CL_INVALID_PROGRAM);
+    for one in &builds {
+        // One for devices for which it fails leaves the others.
+        answer = answer.or(program.build_again(plain.0, std::iter::once(one), false));
+    }
+    answer.map(|()| plain)
+}
+
+impl Program {
+    /// Calls `ask` with the driver's program that the program may know.
+    pub fn with_plain<T>(&self, ask: impl FnOnce(*mut c_void) -> T) -> T {
+        if self.building().plain.is_none() {
+            let made = of(self).unwrap_or_else(|code| {
+                log::info!("a program is not made without argument info: error {code}");
+                None
+            });
+            self.building().plain = made;
+        }
+        let building = self.building();
+        let plain = building.plain.as_ref();
+        ask(plain.map_or(self.real.get(), |plain| plain.0))
+    }
+}
+
+impl Kernel {
+    /// Calls `ask` with a kernel of the driver's that has no more argument info than the program asked for.
+    ///
+    /// # Errors
+    /// Those of `ask`; `CL_KERNEL_ARG_INFO_NOT_AVAILABLE` where there is no such kernel.
+    pub fn with_plain(&self, ask: impl FnOnce(*mut c_void) -> CLResult<()>) -> CLResult<()> {
+        self.program.with_plain(|program| {
+            let name = self.name.as_ptr();
+            let made = create!(program, clCreateKernel(program, name));
+            let plain = made.map_err(|_| CL_KERNEL_ARG_INFO_NOT_AVAILABLE)?;
+            let answer = ask(plain);
+            kernel::release(plain);
+            answer
+        })
+    }
+}
