@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use opencl_sys::{CL_BUILD_SUCCESS, CL_INVALID_OPERATION, CL_INVALID_PROGRAM, cl_int};
 
 use super::CLResult;
+use super::binaries::Binaries;
 use super::build::{self, Plain, has_arg_info};
 use super::context::Context;
 use super::device::Device;
@@ -103,8 +104,8 @@ pub struct Building {
     pub kept: BTreeMap<u64, Outcome>,
     /// For the next build.
     pub constants: Constants,
-    /// By device id: binaries with the driver that made them (device name, driver version).
-    pub(super) binaries: BTreeMap<u64, (String, Vec<u8>)>,
+    /// Of the last builds.
+    pub(super) binaries: Binaries,
     /// The driver's program was loaded from those binaries: it can't be built with other options, and may lack argument
     /// info.
     pub(super) is_substitute: bool,
@@ -131,7 +132,7 @@ impl Building {
         for device in devices {
             self.kept.remove(&device.slot().id());
         }
-        self.binaries.clear();
+        self.binaries.forget();
         self.signatures.clear();
         self.as_asked = None;
         self.times += 1;
@@ -158,6 +159,9 @@ pub struct Program {
     pub devices: Vec<Arc<Device>>,
     pub origin: Origin,
     building: Mutex<Building>,
+    /// Held over a build, and while its binaries are fetched: a driver writes what the program has by then, which may not
+    /// fit what it said before.
+    at_driver: Mutex<()>,
     /// `clSetProgramReleaseCallback`.
     pub destructors: Destructors,
     /// A substitute that was replaced. Another thread may be using it, so it stays until the program goes.
@@ -187,6 +191,7 @@ impl Program {
             devices,
             origin,
             building: Mutex::default(),
+            at_driver: Mutex::default(),
             destructors: Destructors::default(),
             replaced: Real::new(std::ptr::null_mut()),
         })
@@ -208,6 +213,12 @@ impl Program {
 
     pub fn building(&self) -> MutexGuard<'_, Building> {
         self.building.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn at_driver(&self) -> MutexGuard<'_, ()> {
+        self.at_driver
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the program may see argument info: it asked for it, or we did not (see [`Program::asks_arg_info`]).
@@ -233,6 +244,7 @@ impl Program {
     /// # Errors
     /// The driver's; a build that ended in failure is remembered as well.
     pub fn build(&self, devices: Vec<Arc<Device>>, step: Step) -> CLResult<()> {
+        let _one = self.at_driver();
         if self.building().is_substitute {
             self.check_no_kernels()?;
             self.replace_substitute(&devices)?;
