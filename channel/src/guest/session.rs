@@ -125,6 +125,9 @@ impl<W: Workload> Session<W> {
             self.announcement.others = others;
             self.announce(rendezvous)?;
         }
+        if let State::Detached(detached) = &mut self.state {
+            self.workload.make_room(detached);
+        }
         let link = match self.share(rendezvous) {
             Ok(link) => link,
             Err(e) => {

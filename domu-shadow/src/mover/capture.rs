@@ -13,6 +13,7 @@ use super::dirty::{self, Taken};
 use super::engine::{Engine, Transfer, root_buffers};
 use super::memory::HostBytes;
 use super::quiesced::{self, Quiesced};
+use super::way_back::WayBack;
 use super::{MoveError, Region, Round, Sent};
 use crate::core::handle::{self, Object};
 use crate::core::mem::Mem;
@@ -60,6 +61,8 @@ pub fn begin() -> Result<Capture, MoveError> {
     if let Some(reason) = movable::blocked() {
         return Err(MoveError::Blocked(reason));
     }
+    // Looked at now, so that nothing is sent in vain, and taken when the gate closes.
+    drop(WayBack::take()?);
     if ACTIVE.swap(true, Ordering::AcqRel) {
         return Err(MoveError::Busy);
     }

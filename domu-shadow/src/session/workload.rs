@@ -302,6 +302,10 @@ impl Workload for GpuWorkload {
         rest.since.elapsed_ns()
     }
 
+    fn make_room(&mut self, gone: &mut Gone) {
+        gone.detached.make_room_for_link();
+    }
+
     fn restore(&mut self, gone: Gone) -> Result<(Opened, Arriving), (Gone, StepError)> {
         let _step = match step() {
             Ok(step) => step,
