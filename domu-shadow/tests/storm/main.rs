@@ -6,6 +6,7 @@ mod held;
 mod holders;
 mod programs;
 mod rig;
+mod session;
 mod shortage;
 
 use rig::{Counter, Held, Stub, in_child, in_child_as};

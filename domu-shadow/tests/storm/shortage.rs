@@ -42,7 +42,7 @@ fn mapped() -> u64 {
 }
 
 /// So many more descriptors than the process has, in numbers without a gap.
-fn leave_files(count: u64) {
+pub fn leave_files(count: u64) {
     no_limit(libc::RLIMIT_NOFILE);
     let free = || File::open("/dev/null").unwrap();
     let mut filled = vec![free()];
@@ -54,7 +54,7 @@ fn leave_files(count: u64) {
 }
 
 /// All descriptors that are left.
-fn all_files() -> Vec<File> {
+pub fn all_files() -> Vec<File> {
     std::iter::from_fn(|| File::open("/dev/null").ok()).collect()
 }
 
