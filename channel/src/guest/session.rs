@@ -132,6 +132,9 @@ impl<W: Workload> Session<W> {
             Ok(link) => link,
             Err(e) => {
                 let reason = format!("cannot share {} pages with dom0: {e}", self.pages);
+                if let State::Detached(_) = self.state {
+                    log::warn!("the program waits until dom0 can reach it: {reason}");
+                }
                 rendezvous.fail(&reason)?;
                 return Ok(End::Closed);
             }

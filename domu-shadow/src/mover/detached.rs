@@ -30,7 +30,7 @@ use crate::laps::Laps;
 pub struct Detached {
     closed: Closed,
     capture: Capture,
-    way_back: WayBack,
+    way_back: Box<WayBack>,
     since: u64,
     holders: Box<Holders>,
 }
@@ -38,7 +38,7 @@ pub struct Detached {
 pub(super) fn unload(
     closed: Closed,
     mut capture: Capture,
-    mut way_back: WayBack,
+    mut way_back: Box<WayBack>,
     since: u64,
 ) -> Detached {
     let holders = way_back.while_unloading(|| release_and_unload(&mut capture));

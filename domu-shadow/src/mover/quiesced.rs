@@ -26,7 +26,7 @@ pub struct Quiesced {
     // Opened before the capture's queues are released: the program needs not wait for that.
     closed: Closed,
     capture: Capture,
-    way_back: WayBack,
+    way_back: Box<WayBack>,
     since: u64,
 }
 

@@ -16,16 +16,16 @@ pub(super) struct WayBack {
 impl WayBack {
     /// # Errors
     /// `Blocked` where the process may not have so much.
-    pub(super) fn take() -> Result<WayBack, MoveError> {
+    pub(super) fn take() -> Result<Box<WayBack>, MoveError> {
         let take = |room| {
             let short = |what| MoveError::Blocked(format!("it could not come back without {what}"));
             Reserve::take(room).map_err(short)
         };
-        Ok(WayBack {
+        Ok(Box::new(WayBack {
             link: take(Room::LINK)?,
             driver: take(Room::WORK)?,
             freed: Room::default(),
-        })
+        }))
     }
 
     /// Another link is about to be opened.

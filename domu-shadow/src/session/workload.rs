@@ -322,7 +322,10 @@ impl Workload for GpuWorkload {
                 };
                 Ok((opened, arriving))
             }
-            Err((detached, e)) => Err((Gone { detached, since }, failed(e))),
+            Err((detached, e)) => {
+                log::warn!("the program waits, and dom0 tries again: {e}");
+                Err((Gone { detached, since }, failed(e)))
+            }
         }
     }
 

@@ -58,6 +58,11 @@ fn patience() -> Patience {
 fn meet() -> (Counter, LoopbackPeer) {
     let path = env::temp_dir().join(format!("xl-gpu-session-{}.sock", std::process::id()));
     let listener = LoopbackListener::bind(&path).unwrap();
+    // A failure leaves the program's calls waiting, and it could not be told.
+    std::panic::set_hook(Box::new(|what| {
+        eprintln!("{what}");
+        std::process::abort();
+    }));
     // SAFETY: the process has one thread yet.
     unsafe { env::set_var(SOCKET_ENV, &path) };
     let counter = Counter::new();
