@@ -300,6 +300,10 @@ pub trait Workload {
     fn give_up(&mut self, copying: Self::Copying);
     /// Opens the gate again; nanoseconds it was closed.
     fn reopen(&mut self, quiesced: Self::Quiesced) -> u64;
+    /// A link is about to be opened: room that was kept for it has to be free now.
+    fn make_room(&mut self, detached: &mut Self::Detached) {
+        let _ = detached;
+    }
     /// Loads the driver, makes the objects, opens the gate.
     fn restore(
         &mut self,

@@ -13,6 +13,7 @@
 //! | `driver` | finding, loading, calling and unloading the vendors' drivers |
 //! | `gate` | what every call passes and a move closes |
 //! | `leaving` | the program's exit, and the steps of a move |
+//! | `reserve` | room that the way back needs, held meanwhile |
 //! | `callbacks` | the program's callbacks, off the driver's threads |
 //! | [`mover`] | capture, unload, reload, restore: what a session uses |
 //! | [`session`] | the session's thread |
@@ -30,6 +31,7 @@ mod laps;
 #[doc(hidden)]
 pub mod leaving;
 pub mod mover;
+mod reserve;
 pub mod session;
 mod start;
 pub mod storm;

@@ -125,10 +125,16 @@ impl<W: Workload> Session<W> {
             self.announcement.others = others;
             self.announce(rendezvous)?;
         }
+        if let State::Detached(detached) = &mut self.state {
+            self.workload.make_room(detached);
+        }
         let link = match self.share(rendezvous) {
             Ok(link) => link,
             Err(e) => {
                 let reason = format!("cannot share {} pages with dom0: {e}", self.pages);
+                if let State::Detached(_) = self.state {
+                    log::warn!("the program waits until dom0 can reach it: {reason}");
+                }
                 rendezvous.fail(&reason)?;
                 return Ok(End::Closed);
             }

@@ -2,6 +2,7 @@
 
 use super::memfd::{MemfdLink, Shared};
 use super::{Asked, Told, socket};
+use crate::layout::MIN_PAGES;
 use crate::link::{Announcement, GuestLink, Rendezvous, Request};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -40,7 +41,16 @@ impl Rendezvous for LoopbackRendezvous {
     }
 
     fn share(&mut self, pages: usize) -> io::Result<Box<dyn GuestLink>> {
-        let (link, shared) = MemfdLink::share(pages)?;
+        let mut wanted = pages;
+        let (link, shared) = loop {
+            match MemfdLink::share(wanted) {
+                // A process may map only so much.
+                Err(e) if e.kind() == io::ErrorKind::OutOfMemory && wanted / 2 >= MIN_PAGES => {
+                    wanted /= 2
+                }
+                answer => break answer?,
+            }
+        };
         self.shared = Some(shared);
         Ok(Box::new(link))
     }

@@ -3,6 +3,7 @@
 //! Each object keeps what is needed to make the driver's object again, and its parents, so that a released context
 //! lives while its children do. Reference counts are ours; the driver only ever sees one reference.
 
+pub mod binaries;
 pub mod build;
 pub mod command;
 pub mod command_buffer;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use opencl_sys::{CL_BUILD_SUCCESS, CL_INVALID_OPERATION, CL_INVALID_PROGRAM, cl_int};
 
 use super::CLResult;
+use super::binaries::Binaries;
 use super::build::{self, Made, has_arg_info};
 use super::context::Context;
 use super::device::Device;
@@ -100,8 +101,8 @@ pub struct Building {
     pub kept: BTreeMap<u64, Outcome>,
     /// For the next build.
     pub constants: Constants,
-    /// By device id: binaries with the driver that made them (device name, driver version).
-    pub(super) binaries: BTreeMap<u64, (String, Vec<u8>)>,
+    /// Of the last builds.
+    pub(super) binaries: Binaries,
     /// The driver's program was loaded from those binaries: it can't be built with other options, and may lack argument
     /// info.
     pub(super) is_substitute: bool,
@@ -128,7 +129,7 @@ impl Building {
         for device in devices {
             self.kept.remove(&device.slot().id());
         }
-        self.binaries.clear();
+        self.binaries.forget();
         self.signatures.clear();
         self.plain = None;
         self.times += 1;
@@ -157,6 +158,9 @@ pub struct Program {
     pub devices: Vec<Arc<Device>>,
     pub origin: Origin,
     building: Mutex<Building>,
+    /// Held over a build, and while its binaries are fetched: a driver writes what the program has by then, which may not
+    /// fit what it said before.
+    at_driver: Mutex<()>,
     /// `clSetProgramReleaseCallback`.
     pub destructors: Destructors,
     /// One that was replaced. Another thread may be using it, so it stays until the program goes.
@@ -186,6 +190,7 @@ impl Program {
             devices,
             origin,
             building: Mutex::default(),
+            at_driver: Mutex::default(),
             destructors: Destructors::default(),
             replaced: Real::new(std::ptr::null_mut()),
         })
@@ -209,6 +214,12 @@ impl Program {
         self.building.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn at_driver(&self) -> MutexGuard<'_, ()> {
+        self.at_driver
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether it was built with argument info behind the program's back, which must not see it.
     pub fn adds_arg_info(&self) -> bool {
         let building = self.building();
@@ -220,6 +231,7 @@ impl Program {
     /// # Errors
     /// The driver's; a build that ended in failure is remembered as well.
     pub fn build(&self, devices: Vec<Arc<Device>>, step: Step) -> CLResult<()> {
+        let _one = self.at_driver();
         if self.building().is_substitute {
             self.check_no_kernels()?;
             let is_for_all = devices.is_empty();

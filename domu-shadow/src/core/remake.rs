@@ -1,19 +1,16 @@
 //! Making a driver's program again: from binaries where device and driver are the same, else as the program did.
 
-use std::collections::BTreeMap;
 use std::ffi::c_void;
-use std::sync::Arc;
 
 use opencl_sys::{
-    CL_BUILD_NONE, CL_DRIVER_VERSION, CL_INVALID_PROGRAM, CL_PROGRAM_BINARIES,
-    CL_PROGRAM_BINARY_SIZES, CL_PROGRAM_BUILD_LOG, CL_PROGRAM_BUILD_STATUS, cl_int,
+    CL_BUILD_NONE, CL_INVALID_PROGRAM, CL_PROGRAM_BUILD_LOG, CL_PROGRAM_BUILD_STATUS, cl_int,
 };
 
 use super::CLResult;
 use super::build::{self, reals};
 use super::device::Device;
 use super::handle::Object;
-use super::program::{Building, Built, Constants, Origin, Outcome, Program, Step, release};
+use super::program::{Built, Constants, Origin, Outcome, Program, Step, release};
 use crate::driver::dispatch::{create, status};
 use crate::driver::{extension, query};
 
@@ -73,17 +70,14 @@ impl Program {
         })
     }
 
-    /// Before a move: keeps logs, status and binaries, and releases the driver's program.
+    /// Before a move: keeps logs, status and (unless that was done before) binaries, and releases the driver's program.
     pub fn unmake(&self) {
         self.building().plain = None;
         if let Some(replaced) = self.replaced.take() {
             release(replaced);
         }
+        self.keep_binaries();
         let Some(real) = self.real.take() else { return };
-        let binaries = match self.origin {
-            Origin::BuiltIn(_) => BTreeMap::new(),
-            _ => binaries(real, &self.devices),
-        };
         let adds_arg_info = self.adds_arg_info();
         let mut building = self.building();
         for device in &self.devices {
@@ -91,7 +85,6 @@ impl Program {
             let kept = building.kept.entry(device.slot().id());
             kept.or_insert_with(|| outcome(real, device, adds_arg_info));
         }
-        building.binaries = binaries;
         building.is_substitute = false;
         drop(building);
         release(real);
@@ -110,7 +103,7 @@ impl Program {
             let builds = building.builds.iter().cloned();
             let (builds, failed): (Vec<_>, Vec<_>) =
                 builds.partition(|built| building.succeeded(built, std::ptr::null_mut()));
-            (builds, failed, self.usable_binaries(&building))
+            (builds, failed, building.binaries.usable(&self.devices))
         };
         if !builds.is_empty()
             && let Some(binaries) = binaries
@@ -122,9 +115,16 @@ impl Program {
                 ),
             }
         }
+        self.make_from_origin(&builds, &failed)?;
+        // The driver that is here now makes others.
+        self.building().binaries.forget();
+        Ok(())
+    }
+
+    fn make_from_origin(&self, builds: &[Built], failed: &[Built]) -> CLResult<()> {
         if matches!(self.origin, Origin::Linked) {
             // It was made by one link.
-            let built = builds.iter().chain(&failed).next();
+            let built = builds.iter().chain(failed).next();
             return self.link_again(built.ok_or(CL_INVALID_PROGRAM)?, failed.is_empty());
         }
         let real = self.original()?;
@@ -215,17 +215,6 @@ impl Program {
             )
         )
     }
-
-    /// The kept binaries, if there is one for every device and each device is what it was made for.
-    fn usable_binaries(&self, building: &Building) -> Option<Vec<Vec<u8>>> {
-        self.devices
-            .iter()
-            .map(|device| {
-                let (made_for, binary) = building.binaries.get(&device.slot().id())?;
-                (*made_for == driver_of(device)).then(|| binary.clone())
-            })
-            .collect()
-    }
 }
 
 fn build_info(real: *mut c_void, device: &Device, parameter: u32) -> Vec<u8> {
@@ -255,71 +244,4 @@ fn outcome(real: *mut c_void, device: &Device, adds_arg_info: bool) -> Outcome {
             false => log,
         },
     }
-}
-
-/// Device name and driver version: what a binary is good for.
-fn driver_of(device: &Device) -> String {
-    let real = device.real.get();
-    let name = query::device_text(real, opencl_sys::CL_DEVICE_NAME).unwrap_or_default();
-    format!(
-        "{name}\n{}",
-        query::device_text(real, CL_DRIVER_VERSION).unwrap_or_default()
-    )
-}
-
-/// What pocl allocates to write a binary, in bytes, and uses without a look at the answer (`MAX_BINARY_SIZE` in its
-/// `pocl_binary.c`, 3.1 to 7.1).
-const POCL_TAKES: usize = 256 << 20;
-
-/// Whether asking these devices' driver for a binary would end the process.
-fn lack_memory(devices: &[Arc<Device>]) -> bool {
-    devices.iter().any(|device| device.is_pocls()) && {
-        // SAFETY: allocates, and frees what it got; hidden from the optimiser, which would take the success for granted.
-        unsafe {
-            let taken = std::hint::black_box(libc::malloc(POCL_TAKES));
-            libc::free(taken);
-            taken.is_null()
-        }
-    }
-}
-
-fn binaries(real: *mut c_void, devices: &[Arc<Device>]) -> BTreeMap<u64, (String, Vec<u8>)> {
-    if lack_memory(devices) {
-        log::info!("no memory for a program's binary: it will be built from its source");
-        return BTreeMap::new();
-    }
-    let sizes = query::bytes(&|size, value, size_ret| {
-        status!(
-            real,
-            clGetProgramInfo(real, CL_PROGRAM_BINARY_SIZES, size, value, size_ret)
-        )
-    })
-    .unwrap_or_default();
-    let sizes = sizes
-        .chunks_exact(8)
-        .map(|size| usize::from_ne_bytes(size.try_into().expect("a chunk of 8")));
-    let mut blobs: Vec<Vec<u8>> = sizes.map(|size| vec![0; size]).collect();
-    if blobs.len() != devices.len() || blobs.iter().any(Vec::is_empty) {
-        return BTreeMap::new();
-    }
-    let mut pointers: Vec<*mut u8> = blobs.iter_mut().map(|blob| blob.as_mut_ptr()).collect();
-    let bytes = pointers.len() * size_of::<*mut u8>();
-    let answer = status!(
-        real,
-        clGetProgramInfo(
-            real,
-            CL_PROGRAM_BINARIES,
-            bytes,
-            pointers.as_mut_ptr().cast(),
-            std::ptr::null_mut()
-        )
-    );
-    if answer.is_err() {
-        return BTreeMap::new();
-    }
-    devices
-        .iter()
-        .zip(blobs)
-        .map(|(device, blob)| (device.slot().id(), (driver_of(device), blob)))
-        .collect()
 }

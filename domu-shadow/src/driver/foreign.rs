@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::cuda;
 use super::loader;
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, UNREAD, is_short};
 use super::unload::FAMILY_NODES;
 
 /// Libraries that use a GPU by other means, by the start of the paths of its nodes.
@@ -85,13 +85,19 @@ pub fn look_again() {
 fn in_this_process() -> Option<String> {
     let (before, nodes, own) = {
         let loaded = loader::loaded();
-        if loaded.nodes.is_empty() {
+        if loaded.nodes.is_empty() && !loaded.is_unsure {
             return None;
         }
         let before = loaded.before.clone();
         (before, loaded.nodes.clone(), loaded.files.clone())
     };
     let now = Snapshot::take();
+    if !now.is_whole {
+        return Some(UNREAD.to_owned());
+    }
+    if loader::loaded().is_unsure(&now) {
+        return Some(UNSURE.to_owned());
+    }
     let mut holders = BTreeSet::new();
     if let Some(before) = &before {
         holders.extend(held_before(&now, before, &nodes));
@@ -101,6 +107,9 @@ fn in_this_process() -> Option<String> {
     let holders: Vec<String> = holders.into_iter().collect();
     (!holders.is_empty()).then(|| by_other_means(&holders.join(", ")))
 }
+
+const UNSURE: &str =
+    "which of the GPU's files are its driver's could not be read: it had too many open then";
 
 fn by_other_means(which: &str) -> String {
     format!("the program also uses the GPU by other means than OpenCL: {which}")
@@ -205,6 +214,7 @@ fn others(nodes: &BTreeSet<PathBuf>) -> Others {
             Err(e) if e.kind() == ErrorKind::PermissionDenied && has_memory(&process) => {
                 found.unseen += 1;
             }
+            Err(e) if is_short(&e) => found.unseen += 1,
             // It has ended, or is one of the kernel's.
             Err(_) => {}
         }

@@ -37,6 +37,8 @@ pub(super) struct Loaded {
     pub(super) mappings: Vec<Mapping>,
     /// Address space that drivers were seen to reserve.
     pub(super) reserved: Vec<Range<usize>>,
+    /// A driver's could not be told from the program's: there was no descriptor to look with.
+    pub(super) is_unsure: bool,
     /// A driver was seen to initialise CUDA's driver API: whether the program does cannot be told.
     initialises_cuda: bool,
 }
@@ -46,9 +48,22 @@ pub(super) struct Loaded {
 const RESERVATION: usize = 1 << 30;
 
 impl Loaded {
+    /// The process as it is now, before a driver is loaded.
+    fn begin(&mut self, now: &Snapshot) {
+        let is_of_use = |before: &Snapshot| before.is_whole || !self.vendors.is_empty();
+        if !self.before.as_ref().is_some_and(is_of_use) {
+            self.before = Some(now.clone());
+        }
+        self.is_unsure &= !now.is_whole || now.devices().next().is_some();
+    }
+
     /// Notes device nodes that a driver has opened since, and address space that it has reserved.
     fn learn(&mut self, earlier: &Snapshot) {
         let now = Snapshot::take();
+        if !(earlier.is_whole && now.is_whole) {
+            self.is_unsure = true;
+            return;
+        }
         self.forget_closed(earlier);
         for (&number, path) in &now.files {
             if is_device_node(path) && earlier.files.get(&number) != Some(path) {
@@ -77,6 +92,16 @@ impl Loaded {
         if self.has_family_driver() && !unload::family().any(|stem| before.maps_library(stem)) {
             heap::watch(family, |name| unload::is_family_driver(name.as_ref()));
         }
+    }
+
+    /// Whether a driver may have opened a device unseen, or the program before it.
+    pub(super) fn is_unsure(&mut self, now: &Snapshot) -> bool {
+        let knows_before = self.before.as_ref().is_some_and(|before| before.is_whole);
+        let nodes = &self.nodes;
+        self.is_unsure &= now
+            .devices()
+            .any(|path| !knows_before || !nodes.contains(path));
+        self.is_unsure
     }
 
     /// Whether NVIDIA's OpenCL is loaded, and leaves CUDA to the program ([`super::cuda`]).
@@ -124,6 +149,7 @@ static LOADED: Mutex<Loaded> = Mutex::new(Loaded {
     files: BTreeSet::new(),
     mappings: Vec::new(),
     reserved: Vec::new(),
+    is_unsure: false,
     initialises_cuda: false,
 });
 
@@ -136,7 +162,7 @@ pub(super) fn loaded() -> MutexGuard<'static, Loaded> {
 pub fn platforms() -> Vec<*mut c_void> {
     let mut loaded = loaded();
     let earlier = Snapshot::take();
-    loaded.before.get_or_insert_with(|| earlier.clone());
+    loaded.begin(&earlier);
     let mut opened = false;
     for name in discover::libraries() {
         if loaded.vendors.iter().any(|vendor| vendor.name == name) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -24,18 +25,40 @@ pub struct Snapshot {
     pub mappings: Vec<Mapping>,
     pub reserved: Vec<Range<usize>>,
     pub threads: Vec<i32>,
+    /// Nothing is missing. Reading takes two descriptors, which a process may not have.
+    pub is_whole: bool,
+}
+
+/// Why a process can't be moved that can't be looked at.
+pub const UNREAD: &str =
+    "what it holds cannot be read in /proc/self: it may have too many files open";
+
+/// Whether there was no descriptor to look with.
+pub fn is_short(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 impl Snapshot {
     /// Reads the state now; what cannot be read is left out.
     pub fn take() -> Self {
-        let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
+        let maps = fs::read_to_string("/proc/self/maps");
+        let (files, threads) = (files(), threads());
+        let is_whole = maps.is_ok() && files.is_ok() && threads.is_ok();
+        let maps = maps.unwrap_or_default();
         Snapshot {
-            files: files(),
+            files: files.unwrap_or_default(),
             mappings: maps.lines().filter_map(mapping).collect(),
             reserved: maps.lines().filter_map(reservation).collect(),
-            threads: threads(),
+            threads: threads.unwrap_or_default(),
+            is_whole,
         }
+    }
+
+    /// GPUs' device nodes that are open or mapped.
+    pub fn devices(&self) -> impl Iterator<Item = &PathBuf> {
+        let files = self.files.values();
+        let paths = files.chain(self.mappings.iter().map(|mapping| &mapping.path));
+        paths.filter(|path| is_device_node(path))
     }
 
     /// Whether any library whose file name starts with `stem` is mapped.
@@ -66,21 +89,17 @@ pub fn is_device_node(path: &Path) -> bool {
         .any(|prefix| path.to_str().is_some_and(|path| path.starts_with(prefix)))
 }
 
-fn files() -> BTreeMap<i32, PathBuf> {
-    let Ok(entries) = fs::read_dir("/proc/self/fd") else {
-        return BTreeMap::new();
+fn files() -> io::Result<BTreeMap<i32, PathBuf>> {
+    let file = |entry: fs::DirEntry| {
+        let number = entry.file_name().to_str()?.parse().ok()?;
+        Some((number, fs::read_link(entry.path()).ok()?))
     };
-    entries
-        .filter_map(Result::ok)
-        .filter_map(|entry| {
-            let number = entry.file_name().to_str()?.parse().ok()?;
-            Some((number, fs::read_link(entry.path()).ok()?))
-        })
-        .collect()
+    let entries = fs::read_dir("/proc/self/fd")?;
+    Ok(entries.flatten().filter_map(file).collect())
 }
 
 /// The mappings of files in a process' `maps`.
-pub fn mappings_of(maps: &Path) -> std::io::Result<Vec<Mapping>> {
+pub fn mappings_of(maps: &Path) -> io::Result<Vec<Mapping>> {
     let maps = fs::read_to_string(maps)?;
     Ok(maps.lines().filter_map(mapping).collect())
 }
@@ -114,13 +133,10 @@ fn reservation(line: &str) -> Option<Range<usize>> {
     (is_reserved && range.end <= CHOSEN).then_some(range)
 }
 
-fn threads() -> Vec<i32> {
-    let Ok(entries) = fs::read_dir("/proc/self/task") else {
-        return Vec::new();
-    };
-    entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .collect()
+fn threads() -> io::Result<Vec<i32>> {
+    let thread = |entry: fs::DirEntry| entry.file_name().to_str()?.parse().ok();
+    let entries = fs::read_dir("/proc/self/task")?;
+    Ok(entries.flatten().filter_map(thread).collect())
 }
 
 /// The calling thread's kernel id.

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr};
 use std::fs;
+use std::io;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use super::heap;
 use super::loader::{self, Loaded, Vendor};
 use crate::laps::Laps;
 
-use super::snapshot::{Mapping, Snapshot, file_name};
+use super::snapshot::{Mapping, Snapshot, UNREAD, file_name, is_short};
 
 /// Libraries that a driver opens by itself and forgets: file name of the driver, then its family in the order of closing.
 const FAMILIES: [(&str, &[&str]); 1] = [(
@@ -65,20 +66,21 @@ pub fn unload(laps: &mut Laps) -> Holders {
     for vendor in std::mem::take(&mut loaded.vendors) {
         let threads = lasting_threads(&before, &vendor);
         laps.lap("threads");
-        if threads.is_empty() {
+        if threads.as_ref().is_some_and(Vec::is_empty) {
             close(vendor, &before, &mut holders);
             laps.lap("library");
         } else {
-            holders.libraries.push(format!(
-                "{}: {} of its threads live on",
-                vendor.name.display(),
-                threads.len()
-            ));
+            let why = threads.map_or(UNREAD.to_owned(), |threads| {
+                format!("{} of its threads live on", threads.len())
+            });
+            let name = vendor.name.display();
+            holders.libraries.push(format!("{name}: {why}"));
             loaded.vendors.push(vendor);
         }
     }
     let now = Snapshot::take();
-    let family_stays = family().any(|stem| newly_mapped(stem, &now, &before).is_some());
+    let family_stays =
+        !now.is_whole || family().any(|stem| newly_mapped(stem, &now, &before).is_some());
     let vendor_stays = !holders.libraries.is_empty();
     let left = Left::of(&loaded, &now, &before);
     laps.lap("looking");
@@ -100,6 +102,9 @@ pub fn unload(laps: &mut Laps) -> Holders {
     }
     let now = Snapshot::take();
     holders.devices = Left::of(&loaded, &now, &before).names();
+    if had_any && !now.is_whole {
+        holders.devices.push(UNREAD.to_owned());
+    }
     loaded.forget_closed(&now);
     // What is held now must not look as if it had been there before the next load.
     if loaded.vendors.is_empty() && holders == Holders::default() {
@@ -132,10 +137,15 @@ fn close(vendor: Vendor, before: &Snapshot, holders: &mut Holders) {
                 .for_each(|member| close_member(member, before));
         }
     }
-    if let Some(path) = newly_mapped(&stem, &Snapshot::take(), before) {
+    let now = Snapshot::take();
+    if let Some(path) = newly_mapped(&stem, &now, before) {
         holders
             .libraries
             .push(format!("{path}: stays mapped after dlclose"));
+    } else if !now.is_whole {
+        holders
+            .libraries
+            .push(format!("{}: {UNREAD}", name.display()));
     }
 }
 
@@ -190,12 +200,13 @@ fn close_member(stem: &str, before: &Snapshot) {
     }
 }
 
-/// The driver's threads that do not end although no object of it is left.
-fn lasting_threads(before: &Snapshot, vendor: &Vendor) -> Vec<i32> {
+/// The driver's threads that do not end although no object of it is left; `None` where they cannot be seen.
+fn lasting_threads(before: &Snapshot, vendor: &Vendor) -> Option<Vec<i32>> {
     let deadline = Instant::now() + ENDING;
     loop {
-        let threads = threads_in(&Snapshot::take(), before, vendor);
-        if threads.is_empty() || Instant::now() >= deadline {
+        let now = Snapshot::take();
+        let threads = now.is_whole.then(|| threads_in(&now, before, vendor));
+        if threads.as_ref().is_some_and(Vec::is_empty) || Instant::now() >= deadline {
             return threads;
         }
         std::thread::sleep(Duration::from_millis(1));
@@ -222,11 +233,13 @@ fn threads_in(now: &Snapshot, before: &Snapshot, vendor: &Vendor) -> Vec<i32> {
         .collect()
 }
 
-/// Whether a sleeping thread's stack holds a return address into `code`. A running thread counts as having one.
+/// Whether a sleeping thread's stack holds a return address into `code`. One that runs, or cannot be looked at, counts as
+/// having one.
 fn stack_has(thread: i32, code: &[std::ops::Range<usize>]) -> bool {
     const DEEPEST: usize = 64 << 10;
-    let Ok(line) = fs::read_to_string(format!("/proc/self/task/{thread}/syscall")) else {
-        return false;
+    let line = match fs::read_to_string(format!("/proc/self/task/{thread}/syscall")) {
+        Ok(line) => line,
+        Err(e) => return is_short(&e),
     };
     let words: Vec<&str> = line.split_whitespace().collect();
     // proc_pid_syscall(5): "running", or number, six arguments, stack pointer, program counter.
@@ -240,20 +253,22 @@ fn stack_has(thread: i32, code: &[std::ops::Range<usize>]) -> bool {
     let Ok(stack) = usize::from_str_radix(stack, 16) else {
         return true;
     };
-    read_memory(stack, DEEPEST)
+    let content = match read_memory(stack, DEEPEST) {
+        Ok(content) => content,
+        Err(e) => return is_short(&e),
+    };
+    content
         .chunks_exact(size_of::<usize>())
         .map(|word| usize::from_ne_bytes(word.try_into().expect("a chunk is one word")))
         .any(|word| code.iter().any(|range| range.contains(&word)))
 }
 
 /// Reads this process's memory through the kernel, which stops at the end of the mapping instead of faulting.
-fn read_memory(address: usize, bytes: usize) -> Vec<u8> {
+fn read_memory(address: usize, bytes: usize) -> io::Result<Vec<u8>> {
     use std::os::unix::fs::FileExt;
     const PAGE: usize = 4096;
     let mut content = Vec::new();
-    let Ok(memory) = fs::File::open("/proc/self/mem") else {
-        return content;
-    };
+    let memory = fs::File::open("/proc/self/mem")?;
     while content.len() < bytes {
         let at = address + content.len();
         let mut page = vec![0; PAGE - at % PAGE];
@@ -262,7 +277,7 @@ fn read_memory(address: usize, bytes: usize) -> Vec<u8> {
             _ => break,
         }
     }
-    content
+    Ok(content)
 }
 
 /// Unmaps the address space that drivers reserved and forgot: NVIDIA's (580.159) takes one of 127 places at each load, and

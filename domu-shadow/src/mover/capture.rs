@@ -13,10 +13,12 @@ use super::dirty::{Taken, Tracking};
 use super::engine::{Engine, Transfer, root_buffers};
 use super::memory::HostBytes;
 use super::quiesced::{self, Quiesced};
+use super::way_back::WayBack;
 use super::{MoveError, Region, Round, Sent};
-use crate::core::handle::Object;
+use crate::core::handle::{self, Object};
 use crate::core::mem::Mem;
 use crate::core::movable;
+use crate::core::program::Program;
 use crate::delta::{Sink, SinkError};
 use crate::driver::foreign;
 
@@ -69,6 +71,8 @@ pub fn begin() -> Result<Capture, MoveError> {
     if let Some(reason) = movable::blocked() {
         return Err(MoveError::Blocked(reason));
     }
+    // Looked at now, so that nothing is sent in vain, and taken when the gate closes.
+    drop(WayBack::take()?);
     let alone = Alone::take()?;
     let state = State {
         comparing: None,
@@ -152,6 +156,14 @@ impl Capture {
     pub fn compare(&mut self) {
         let comparing = self.0.comparing.get_or_insert_default();
         comparing.prepare(&root_buffers());
+    }
+
+    /// Fetches what the stop and the way back will need of programs, one after the other while `go_on` says so: the stop
+    /// then asks for what was built since. To be called before each round, and before the stop.
+    pub fn prepare(&mut self, go_on: impl Fn() -> bool) {
+        let programs = handle::all::<Program>();
+        let programs = programs.iter().take_while(|_| go_on());
+        programs.for_each(|program| program.keep_binaries());
     }
 
     /// The first time: every buffer. Later: those written since, and those whose writers had not ended.

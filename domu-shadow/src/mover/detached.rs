@@ -5,6 +5,7 @@ use opencl_sys::cl_int;
 use super::arriving::{Arriving, Blackout};
 use super::capture::Capture;
 use super::error::driver;
+use super::way_back::WayBack;
 use super::{MoveError, matching};
 use crate::core::command_buffer::CommandBuffer;
 use crate::core::context::Context;
@@ -30,21 +31,18 @@ use crate::laps::Laps;
 pub struct Detached {
     closed: Closed,
     capture: Capture,
+    way_back: Box<WayBack>,
     since: u64,
     holders: Box<Holders>,
 }
 
-pub(super) fn unload(closed: Closed, mut capture: Capture, since: u64) -> Detached {
-    let mut laps = Laps::new("unloading");
-    release_all(&mut capture, &mut laps);
-    for platform in platform::known() {
-        platform
-            .devices()
-            .iter()
-            .for_each(|device| device.real.set(std::ptr::null_mut()));
-        platform.real.set(std::ptr::null_mut());
-    }
-    let holders = unload::unload(&mut laps);
+pub(super) fn unload(
+    closed: Closed,
+    mut capture: Capture,
+    mut way_back: Box<WayBack>,
+    since: u64,
+) -> Detached {
+    let holders = way_back.while_unloading(|| release_and_unload(&mut capture));
     for library in &holders.libraries {
         log::info!("still loaded: {library}");
     }
@@ -54,9 +52,23 @@ pub(super) fn unload(closed: Closed, mut capture: Capture, since: u64) -> Detach
     Detached {
         closed,
         capture,
+        way_back,
         since,
         holders: Box::new(holders),
     }
+}
+
+fn release_and_unload(capture: &mut Capture) -> Holders {
+    let mut laps = Laps::new("unloading");
+    release_all(capture, &mut laps);
+    for platform in platform::known() {
+        platform
+            .devices()
+            .iter()
+            .for_each(|device| device.real.set(std::ptr::null_mut()));
+        platform.real.set(std::ptr::null_mut());
+    }
+    unload::unload(&mut laps)
 }
 
 /// Children before their parents, as drivers expect it.
@@ -178,12 +190,18 @@ impl Detached {
         &self.holders.devices
     }
 
+    /// A link to dom0 is about to be opened: what was kept for that is free.
+    pub fn make_room_for_link(&mut self) {
+        self.way_back.make_room_for_link();
+    }
+
     /// Loads the drivers, makes every object again, on devices like those before, and opens the gate: the contents
     /// have to come now.
     ///
     /// # Errors
     /// `NoDevice`, or the driver's. Everything is released again, and it can be tried later.
-    pub fn reload(self) -> Result<(Arriving, Blackout), (Detached, MoveError)> {
+    pub fn reload(mut self) -> Result<(Arriving, Blackout), (Detached, MoveError)> {
+        self.way_back.make_room_for_driver();
         let mut laps = Laps::new("loading again");
         let made = matching::load().and_then(|()| {
             laps.lap("libraries, devices");
@@ -192,12 +210,13 @@ impl Detached {
         let Detached {
             closed,
             capture,
+            way_back,
             since,
             ..
         } = self;
         match made {
             Ok(()) => Ok(Arriving::open(closed, capture, since)),
-            Err(error) => Err((unload(closed, capture, since), error)),
+            Err(error) => Err((unload(closed, capture, way_back, since), error)),
         }
     }
 }

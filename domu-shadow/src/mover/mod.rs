@@ -27,6 +27,7 @@ mod packed;
 mod pin;
 mod quiesced;
 mod summary;
+mod way_back;
 
 pub use crate::core::movable::blocked;
 pub use arriving::{Arriving, Blackout};
@@ -38,6 +39,7 @@ pub use error::MoveError;
 pub use memory::{HostBytes, OwnedBytes};
 pub use quiesced::Quiesced;
 pub use summary::{Summary, summary};
+pub use way_back::lacks_room;
 
 use crate::core::handle::Object;
 use crate::core::mem::Mem;

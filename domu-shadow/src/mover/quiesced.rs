@@ -10,6 +10,7 @@ use super::detached::{self, Detached};
 use super::dirty::Markers;
 use super::engine::Transfer;
 use super::memory::HostBytes;
+use super::way_back::WayBack;
 use super::{MoveError, Round, Sent};
 use crate::callbacks;
 use crate::core::event::Event;
@@ -25,6 +26,7 @@ pub struct Quiesced {
     // Opened before the capture's queues are released: the program needs not wait for that.
     closed: Closed,
     capture: Capture,
+    way_back: Box<WayBack>,
     since: u64,
 }
 
@@ -62,6 +64,10 @@ pub(super) fn quiesce(
     if let Some(reason) = movable::blocked() {
         return Err((capture, MoveError::Blocked(reason)));
     }
+    let way_back = match WayBack::take() {
+        Ok(way_back) => way_back,
+        Err(short) => return Err((capture, short)),
+    };
     let since = boot_time();
     let Some(draining) = gate::drain() else {
         return Err((capture, MoveError::Busy));
@@ -72,6 +78,7 @@ pub(super) fn quiesce(
             Ok(Quiesced {
                 closed,
                 capture,
+                way_back,
                 since,
             })
         }
@@ -236,8 +243,9 @@ impl Quiesced {
         let Quiesced {
             closed,
             capture,
+            way_back,
             since,
         } = self;
-        Ok(detached::unload(closed, capture, since))
+        Ok(detached::unload(closed, capture, way_back, since))
     }
 }

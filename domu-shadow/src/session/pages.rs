@@ -18,16 +18,22 @@ pub(super) struct GrantLink {
     share: Arc<GrantShare>,
 }
 
+fn is_limit(error: &GrantError) -> bool {
+    match error {
+        GrantError::Limit { .. } => true,
+        GrantError::Share { source, .. } => source.kind() == io::ErrorKind::OutOfMemory,
+        _ => false,
+    }
+}
+
 impl GrantLink {
-    /// Grants up to `pages` pages, half as many again and again while the guest's limit is in the way.
+    /// Grants up to `pages` pages, half as many again and again while the guest's limit is in the way, or the process'.
     pub(super) fn share(pages: usize) -> io::Result<GrantLink> {
         let mut wanted = pages;
         let share = loop {
             match GrantShare::new(DOM0, wanted, true) {
                 Ok(share) => break Arc::new(share),
-                Err(GrantError::Limit { .. }) if wanted / 2 >= channel::layout::MIN_PAGES => {
-                    wanted /= 2
-                }
+                Err(e) if is_limit(&e) && wanted / 2 >= channel::layout::MIN_PAGES => wanted /= 2,
                 Err(e) => return Err(io::Error::other(e)),
             }
         };

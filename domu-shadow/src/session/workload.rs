@@ -15,6 +15,7 @@ use channel::guest::{
 use channel::image::{BufferEntry, DeviceEntry, MANIFEST_OBJECT, MANIFEST_VERSION, Manifest};
 use channel::link::Others;
 use std::sync::MutexGuard;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -72,6 +73,21 @@ impl GpuWorkload {
         manifest
             .to_bytes()
             .map_err(|e| StepError::Failed(e.to_string()))
+    }
+
+    /// What can be done while the program runs.
+    fn prepare(
+        &self,
+        capture: &mut Capture,
+        busy: impl FnMut() -> Result<(), Interrupt>,
+    ) -> Result<(), StepError> {
+        let work = |go_on: &(dyn Fn() -> bool + Sync)| {
+            if self.compares {
+                capture.compare();
+            }
+            capture.prepare(go_on);
+        };
+        alive_while(work, busy)
     }
 
     /// The last round and the manifest.
@@ -135,24 +151,27 @@ fn one_round(capture: &mut Capture, out: &mut Outbox<'_>) -> Result<Round, StepE
     })
 }
 
-/// Does work that the driver may block, calling `busy` meanwhile.
+/// Does work that the driver may block, calling `busy` meanwhile. Work that can end early asks what it is given.
 fn alive_while<T: Send>(
-    work: impl FnOnce() -> T + Send,
+    work: impl FnOnce(&(dyn Fn() -> bool + Sync)) -> T + Send,
     mut busy: impl FnMut() -> Result<(), Interrupt>,
 ) -> Result<T, StepError> {
     let (ended, end) = mpsc::sync_channel::<()>(1);
+    let called_off = AtomicBool::new(false);
+    let go_on = || !called_off.load(Ordering::Relaxed) && !leaving::is_under_way();
     std::thread::scope(|scope| {
         let worker = std::thread::Builder::new().name(foreign::SESSION_THREAD.into());
         // Dropped with the work's end, also in a panic.
         let worker = worker.spawn_scoped(scope, || {
             let _ended = ended;
-            work()
+            work(&go_on)
         });
         let worker = worker.map_err(|e| StepError::Failed(format!("no thread: {e}")))?;
-        // What it does cannot be interrupted: an error waits for its end.
+        // What the driver does cannot be interrupted: an error waits for its end.
         let mut said = Ok(());
         while end.recv_timeout(SIGN_OF_LIFE) == Err(RecvTimeoutError::Timeout) {
             said = said.and_then(|()| busy());
+            called_off.store(said.is_err(), Ordering::Relaxed);
         }
         let done = worker.join();
         said?;
@@ -183,11 +202,9 @@ impl Workload for GpuWorkload {
         // Compilers register exit handlers when they are first used.
         leaving::register();
         let mut capture = mover::begin().map_err(failed)?;
-        if self.compares {
-            // Building kernels would count against the first round's rate.
-            alive_while(|| capture.compare(), || pulse.busy())?;
-            leaving::register();
-        }
+        // Building kernels would count against the first round's rate.
+        self.prepare(&mut capture, || pulse.busy())?;
+        leaving::register();
         let summary = mover::summary();
         Ok((
             Begun {
@@ -206,9 +223,7 @@ impl Workload for GpuWorkload {
     ) -> Result<Round, StepError> {
         let _step = step()?;
         capture.pin(out.pages());
-        if self.compares {
-            alive_while(|| capture.compare(), || out.busy())?;
-        }
+        self.prepare(capture, || out.busy())?;
         // A round that failed may have lost anything; where dom0 gives the capture up it does not matter.
         let mut round = one_round(capture, out).inspect_err(|_| capture.start_over())?;
         if !self.compares {
@@ -229,6 +244,10 @@ impl Workload for GpuWorkload {
             Err(e) => return Err((capture, e)),
         };
         capture.pin(out.pages());
+        let fetch = |go_on: &(dyn Fn() -> bool + Sync)| capture.prepare(go_on);
+        if let Err(e) = alive_while(fetch, || out.busy()) {
+            return Err((capture, e));
+        }
         let since = Moment::now();
         let mut quiesced = capture
             .quiesce(timeout)
@@ -283,6 +302,10 @@ impl Workload for GpuWorkload {
         rest.since.elapsed_ns()
     }
 
+    fn make_room(&mut self, gone: &mut Gone) {
+        gone.detached.make_room_for_link();
+    }
+
     fn restore(&mut self, gone: Gone) -> Result<(Opened, Arriving), (Gone, StepError)> {
         let _step = match step() {
             Ok(step) => step,
@@ -299,7 +322,10 @@ impl Workload for GpuWorkload {
                 };
                 Ok((opened, arriving))
             }
-            Err((detached, e)) => Err((Gone { detached, since }, failed(e))),
+            Err((detached, e)) => {
+                log::warn!("the program waits, and dom0 tries again: {e}");
+                Err((Gone { detached, since }, failed(e)))
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! The daemon in the process: one move after another.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use channel::host::{
     Attached, Copying, Detached, HostError, Limits, Patience, Refused, one_by_one,
@@ -13,6 +13,7 @@ use super::image::Image;
 use super::pace::{self, Storm};
 use super::report::{Counts, Moving};
 use crate::gate::{self, Pass};
+use crate::mover;
 
 /// For answers of the session's thread, which shares the machine with the program's.
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
@@ -20,8 +21,11 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 /// Rounds while the program runs: the first takes everything, the second what the program wrote meanwhile.
 const ROUNDS: u32 = 2;
 
-/// A failed restore is tried again so many times.
-const RESTORES: u32 = 5;
+/// From a failed restore to the next try.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Every so many failures in a row are worth a warning.
+const OFTEN: u64 = 100;
 
 /// What a slow daemon takes for each fetch.
 const SLOW: Duration = Duration::from_millis(1);
@@ -39,7 +43,7 @@ pub(super) struct Daemon {
 /// How a move ended. The program runs on in every case.
 enum Outcome {
     Moved { blackout_ns: u64, retries: u64 },
-    GivenUp { why: HostError, blackout_ns: u64 },
+    GivenUp { why: String, blackout_ns: u64 },
 }
 
 impl Daemon {
@@ -76,10 +80,14 @@ impl Daemon {
     }
 
     fn move_once(&mut self) -> Outcome {
-        let (link, layout) = self
-            .peer
-            .open(PATIENCE)
-            .unwrap_or_else(|error| lost(&format!("the session does not open: {error}")));
+        let (link, layout) = match self.peer.open(PATIENCE) {
+            Ok(open) => open,
+            // The program has what it had. It may lack descriptors or address space for both ends of a link.
+            Err(error) if !has_ended(&error) => {
+                return given_up(&error, 0);
+            }
+            Err(error) => lost(&format!("the session does not open: {error}")),
+        };
         let (outcome, link) = self.over(link, layout);
         self.peer
             .close(link, PATIENCE)
@@ -101,7 +109,7 @@ impl Daemon {
             Ok((_, copying)) => copying,
             Err(refused) => {
                 let (attached, why) = kept(refused);
-                return (given_up(why, 0), attached.into_link());
+                return (given_up(&why, 0), attached.into_link());
             }
         };
         for number in 0..ROUNDS {
@@ -123,7 +131,7 @@ impl Daemon {
                 let (blackout_ns, attached) = quiesced
                     .resume()
                     .unwrap_or_else(|refused| lost(&refused.error.to_string()));
-                (given_up(why, blackout_ns), attached.into_link())
+                (given_up(&why, blackout_ns), attached.into_link())
             }
         }
     }
@@ -138,7 +146,9 @@ impl Daemon {
         self.image.serve_slowly(slowness);
         // The call that made the move due goes on with everybody else, while contents arrive.
         let mut let_go = false;
-        for retries in 0..RESTORES {
+        let began = Instant::now();
+        let mut retries = 0;
+        loop {
             match detached.restore(self.generation, &self.image, &mut |_| {
                 if !std::mem::replace(&mut let_go, true) {
                     pace::moved();
@@ -147,22 +157,39 @@ impl Daemon {
                 Ok((restored, attached)) => {
                     let outcome = Outcome::Moved {
                         blackout_ns: restored.blackout_ns,
-                        retries: retries.into(),
+                        retries,
                     };
                     return (outcome, attached.into_link());
                 }
                 Err(refused) => {
                     let why;
                     (detached, why) = kept(refused);
-                    log::warn!("storm: a restore failed: {why}");
+                    match retries % OFTEN {
+                        0 => log::warn!("storm: a restore failed and is tried again: {why}"),
+                        _ => log::info!("storm: a restore failed: {why}"),
+                    }
+                    if began.elapsed() > PATIENCE && !mover::lacks_room() {
+                        lost(&why.to_string());
+                    }
+                    retries += 1;
+                    std::thread::sleep(PAUSE);
                 }
             }
         }
-        lost(&format!("it could not be restored {RESTORES} times"))
     }
 }
 
-fn given_up(why: HostError, blackout_ns: u64) -> Outcome {
+/// Whether nobody is at the session's end any more.
+fn has_ended(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset, TimedOut, UnexpectedEof};
+    matches!(
+        error.kind(),
+        BrokenPipe | ConnectionReset | TimedOut | UnexpectedEof
+    )
+}
+
+fn given_up(why: &dyn std::error::Error, blackout_ns: u64) -> Outcome {
+    let why = why.to_string();
     Outcome::GivenUp { why, blackout_ns }
 }
 
@@ -171,7 +198,7 @@ fn resume(copying: Copying<DynLink>, why: HostError) -> (Outcome, DynLink) {
         lost(&why.to_string());
     }
     match copying.resume() {
-        Ok(attached) => (given_up(why, 0), attached.into_link()),
+        Ok(attached) => (given_up(&why, 0), attached.into_link()),
         Err(refused) => lost(&refused.error.to_string()),
     }
 }
@@ -200,8 +227,10 @@ fn count(counts: &mut Counts, outcome: &Outcome) {
             counts.failed += retries;
             *blackout_ns
         }
-        Outcome::GivenUp { why, blackout_ns } => {
-            let text = why.to_string();
+        Outcome::GivenUp {
+            why: text,
+            blackout_ns,
+        } => {
             log::info!("storm: {text}");
             // The session passes the mover's own words on.
             if text.contains("cannot be migrated") {

@@ -9,8 +9,8 @@
 //! | `XL_GPU_STORM` | `ms=T`: a move T ms after the last one; `calls=N`: one at every N-th OpenCL call, which waits for it. After a comma `drain-ms=T`: how long commands may take to end before that move is given up (default 10000) |
 //! | `XL_GPU_STORM_REPORT` | file for the figures, written at exit as one JSON object |
 //!
-//! A program that cannot be moved now, or does not come to rest, is counted and goes on. A state that cannot be
-//! restored aborts the process: nothing could ever give the program its buffers back.
+//! A program that cannot be moved now, or does not come to rest, is counted and goes on. A state that could not be
+//! restored for two minutes aborts the process, unless it lacks descriptors or address space: that is waited out.
 
 mod daemon;
 mod image;

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use crate::reserve::{Reserve, Room};
+
 /// How long an exit waits for the move in progress.
 const LAST_MOVE: Duration = Duration::from_secs(60);
 
@@ -58,8 +60,9 @@ static STATE: Mutex<State> = Mutex::new(State {
     over: false,
 });
 static CHANGED: Condvar = Condvar::new();
-/// The process that the storm is in, not one that it forked; and the report's file.
+/// The process that the storm is in, not one that it forked; and the report's file, with room to open it.
 static OWNER: OnceLock<(u32, Option<PathBuf>)> = OnceLock::new();
+static ROOM: Mutex<Option<Reserve>> = Mutex::new(None);
 
 fn state() -> std::sync::MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -67,6 +70,8 @@ fn state() -> std::sync::MutexGuard<'static, State> {
 
 /// From now on an exit ends the storm and writes the report.
 pub(super) fn write_at_exit(file: Option<PathBuf>) {
+    let room = Room { files: 1, bytes: 0 };
+    *ROOM.lock().unwrap_or_else(PoisonError::into_inner) = Some(Reserve::at_most(room));
     let _ = OWNER.set((std::process::id(), file));
     register();
 }
@@ -101,6 +106,7 @@ extern "C" fn at_exit() {
     let counts = state.counts;
     drop(state);
     log::info!("storm: {counts}");
+    drop(ROOM.lock().unwrap_or_else(PoisonError::into_inner).take());
     if let Some(file) = file
         && let Err(error) = std::fs::write(file, format!("{counts}\n"))
     {

@@ -10,6 +10,8 @@ mod icd2;
 mod programs;
 mod returning;
 mod rig;
+mod session;
+mod shortage;
 
 use rig::{Counter, Held, Stub, in_child, in_child_as};
 use std::time::Duration;

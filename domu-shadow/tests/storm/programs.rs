@@ -140,6 +140,62 @@ fn built_in_kernels_move() {
     });
 }
 
+/// A driver may compile for a binary. The stop asks for those alone of what was built since they were fetched, and what a
+/// program was before it was built again does not come back.
+#[test]
+fn binaries_are_fetched_before_the_stop() {
+    let test = "programs::binaries_are_fetched_before_the_stop";
+    in_child(test, "stay_mapped", || {
+        let gpu = Gpu::new();
+        let module = il();
+        let of_module = || {
+            make!(clCreateProgramWithIL(
+                gpu.context,
+                module.as_ptr().cast(),
+                module.len()
+            ))
+        };
+        let asked = || Stub::calls()("clGetProgramInfo");
+        let programs = [of_module(), of_module(), of_module()];
+        let [kept, again, late] = programs;
+        for program in [kept, again] {
+            assert_eq!(specialize(program, 7, 8), CL_SUCCESS);
+            build(program);
+        }
+        let mut capture = mover::begin().unwrap();
+        let before = asked();
+        capture.prepare(|| false);
+        assert_eq!(asked(), before, "called off");
+        capture.prepare(|| true);
+        let for_two = asked() - before;
+        assert!(for_two > 0);
+        capture.prepare(|| true);
+        assert_eq!(asked(), before + for_two);
+        for program in [again, late] {
+            assert_eq!(specialize(program, 7, 16), CL_SUCCESS);
+            build(program);
+        }
+        let before = asked();
+        let quiesced = capture.quiesce(Duration::from_secs(60));
+        let quiesced = quiesced.map_err(|(_, e)| e).unwrap();
+        let detached = quiesced.unload().map_err(|(_, e)| e).unwrap();
+        assert_eq!(asked() - before, for_two);
+        let (arriving, _) = detached.reload().map_err(|(_, e)| e).unwrap();
+        arriving.finish();
+        assert_eq!(Stub::calls()("clCreateProgramWithBinary"), 3);
+        let sizes = programs.map(|program| group_size(&gpu, program));
+        assert_eq!(sizes, [8, 16, 16]);
+        // The next move finds all as it left them.
+        there_and_back(0);
+        assert_eq!(Stub::calls()("clCreateProgramWithBinary"), 6);
+        let sizes = programs.map(|program| group_size(&gpu, program));
+        assert_eq!(sizes, [8, 16, 16]);
+        for program in programs {
+            ok!(clReleaseProgram(program));
+        }
+    });
+}
+
 /// What was compiled with argument info behind the program's back links where the driver refuses that, as NVIDIA's does.
 #[test]
 fn programs_link_without_our_argument_info() {
