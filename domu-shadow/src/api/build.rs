@@ -79,7 +79,7 @@ entry! {
         let shadow = handle::share::<Program>(program)?;
         check_notify(notify, user)?;
         let devices = build_devices(caller, &shadow.devices, count, devices)?;
-        let answer = shadow.build(devices, Step::Build { options: caller.text(options) });
+        let answer = shadow.build(devices, Step::Build { options: caller.text(options) }, notify.is_some());
         finish(program, answer, notify, user)
     }
 
@@ -107,7 +107,7 @@ entry! {
             .zip(names)
             .map(|(&header, &name)| Ok((caller.text(name).unwrap_or_default(), handle::share::<Program>(header)?)))
             .collect::<CLResult<Vec<(CString, Arc<Program>)>>>()?;
-        let answer = shadow.build(devices, Step::Compile { options: caller.text(options), headers });
+        let answer = shadow.build(devices, Step::Compile { options: caller.text(options), headers }, notify.is_some());
         finish(program, answer, notify, user)
     }
 
@@ -132,7 +132,7 @@ entry! {
         let inputs = caller.list(inputs, input_count as usize).iter();
         let inputs = inputs.map(|&input| handle::share::<Program>(input)).collect::<CLResult<Vec<_>>>()?;
         let step = Step::Link { options: caller.text(options), inputs };
-        let (real, made) = build::link(&context, &devices, &step, true);
+        let (real, made) = build::link(&context, &devices, &step, true, notify.is_some());
         if real.is_null() {
             return Err(made.answer.err().unwrap_or(CL_OUT_OF_HOST_MEMORY));
         }

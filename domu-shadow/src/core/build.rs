@@ -11,6 +11,7 @@ use opencl_sys::{
 use super::CLResult;
 use super::context::Context;
 use super::device::Device;
+use super::notified::{self, Notify};
 use super::plain;
 use super::program::{self, Step};
 use crate::driver::dispatch::{check, status, table_of};
@@ -61,7 +62,8 @@ pub struct Made {
     pub adds_arg_info: bool,
 }
 
-/// Builds or compiles, with argument info behind the program's back if `add_arg_info`.
+/// Builds or compiles, with argument info behind the program's back if `add_arg_info`; with a callback to the driver if the
+/// program gave one.
 ///
 /// # Errors
 /// The driver's.
@@ -70,10 +72,13 @@ pub fn run(
     add_arg_info: bool,
     devices: &[Arc<Device>],
     step: &Step,
+    is_notified: bool,
 ) -> CLResult<()> {
     let options = step.options();
     let with_ours = (add_arg_info && !has_arg_info(options)).then(|| with_arg_info(options));
-    run_with(real, devices, step, with_ours.as_ref().or(options))
+    let options = with_ours.as_ref().or(options);
+    let build = |notify, user| ((), run_with(real, devices, step, options, notify, user));
+    notified::call(is_notified, build).1
 }
 
 fn run_with(
@@ -81,6 +86,8 @@ fn run_with(
     devices: &[Arc<Device>],
     step: &Step,
     options: Option<&CString>,
+    notify: Option<Notify>,
+    user: *mut c_void,
 ) -> CLResult<()> {
     let list = reals(devices);
     let count = u32::try_from(list.len()).unwrap_or(u32::MAX);
@@ -94,7 +101,7 @@ fn run_with(
         Step::Build { .. } => {
             status!(
                 real,
-                clBuildProgram(real, count, list, options, None, std::ptr::null_mut())
+                clBuildProgram(real, count, list, options, notify, user)
             )
         }
         Step::Compile { headers, .. } => {
@@ -112,15 +119,7 @@ fn run_with(
             status!(
                 real,
                 clCompileProgram(
-                    real,
-                    count,
-                    list,
-                    options,
-                    number,
-                    programs,
-                    names,
-                    None,
-                    std::ptr::null_mut()
+                    real, count, list, options, number, programs, names, notify, user
                 )
             )
         }
@@ -138,6 +137,7 @@ pub fn link(
     devices: &[Arc<Device>],
     step: &Step,
     add_arg_info: bool,
+    is_notified: bool,
 ) -> (*mut c_void, Made) {
     let refused = |answer| Made {
         answer,
@@ -146,31 +146,29 @@ pub fn link(
     let Step::Link { options, inputs } = step else {
         return (std::ptr::null_mut(), refused(Err(CL_INVALID_PROGRAM)));
     };
-    let link_of = |programs: &[_]| link_with(context, devices, options.as_ref(), programs);
+    let link_of = |programs: &[_], is_notified| {
+        notified::call(is_notified, |notify, user| {
+            link_with(context, devices, options.as_ref(), programs, notify, user)
+        })
+    };
     let as_made: Vec<_> = inputs.iter().map(|program| program.real.get()).collect();
-    let mut first = None;
-    if add_arg_info {
-        let (linked, answer) = link_of(&as_made);
+    let adds = add_arg_info && plain::add_arg_info(inputs);
+    if adds {
+        let (linked, answer) = link_of(&as_made, false);
         if answer.is_ok() {
             let made = Made {
                 answer,
-                adds_arg_info: plain::add_arg_info(inputs),
+                adds_arg_info: true,
             };
             return (linked, made);
         }
-        first = Some((linked, answer));
+        if !linked.is_null() {
+            program::release(linked);
+        }
     }
     let plain = plain::of_each(inputs).ok().flatten();
-    let (linked, answer) = match (plain, first) {
-        (Some(plain), first) => {
-            if let Some((failed, _)) = first.filter(|(failed, _)| !failed.is_null()) {
-                program::release(failed);
-            }
-            link_of(&plain::replaced(inputs, &plain))
-        }
-        (None, Some(first)) => first,
-        (None, None) => link_of(&as_made),
-    };
+    let given = plain.as_ref().map(|plain| plain::replaced(inputs, plain));
+    let (linked, answer) = link_of(&given.unwrap_or(as_made), is_notified);
     (linked, refused(answer))
 }
 
@@ -179,11 +177,12 @@ pub fn link_with(
     devices: &[Arc<Device>],
     options: Option<&CString>,
     programs: &[*mut c_void],
+    notify: Option<Notify>,
+    user: *mut c_void,
 ) -> (*mut c_void, CLResult<()>) {
     let real = context.real.get();
-    let none = std::ptr::null_mut();
     let Some(link) = table_of(real).clLinkProgram else {
-        return (none, Err(CL_INVALID_OPERATION));
+        return (std::ptr::null_mut(), Err(CL_INVALID_OPERATION));
     };
     let list = reals(devices);
     let count = u32::try_from(list.len()).unwrap_or(u32::MAX);
@@ -205,8 +204,8 @@ pub fn link_with(
             options,
             number,
             programs,
-            None,
-            none,
+            notify,
+            user,
             &raw mut code,
         )
     };

@@ -20,6 +20,7 @@ pub mod kernel_arg;
 pub mod map;
 pub mod mem;
 pub mod movable;
+mod notified;
 pub mod partition;
 pub mod plain;
 pub mod platform;

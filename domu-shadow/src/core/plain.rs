@@ -68,7 +68,8 @@ fn of(program: &Program) -> CLResult<Option<Plain>> {
         return Ok(None);
     };
     let parts = replaced(inputs, &plain);
-    let (real, answer) = link_with(&program.context, &link.devices, options.as_ref(), &parts);
+    let (context, options, none) = (&program.context, options.as_ref(), std::ptr::null_mut());
+    let (real, answer) = link_with(context, &link.devices, options, &parts, None, none);
     let made = (!real.is_null()).then(|| Plain(real));
     answer.map(|()| made)
 }

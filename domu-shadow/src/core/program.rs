@@ -226,11 +226,12 @@ impl Program {
         building.builds.iter().any(|built| built.adds_arg_info)
     }
 
-    /// Builds or compiles for `devices`, and remembers how. A linked program was built by its link.
+    /// Builds or compiles for `devices`, and remembers how; whether the program gave a callback. A linked program was built
+    /// by its link.
     ///
     /// # Errors
     /// The driver's; a build that ended in failure is remembered as well.
-    pub fn build(&self, devices: Vec<Arc<Device>>, step: Step) -> CLResult<()> {
+    pub fn build(&self, devices: Vec<Arc<Device>>, step: Step, is_notified: bool) -> CLResult<()> {
         let _one = self.at_driver();
         if self.building().is_substitute {
             self.check_no_kernels()?;
@@ -238,7 +239,7 @@ impl Program {
             let others = (!is_for_all).then(|| self.succeeded(&devices));
             self.start_anew(&others.unwrap_or_default())?;
         }
-        let made = self.build_either_way(&devices, &step);
+        let made = self.build_either_way(&devices, &step, is_notified);
         // What drivers make of a build of a linked program (an error, the specification says) is that of its link.
         if build::has_ended(made.answer) && !matches!(self.origin, Origin::Linked) {
             let constants = self.building().constants.clone();
@@ -253,10 +254,14 @@ impl Program {
     /// driver may not know the option (before OpenCL 1.2) or make something wrong of it (NVIDIA's compiler, CUDA 13.0, of a
     /// kernel without arguments that calls `printf`). Some (Intel's) write one log behind the other, so nothing is left of
     /// the first try.
-    fn build_either_way(&self, devices: &[Arc<Device>], step: &Step) -> Made {
-        let made = |add_arg_info| Made {
-            answer: build::run(self.real.get(), add_arg_info, devices, step),
-            adds_arg_info: add_arg_info,
+    fn build_either_way(&self, devices: &[Arc<Device>], step: &Step, is_notified: bool) -> Made {
+        let made = |add_arg_info: bool| {
+            // The program's callback is due once.
+            let is_notified = is_notified && !add_arg_info;
+            Made {
+                answer: build::run(self.real.get(), add_arg_info, devices, step, is_notified),
+                adds_arg_info: add_arg_info,
+            }
         };
         if !matches!(self.origin, Origin::Source(_)) || has_arg_info(step.options()) {
             return made(false);

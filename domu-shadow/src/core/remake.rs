@@ -150,7 +150,8 @@ impl Program {
                 headers.iter().try_for_each(|(_, header)| header.make())?;
             }
             self.set_constants(real, &built.constants)?;
-            let run = |add_arg_info| build::run(real, add_arg_info, &built.devices, &built.step);
+            let run =
+                |add_arg_info| build::run(real, add_arg_info, &built.devices, &built.step, false);
             match add_arg_info && built.adds_arg_info {
                 true => run(true).or_else(|_| run(false)), // another driver may refuse it
                 false => run(false),
@@ -168,7 +169,7 @@ impl Program {
 
     fn link_again(&self, built: &Built, succeeded: bool) -> CLResult<()> {
         let adds = built.adds_arg_info;
-        let (real, made) = build::link(&self.context, &built.devices, &built.step, adds);
+        let (real, made) = build::link(&self.context, &built.devices, &built.step, adds, false);
         self.real.set(real);
         // A link that had failed fails again.
         if succeeded { made.answer } else { Ok(()) }
@@ -183,7 +184,7 @@ impl Program {
                 Step::Build { options } => options.clone(),
                 Step::Link { .. } => None,
             };
-            build::run(real, false, &built.devices, &Step::Build { options })
+            build::run(real, false, &built.devices, &Step::Build { options }, false)
         };
         let answer = builds.iter().try_for_each(rebuild);
         match answer {

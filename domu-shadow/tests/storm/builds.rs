@@ -122,7 +122,8 @@ fn a_failure_is_that_of_the_build_the_program_asked_for() {
             Some(count),
             user
         ));
-        assert_eq!(code, CL_BUILD_PROGRAM_FAILURE);
+        // What the driver says: it tells by the callback.
+        assert_eq!(code, CL_SUCCESS);
         assert!(
             log(wrong).contains("'absent' is not one of"),
             "{}",
