@@ -4,9 +4,9 @@ use std::ffi::c_void;
 
 use opencl_sys::{
     CL_INVALID_GLOBAL_WORK_SIZE, CL_INVALID_VALUE, CL_KERNEL_ARG_INFO_NOT_AVAILABLE,
-    CL_KERNEL_CONTEXT, CL_KERNEL_PROGRAM, CL_KERNEL_REFERENCE_COUNT, cl_command_queue,
-    cl_device_id, cl_kernel, cl_kernel_arg_info, cl_kernel_info, cl_kernel_sub_group_info,
-    cl_kernel_work_group_info,
+    CL_KERNEL_ATTRIBUTES, CL_KERNEL_CONTEXT, CL_KERNEL_PROGRAM, CL_KERNEL_REFERENCE_COUNT,
+    cl_command_queue, cl_device_id, cl_kernel, cl_kernel_arg_info, cl_kernel_info,
+    cl_kernel_sub_group_info, cl_kernel_work_group_info,
 };
 
 use super::caller::Caller;
@@ -41,6 +41,7 @@ entry! {
         let kernel = handle::borrow::<Kernel>(caller, kernel)?;
         let real = kernel.real.get();
         match parameter {
+            CL_KERNEL_ATTRIBUTES if let Some(attributes) = &kernel.signature.attributes => answer.bytes(attributes),
             CL_KERNEL_REFERENCE_COUNT => answer.uint(kernel.slot().references()),
             CL_KERNEL_CONTEXT => answer.handle(kernel.program.context.slot().handle()),
             CL_KERNEL_PROGRAM => answer.handle(kernel.program.slot().handle()),
@@ -65,7 +66,7 @@ entry! {
             return kernel.with_plain(ask);
         }
         let at = ARG_INFO.iter().position(|&known| known == parameter);
-        match (kernel.arg_info.get(index as usize), at) {
+        match (kernel.signature.args.get(index as usize), at) {
             (Some(info), Some(at)) => answer.bytes(info[at].as_ref().ok_or(CL_KERNEL_ARG_INFO_NOT_AVAILABLE)?),
             _ => ask(kernel.real.get()),
         }

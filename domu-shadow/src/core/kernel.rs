@@ -10,7 +10,7 @@ use opencl_sys::{
     CL_KERNEL_ARG_ADDRESS_CONSTANT, CL_KERNEL_ARG_ADDRESS_GLOBAL, CL_KERNEL_ARG_ADDRESS_LOCAL,
     CL_KERNEL_ARG_ADDRESS_QUALIFIER, CL_KERNEL_ARG_NAME, CL_KERNEL_ARG_TYPE_CONST,
     CL_KERNEL_ARG_TYPE_NAME, CL_KERNEL_ARG_TYPE_PIPE, CL_KERNEL_ARG_TYPE_QUALIFIER,
-    CL_KERNEL_EXEC_INFO_INDIRECT_HOST_ACCESS_INTEL,
+    CL_KERNEL_ATTRIBUTES, CL_KERNEL_EXEC_INFO_INDIRECT_HOST_ACCESS_INTEL,
     CL_KERNEL_EXEC_INFO_INDIRECT_SHARED_ACCESS_INTEL, CL_KERNEL_FUNCTION_NAME, CL_KERNEL_NUM_ARGS,
     cl_int,
 };
@@ -47,6 +47,14 @@ pub const INDIRECT_ACCESS: std::ops::RangeInclusive<u32> =
     CL_KERNEL_EXEC_INFO_INDIRECT_HOST_ACCESS_INTEL
         ..=CL_KERNEL_EXEC_INFO_INDIRECT_SHARED_ACCESS_INTEL;
 
+/// What only a build from the source tells of a kernel.
+#[derive(Clone)]
+pub struct Signature {
+    pub args: Box<[ArgInfo]>,
+    /// `CL_KERNEL_ATTRIBUTES`; `None` where the driver has no such thing.
+    pub attributes: Option<Vec<u8>>,
+}
+
 /// What `clSetKernelExecInfo` said last, by its parameter.
 type ExecInfo = BTreeMap<u32, Vec<u8>>;
 
@@ -56,7 +64,7 @@ pub struct Kernel {
     pub program: Arc<Program>,
     pub name: CString,
     pub args: Box<[Arg]>,
-    pub arg_info: Box<[ArgInfo]>,
+    pub signature: Signature,
     exec_info: Mutex<ExecInfo>,
 }
 
@@ -91,16 +99,20 @@ impl Kernel {
         let count = count
             .first_chunk()
             .map_or(0, |bytes| u32::from_ne_bytes(*bytes));
-        let arg_info = (0..count).map(|index| arg_info(real, index)).collect();
-        let arg_info = program.signature(&name, arg_info);
-        let args = arg_info.iter().map(|info| Arg::new(kind(info))).collect();
+        let of_driver = Signature {
+            args: (0..count).map(|index| arg_info(real, index)).collect(),
+            attributes: ask(CL_KERNEL_ATTRIBUTES).ok(),
+        };
+        let signature = program.signature(&name, of_driver);
+        let args = signature.args.iter();
+        let args = args.map(|info| Arg::new(kind(info))).collect();
         Ok(Arc::new(Kernel {
             slot: Slot::reserve(),
             real: Real::new(real),
             program,
             name,
             args,
-            arg_info,
+            signature,
             exec_info: Mutex::default(),
         }))
     }

@@ -13,7 +13,7 @@ use super::context::Context;
 use super::device::Device;
 use super::farewell::Destructors;
 use super::handle::{self, Kind, Object, Slot};
-use super::kernel::{ArgInfo, Kernel};
+use super::kernel::{Kernel, Signature};
 use super::movable::{self, Hold};
 use super::plain::Plain;
 use super::real::Real;
@@ -80,12 +80,6 @@ pub struct Built {
     pub adds_arg_info: bool,
 }
 
-impl Built {
-    fn has_arg_info(&self) -> bool {
-        self.adds_arg_info || has_arg_info(self.step.options())
-    }
-}
-
 /// What the driver said about a build, kept over a move.
 #[derive(Clone)]
 pub struct Outcome {
@@ -106,8 +100,8 @@ pub struct Building {
     /// The driver's program was loaded from those binaries: it can't be built with other options, and may lack argument
     /// info.
     pub(super) is_substitute: bool,
-    /// By kernel name: the argument info that the last build gave.
-    pub(super) signatures: BTreeMap<CString, Box<[ArgInfo]>>,
+    /// By kernel name: what the last build told, of which a binary may tell less.
+    pub(super) signatures: BTreeMap<CString, Signature>,
     /// How often it was built.
     times: u64,
     /// Of a linked program: how often each input had been.
@@ -348,13 +342,12 @@ impl Program {
         }
     }
 
-    /// Before a kernel is made: argument info, which a binary may have lost, is known or comes with a new build from the
-    /// source. `None` for the name stands for all kernels.
+    /// Before a kernel is made: what a binary may not tell of it is known or comes with a new build from the source. `None`
+    /// for the name stands for all kernels.
     pub fn prepare_kernel(&self, name: Option<&CString>) {
         let mut building = self.building();
         let is_known = name.is_some_and(|name| building.signatures.contains_key(name));
-        let mut builds = building.builds.iter();
-        if !building.is_substitute || is_known || !builds.any(Built::has_arg_info) {
+        if !building.is_substitute || is_known || !matches!(self.origin, Origin::Source(_)) {
             return;
         }
         let rebuilt = self.original().and_then(|real| {
@@ -372,15 +365,16 @@ impl Program {
         }
     }
 
-    /// Keeps a kernel's argument info, or gives what is known where the driver has none.
-    pub fn signature(&self, name: &CString, of_driver: Box<[ArgInfo]>) -> Box<[ArgInfo]> {
+    /// What is known of a kernel, else what the driver tells; kept, unless it has a binary.
+    pub fn signature(&self, name: &CString, of_driver: Signature) -> Signature {
         let mut building = self.building();
-        let has_info = of_driver.iter().flatten().any(Option::is_some);
-        if has_info || of_driver.is_empty() {
-            building.signatures.insert(name.clone(), of_driver.clone());
-            return of_driver;
+        if let Some(known) = building.signatures.get(name) {
+            return known.clone();
         }
-        building.signatures.get(name).cloned().unwrap_or(of_driver)
+        if !building.is_substitute {
+            building.signatures.insert(name.clone(), of_driver.clone());
+        }
+        of_driver
     }
 
     /// `clSetProgramSpecializationConstant`: for the next build.
