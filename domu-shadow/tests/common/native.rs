@@ -3,6 +3,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The shared library that cargo built beside this test.
 pub fn library() -> PathBuf {
@@ -16,12 +17,14 @@ pub fn library() -> PathBuf {
     }
 }
 
-/// A folder of this process's own, removed at the end.
+/// A folder of its own, removed at the end.
 pub struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str) -> Folder {
-        let path = env::temp_dir().join(format!("xl-gpu-{name}-{}", std::process::id()));
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let (process, number) = (std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+        let path = env::temp_dir().join(format!("xl-gpu-{name}-{process}-{number}"));
         std::fs::create_dir_all(&path).unwrap();
         Folder(path)
     }
@@ -46,14 +49,25 @@ impl Program {
 
 /// Compiles `tests/programs/NAME` and links it with the system's loader.
 pub fn compile(name: &str) -> Program {
+    compile_with(name, &[])
+}
+
+/// The same as a shared library.
+pub fn compile_library(name: &str) -> Program {
+    compile_with(name, &["-shared", "-fPIC"])
+}
+
+fn compile_with(name: &str, options: &[&str]) -> Program {
     let source = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/programs")
         .join(name);
     let program = Program {
-        folder: Folder::new(name),
+        folder: Folder::new(&name.replace('/', "-")),
     };
     let compiled = Command::new("cc")
-        .args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-o"])
+        .args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror"])
+        .args(options)
+        .arg("-o")
         .arg(program.path())
         .arg(source)
         .args(["-lOpenCL", "-ldl", "-lpthread"])
