@@ -26,6 +26,8 @@ const STATE_BITS: u32 = 3;
 const NO_MEMBARRIER: u32 = 4;
 /// Set for ever in a storm that goes by calls: every call then takes the slow path, where it is counted.
 const COUNTING: u32 = 8;
+/// Set for ever in a child that was forked in the middle of a move: no call enters, and no lock is taken.
+const BEREFT: u32 = 16;
 
 static STATE: AtomicU32 = AtomicU32::new(OPEN);
 static CHANGED: Condvar = Condvar::new();
@@ -67,7 +69,9 @@ impl Drop for ReturnAtExit {
         if let Some(word) = mine() {
             thread_word::set::<ThreadWord>(std::ptr::null());
             word.thread.store(0, Ordering::Relaxed);
-            lock().idle.push(word);
+            if STATE.load(Ordering::SeqCst) & BEREFT == 0 {
+                lock().idle.push(word);
+            }
         }
     }
 }
@@ -97,26 +101,27 @@ impl Drop for Inside {
     }
 }
 
-/// Enters the gate; waits where the state does not let `pass` in. A thread already inside never waits.
+/// Enters the gate; waits where the state does not let `pass` in. A thread already inside never waits. `None` in a child that
+/// was forked in the middle of a move.
 #[inline]
-pub fn enter(pass: Pass) -> Inside {
+pub fn enter(pass: Pass) -> Option<Inside> {
     let word = match mine() {
         Some(word) => word,
-        None => register(),
+        None => register()?,
     };
     let depth = word.inside.load(Ordering::Relaxed);
     word.inside.store(depth + 1, Ordering::Relaxed);
     if depth == 0 {
         // Program order only: the closing side's membarrier makes it hold between threads.
         compiler_fence(Ordering::SeqCst);
-        if STATE.load(Ordering::Acquire) != OPEN {
-            wait(word, pass);
+        if STATE.load(Ordering::Acquire) != OPEN && !wait(word, pass) {
+            return None;
         }
     }
-    Inside {
+    Some(Inside {
         word,
         _not_send: std::marker::PhantomData,
-    }
+    })
 }
 
 /// Runs `wait` outside of the gate, and enters it again: for a wait that only the program can end. Where the thread is
@@ -134,9 +139,31 @@ pub fn outside(wait_for: impl FnOnce()) {
     }
 }
 
+/// Whether the calling thread has made a call.
+pub fn knows_this_thread() -> bool {
+    mine().is_some()
+}
+
+/// Whether the calling thread is in a call.
+pub fn is_inside() -> bool {
+    mine().is_some_and(|word| word.inside.load(Ordering::Relaxed) > 0)
+}
+
+/// Whether no call can enter.
+pub fn is_closed() -> bool {
+    STATE.load(Ordering::SeqCst) & STATE_BITS == CLOSED
+}
+
+/// For a fork: nothing here changes until this is dropped. `None` while another thread changes it.
+pub fn hold() -> Option<std::sync::MutexGuard<'static, impl Sized>> {
+    crate::fork::try_lock(&THREADS)
+}
+
 /// The calling thread ends the process: it counts as inside from now on, and waits no more.
 pub fn stay_inside() {
-    let word = mine().unwrap_or_else(register);
+    let Some(word) = mine().or_else(register) else {
+        return;
+    };
     let depth = word.inside.load(Ordering::Relaxed);
     word.inside.store(depth + 1, Ordering::Relaxed);
 }
@@ -152,7 +179,10 @@ pub fn known_threads() -> Vec<i32> {
 }
 
 #[cold]
-fn register() -> &'static ThreadWord {
+fn register() -> Option<&'static ThreadWord> {
+    if STATE.load(Ordering::SeqCst) & BEREFT != 0 {
+        return None;
+    }
     crate::start::once();
     let mut threads = lock();
     let word = threads.idle.pop().unwrap_or_else(|| {
@@ -169,7 +199,7 @@ fn register() -> &'static ThreadWord {
     thread_word::set::<ThreadWord>(word);
     // Fails only while the thread's locals are being destroyed; the word is then never handed on.
     let _ = RETURNED.try_with(|_| ());
-    word
+    Some(word)
 }
 
 fn permits(state: u32, pass: Pass) -> bool {
@@ -180,8 +210,9 @@ fn permits(state: u32, pass: Pass) -> bool {
     }
 }
 
+/// False if the thread stays outside.
 #[cold]
-fn wait(word: &'static ThreadWord, pass: Pass) {
+fn wait(word: &'static ThreadWord, pass: Pass) -> bool {
     if STATE.load(Ordering::Relaxed) & COUNTING != 0 {
         word.inside.store(0, Ordering::Release);
         crate::storm::called(pass == Pass::Normal);
@@ -189,10 +220,14 @@ fn wait(word: &'static ThreadWord, pass: Pass) {
     }
     loop {
         fence(Ordering::SeqCst);
-        if permits(STATE.load(Ordering::SeqCst), pass) {
-            return;
+        let state = STATE.load(Ordering::SeqCst);
+        if permits(state, pass) && state & BEREFT == 0 {
+            return true;
         }
         word.inside.store(0, Ordering::Release);
+        if state & BEREFT != 0 {
+            return false;
+        }
         let mut guard = lock();
         while !permits(STATE.load(Ordering::SeqCst), pass) {
             guard = CHANGED.wait(guard).unwrap_or_else(PoisonError::into_inner);
@@ -211,18 +246,19 @@ fn change(state: u32) {
     CHANGED.notify_all();
 }
 
-/// In a child of `fork` no thread moves anything: a gate that was closed would stay so.
-extern "C" fn open_in_child() {
-    STATE.fetch_and(!STATE_BITS, Ordering::SeqCst);
-    crate::driver::stop_in_child();
+/// In a child of `fork` no thread moves anything: a gate that was closed would stay so, and nobody counts calls.
+pub fn open_in_child() {
+    STATE.fetch_and(!(STATE_BITS | COUNTING), Ordering::SeqCst);
+}
+
+/// In a child that was forked in the middle of a move: no call takes a lock, which another thread may have had.
+pub fn shut_in_child() {
+    STATE.fetch_and(!(STATE_BITS | COUNTING), Ordering::SeqCst);
+    STATE.fetch_or(BEREFT, Ordering::SeqCst);
 }
 
 /// Registers the process for `membarrier(2)`; without it the gate falls back to fences.
 pub fn prepare() {
-    // SAFETY: registers a plain function of this library, which is never unloaded; it does one atomic store.
-    if unsafe { libc::pthread_atfork(None, None, Some(open_in_child)) } != 0 {
-        log::warn!("pthread_atfork(3) failed: OpenCL calls of a forked child may wait for ever");
-    }
     if !membarrier(libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) {
         STATE.fetch_or(NO_MEMBARRIER, Ordering::SeqCst);
     }

@@ -12,6 +12,7 @@
 //! | [`delta`] | finding which chunks of buffers changed, on the device |
 //! | `driver` | finding, loading, calling and unloading the vendors' drivers |
 //! | `gate` | what every call passes and a move closes |
+//! | `fork` | what a child of `fork` gets |
 //! | `leaving` | the program's exit, and the steps of a move |
 //! | `reserve` | room that the way back needs, held meanwhile |
 //! | `callbacks` | the program's callbacks, off the driver's threads |
@@ -26,6 +27,7 @@ pub mod delta;
 #[doc(hidden)]
 pub mod driver;
 pub mod exports;
+mod fork;
 mod gate;
 mod laps;
 #[doc(hidden)]

@@ -16,6 +16,7 @@ pub fn once() {
     ONCE.call_once(|| {
         start_log();
         crate::gate::prepare();
+        crate::fork::prepare();
         crate::core::handle::prepare();
     });
 }

@@ -18,8 +18,9 @@ PYOPENCL_HOME = ROOT / ".lab" / f"pyopencl-{PYOPENCL}"
 
 # `rate` has the storm move it several times over, also where it runs for a fraction of a second: by calls, as the
 # storm counts them, for times differ from machine to machine.
-# `statuses` are the exit statuses of a whole run.
-Program = collections.namedtuple("Program", "name command result rate statuses", defaults=["calls=200", (0,)])
+# `statuses` are the exit statuses of a whole run. `drivers` are what it runs on, or begins with the first of and is moved among, by
+# their names in drivers.py; without them it takes what the machine has.
+Program = collections.namedtuple("Program", "name command result rate statuses drivers", defaults=["calls=200", (0,), ()])
 
 
 def install(quick):
@@ -59,10 +60,11 @@ def hashcat(name, mode, digest, mask, plain, folder):
     return Program(name, command, matching(re.escape(f"{digest}:{plain}")))
 
 
-def clblast(routine):
+def clblast(routine, driver=None):
     """Every case of a routine against a CPU's result: how many passed, were skipped, failed."""
-    return Program(f"clblast-{routine}", [f"clblast_test_{routine}", "-precision", "32"],
-                   matching(r"\d+ test\(s\) (passed|skipped|failed)"))
+    name = "-".join(filter(None, ["clblast", routine, driver]))
+    return Program(name, [f"clblast_test_{routine}", "-precision", "32"],
+                   matching(r"\d+ test\(s\) (passed|skipped|failed)"), drivers=(driver,) if driver else ())
 
 
 def pyopencl(test):
@@ -77,12 +79,21 @@ def pyopencl(test):
 def table(folder, quick):
     wave = folder / "wave"
     subprocess.run(["cc", "-O2", "-o", wave, ROOT / "tests/programs/wave.c", "-lOpenCL"], check=True)
+
+    def waves(steps, *drivers):
+        command = [str(wave), "--mib", "8", "--hot", "1", "--cold-every", "5", "--steps", str(steps)]
+        return Program("-".join(["wave", *drivers]), command, matching(r"^PROGRAM .*"), "calls=50", drivers=drivers)
+
     few = [
         Program("clinfo", ["clinfo"], every_line, "calls=20"),
         Program("wave", [str(wave), "--mib", "16", "--hot", "2", "--cold-every", "5", "--steps", "300"],
                 matching(r"^PROGRAM .*"), "calls=50"),
         hashcat("hashcat-md5", "0", "8743b52063cd84097a65d1633f5c74f5", "hash?l?l?l", "hashcat", folder),
         clblast("xdot"),
+        waves(60, "rusticl"),
+        waves(100, "intel"),
+        # From one vendor's driver to another's.
+        waves(120, "pocl", "rusticl", "intel"),
     ]
     if quick:
         return few
@@ -97,4 +108,9 @@ def table(folder, quick):
         clblast("xaxpy"),
         clblast("xgemv"),
         clblast("xgemm"),
+        clblast("xdot", "rusticl"),
+        clblast("xdot", "intel"),
+        clblast("xgemv", "intel"),
+        waves(400, "intel", "pocl"),
+        waves(400, "rusticl", "intel"),
     ] + list(map(pyopencl, pyopencl_tests()))

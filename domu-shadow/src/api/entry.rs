@@ -29,7 +29,7 @@ pub fn run<T>(
     caller: &Caller,
     body: impl FnOnce(&Caller) -> CLResult<T>,
 ) -> CLResult<T> {
-    let _inside = gate::enter(pass);
+    let _inside = gate::enter(pass).ok_or(CL_OUT_OF_RESOURCES)?;
     match catch_unwind(AssertUnwindSafe(|| body(caller))) {
         Ok(answer) => answer,
         Err(_) => Err(panicked(name)),

@@ -79,6 +79,11 @@ fn cells() -> MutexGuard<'static, Cells> {
     CELLS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// For a fork: nothing here changes until this is dropped. `None` while another thread changes it.
+pub fn hold() -> Option<MutexGuard<'static, impl Sized>> {
+    crate::fork::try_lock(&CELLS)
+}
+
 /// Reserves the region; called before any thread passes the gate.
 pub fn prepare() {
     let mut base = BASE.load(Ordering::Acquire);

@@ -90,6 +90,11 @@ fn log() -> MutexGuard<'static, Log> {
     LOG.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// For a fork: nothing here changes until this is dropped. `None` while another thread changes it.
+pub fn hold() -> Option<MutexGuard<'static, impl Sized>> {
+    crate::fork::try_lock(&LOG)
+}
+
 /// Whether the program has set all its user events.
 #[inline]
 pub fn none_open() -> bool {

@@ -2,13 +2,22 @@
 
 use crate::driver::foreign;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 static REASON: Mutex<Option<String>> = Mutex::new(None);
 
+fn kept() -> MutexGuard<'static, Option<String>> {
+    REASON.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// For a fork: nothing here changes until this is dropped. `None` while another thread changes it.
+pub fn hold() -> Option<MutexGuard<'static, impl Sized>> {
+    crate::fork::try_lock(&REASON)
+}
+
 /// Marks the process as not migratable, for good; the first reason is kept.
 pub fn block(reason: impl Into<String>) {
-    let mut kept = REASON.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut kept = kept();
     if kept.is_none() {
         let reason = reason.into();
         log::warn!("this process can no longer be migrated: {reason}");
@@ -84,10 +93,7 @@ impl Drop for Hold {
 
 /// Why the process cannot be moved, if so.
 pub fn blocked() -> Option<String> {
-    let reason = REASON
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
+    let reason = kept().clone();
     let obstacle = || ALL.iter().find(|obstacle| obstacle.blocks());
     reason
         .or_else(|| obstacle().map(|obstacle| obstacle.reason.to_owned()))

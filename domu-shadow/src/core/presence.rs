@@ -24,8 +24,6 @@ const ARRIVING: u32 = 1;
 const NOTING: u32 = 2;
 
 static WATCH: AtomicU32 = AtomicU32::new(0);
-/// The process whose session fetches, not one that it forked.
-static FETCHER: AtomicU32 = AtomicU32::new(0);
 static USES: AtomicU64 = AtomicU64::new(0);
 /// Ids of the objects that are waited for, in the order in which they were first named.
 static WANTED: Mutex<VecDeque<u64>> = Mutex::new(VecDeque::new());
@@ -74,7 +72,6 @@ pub fn note_uses(on: bool) {
 
 /// Contents of these are on their way. The gate is closed: whoever comes through it later sees that.
 pub fn expect<'m>(mems: impl IntoIterator<Item = &'m Mem>) {
-    FETCHER.store(std::process::id(), Ordering::Relaxed);
     wanted().clear();
     for mem in mems {
         mem.presence().absent.store(true, Ordering::Release);
@@ -95,6 +92,16 @@ pub fn arrived(mem: &Mem) {
 pub fn all_arrived() {
     WATCH.fetch_and(!ARRIVING, Ordering::Relaxed);
     wanted().clear();
+}
+
+/// Whether contents are on their way.
+pub fn is_arriving() -> bool {
+    WATCH.load(Ordering::SeqCst) & ARRIVING != 0
+}
+
+/// In a child of `fork` nothing arrives, and nobody wants to know of uses.
+pub fn none_in_child() {
+    WATCH.store(0, Ordering::Relaxed);
 }
 
 /// Objects that somebody waits for, the first first.
@@ -133,12 +140,8 @@ pub fn need_all<'m>(mems: impl IntoIterator<Item = &'m Mem>) {
             absent.push(root);
         }
     }
-    // The session stays behind in a fork: there it is as with a plain driver, which does not survive one either.
-    if absent.is_empty() || FETCHER.load(Ordering::Relaxed) != std::process::id() {
-        return;
-    }
-    // An exit handler of the program's; nothing arrives any more.
-    if leaving::is_here() {
+    // In an exit handler of the program's nothing arrives any more.
+    if absent.is_empty() || leaving::is_here() {
         return;
     }
     wait_for(&absent);

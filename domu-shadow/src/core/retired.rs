@@ -35,9 +35,15 @@ impl Drop for Last {
     }
 }
 
+static ALL: Mutex<Vec<Last>> = Mutex::new(Vec::new());
+
 fn all() -> MutexGuard<'static, Vec<Last>> {
-    static ALL: Mutex<Vec<Last>> = Mutex::new(Vec::new());
     ALL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// For a fork: nothing here changes until this is dropped. `None` while another thread changes it.
+pub fn hold() -> Option<MutexGuard<'static, impl Sized>> {
+    crate::fork::try_lock(&ALL)
 }
 
 /// Takes the driver's event behind all commands of a queue of `device` that is about to be released.

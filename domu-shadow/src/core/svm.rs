@@ -36,6 +36,11 @@ fn allocations() -> MutexGuard<'static, BTreeMap<usize, Allocation>> {
     ALLOCATIONS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// For a fork: nothing here changes until this is dropped. `None` while another thread changes it.
+pub fn hold() -> Option<MutexGuard<'static, impl Sized>> {
+    crate::fork::try_lock(&ALLOCATIONS)
+}
+
 /// pocl's kernels take any pointer of the process's where it does not say so, too (`CL_DEVICE_SVM_FINE_GRAIN_SYSTEM`): as 3.1's
 /// source has it, and `tests/moves_svm.rs` shows.
 fn addresses_our_memory(device: &Device) -> bool {

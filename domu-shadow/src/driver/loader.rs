@@ -157,6 +157,11 @@ pub(super) fn loaded() -> MutexGuard<'static, Loaded> {
     LOADED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// For a fork: nothing here changes until this is dropped. `None` while another thread changes it.
+pub fn hold() -> Option<MutexGuard<'static, impl Sized>> {
+    crate::fork::try_lock(&LOADED)
+}
+
 /// Opens every vendor's library that is not open yet, and returns the platforms of all, in the vendors' order.
 /// A library that cannot be opened or has no platform is logged and left out, as ICD loaders do.
 pub fn platforms() -> Vec<*mut c_void> {

@@ -21,6 +21,7 @@ use crate::core::movable;
 use crate::core::program::Program;
 use crate::delta::{Sink, SinkError};
 use crate::driver::foreign;
+use crate::fork;
 
 static ACTIVE: AtomicBool = AtomicBool::new(false);
 
@@ -163,7 +164,10 @@ impl Capture {
     pub fn prepare(&mut self, go_on: impl Fn() -> bool) {
         let programs = handle::all::<Program>();
         let programs = programs.iter().take_while(|_| go_on());
-        programs.for_each(|program| program.keep_binaries());
+        programs.for_each(|program| {
+            let _beside = fork::beside();
+            program.keep_binaries();
+        });
     }
 
     /// The first time: every buffer. Later: those written since, and those whose writers had not ended.

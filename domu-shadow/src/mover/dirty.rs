@@ -23,6 +23,7 @@ use crate::core::retired;
 use crate::core::running;
 use crate::driver::dispatch::status;
 use crate::driver::query;
+use crate::fork;
 
 /// How long a round waits for running commands before it goes on with the marks kept.
 const SETTLING: Duration = Duration::from_millis(50);
@@ -127,6 +128,7 @@ unsafe impl Send for Markers {}
 
 impl Markers {
     pub(super) fn place() -> Markers {
+        let _beside = fork::beside();
         let mut queues = handle::all::<Queue>();
         queues.retain(|queue| !queue.is_on_device());
         let (mut placed, mut refused) = (Vec::new(), 0);

@@ -98,6 +98,7 @@ pub fn start() {
 }
 
 fn serve(meeting: &Meeting) {
+    crate::fork::is_movers_thread();
     let identity = match identity::Identity::new() {
         Ok(identity) => identity,
         Err(e) => return log::error!("no session identity, this program cannot be migrated: {e}"),

@@ -163,6 +163,7 @@ fn alive_while<T: Send>(
         let worker = std::thread::Builder::new().name(foreign::SESSION_THREAD.into());
         // Dropped with the work's end, also in a panic.
         let worker = worker.spawn_scoped(scope, || {
+            crate::fork::is_movers_thread();
             let _ended = ended;
             work(&go_on)
         });

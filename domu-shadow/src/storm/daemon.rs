@@ -58,6 +58,7 @@ impl Daemon {
 
     /// Moves until the program exits.
     pub(super) fn run(mut self) {
+        crate::fork::is_movers_thread();
         // Makes this thread known as one of ours: it is no driver's thread that keeps a library.
         drop(gate::enter(Pass::Drains));
         loop {

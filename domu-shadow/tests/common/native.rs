@@ -49,14 +49,25 @@ impl Program {
 
 /// Compiles `tests/programs/NAME` and links it with the system's loader.
 pub fn compile(name: &str) -> Program {
+    compile_with(name, &[])
+}
+
+/// The same as a shared library.
+pub fn compile_library(name: &str) -> Program {
+    compile_with(name, &["-shared", "-fPIC"])
+}
+
+fn compile_with(name: &str, options: &[&str]) -> Program {
     let source = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/programs")
         .join(name);
     let program = Program {
-        folder: Folder::new(name),
+        folder: Folder::new(&name.replace('/', "-")),
     };
     let compiled = Command::new("cc")
-        .args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-o"])
+        .args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror"])
+        .args(options)
+        .arg("-o")
         .arg(program.path())
         .arg(source)
         .args(["-lOpenCL", "-ldl", "-lpthread"])
