@@ -105,6 +105,8 @@ pub struct Building {
     times: u64,
     /// Of a linked program: how often each input had been.
     inputs_times: Vec<u64>,
+    /// See [`Program::binary_sizes`].
+    pub told: Option<Arc<Vec<Vec<u8>>>>,
     /// See [`Program::with_plain`].
     pub(super) plain: Option<Plain>,
     variables: Option<Variables>,
@@ -124,6 +126,7 @@ impl Building {
         }
         self.binaries.clear();
         self.signatures.clear();
+        self.told = None;
         self.plain = None;
         self.times += 1;
     }
