@@ -157,6 +157,20 @@ entry! {
             (CL_PROGRAM_DEVICES, _) => answer.handles(program.devices.iter().map(|device| device.slot().handle())),
             (CL_PROGRAM_SOURCE, Origin::Source(source)) => answer.text(source),
             (CL_PROGRAM_IL, Origin::Il(il)) => answer.bytes(il),
+            (CL_PROGRAM_BINARY_SIZES, _) if !value.is_null() => {
+                answer.longs(Some(program.binary_sizes()?.into_iter().map(|size| size as u64)))
+            }
+            (CL_PROGRAM_BINARIES, _) if let Some(told) = program.told() => {
+                let room = told.len() * size_of::<*mut u8>();
+                if !value.is_null() && size < room {
+                    return Err(CL_INVALID_VALUE);
+                }
+                // "Each entry in this array … can be NULL".
+                let places = caller.list(value.cast::<*mut u8>(), told.len()).iter();
+                places.zip(&*told).for_each(|(&place, binary)| caller.give_list(place, binary));
+                caller.give(size_ret, room);
+                Ok(())
+            }
             (CL_PROGRAM_BINARIES | CL_PROGRAM_BINARY_SIZES, _) => program.with_plain(|real| {
                 status!(real, clGetProgramInfo(real, parameter, size, value, size_ret))
             }),

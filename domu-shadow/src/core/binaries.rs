@@ -9,6 +9,7 @@ use opencl_sys::{
     CL_DRIVER_VERSION, CL_PROGRAM_BINARIES, CL_PROGRAM_BINARY_SIZES, CL_PROGRAM_NUM_KERNELS,
 };
 
+use super::CLResult;
 use super::device::Device;
 use super::handle::Object;
 use super::program::{Building, Origin, Program, Step};
@@ -134,23 +135,35 @@ fn fetch(real: *mut c_void, devices: &[Arc<Device>]) -> BTreeMap<u64, (String, V
         log::info!("no memory for a program's binary: it will be built from its source");
         return BTreeMap::new();
     }
+    let sizes = sizes(real).unwrap_or_default();
+    if sizes.len() != devices.len() || sizes.contains(&0) {
+        return BTreeMap::new();
+    }
+    let made = blobs(real, &sizes).unwrap_or_default();
+    let pairs = devices.iter().zip(made);
+    let keyed = pairs.map(|(device, blob)| (device.slot().id(), (driver_of(device), blob)));
+    keyed.collect()
+}
+
+/// `CL_PROGRAM_BINARY_SIZES`.
+pub(super) fn sizes(real: *mut c_void) -> CLResult<Vec<usize>> {
     let sizes = query::bytes(&|size, value, size_ret| {
         status!(
             real,
             clGetProgramInfo(real, CL_PROGRAM_BINARY_SIZES, size, value, size_ret)
         )
-    })
-    .unwrap_or_default();
-    let sizes = sizes
-        .chunks_exact(8)
-        .map(|size| usize::from_ne_bytes(size.try_into().expect("a chunk of 8")));
-    let mut blobs: Vec<Vec<u8>> = sizes.map(|size| vec![0; size]).collect();
-    if blobs.len() != devices.len() || blobs.iter().any(Vec::is_empty) {
-        return BTreeMap::new();
-    }
+    })?;
+    let sizes = sizes.chunks_exact(8);
+    let sizes = sizes.map(|size| usize::from_ne_bytes(size.try_into().expect("a chunk of 8")));
+    Ok(sizes.collect())
+}
+
+/// `CL_PROGRAM_BINARIES`, of these sizes.
+pub(super) fn blobs(real: *mut c_void, sizes: &[usize]) -> CLResult<Vec<Vec<u8>>> {
+    let mut blobs: Vec<Vec<u8>> = sizes.iter().map(|&size| vec![0; size]).collect();
     let mut pointers: Vec<*mut u8> = blobs.iter_mut().map(|blob| blob.as_mut_ptr()).collect();
     let bytes = pointers.len() * size_of::<*mut u8>();
-    let answer = status!(
+    status!(
         real,
         clGetProgramInfo(
             real,
@@ -159,13 +172,6 @@ fn fetch(real: *mut c_void, devices: &[Arc<Device>]) -> BTreeMap<u64, (String, V
             pointers.as_mut_ptr().cast(),
             std::ptr::null_mut()
         )
-    );
-    if answer.is_err() {
-        return BTreeMap::new();
-    }
-    devices
-        .iter()
-        .zip(blobs)
-        .map(|(device, blob)| (device.slot().id(), (driver_of(device), blob)))
-        .collect()
+    )?;
+    Ok(blobs)
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use opencl_sys::{
-    CL_DEVICE_PLATFORM, CL_DEVICE_TYPE, CL_DEVICE_TYPE_CPU, CL_INVALID_DEVICE, CL_PLATFORM_NAME,
-    cl_int,
+    CL_DEVICE_IL_VERSION, CL_DEVICE_PLATFORM, CL_DEVICE_TYPE, CL_DEVICE_TYPE_CPU,
+    CL_INVALID_DEVICE, CL_PLATFORM_NAME, cl_int,
 };
 
 use super::CLResult;
@@ -47,6 +47,12 @@ impl Device {
     pub fn is_processor(&self) -> bool {
         let kind = self.number(CL_DEVICE_TYPE);
         kind.is_ok_and(|kind| kind & CL_DEVICE_TYPE_CPU != 0)
+    }
+
+    /// Whether programs may come in an intermediate language.
+    pub fn takes_il(&self) -> bool {
+        query::device_text(self.real.get(), CL_DEVICE_IL_VERSION)
+            .is_ok_and(|versions| !versions.is_empty())
     }
 
     fn number(&self, parameter: u32) -> CLResult<u64> {

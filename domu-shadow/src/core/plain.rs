@@ -7,6 +7,7 @@ use std::sync::Arc;
 use opencl_sys::{CL_INVALID_PROGRAM, CL_KERNEL_ARG_INFO_NOT_AVAILABLE};
 
 use super::CLResult;
+use super::binaries;
 use super::build::link_with;
 use super::kernel::{self, Kernel};
 use super::program::{self, Program, Step};
@@ -98,6 +99,31 @@ impl Program {
         let building = self.building();
         let plain = building.plain.as_ref();
         ask(plain.map_or(self.real.get(), |plain| plain.0))
+    }
+}
+
+impl Program {
+    /// `CL_PROGRAM_BINARY_SIZES`. The binaries are kept for when the program has made room for them: after a move they may
+    /// be larger, and pocl crashes where it was not asked for the sizes first.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn binary_sizes(&self) -> CLResult<Vec<usize>> {
+        let (sizes, told) = self.with_plain(|real| {
+            let sizes = binaries::sizes(real)?;
+            let is_whole = !sizes.contains(&0);
+            let told = is_whole
+                .then(|| binaries::blobs(real, &sizes).ok())
+                .flatten();
+            CLResult::Ok((sizes, told.map(Arc::new)))
+        })?;
+        self.building().told = told;
+        Ok(sizes)
+    }
+
+    /// The binaries of those sizes.
+    pub fn told(&self) -> Option<Arc<Vec<Vec<u8>>>> {
+        self.building().told.clone()
     }
 }
 

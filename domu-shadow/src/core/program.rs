@@ -106,6 +106,8 @@ pub struct Building {
     times: u64,
     /// Of a linked program: how often each input had been.
     inputs_times: Vec<u64>,
+    /// See [`Program::binary_sizes`].
+    pub told: Option<Arc<Vec<Vec<u8>>>>,
     /// See [`Program::with_plain`].
     pub(super) plain: Option<Plain>,
     variables: Option<Hold>,
@@ -125,6 +127,7 @@ impl Building {
         }
         self.binaries.forget();
         self.signatures.clear();
+        self.told = None;
         self.plain = None;
         self.times += 1;
     }
@@ -380,10 +383,17 @@ impl Program {
     /// `clSetProgramSpecializationConstant`: for the next build.
     ///
     /// # Errors
-    /// `CL_INVALID_PROGRAM` for a program of another origin than an intermediate language, the driver's.
+    /// For a program of another origin than an intermediate language `CL_INVALID_PROGRAM`, or `CL_INVALID_OPERATION` "if no
+    /// devices associated with program support intermediate language programs"; the driver's.
     pub fn specialize(&self, id: u32, value: &[u8]) -> CLResult<()> {
         if !matches!(self.origin, Origin::Il(_)) {
-            return Err(CL_INVALID_PROGRAM);
+            // Not the driver's answer: pocl 3.1 crashes.
+            let takes_some = self.devices.iter().any(|device| device.takes_il());
+            return Err(if takes_some {
+                CL_INVALID_PROGRAM
+            } else {
+                CL_INVALID_OPERATION
+            });
         }
         let constant = Constants::from([(id, value.to_vec())]);
         let mut building = self.building();
