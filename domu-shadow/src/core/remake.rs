@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use opencl_sys::{
     CL_BUILD_NONE, CL_DRIVER_VERSION, CL_INVALID_PROGRAM, CL_PROGRAM_BINARIES,
-    CL_PROGRAM_BINARY_SIZES, CL_PROGRAM_BUILD_LOG, CL_PROGRAM_BUILD_STATUS, cl_int,
+    CL_PROGRAM_BINARY_SIZES, CL_PROGRAM_BINARY_TYPE, CL_PROGRAM_BUILD_LOG, CL_PROGRAM_BUILD_STATUS,
+    cl_int,
 };
 
 use super::CLResult;
@@ -251,6 +252,7 @@ fn outcome(real: *mut c_void, device: &Device, adds_arg_info: bool) -> Outcome {
     let log = build_info(real, device, CL_PROGRAM_BUILD_LOG);
     Outcome {
         status: status(real, device),
+        binary_type: build_info(real, device, CL_PROGRAM_BINARY_TYPE),
         log: match adds_arg_info {
             true => build::without_our_option(log),
             false => log,
