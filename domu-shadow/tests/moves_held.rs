@@ -315,36 +315,6 @@ fn a_user_event_that_fails_after_the_move_fails_what_waited() {
     ok!(clReleaseMemObject(buffer));
 }
 
-/// A child forked in the middle of a move has a gate of its own, and nobody who would open it.
-#[test]
-fn a_child_forked_during_a_move_is_not_held_up() {
-    let _alone = alone();
-    let gpu = Gpu::new();
-    let quiesced = begin().quiesce(PATIENCE).map_err(|(_, error)| error);
-    let quiesced = quiesced.unwrap();
-    // SAFETY: the child calls only what exit handlers of a program's would, and ends at once.
-    let child = unsafe { libc::fork() };
-    if child == 0 {
-        let code = call!(clRetainContext(gpu.context)) | call!(clReleaseContext(gpu.context));
-        // SAFETY: ends the child without exit handlers.
-        unsafe { libc::_exit(code) };
-    }
-    assert!(child > 0);
-    let mut status = -1;
-    let ended = (0..3000).any(|_| {
-        std::thread::sleep(Duration::from_millis(10));
-        // SAFETY: `status` has room for the answer.
-        unsafe { libc::waitpid(child, &raw mut status, libc::WNOHANG) == child }
-    });
-    if !ended {
-        // SAFETY: the child is this test's own.
-        unsafe { libc::kill(child, libc::SIGKILL) };
-    }
-    assert!(ended, "the child waits at the gate");
-    assert_eq!(status, 0);
-    drop(quiesced.reopen());
-}
-
 static RAN: AtomicU32 = AtomicU32::new(0);
 
 unsafe extern "C" fn native(_args: *mut c_void) {

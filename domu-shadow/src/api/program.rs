@@ -4,10 +4,10 @@ use std::ffi::{c_char, c_uchar, c_void};
 
 use opencl_sys::{
     CL_INVALID_DEVICE, CL_INVALID_VALUE, CL_PROGRAM_BINARIES, CL_PROGRAM_BINARY_SIZES,
-    CL_PROGRAM_BUILD_LOG, CL_PROGRAM_BUILD_OPTIONS, CL_PROGRAM_BUILD_STATUS, CL_PROGRAM_CONTEXT,
-    CL_PROGRAM_DEVICES, CL_PROGRAM_IL, CL_PROGRAM_NUM_DEVICES, CL_PROGRAM_REFERENCE_COUNT,
-    CL_PROGRAM_SOURCE, cl_context, cl_device_id, cl_int, cl_program, cl_program_build_info,
-    cl_program_info,
+    CL_PROGRAM_BINARY_TYPE, CL_PROGRAM_BUILD_LOG, CL_PROGRAM_BUILD_OPTIONS,
+    CL_PROGRAM_BUILD_STATUS, CL_PROGRAM_CONTEXT, CL_PROGRAM_DEVICES, CL_PROGRAM_IL,
+    CL_PROGRAM_NUM_DEVICES, CL_PROGRAM_REFERENCE_COUNT, CL_PROGRAM_SOURCE, cl_context,
+    cl_device_id, cl_int, cl_program, cl_program_build_info, cl_program_info,
 };
 
 use super::context::devices_of;
@@ -206,6 +206,7 @@ entry! {
                     status!(real, clGetProgramBuildInfo(real, real_device, parameter, size, value, size_ret))
                 })?))
             }
+            (CL_PROGRAM_BINARY_TYPE, Some(kept)) if !kept.binary_type.is_empty() => answer.bytes(&kept.binary_type),
             (CL_PROGRAM_BUILD_STATUS, Some(kept)) => answer.bytes(&kept.status.to_ne_bytes()),
             _ => status!(real, clGetProgramBuildInfo(real, real_device, parameter, size, value, size_ret)),
         }

@@ -85,6 +85,8 @@ pub struct Built {
 pub struct Outcome {
     pub status: cl_int,
     pub log: Vec<u8>,
+    /// `CL_PROGRAM_BINARY_TYPE`; nothing where the driver has no such thing.
+    pub binary_type: Vec<u8>,
 }
 
 #[derive(Default)]

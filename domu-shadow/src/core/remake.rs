@@ -3,7 +3,8 @@
 use std::ffi::c_void;
 
 use opencl_sys::{
-    CL_BUILD_NONE, CL_INVALID_PROGRAM, CL_PROGRAM_BUILD_LOG, CL_PROGRAM_BUILD_STATUS, cl_int,
+    CL_BUILD_NONE, CL_INVALID_PROGRAM, CL_PROGRAM_BINARY_TYPE, CL_PROGRAM_BUILD_LOG,
+    CL_PROGRAM_BUILD_STATUS, cl_int,
 };
 
 use super::CLResult;
@@ -240,6 +241,7 @@ fn outcome(real: *mut c_void, device: &Device, adds_arg_info: bool) -> Outcome {
     let log = build_info(real, device, CL_PROGRAM_BUILD_LOG);
     Outcome {
         status: status(real, device),
+        binary_type: build_info(real, device, CL_PROGRAM_BINARY_TYPE),
         log: match adds_arg_info {
             true => build::without_our_option(log),
             false => log,

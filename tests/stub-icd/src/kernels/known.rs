@@ -23,8 +23,6 @@ enum Want {
 use Want::{Array, Count, Element, Image, Line, Sampler, Scratch};
 
 const KNOWN: [(&str, &[Want]); 15] = [
-    // nothing
-    ("idle", &[]),
     // c[i] = a[i] + b[i]
     ("add", &[Array, Array, Array]),
     // a[i] *= f
@@ -53,6 +51,8 @@ const KNOWN: [(&str, &[Want]); 15] = [
     ("copy_image", &[Image, Image]),
     // out[i] = first element-sized bytes of pixel i, row by row
     ("sample", &[Image, Sampler, Array]),
+    // nothing
+    ("idle", &[]),
 ];
 
 /// Kernels that need no program of the host's, with their heads. No argument info comes with them.
