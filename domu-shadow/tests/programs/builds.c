@@ -2,9 +2,9 @@
  * kernels with all that is told about them, what they compute and print. The same lines are due whichever OpenCL
  * library is between this program and the driver.
  *
- * usage: builds [some | all]
+ * usage: builds [few | some | all]
  *
- * "all" takes some minutes, "some" makes a fourth of the cases.
+ * "all" takes some minutes, "some" makes a fourth of the cases, "few" a third of those.
  *
  * Each case begins with "== NUMBER NAME". A driver that crashes in one, or takes minutes, ends the process there: the
  * line "crash" says so, and the rest is made by another.
@@ -478,11 +478,11 @@ static void make(enum way way, const char *text, const char *opts)
         show_program(program, way >= LINK ? NULL : passed); /* links and loaded programs have no options here */
 }
 
-static int first, number;
+static int first, number, stride = 1;
 
 static void one(enum way way, const struct source *source, const char *opts)
 {
-    if (number++ < first)
+    if (number++ < first || number % stride)
         return;
     printf("== %d %s: %s: %s%s\n", number - 1, ways[way], source->name, opts ? opts : "", opts ? "" : "(null)");
     fflush(stdout);
@@ -554,6 +554,8 @@ static void cases(int is_all)
 
 static int work(const char *what)
 {
+    if (!strcmp(what, "few"))
+        stride = 3;
     cl_int code = clGetPlatformIDs(1, &platform, NULL);
     if (code || (code = clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 1, &device, NULL))) {
         fprintf(stderr, "builds: no device: %d\n", code);
