@@ -16,7 +16,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use crate::core::{handle, held, movable, presence, retired, svm};
+use crate::core::{handle, held, movable, presence, retired, running, svm};
 use crate::{callbacks, driver, gate};
 
 /// How long a fork waits for a move.
@@ -63,7 +63,6 @@ pub fn beside() -> MutexGuard<'static, ()> {
 /// others in hand, so their order is of no matter.
 fn locks() -> Option<Vec<Box<dyn Any>>> {
     let mut locks: Vec<Box<dyn Any>> = vec![
-        Box::new(try_lock(&BESIDE)?),
         Box::new(gate::hold()?),
         Box::new(svm::hold()?),
         Box::new(movable::hold()?),
@@ -72,8 +71,10 @@ fn locks() -> Option<Vec<Box<dyn Any>>> {
     ];
     // A call may have these while it is with the driver.
     if !gate::is_inside() {
+        locks.push(Box::new(try_lock(&BESIDE)?));
         locks.push(Box::new(driver::loader::hold()?));
         locks.push(Box::new(held::hold()?));
+        locks.push(Box::new(running::hold()?));
         locks.push(Box::new(retired::hold()?));
     }
     locks.push(Box::new(std::io::stderr().lock()));
@@ -101,16 +102,23 @@ fn at_rest() -> Option<Vec<Box<dyn Any>>> {
 }
 
 extern "C" fn before() {
-    LOCKS.set(if IS_OURS.get() { None } else { at_rest() });
+    if !IS_OURS.get() {
+        keep(at_rest());
+    }
+}
+
+/// Instead of what was kept before, which is given back. Nothing is kept once the thread's locals are gone: at the program's exit.
+fn keep(locks: Option<Vec<Box<dyn Any>>>) -> Option<Vec<Box<dyn Any>>> {
+    LOCKS.try_with(|kept| kept.replace(locks)).ok().flatten()
 }
 
 extern "C" fn in_parent() {
-    LOCKS.take();
+    keep(None);
 }
 
 extern "C" fn in_child() {
     driver::stop_in_child();
-    match LOCKS.take() {
+    match keep(None) {
         Some(locks) => {
             drop(locks);
             gate::open_in_child();

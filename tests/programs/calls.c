@@ -1,12 +1,12 @@
 /*
  * calls: what one OpenCL call costs through two OpenCL libraries, measured side by side in one process.
  *
- *     calls PLAIN.so OTHER.so [--rounds N] [--json]
+ *     calls PLAIN.so OTHER.so [--rounds N] [--user-event] [--json]
  *
  * Both libraries are opened by path and use the same device of the same driver, the first one that is found, each with
  * objects of its own. A round measures every call through one library and at once through the other, in alternating
  * order; printed are the medians over all rounds, in ns per call, and the difference. The functions of the kernel's
- * and the queue's hot path come first. Exit status: 0, or 2 with the failing call's name.
+ * and the queue's hot path come first. --user-event: the program has made one, and set it, before. Exit status: 0, or 2 with the failing call's name.
  */
 #define CL_TARGET_OPENCL_VERSION 120
 #define CL_USE_DEPRECATED_OPENCL_1_2_APIS
@@ -21,7 +21,8 @@
     X(clGetPlatformIDs) X(clGetDeviceIDs) X(clGetDeviceInfo) X(clCreateContext) X(clCreateCommandQueue)                \
     X(clCreateBuffer) X(clReleaseMemObject) X(clRetainMemObject) X(clCreateProgramWithSource) X(clBuildProgram)        \
     X(clCreateKernel) X(clSetKernelArg) X(clGetKernelWorkGroupInfo) X(clEnqueueNDRangeKernel) X(clFinish) X(clFlush)   \
-    X(clEnqueueWriteBuffer) X(clEnqueueReadBuffer) X(clGetEventInfo) X(clReleaseEvent) X(clGetMemObjectInfo)
+    X(clEnqueueWriteBuffer) X(clEnqueueReadBuffer) X(clGetEventInfo) X(clReleaseEvent) X(clGetMemObjectInfo)              \
+    X(clCreateUserEvent) X(clSetUserEventStatus)
 
 struct library {
 #define MEMBER(name) __typeof__(&name) name;
@@ -79,6 +80,15 @@ static void open_library(struct library *l, const char *path)
     check(l->clSetKernelArg(l->kernel, 1, sizeof value, &value), "clSetKernelArg");
     check(l->clEnqueueWriteBuffer(l->queue, l->buffer, CL_TRUE, 0, sizeof value, &value, 0, NULL, &l->event),
           "clEnqueueWriteBuffer");
+}
+
+static void make_user_event(struct library *l)
+{
+    cl_int error;
+    cl_event event = l->clCreateUserEvent(l->context, &error);
+    check(error, "clCreateUserEvent");
+    check(l->clSetUserEventStatus(event, CL_COMPLETE), "clSetUserEventStatus");
+    check(l->clReleaseEvent(event), "clReleaseEvent");
 }
 
 static double now(void)
@@ -183,15 +193,17 @@ static double median(double *values, int count)
 
 int main(int argc, char **argv)
 {
-    int rounds = 201, json = 0;
+    int rounds = 201, json = 0, user_event = 0;
     static struct library libraries[2];
     if (argc < 3) {
-        fprintf(stderr, "usage: calls PLAIN.so OTHER.so [--rounds N] [--json]\n");
+        fprintf(stderr, "usage: calls PLAIN.so OTHER.so [--rounds N] [--user-event] [--json]\n");
         return 2;
     }
     for (int i = 3; i < argc; i++) {
         if (!strcmp(argv[i], "--json"))
             json = 1;
+        else if (!strcmp(argv[i], "--user-event"))
+            user_event = 1;
         else if (!strcmp(argv[i], "--rounds") && i + 1 < argc && atoi(argv[i + 1]) > 0)
             rounds = atoi(argv[++i]);
         else {
@@ -201,6 +213,8 @@ int main(int argc, char **argv)
     }
     open_library(&libraries[0], argv[1]);
     open_library(&libraries[1], argv[2]);
+    for (int l = 0; user_event && l < 2; l++)
+        make_user_event(&libraries[l]);
     double *figures[2][KINDS];
     for (size_t kind = 0; kind < KINDS; kind++)
         for (int l = 0; l < 2; l++)

@@ -200,7 +200,9 @@ fn named(
 pub unsafe extern "C" fn clGetExtensionFunctionAddress(name: *const c_char) -> *mut c_void {
     // SAFETY: the pointer used through it is this call's argument.
     let caller = unsafe { Caller::new() };
-    let _inside = gate::enter(Pass::Normal);
+    let Some(_inside) = gate::enter(Pass::Normal) else {
+        return std::ptr::null_mut();
+    };
     let platforms = platform::known().iter();
     named(
         &caller,
@@ -218,7 +220,9 @@ pub unsafe extern "C" fn clGetExtensionFunctionAddressForPlatform(
 ) -> *mut c_void {
     // SAFETY: the pointers used through it are this call's arguments.
     let caller = unsafe { Caller::new() };
-    let _inside = gate::enter(Pass::Normal);
+    let Some(_inside) = gate::enter(Pass::Normal) else {
+        return std::ptr::null_mut();
+    };
     match handle::borrow::<Platform>(&caller, platform) {
         Ok(platform) => named(&caller, name, platform.devices()),
         Err(_) => std::ptr::null_mut(),

@@ -41,9 +41,12 @@ impl Binaries {
 }
 
 impl Program {
-    /// Fetches the binaries of its builds, unless that was done since the last one or it is better built again. May take long.
+    /// Fetches the binaries of its builds, unless that was done since the last one or it is better built again, or it is
+    /// being built. May take long.
     pub fn keep_binaries(&self) {
-        let _one = self.at_driver();
+        let Some(_one) = self.at_driver_if_free() else {
+            return;
+        };
         let real = self.real.get();
         let is_needed = || {
             let building = self.building();

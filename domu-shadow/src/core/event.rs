@@ -20,6 +20,7 @@ use super::handle::{self, Kind, Object, Slot};
 use super::held;
 use super::queue::Queue;
 use super::real::Real;
+use super::running;
 use crate::callbacks;
 use crate::driver::dispatch::{create, status};
 use crate::driver::query;
@@ -83,7 +84,7 @@ impl Event {
             std::ptr::null_mut(),
             CL_SUBMITTED,
         );
-        held::opened();
+        running::opened();
         event.make_user()?;
         Ok(Arc::new(event))
     }
@@ -351,7 +352,7 @@ impl Event {
 impl Drop for Event {
     fn drop(&mut self) {
         if self.is_open_user_event() {
-            held::closed();
+            running::closed();
         }
         self.release();
     }

@@ -323,6 +323,18 @@ pub fn release<T: Object>(handle: *mut c_void) -> CLResult<()> {
     Ok(())
 }
 
+/// How many objects of a kind are being dropped: no longer among [`all`], and not gone yet.
+pub fn leaving<T: Object>() -> usize {
+    let base = BASE.load(Ordering::Acquire);
+    let guard = cells();
+    // Under the lock no cell is freed, so every weak pointer read here is still owned by its cell.
+    (0..guard.used)
+        .map(|index| cell_at(base, index))
+        .filter(|cell| cell.kind.load(Ordering::Acquire) == T::KIND as u32)
+        .filter(|cell| upgrade::<T>(cell).is_none())
+        .count()
+}
+
 /// Every live object of a kind, oldest first.
 pub fn all<T: Object>() -> Vec<Arc<T>> {
     let base = BASE.load(Ordering::Acquire);

@@ -6,10 +6,9 @@
 //! decided when they are enqueued, as a driver would: by their wait lists, and by what lies before them in their queue.
 //! That never changes but by the program setting the status of a user event.
 //!
-//! Until the program makes its first user event, all this costs one load per enqueue. From then on commands are followed by their
-//! events ([`super::running`]); while one is open, enqueues take turns, so that the log has their order.
+//! While no user event is open, which is nearly always, all this costs one load per enqueue. While one is, commands are followed by
+//! their events ([`super::running`]), and enqueues take turns, so that the log has their order.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,8 +29,6 @@ use crate::driver::dispatch::status;
 use crate::driver::query;
 use crate::gate;
 
-/// User events without a status.
-static OPEN: AtomicUsize = AtomicUsize::new(0);
 static LOG: Mutex<Log> = Mutex::new(Log {
     entries: Vec::new(),
     changes: 0,
@@ -54,7 +51,7 @@ struct Entry {
     waits: Vec<Arc<Event>>,
     /// `None` for functions that give none.
     event: Option<Arc<Event>>,
-    again: Box<dyn Again>,
+    again: Arc<dyn Again>,
     repeat: Repeat,
 }
 
@@ -93,23 +90,6 @@ fn log() -> MutexGuard<'static, Log> {
 /// For a fork: nothing here changes until this is dropped. `None` while another thread changes it.
 pub fn hold() -> Option<MutexGuard<'static, impl Sized>> {
     crate::fork::try_lock(&LOG)
-}
-
-/// Whether the program has set all its user events.
-#[inline]
-pub fn none_open() -> bool {
-    OPEN.load(Ordering::Relaxed) == 0
-}
-
-/// The program has a user event without a status.
-pub fn opened() {
-    running::follow();
-    OPEN.fetch_add(1, Ordering::AcqRel);
-}
-
-/// A user event went away without one.
-pub fn closed() {
-    OPEN.fetch_sub(1, Ordering::AcqRel);
 }
 
 fn held_by(event: &Event) -> bool {
@@ -180,7 +160,7 @@ pub fn issue<O: Operands>(
     give: impl Fn(&Place, &O::Reals) -> CLResult<()> + 'static,
     repeat: Repeat,
 ) -> CLResult<()> {
-    if none_open() {
+    if running::none_open() {
         return followed(caller, command, |place| give(place, &operands.reals()));
     }
     let queue = handle::shared(command.queue);
@@ -211,7 +191,7 @@ pub fn issue<O: Operands>(
             order: command.order,
             waits,
             event: event.clone(),
-            again: Box::new(Enqueue {
+            again: Arc::new(Enqueue {
                 kept: operands.keep(),
                 give,
             }),
@@ -239,6 +219,7 @@ fn followed(
     command: &Command<'_>,
     give: impl FnOnce(&Place) -> CLResult<()>,
 ) -> CLResult<()> {
+    running::in_vain();
     let is_blocking = command.blocking != CL_FALSE;
     let mut real = std::ptr::null_mut();
     let mut place = command.place();
@@ -283,8 +264,13 @@ pub fn wait(events: &[Arc<Event>]) -> CLResult<()> {
 
 /// The program is about to set a user event: what that lets go needs its contents, which may still arrive after a move.
 pub fn need_contents() {
-    if presence::is_watched() {
-        log().entries.iter().for_each(|entry| entry.again.need());
+    if presence::is_arriving() {
+        let log = log();
+        let entries = log.entries.iter();
+        let again: Vec<_> = entries.map(|entry| Arc::clone(&entry.again)).collect();
+        // Others go on meanwhile.
+        drop(log);
+        again.iter().for_each(|again| again.need());
     }
 }
 
@@ -293,8 +279,8 @@ pub fn released() {
     let mut log = log();
     log.changes += 1;
     let released = log.released();
-    OPEN.fetch_sub(1, Ordering::AcqRel);
     drop(log);
+    running::closed();
     let_go(&released);
 }
 
@@ -315,7 +301,7 @@ pub fn look_again() {
 
 /// Waits while `is_held` says so, outside of the gate: a move goes on meanwhile.
 fn wait_while(is_held: impl Fn(&Log) -> bool) {
-    if none_open() {
+    if running::none_open() {
         return;
     }
     while is_held(&log()) {
@@ -332,7 +318,7 @@ pub fn wait_for_queue(queue: &Arc<Queue>) {
 
 /// Runs `defer` if the event is held back; it will not be released meanwhile.
 pub fn if_held(event: &Event, defer: impl FnOnce()) -> bool {
-    if none_open() {
+    if running::none_open() {
         return false;
     }
     let _log = log();

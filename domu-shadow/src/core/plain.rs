@@ -109,6 +109,8 @@ impl Program {
     /// # Errors
     /// The driver's.
     pub fn binary_sizes(&self) -> CLResult<Vec<usize>> {
+        // No build may come between sizes and binaries.
+        let _one = self.at_driver();
         let (sizes, told) = self.with_plain(|real| {
             let sizes = binaries::sizes(real)?;
             let is_whole = !sizes.contains(&0);

@@ -193,13 +193,11 @@ impl Queue {
 impl Queue {
     /// What still runs when the queue is released, which does not wait for it; `false` where that is not known.
     fn retire(&self) -> bool {
-        let (events, is_all) = self.running.take();
-        let keep = |event| retired::keep(event, &self.device);
-        events.into_iter().for_each(keep);
-        if running::is_known() {
-            return is_all;
-        }
-        self.mark().map(keep).is_ok()
+        let (mut events, is_all) = self.running.take();
+        let is_known = running::is_known();
+        let marked = is_known || self.mark().map(|event| events.push(event)).is_ok();
+        retired::keep(events, &self.device);
+        marked && (is_all || !is_known)
     }
 }
 

@@ -46,17 +46,15 @@ pub fn hold() -> Option<MutexGuard<'static, impl Sized>> {
     crate::fork::try_lock(&ALL)
 }
 
-/// Takes the driver's event behind all commands of a queue of `device` that is about to be released.
-pub fn keep(event: *mut c_void, device: &Arc<Device>) {
-    let mut all = all();
-    all.retain(Last::is_open);
-    let last = Last {
+/// Takes the driver's events of all that runs in a queue of `device` that is about to be released.
+pub fn keep(events: Vec<*mut c_void>, device: &Arc<Device>) {
+    let last = |event| Last {
         event,
         _device: Arc::clone(device),
     };
-    if last.is_open() {
-        all.push(last);
-    }
+    let mut all = all();
+    all.retain(Last::is_open);
+    all.extend(events.into_iter().map(last).filter(Last::is_open));
 }
 
 /// The driver is about to go, and nothing runs: no event of it may be looked at later.

@@ -3,11 +3,12 @@
 //! A move waits until everything that runs has ended. As a rule it puts a marker behind it. Behind commands that the program's
 //! user events hold back a marker would wait for the program, and in front of them it would be one command more than the program has
 //! in its queue, which drivers need not take well: pocl 3.1 writes to freed memory where a user event fails while the command before
-//! those it holds back has not ended. So from the program's first user event on each command is followed by its own event, and
-//! nothing of ours stands in the program's queues.
+//! those it holds back has not ended. So once the program makes a user event each command is followed by its own event. What is in the queues by then
+//! has a marker behind it, which pocl is given the time to end. Elsewhere than in pocl's queues that ends some time after the last user
+//! event was set: an event for each command is not for nothing.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use opencl_sys::cl_event;
@@ -18,13 +19,23 @@ use crate::driver::dispatch::status;
 use crate::driver::query;
 use crate::gate;
 
-/// The program has made a user event.
+/// User events without a status.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+/// Commands have to be followed.
 static FOLLOWED: AtomicBool = AtomicBool::new(false);
-static FOLLOW: Once = Once::new();
+/// And what was in the queues by then has its markers.
+static KNOWN: AtomicBool = AtomicBool::new(false);
+/// Commands followed since a user event was made.
+static IDLE: AtomicUsize = AtomicUsize::new(0);
+/// Held while commands begin or cease to be followed.
+static FOLLOW: Mutex<()> = Mutex::new(());
 
-/// How long the first user event waits for what is in the queues. Where the program has seen it end, its marker ends at once;
+/// How long pocl's first user event waits for what is in the queues. Where the program has seen it end, its marker ends at once;
 /// longer takes only what really runs, and that is not waited for.
 const AT_REST: Duration = Duration::from_millis(100);
+/// So many commands without an open user event, and they are not followed any more: what that costs where the program makes its
+/// next user event is little against what they would.
+const MANY_IDLE: usize = 256;
 /// Events that a queue gathers before it looks which have ended.
 const MANY: usize = 64;
 
@@ -36,24 +47,83 @@ pub fn is_followed() -> bool {
 
 /// Whether everything that runs in any queue is known.
 pub fn is_known() -> bool {
-    FOLLOW.is_completed()
+    KNOWN.load(Ordering::Acquire)
 }
 
-/// The program makes a user event: from the first one on commands are followed. What is in the queues by then has a marker
-/// behind it, which has ended, as a rule, before the program can put anything behind that.
-pub fn follow() {
-    FOLLOW.call_once(|| {
-        FOLLOWED.store(true, Ordering::SeqCst);
-        // A thread that does not see this after its enqueue has its command in front of the marker.
-        gate::barrier();
-        let mut queues = handle::all::<Queue>();
-        queues.retain(|queue| !queue.is_on_device());
-        queues.iter().for_each(|queue| queue.fence());
-        let deadline = Instant::now() + AT_REST;
-        while queues.iter().any(|queue| queue.running.is_busy()) && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_micros(20));
-        }
-    });
+/// For a fork: nothing here changes until this is dropped. `None` while another thread changes it.
+pub fn hold() -> Option<MutexGuard<'static, impl Sized>> {
+    crate::fork::try_lock(&FOLLOW)
+}
+
+/// Whether the program has set all its user events.
+#[inline]
+pub fn none_open() -> bool {
+    OPEN.load(Ordering::Relaxed) == 0
+}
+
+fn change() -> MutexGuard<'static, ()> {
+    FOLLOW.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn host_queues() -> Vec<Arc<Queue>> {
+    let mut queues = handle::all::<Queue>();
+    queues.retain(|queue| !queue.is_on_device());
+    queues
+}
+
+/// The program makes a user event: commands are followed from now on.
+pub fn opened() {
+    let _one = change();
+    if !is_known() {
+        follow();
+    }
+    IDLE.store(0, Ordering::Relaxed);
+    OPEN.fetch_add(1, Ordering::AcqRel);
+}
+
+/// A user event has its status, or went away without one.
+pub fn closed() {
+    OPEN.fetch_sub(1, Ordering::AcqRel);
+}
+
+/// A command was followed while no user event was open; after many of them no more are.
+pub fn in_vain() {
+    if IDLE.fetch_add(1, Ordering::Relaxed) < MANY_IDLE {
+        return;
+    }
+    let _one = change();
+    IDLE.store(0, Ordering::Relaxed);
+    if none_open() && !host_queues().iter().any(|queue| queue.device.is_pocls()) {
+        KNOWN.store(false, Ordering::Release);
+        FOLLOWED.store(false, Ordering::SeqCst);
+    }
+}
+
+/// What is in the queues by now gets a marker behind it, which in pocl's has ended, as a rule, before the program can put anything
+/// behind that.
+fn follow() {
+    FOLLOWED.store(true, Ordering::SeqCst);
+    // A thread that does not see this after its enqueue has its command in front of the marker.
+    gate::barrier();
+    let queues = host_queues();
+    queues.iter().for_each(|queue| queue.fence());
+    let pocls = queues.iter().filter(|queue| queue.device.is_pocls());
+    let pocls: Vec<_> = pocls.collect();
+    let deadline = Instant::now() + AT_REST;
+    while pocls.iter().any(|queue| queue.running.is_busy()) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_micros(20));
+    }
+    // One that goes without having been among these leaves a marker, as long as this is not known.
+    settle();
+    KNOWN.store(true, Ordering::Release);
+}
+
+/// Waits until no queue is being dropped: what runs in it is known again then.
+pub fn settle() {
+    let deadline = Instant::now() + AT_REST;
+    while handle::leaving::<Queue>() > 0 && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_micros(20));
+    }
 }
 
 /// The driver's events of one queue's commands that may be running; those of commands that are held back are not among them.

@@ -146,6 +146,9 @@ impl Markers {
             let device = &queue.device;
             placed.extend(events.into_iter().map(|event| (event, Arc::clone(device))));
         }
+        // A queue that is being dropped is not among these, and leaves its own markers.
+        running::settle();
+        refused += handle::leaving::<Queue>();
         Markers { placed, refused }
     }
 

@@ -219,6 +219,35 @@ fn nothing_of_ours_stands_in_a_queue_with_held_commands() {
     });
 }
 
+/// An event for each command has its price.
+#[test]
+fn commands_are_not_followed_for_ever() {
+    let test = "held::commands_are_not_followed_for_ever";
+    in_child(test, "nvidia", || {
+        let gpu = Gpu::new();
+        let (buffer, kernel) = ones(&gpu);
+        let captures_mark = || {
+            let markers = || Stub::calls()("clEnqueueMarkerWithWaitList");
+            let before = markers();
+            drop(begin());
+            markers() > before
+        };
+        assert!(captures_mark());
+        set_user(user_event(&gpu));
+        assert!(!captures_mark());
+        (0..300).for_each(|_| gpu.run(kernel, WORDS));
+        assert!(captures_mark());
+        let user = user_event(&gpu);
+        assert!(!captures_mark());
+        start(&gpu, kernel, &[user]);
+        there_and_back(1);
+        set_user(user);
+        gpu.finish();
+        assert_eq!(gpu.read::<u32>(buffer, 0, 2), [302, 302]);
+        release(buffer, kernel);
+    });
+}
+
 /// They are followed by their events: those that run when the program makes its first user event, and those enqueued without
 /// an event while no user event is open.
 #[test]
