@@ -37,26 +37,40 @@ fn set_mem(
         .first()
         .copied()
         .unwrap_or(std::ptr::null_mut());
-    if handle.is_null() || size != size_of::<cl_mem>() {
+    if handle.is_null() {
         // A NULL buffer is allowed; a wrong size is the driver's to refuse.
-        status!(
-            k,
-            clSetKernelArg(
-                k,
-                index,
-                size,
-                if handle.is_null() {
-                    value
-                } else {
-                    std::ptr::null()
-                }
-            )
-        )?;
+        status!(k, clSetKernelArg(k, index, size, value))?;
         arg.set_size(size);
         return Ok(());
     }
+    if size != size_of::<cl_mem>() {
+        return set_mem_of_size(k, caller, index, size, handle, arg);
+    }
     let mem = handle::borrow::<Mem>(caller, handle).map_err(|_| CL_INVALID_MEM_OBJECT)?;
     set_handle(k, index, mem.real.get())?;
+    arg.set_mem(handle as usize, mem.slot().id());
+    Ok(())
+}
+
+/// "`CL_INVALID_ARG_SIZE` … if the argument is a memory object and `arg_size` != `sizeof(cl_mem)`", where the driver says so: NULL in
+/// place of the value it might take.
+#[cold]
+fn set_mem_of_size(
+    kernel: *mut c_void,
+    caller: &Caller,
+    index: u32,
+    size: usize,
+    handle: cl_mem,
+    arg: &Arg,
+) -> CLResult<()> {
+    let mem = handle::borrow::<Mem>(caller, handle).map_err(|_| CL_INVALID_ARG_SIZE)?;
+    let mut value = [std::ptr::null_mut(); 16];
+    if size > size_of_val(&value) {
+        return Err(CL_INVALID_ARG_SIZE);
+    }
+    value[0] = mem.real.get();
+    let value = value.as_ptr().cast();
+    status!(kernel, clSetKernelArg(kernel, index, size, value))?;
     arg.set_mem(handle as usize, mem.slot().id());
     Ok(())
 }

@@ -645,6 +645,9 @@ static void kernels(void)
     CASE("clSetKernelArg: wrong size", CL_INVALID_ARG_SIZE, clSetKernelArg(here.kernel, 1, 8, room));
     CASE("clSetKernelArg: wrong size of a buffer", CL_INVALID_ARG_SIZE,
         clSetKernelArg(here.kernel, 0, 4, &here.buffer));
+    cl_mem pair[2] = {here.buffer, NULL};
+    CASE("clSetKernelArg: twice the size of a buffer", CL_INVALID_ARG_SIZE,
+        clSetKernelArg(here.kernel, 0, sizeof pair, pair));
     CASE("clSetKernelArg: value for local memory", CL_INVALID_ARG_VALUE,
         clSetKernelArg(here.kernel, 2, 64, &value4));
     CASE("clSetKernelArg: no local memory", CL_INVALID_ARG_SIZE, clSetKernelArg(here.kernel, 2, 0, NULL));
