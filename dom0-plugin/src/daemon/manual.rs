@@ -142,11 +142,7 @@ fn alone(
         ));
     }
     let outcome = match request {
-        Request::Attach => {
-            // The programs run for most of it: who comes meanwhile waits.
-            claim.share();
-            attach(daemon, domid, &sessions.announced, &claim)
-        }
+        Request::Attach => attach(daemon, domid, &sessions.announced, &claim),
         Request::Detach => detach(daemon, domid, &sessions.announced, cancelled),
         Request::Checkpoint => checkpoint(daemon, domid, &sessions.announced, cancelled),
     };
@@ -305,11 +301,13 @@ fn attach(
             generation: a.generation,
         })
         .collect();
-    let served = in_parallel(detached, |key| {
-        serve::one(daemon, domid, key, daemon.settings.open_patience, &|| {
-            claim.moved_on();
-        })
-        .and_then(|served| served.ok_or_else(|| format!("no image {key} is kept here")))
+    // The programs run for most of it: who comes meanwhile waits.
+    let taken = serve::take_and_share(daemon, domid, &detached, claim);
+    let patience = daemon.settings.open_patience;
+    let served = in_parallel(taken, |(key, image)| {
+        let image = image.ok_or_else(|| format!("no image {key} is kept here"))?;
+        serve::one(daemon, domid, key, image, patience, &|| claim.moved_on())?
+            .ok_or_else(|| format!("session {key} is no longer there"))
     });
     let mut outcome = Outcome::default();
     let mut failure = None;

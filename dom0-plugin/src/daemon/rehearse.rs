@@ -137,15 +137,11 @@ fn swap(
     }
     daemon.reports.put(report.clone());
     // The programs run for most of it: who comes meanwhile waits.
-    if let Some(claim) = &claim {
-        claim.share();
-    }
-    let served = in_parallel(keys, |key| {
-        serve::one(daemon, domid, key, daemon.settings.open_patience, &|| {
-            if let Some(claim) = &claim {
-                claim.moved_on();
-            }
-        })
+    let taken = serve::take_and_share(daemon, domid, &keys, &claim);
+    let patience = daemon.settings.open_patience;
+    let served = in_parallel(taken, |(key, image)| match image {
+        Some(image) => serve::one(daemon, domid, key, image, patience, &|| claim.moved_on()),
+        None => Ok(None),
     });
     drop(claim);
     let failure = replaced.err().map(|e| e.to_string());

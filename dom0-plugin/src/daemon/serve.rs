@@ -8,6 +8,7 @@ use super::migrate::ANNOUNCE_PATIENCE;
 use super::passthrough;
 use super::report::{Report, Role};
 use super::session::{self, Serving};
+use crate::spool::Image;
 use channel::guest::{Opened, Restored};
 use channel::image::{SessionId, SessionKey};
 use channel::link::{Announcement, Residence};
@@ -54,8 +55,11 @@ pub fn look(daemon: &Arc<Daemon>, domid: u32) {
             Residence::Attached => forget_unneeded(daemon, domid, key),
             waits => match daemon.images.due(domid, &key, waits == Residence::Arriving) {
                 Some(Due::Now) => {
-                    if let Some(claim) = daemon.claims.serving(domid) {
-                        in_background(daemon, domid, key, daemon.settings.open_patience, claim);
+                    if let Some(claim) = daemon.claims.serving(domid)
+                        && let Some(image) = daemon.images.take(domid, key)
+                    {
+                        let patience = daemon.settings.open_patience;
+                        in_background(daemon, domid, key, image, patience, claim);
                     }
                 }
                 Some(Due::In(delay)) => again_after(daemon, domid, key, delay),
@@ -152,28 +156,46 @@ fn forget_unneeded(daemon: &Daemon, domid: u32, running: SessionKey) {
 /// Serves `keys` in the background as soon as their sessions can be opened, however long that takes: the guest
 /// may be suspended. The claim becomes a shared one.
 pub fn when_resumed(daemon: &Arc<Daemon>, domid: u32, keys: &[SessionKey], claim: &Claim) {
-    claim.share();
-    for key in keys {
-        if let Some(claim) = daemon.claims.serving(domid) {
-            in_background(daemon, domid, *key, UNTIL_RESUMED, claim);
+    for (key, image) in take_and_share(daemon, domid, keys, claim) {
+        match (daemon.claims.serving(domid), image) {
+            (Some(claim), Some(image)) => {
+                in_background(daemon, domid, key, image, UNTIL_RESUMED, claim);
+            }
+            (None, Some(image)) => daemon.images.put_back(domid, key, image, false),
+            (_, None) => {}
         }
     }
+}
+
+/// Takes the images of `keys`, then shares the domain. In the other order a look could take one in between: its caller
+/// would believe it served, or missing.
+pub fn take_and_share(
+    daemon: &Daemon,
+    domid: u32,
+    keys: &[SessionKey],
+    claim: &Claim,
+) -> Vec<(SessionKey, Option<Image>)> {
+    let take = |key: &SessionKey| (*key, daemon.images.take(domid, *key));
+    let taken = keys.iter().map(take).collect();
+    claim.share();
+    taken
 }
 
 fn in_background(
     daemon: &Arc<Daemon>,
     domid: u32,
     key: SessionKey,
+    image: Image,
     patience: Duration,
     claim: Claim,
 ) {
     let daemon = daemon.clone();
     std::thread::spawn(move || {
-        let served = one(&daemon, domid, key, patience, &|| claim.moved_on());
+        let served = one(&daemon, domid, key, image, patience, &|| claim.moved_on());
         drop(claim);
         match served {
             Ok(Some(_)) => daemon.tell(domid, "attached", None),
-            // Somebody else is at it, or the session has gone: looking again would find the same.
+            // The session has gone: looking again would find the same.
             Ok(None) => return,
             Err(e) => daemon.tell(domid, "failed", Some(&e)),
         }
@@ -181,18 +203,16 @@ fn in_background(
     });
 }
 
-/// Serves one image until all of it has arrived; `None` where it is not there or being served already, or its session
-/// has gone with its domain. `moved_on` is called now and then while contents go to the guest.
+/// Serves an image that was taken until all of it has arrived; `None` where its session has gone with its domain.
+/// `moved_on` is called now and then while contents go to the guest.
 pub fn one(
     daemon: &Daemon,
     domid: u32,
     key: SessionKey,
+    image: Image,
     patience: Duration,
     moved_on: &(dyn Fn() + Sync),
 ) -> Result<Option<Restored>, String> {
-    let Some(image) = daemon.images.take(domid, key) else {
-        return Ok(None);
-    };
     let started = Instant::now();
     let gone = || {
         log::info!("domain {domid}: session {key} is no longer there");
@@ -266,7 +286,7 @@ pub fn one(
 }
 
 /// Frees an image's memory, which takes a second for 10 GB, while the guest goes on. Its share of the spool is free at once.
-fn let_go(image: crate::spool::Image) {
+fn let_go(image: Image) {
     // Where no thread can be had, it is dropped right here.
     let _ = std::thread::Builder::new()
         .name("let-go".into())

@@ -1,10 +1,15 @@
 //! The conversations of save and restore over a real socket, records through a real pipe.
 
 use crate::host::{Host, Talk, eventually};
-use crate::program::{Objects, Program, objects};
+use crate::program::{Objects, Program, announcement, objects};
+use channel::image::SessionId;
+use channel::link::Rendezvous;
+use channel::loopback::LoopbackRendezvous;
 use serde_json::{Value, json};
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use xl_gpu_plugin::stream::RecordHeader;
 
 /// A record of libxc's, which is nobody's here.
@@ -282,6 +287,40 @@ fn a_program_that_never_rests_ends_the_rounds() {
         objects(1, 3)[&3].len(),
         "dirty rounds send what is dirty"
     );
+}
+
+/// A session that says something has the daemon look at its domain, and serve what waits there. Whoever serves, a
+/// rehearsal is over when all contents are back.
+#[test]
+fn a_rehearsal_waits_for_contents_that_a_look_would_serve() {
+    let host = Host::new();
+    let program = Program::start(&host.programs, 1, objects(1, 2));
+    let mut talker = LoopbackRendezvous::connect(&host.programs).unwrap();
+    let mut announcement = announcement(SessionId([2; 16]), "talker");
+    talker.announce(&announcement).unwrap();
+    host.expect_sessions(2);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                announcement.generation += 1;
+                talker.announce(&announcement).unwrap();
+                std::thread::sleep(Duration::from_micros(50));
+            }
+        });
+        let only = program.id.to_string();
+        let outcomes: Vec<_> = (0..20)
+            .map(|_| {
+                let moved =
+                    host.ask(json!({"op": "migrate-loopback", "domid": 0, "session": only}));
+                (moved.map(|report| report["ok"].clone()), program.bytes())
+            })
+            .collect();
+        over.store(true, Ordering::Relaxed);
+        for outcome in outcomes {
+            assert_eq!(outcome, (Ok(true.into()), Some(objects(1, 2))));
+        }
+    });
 }
 
 #[test]

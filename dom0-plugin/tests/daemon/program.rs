@@ -58,6 +58,20 @@ pub fn objects(seed: u64, count: u64) -> Objects {
         .collect()
 }
 
+/// Of a session that runs and has never moved.
+pub fn announcement(session: SessionId, program: &str) -> Announcement {
+    Announcement {
+        session,
+        protocol: (1, 1),
+        pid: u32::from(session.0[0]),
+        program: program.into(),
+        state: Residence::Attached,
+        generation: 0,
+        blocked: None,
+        others: Default::default(),
+    }
+}
+
 impl Program {
     pub fn start(socket: &Path, seed: u8, objects: Objects) -> Program {
         let program = Program {
@@ -90,16 +104,7 @@ impl Program {
 
     fn run(self, socket: &Path) {
         let socket = socket.to_owned();
-        let announcement = Announcement {
-            session: self.id,
-            protocol: (1, 1),
-            pid: u32::from(self.id.0[0]),
-            program: self.name.clone(),
-            state: Residence::Attached,
-            generation: 0,
-            blocked: None,
-            others: Default::default(),
-        };
+        let announcement = announcement(self.id, &self.name);
         std::thread::spawn(move || {
             let mut session = Session::new(Fake(self), announcement, 300);
             // As the shadow does: a daemon that has gone may come back.

@@ -323,8 +323,9 @@ impl<'d> Migration<'d> {
     }
 
     /// For a rehearsal: what has been measured, and the domain, still alone.
-    pub(super) fn into_rehearsal(mut self) -> (Report, Option<Claim>) {
-        (self.report.clone(), self.claim.take())
+    pub(super) fn into_rehearsal(mut self) -> (Report, Claim) {
+        let claim = self.claim.take().expect("held until it is handed over");
+        (self.report.clone(), claim)
     }
 }
 
