@@ -1,8 +1,8 @@
 //! All sessions of a domain at once: rounds, the stop, the unload, and the way back from any of them.
 
+use super::capture_sink::CaptureSink;
 use super::images::{Images, Purpose};
 use super::session::{OpenSession, SessionError};
-use super::tee::Tee;
 use channel::guest::{Begun, Round, Stop, Unload, Whole};
 use channel::host::Limits;
 use channel::image::{MANIFEST_OBJECT, SessionKey};
@@ -142,8 +142,8 @@ impl Capture {
     }
 
     /// One round of all sessions while the programs run.
-    pub fn round(&mut self, number: u32, tee: &Tee<'_>) -> Result<Sums, SessionError> {
-        let rounds = self.each(|s| s.round(number, tee))?;
+    pub fn round(&mut self, number: u32, sink: &CaptureSink<'_>) -> Result<Sums, SessionError> {
+        let rounds = self.each(|s| s.round(number, sink))?;
         Ok(rounds
             .into_iter()
             .fold(Sums::default(), |sum, r: Round| Sums {
@@ -159,8 +159,12 @@ impl Capture {
     }
 
     /// Stops all programs' GPU calls and takes the rest; `longest_ns` is the drain.
-    pub fn stop(&mut self, timeout: Duration, tee: &Tee<'_>) -> Result<Sums, SessionError> {
-        let stops = self.each(|s| s.stop(timeout, tee))?;
+    pub fn stop(
+        &mut self,
+        timeout: Duration,
+        sink: &CaptureSink<'_>,
+    ) -> Result<Sums, SessionError> {
+        let stops = self.each(|s| s.stop(timeout, sink))?;
         Ok(stops
             .into_iter()
             .fold(Sums::default(), |sum, s: Stop| Sums {

@@ -6,7 +6,7 @@
 //!   socket.rs ───> │ migrate/    receive.rs  manual.rs    │
 //!   one thread     │      │           │         │         │    carrier.rs: XenStore and
 //!   each           │      └─ capture.rs ─ session.rs ─────┼──> grants (xen/), or memfds
-//!                  │              │ tee.rs                │    (loopback.rs)
+//!                  │              │ capture_sink.rs        │    (loopback.rs)
 //!                  │              v                       │
 //!                  │          images.rs (spool)           │
 //!                  │              │                       │
@@ -15,14 +15,15 @@
 //! ```
 //!
 //! Threads, no async: one for events, one for each connection, one for each session while it is worked on.
-//! [`claim`] keeps them from meeting in one domain.
+//! [`domain_lock`] keeps them from meeting in one domain.
 
 pub mod capture;
+pub mod capture_sink;
 pub mod carrier;
-pub mod claim;
 pub mod config;
-pub mod costs;
+pub mod cost_model;
 pub mod doctor;
+pub mod domain_lock;
 pub mod images;
 pub mod journey;
 pub mod loopback;
@@ -41,13 +42,12 @@ pub mod socket;
 pub mod status;
 pub mod steering;
 pub mod stream_end;
-pub mod tee;
 pub mod xen;
 
 use carrier::{Carrier, Event};
 use channel::image::{SessionId, SessionKey};
-use claim::{Busy, Claim, Claims};
-use costs::Experience;
+use cost_model::CostModel;
+use domain_lock::{Busy, DomainLock, DomainLocks};
 use images::{Images, Purpose};
 use report::Reports;
 use settings::Settings;
@@ -71,11 +71,11 @@ pub struct Daemon {
     /// Images by domain.
     pub images: Images,
     /// Who works on which domain.
-    pub claims: Arc<Claims>,
+    pub locks: Arc<DomainLocks>,
     /// Reports of migrations.
     pub reports: Reports,
     /// What blackouts have cost here.
-    pub experience: Experience,
+    pub costs: CostModel,
     /// Migrations under way.
     pub moving: Moving,
     /// Limits and patience.
@@ -121,9 +121,9 @@ impl Daemon {
         let daemon = Arc::new(Daemon {
             carrier,
             images,
-            claims: Arc::new(Claims::new(look_again)),
+            locks: Arc::new(DomainLocks::new(look_again)),
             reports,
-            experience: Experience::default(),
+            costs: CostModel::default(),
             moving: Moving::default(),
             settings,
             device_locks: passthrough::Locks::default(),
@@ -131,7 +131,7 @@ impl Daemon {
             complaints: Mutex::default(),
             ended: Mutex::default(),
         });
-        // A thread of its own: who gives a claim back does not look at the domain's sessions on the way.
+        // A thread of its own: who gives a lock back does not look at the domain's sessions on the way.
         let looking: Weak<Daemon> = Arc::downgrade(&daemon);
         std::thread::spawn(move || {
             for domid in missed {
@@ -172,15 +172,15 @@ impl Daemon {
         domid: u32,
         what: &'static str,
         cancelled: &AtomicBool,
-    ) -> Result<Claim, Busy> {
+    ) -> Result<DomainLock, Busy> {
         let images = self.images.list(domid);
         let stored: u64 = images.iter().map(|image| image.stored).sum();
         let standstill = self.settings.busy_patience;
-        let patience = claim::Patience {
+        let patience = domain_lock::LockPatience {
             standstill,
             in_all: standstill * STANDSTILLS + Duration::from_secs(stored / ARRIVAL_RATE),
         };
-        self.claims.alone(domid, what, patience, cancelled)
+        self.locks.alone(domid, what, patience, cancelled)
     }
 
     /// What a domain's images are labelled with.

@@ -2,11 +2,11 @@
 
 use super::Daemon;
 use super::capture::{Capture, CaptureError, in_parallel};
-use super::claim::Claim;
+use super::capture_sink::{CaptureSink, Counts};
+use super::domain_lock::DomainLock;
 use super::images::Purpose;
 use super::migrate::{ANNOUNCE_PATIENCE, silent};
 use super::steering;
-use super::tee::{Counts, Tee};
 use super::{doctor, serve};
 use channel::image::SessionKey;
 use channel::link::{Announcement, Peer, Residence};
@@ -46,8 +46,8 @@ pub fn run(
     cancelled: &AtomicBool,
 ) -> Result<Outcome, String> {
     let before = daemon.told(domid).state;
-    let claim = match daemon.alone(domid, request.doing(), cancelled) {
-        Ok(claim) => claim,
+    let lock = match daemon.alone(domid, request.doing(), cancelled) {
+        Ok(lock) => lock,
         Err(busy) => {
             // What is going on there tells its own state.
             daemon.tell(domid, &before, Some(&busy.to_string()));
@@ -55,7 +55,7 @@ pub fn run(
         }
     };
     daemon.tell(domid, request.doing(), None);
-    let result = alone(daemon, domid, request, cancelled, claim);
+    let result = alone(daemon, domid, request, cancelled, lock);
     match &result {
         Ok(outcome) => {
             log::info!(
@@ -80,7 +80,7 @@ fn alone(
     domid: u32,
     request: Request,
     cancelled: &AtomicBool,
-    claim: Claim,
+    lock: DomainLock,
 ) -> Result<Outcome, String> {
     let sessions = daemon
         .carrier
@@ -92,11 +92,11 @@ fn alone(
         ));
     }
     let outcome = match request {
-        Request::Attach => attach(daemon, domid, &sessions.announced, &claim),
+        Request::Attach => attach(daemon, domid, &sessions.announced, &lock),
         Request::Detach => detach(daemon, domid, &sessions.announced, cancelled),
         Request::Checkpoint => checkpoint(daemon, domid, &sessions.announced, cancelled),
     };
-    drop(claim);
+    drop(lock);
     outcome
 }
 
@@ -212,14 +212,14 @@ fn copy_and_stop(
         settings.open_patience,
     )
     .map_err(|e| e.to_string())?;
-    let tee = Tee {
+    let sink = CaptureSink {
         records: None,
         cancelled,
         sent: &Counts::default(),
         sessions: capture.count(),
     };
-    let copied = capture.round(0, &tee).and_then(|round| {
-        let stop = capture.stop(settings.drain_timeout, &tee)?;
+    let copied = capture.round(0, &sink).and_then(|round| {
+        let stop = capture.stop(settings.drain_timeout, &sink)?;
         Ok(round.bytes.saturating_add(stop.bytes))
     });
     match copied {
@@ -241,7 +241,7 @@ fn attach(
     daemon: &Daemon,
     domid: u32,
     announced: &[Announcement],
-    claim: &Claim,
+    lock: &DomainLock,
 ) -> Result<Outcome, String> {
     let detached: Vec<SessionKey> = announced
         .iter()
@@ -252,11 +252,11 @@ fn attach(
         })
         .collect();
     // The programs run for most of it: who comes meanwhile waits.
-    let taken = serve::take_and_share(daemon, domid, &detached, claim);
+    let taken = serve::take_and_share(daemon, domid, &detached, lock);
     let patience = daemon.settings.open_patience;
     let served = in_parallel(taken, |(key, image)| {
         let image = image.ok_or_else(|| format!("no image {key} is kept here"))?;
-        serve::one(daemon, domid, key, image, patience, &|| claim.moved_on())?
+        serve::one(daemon, domid, key, image, patience, &|| lock.moved_on())?
             .ok_or_else(|| format!("session {key} is no longer there"))
     });
     let mut outcome = Outcome::default();

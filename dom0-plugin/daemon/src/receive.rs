@@ -29,9 +29,9 @@ pub fn converse(daemon: &Arc<Daemon>, talk: &mut Conversation, domid: u32, fd: O
         return talk.refuse("`restore` came without the stream's descriptor");
     };
     let cancelled = Arc::new(AtomicBool::new(false));
-    let claimed = talk.work(&cancelled, || daemon.alone(domid, "a restore", &cancelled));
-    let claim = match claimed {
-        Ok(claim) => claim,
+    let locked = talk.work(&cancelled, || daemon.alone(domid, "a restore", &cancelled));
+    let lock = match locked {
+        Ok(lock) => lock,
         Err(busy) => return talk.refuse(&busy.to_string()),
     };
     let mut stream = match StreamEnd::new(fd, cancelled.clone()) {
@@ -90,7 +90,7 @@ pub fn converse(daemon: &Arc<Daemon>, talk: &mut Conversation, domid: u32, fd: O
             }
         }
     };
-    drop(claim);
+    drop(lock);
     if accepted {
         serve::look(daemon, domid);
     }

@@ -122,7 +122,7 @@ fn swap(
     (arrived, received): Arrived,
     started: Instant,
 ) -> Result<Report, String> {
-    let (report, claim) = migration.into_rehearsal();
+    let (report, lock) = migration.into_rehearsal();
     if report.gpu_bytes != received.gpu_bytes {
         log::info!(
             "domain {domid}: {:?} were captured, {:?} were sent",
@@ -137,13 +137,13 @@ fn swap(
     }
     daemon.reports.put(report.clone());
     // The programs run for most of it: who comes meanwhile waits.
-    let taken = serve::take_and_share(daemon, domid, &keys, &claim);
+    let taken = serve::take_and_share(daemon, domid, &keys, &lock);
     let patience = daemon.settings.open_patience;
     let served = in_parallel(taken, |(key, image)| match image {
-        Some(image) => serve::one(daemon, domid, key, image, patience, &|| claim.moved_on()),
+        Some(image) => serve::one(daemon, domid, key, image, patience, &|| lock.moved_on()),
         None => Ok(None),
     });
-    drop(claim);
+    drop(lock);
     let failure = replaced.err().map(|e| e.to_string());
     let failure = failure.or(served.into_iter().find_map(Result::err));
     let mut report = daemon.reports.get(domid).unwrap_or(report);

@@ -1,8 +1,8 @@
 //! Giving images back: whoever resumes the guest serves it.
 
 use super::Daemon;
-use super::claim::Claim;
-use super::costs::Seen;
+use super::cost_model::Seen;
+use super::domain_lock::DomainLock;
 use super::images::{Due, Purpose};
 use super::migrate::ANNOUNCE_PATIENCE;
 use super::passthrough;
@@ -25,7 +25,7 @@ const UNTIL_RESUMED: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Looks at a domain's sessions: those that wait for an image of ours get it. Does nothing while somebody
 /// has the domain alone; whoever had calls it again.
 pub fn look(daemon: &Arc<Daemon>, domid: u32) {
-    let Some(claim) = daemon.claims.serving(domid) else {
+    let Some(lock) = daemon.locks.serving(domid) else {
         return;
     };
     let sessions = match daemon.carrier.sessions(domid) {
@@ -55,11 +55,11 @@ pub fn look(daemon: &Arc<Daemon>, domid: u32) {
             Residence::Attached => forget_unneeded(daemon, domid, key),
             waits => match daemon.images.due(domid, &key, waits == Residence::Arriving) {
                 Some(Due::Now) => {
-                    if let Some(claim) = daemon.claims.serving(domid)
+                    if let Some(lock) = daemon.locks.serving(domid)
                         && let Some(image) = daemon.images.take(domid, key)
                     {
                         let patience = daemon.settings.open_patience;
-                        in_background(daemon, domid, key, image, patience, claim);
+                        in_background(daemon, domid, key, image, patience, lock);
                     }
                 }
                 Some(Due::In(delay)) => again_after(daemon, domid, key, delay),
@@ -68,7 +68,7 @@ pub fn look(daemon: &Arc<Daemon>, domid: u32) {
             },
         }
     }
-    drop(claim);
+    drop(lock);
 }
 
 /// Removes what processes that were killed left, their nodes and images that nobody will ask for, if it is still so some time after
@@ -154,12 +154,12 @@ fn forget_unneeded(daemon: &Daemon, domid: u32, running: SessionKey) {
 }
 
 /// Serves `keys` in the background as soon as their sessions can be opened, however long that takes: the guest
-/// may be suspended. The claim becomes a shared one.
-pub fn when_resumed(daemon: &Arc<Daemon>, domid: u32, keys: &[SessionKey], claim: &Claim) {
-    for (key, image) in take_and_share(daemon, domid, keys, claim) {
-        match (daemon.claims.serving(domid), image) {
-            (Some(claim), Some(image)) => {
-                in_background(daemon, domid, key, image, UNTIL_RESUMED, claim);
+/// may be suspended. The lock becomes a shared one.
+pub fn when_resumed(daemon: &Arc<Daemon>, domid: u32, keys: &[SessionKey], lock: &DomainLock) {
+    for (key, image) in take_and_share(daemon, domid, keys, lock) {
+        match (daemon.locks.serving(domid), image) {
+            (Some(lock), Some(image)) => {
+                in_background(daemon, domid, key, image, UNTIL_RESUMED, lock);
             }
             (None, Some(image)) => daemon.images.put_back(domid, key, image, false),
             (_, None) => {}
@@ -173,11 +173,11 @@ pub fn take_and_share(
     daemon: &Daemon,
     domid: u32,
     keys: &[SessionKey],
-    claim: &Claim,
+    lock: &DomainLock,
 ) -> Vec<(SessionKey, Option<Image>)> {
     let take = |key: &SessionKey| (*key, daemon.images.take(domid, *key));
     let taken = keys.iter().map(take).collect();
-    claim.share();
+    lock.share();
     taken
 }
 
@@ -187,12 +187,12 @@ fn in_background(
     key: SessionKey,
     image: Image,
     patience: Duration,
-    claim: Claim,
+    lock: DomainLock,
 ) {
     let daemon = daemon.clone();
     std::thread::spawn(move || {
-        let served = one(&daemon, domid, key, image, patience, &|| claim.moved_on());
-        drop(claim);
+        let served = one(&daemon, domid, key, image, patience, &|| lock.moved_on());
+        drop(lock);
         match served {
             Ok(Some(_)) => daemon.tell(domid, "attached", None),
             // The session has gone: looking again would find the same.
@@ -323,5 +323,5 @@ fn learn(
         arrive: Some(arrive),
         ..Seen::default()
     };
-    daemon.experience.learn([(key.session, 0)], seen);
+    daemon.costs.learn([(key.session, 0)], seen);
 }

@@ -1,6 +1,6 @@
 //! One session that dom0 has open: the state it is in, the image it fills, and the way back.
 
-use super::tee::Tee;
+use super::capture_sink::CaptureSink;
 use channel::guest::{Begun, Opened, Restored, Round, Stop, Unload};
 use channel::host::{
     Attached, Contents, Copying, Detached, HostError, Limits, Patience, Quiesced, Refused, Source,
@@ -182,10 +182,10 @@ impl OpenSession {
         }
     }
 
-    /// One round while the program runs, into the image and through `tee`.
-    pub fn round(&mut self, number: u32, tee: &Tee<'_>) -> Result<Round, SessionError> {
+    /// One round while the program runs, into the image and through `sink`.
+    pub fn round(&mut self, number: u32, sink: &CaptureSink<'_>) -> Result<Round, SessionError> {
         const STEP: &str = "pre-copy";
-        let sink = tee.sink(self.key, &mut self.image);
+        let sink = sink.sink(self.key, &mut self.image);
         let done = match &mut self.stage {
             Stage::Copying(copying) => copying.round(number, &sink).map_err(Problem::Step),
             _ => Err(Problem::Lost),
@@ -201,11 +201,15 @@ impl OpenSession {
     }
 
     /// Stops the program's GPU calls and takes the rest.
-    pub fn stop(&mut self, timeout: Duration, tee: &Tee<'_>) -> Result<Stop, SessionError> {
+    pub fn stop(
+        &mut self,
+        timeout: Duration,
+        sink: &CaptureSink<'_>,
+    ) -> Result<Stop, SessionError> {
         const STEP: &str = "stop-and-copy";
         match self.take() {
             Stage::Copying(s) => {
-                let stopped = s.stop(timeout, &tee.sink(self.key, &mut self.image));
+                let stopped = s.stop(timeout, &sink.sink(self.key, &mut self.image));
                 match stopped {
                     Ok((stop, quiesced)) => {
                         self.stage = Stage::Quiesced(quiesced);

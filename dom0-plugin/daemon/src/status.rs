@@ -1,7 +1,7 @@
 //! What `xl-gpu status` shows.
 
 use super::carrier::{Nonsense, Sessions};
-use super::claim::Patience;
+use super::domain_lock::LockPatience;
 use super::images::Listed;
 use super::report::Report;
 use super::steering::Progress;
@@ -161,7 +161,7 @@ fn domain_status(daemon: &Arc<Daemon>, domid: u32, name: String) -> DomainStatus
         domid,
         name,
         told: daemon.told(domid),
-        busy: daemon.claims.what(domid),
+        busy: daemon.locks.what(domid),
         progress: daemon.moving.progress(domid),
         sessions,
         images,
@@ -178,10 +178,10 @@ pub fn forget(daemon: &Daemon, domid: u32, session: SessionId) -> Result<usize, 
         .map_err(|e| e.to_string())?;
     let deadline = Instant::now() + FORGET_PATIENCE;
     let never = AtomicBool::new(false);
-    let claim = loop {
+    let lock = loop {
         let what = "forgetting a session";
-        match daemon.claims.alone(domid, what, Patience::NONE, &never) {
-            Ok(claim) => break claim,
+        match daemon.locks.alone(domid, what, LockPatience::NONE, &never) {
+            Ok(lock) => break lock,
             Err(busy) if Instant::now() >= deadline => {
                 return Err(format!("its nodes are removed, its images are not: {busy}"));
             }
@@ -192,7 +192,7 @@ pub fn forget(daemon: &Daemon, domid: u32, session: SessionId) -> Result<usize, 
     for key in &keys {
         daemon.images.drop_image(domid, *key);
     }
-    drop(claim);
+    drop(lock);
     log::info!(
         "domain {domid}: session {session} is forgotten, {} images dropped",
         keys.len()

@@ -4,8 +4,8 @@
 //! the middle of one too.
 
 use super::Daemon;
+use super::capture_sink::Counts;
 use super::rounds::{Rounds, Wish};
-use super::tee::Counts;
 use protocol::control::Order;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -10,7 +10,7 @@ pub fn busy(patient: &Patient) -> Vec<Finding> {
     if patient.asked == Asked::Preflight || patient.asked == Asked::Rehearsal {
         return Vec::new();
     }
-    let what = patient.daemon.claims.what(patient.domid);
+    let what = patient.daemon.locks.what(patient.domid);
     let finding = what.map(|what| {
         Finding::error(
             &format!("domain {}", patient.domid),

@@ -17,7 +17,7 @@ pub use patient::{Answer, Asked, Patient, who};
 pub use sessions::cannot_be_captured;
 
 use super::capture::{Capture, in_parallel};
-use super::claim::{EXAMINATION, Patience};
+use super::domain_lock::{EXAMINATION, LockPatience};
 use super::session::OpenSession;
 use super::{Daemon, serve};
 use channel::guest::Begun;
@@ -120,7 +120,7 @@ pub fn examine(
     let domid = found.domid;
     let patient = Patient::look(daemon, domid, None, Asked::Doctor { save_helper })?;
     let mut findings = patient.seen();
-    if daemon.claims.what(domid).is_none() {
+    if daemon.locks.what(domid).is_none() {
         findings.extend(patient.answered(&probe(&patient)));
         // What came while the domain was held is looked at now.
         serve::look(daemon, domid);
@@ -138,11 +138,12 @@ pub fn examine(
 /// Opens every session that could be captured, has it begin, and gives the capture up. The programs run all the while.
 fn probe(patient: &Patient) -> Vec<Answer> {
     let (daemon, domid) = (patient.daemon, patient.domid);
-    let Ok(_claim) =
-        daemon
-            .claims
-            .alone(domid, EXAMINATION, Patience::NONE, &AtomicBool::new(false))
-    else {
+    let Ok(_lock) = daemon.locks.alone(
+        domid,
+        EXAMINATION,
+        LockPatience::NONE,
+        &AtomicBool::new(false),
+    ) else {
         return Vec::new();
     };
     let sound = patient

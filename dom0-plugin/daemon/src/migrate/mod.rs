@@ -16,8 +16,9 @@
 //! session has them back or the domain is gone.
 
 use crate::capture::Capture;
-use crate::claim::Claim;
+use crate::capture_sink::Records;
 use crate::doctor::{self, Asked, Patient};
+use crate::domain_lock::DomainLock;
 use crate::manual::peers_to_capture;
 use crate::report::{Report, Role, SessionReport};
 use crate::rounds::{Costs, Rounds};
@@ -25,7 +26,6 @@ use crate::serve;
 use crate::socket::Conversation;
 use crate::steering::UnderWay;
 use crate::stream_end::StreamEnd;
-use crate::tee::Records;
 use crate::{Daemon, passthrough};
 use channel::image::{SessionId, SessionKey};
 use channel::link::{Announcement, Residence};
@@ -47,7 +47,7 @@ pub struct Migration<'d> {
     daemon: &'d Arc<Daemon>,
     domid: u32,
     cancelled: Arc<AtomicBool>,
-    claim: Option<Claim>,
+    lock: Option<DomainLock>,
     capture: Option<Capture>,
     /// Sessions that were detached before: their images travel as they are.
     stored: Vec<SessionKey>,
@@ -149,7 +149,7 @@ impl<'d> Migration<'d> {
         stream: OwnedFd,
         cancelled: &Arc<AtomicBool>,
     ) -> Result<Option<Self>, String> {
-        let claim = daemon
+        let lock = daemon
             .alone(domid, "a migration", cancelled)
             .map_err(|e| e.to_string())?;
         let asked = match role {
@@ -165,7 +165,7 @@ impl<'d> Migration<'d> {
             daemon,
             domid,
             cancelled: cancelled.clone(),
-            claim: Some(claim),
+            lock: Some(lock),
             capture: None,
             stored: stored(&patient.announced),
             stream: Some(
@@ -216,7 +216,7 @@ impl<'d> Migration<'d> {
         };
         let sessions = keys.iter().map(|key| key.session);
         let sessions = sessions.zip(resident.iter().copied());
-        let costs = self.daemon.experience.expect(sessions, self.devices > 0);
+        let costs = self.daemon.costs.expect(sessions, self.devices > 0);
         self.rounds = Rounds::new(settings.precopy, costs, resident.iter().sum());
         for key in keys.iter().chain(&self.stored) {
             let a = announced.iter().find(|a| a.session == key.session);
@@ -286,8 +286,8 @@ impl<'d> Migration<'d> {
 
     /// From here on the domain is free for whoever resumes it.
     fn hand_over(&mut self) {
-        if let Some(claim) = self.claim.take() {
-            serve::when_resumed(self.daemon, self.domid, &self.detached, &claim);
+        if let Some(lock) = self.lock.take() {
+            serve::when_resumed(self.daemon, self.domid, &self.detached, &lock);
             passthrough::when_resumed(self.daemon, self.domid);
         }
     }
@@ -323,9 +323,9 @@ impl<'d> Migration<'d> {
     }
 
     /// For a rehearsal: what has been measured, and the domain, still alone.
-    pub(super) fn into_rehearsal(mut self) -> (Report, Claim) {
-        let claim = self.claim.take().expect("held until it is handed over");
-        (self.report.clone(), claim)
+    pub(super) fn into_rehearsal(mut self) -> (Report, DomainLock) {
+        let lock = self.lock.take().expect("held until it is handed over");
+        (self.report.clone(), lock)
     }
 }
 

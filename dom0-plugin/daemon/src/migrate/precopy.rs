@@ -2,10 +2,10 @@
 
 use super::Migration;
 use crate::capture::Capture;
+use crate::capture_sink::{CaptureSink, Records};
 use crate::report::{Precopy, RoundReport};
 use crate::rounds::{Decision, End, Sent, Wish};
 use crate::steering::Phase;
-use crate::tee::{Records, Tee};
 use protocol::helper::{Next, Round};
 use std::time::{Duration, Instant};
 
@@ -53,14 +53,14 @@ impl Migration<'_> {
         let expected = self.rounds.expected();
         self.under_way.begin(Phase::Round, number, expected);
         let (start, begun) = (self.started.elapsed(), Instant::now());
-        let tee = Tee {
+        let sink = CaptureSink {
             records: self.records.as_ref(),
             cancelled: &self.cancelled,
             sent: &self.under_way.sent,
             sessions: self.capture.as_ref().map_or(0, Capture::count),
         };
         let sums = match &mut self.capture {
-            Some(capture) => capture.round(number, &tee).map_err(|e| e.to_string())?,
+            Some(capture) => capture.round(number, &sink).map_err(|e| e.to_string())?,
             None => Default::default(),
         };
         let took = begun.elapsed();

@@ -1,12 +1,12 @@
 //! From the closed gate to the suspended guest.
 
 use super::Migration;
-use crate::costs::Seen;
+use crate::capture_sink::CaptureSink;
+use crate::cost_model::Seen;
 use crate::images::Purpose;
 use crate::passthrough;
 use crate::report::{Role, nanos};
 use crate::steering::Phase;
-use crate::tee::Tee;
 use channel::image::SessionKey;
 use channel::link::Residence;
 use std::collections::BTreeMap;
@@ -54,7 +54,7 @@ impl Migration<'_> {
             })
             .collect();
         if let Some(capture) = &mut self.capture {
-            let tee = Tee {
+            let sink = CaptureSink {
                 records: self.records.as_ref(),
                 cancelled: &self.cancelled,
                 sent: &self.under_way.sent,
@@ -65,7 +65,7 @@ impl Migration<'_> {
                 .begin(Phase::Stop, self.rounds.next(), expected);
             let begun = Instant::now();
             let stop = capture
-                .stop(self.daemon.settings.drain_timeout, &tee)
+                .stop(self.daemon.settings.drain_timeout, &sink)
                 .and_then(|stop| capture.check().map(|()| stop))
                 .map_err(|e| e.to_string())?;
             self.report.gpu_bytes.stop = stop.bytes;
@@ -166,7 +166,7 @@ impl Migration<'_> {
         };
         let sessions = self.detached.iter();
         let sessions = sessions.map(|key| (key.session, of_session(key)));
-        self.daemon.experience.learn(
+        self.daemon.costs.learn(
             sessions,
             Seen {
                 drain,

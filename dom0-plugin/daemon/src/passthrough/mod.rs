@@ -175,7 +175,7 @@ fn connect(
     patience: Duration,
 ) -> Result<bool, String> {
     let failed = |e: io::Error| format!("domain {domid}: its PCI devices: {e}");
-    let paravirtual = toolstack.kind(domid).map_err(failed)? == GuestKind::Paravirtual;
+    let paravirtual = toolstack.kind(domid).map_err(failed)? == GuestKind::Pv;
     if !paravirtual || toolstack.link(domid).map_err(failed)? != Link::Waiting {
         return Ok(false);
     }
@@ -197,10 +197,8 @@ pub fn is_connected(daemon: &Daemon, domid: u32) -> Result<bool, String> {
         return Ok(true);
     };
     let failed = |e: io::Error| format!("domain {domid}: its PCI devices: {e}");
-    Ok(
-        toolstack.kind(domid).map_err(failed)? == GuestKind::Emulated
-            || toolstack.link(domid).map_err(failed)? != Link::Waiting,
-    )
+    Ok(toolstack.kind(domid).map_err(failed)? != GuestKind::Pv
+        || toolstack.link(domid).map_err(failed)? != Link::Waiting)
 }
 
 /// Brings devices back in the background as soon as the domain runs, if it ever does again; nothing to do where none were
@@ -221,7 +219,7 @@ pub fn when_resumed(daemon: &Arc<Daemon>, domid: u32) {
         loop {
             std::thread::sleep(pause);
             // The next migration may have begun, and detached them for itself: then it brings them back.
-            let Some(_claim) = daemon.claims.serving(domid) else {
+            let Some(_lock) = daemon.locks.serving(domid) else {
                 continue;
             };
             match toolstack.away(domid) {

@@ -45,9 +45,7 @@ fn a_helper_that_dies_at_any_step() {
         drop(talk);
         eventually("the program goes on", || program.bytes().is_some());
         assert_eq!(program.bytes(), Some(objects(1, 3)), "{step}");
-        eventually("the domain is free", || {
-            host.daemon.claims.what(0).is_none()
-        });
+        eventually("the domain is free", || host.daemon.locks.what(0).is_none());
         eventually("the spool is empty", || {
             host.daemon.images.spool().memory().used() == 0
         });
@@ -107,9 +105,7 @@ fn a_stream_that_is_full_when_the_helper_dies() {
         talk
     });
     drop(asking.join().unwrap());
-    eventually("the domain is free", || {
-        host.daemon.claims.what(0).is_none()
-    });
+    eventually("the domain is free", || host.daemon.locks.what(0).is_none());
     assert_eq!(program.bytes(), Some(objects(1, 6)));
 }
 

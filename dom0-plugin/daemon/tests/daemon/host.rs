@@ -2,7 +2,7 @@
 
 use daemon::carrier::Carrier;
 use daemon::config::Config;
-use daemon::costs::Seen;
+use daemon::cost_model::Seen;
 use daemon::images::Images;
 use daemon::loopback::LoopbackCarrier;
 use daemon::report::Reports;
@@ -81,7 +81,7 @@ impl Host {
             Settings::from(&config),
         );
         let nothing = Some(Duration::ZERO);
-        daemon.experience.learn(
+        daemon.costs.learn(
             [],
             Seen {
                 drain: nothing,

@@ -61,7 +61,7 @@ impl Toolstack for FakeToolstack {
     }
 
     fn kind(&self, _: u32) -> io::Result<GuestKind> {
-        Ok(GuestKind::Paravirtual)
+        Ok(GuestKind::Pv)
     }
 
     fn link(&self, _: u32) -> io::Result<Link> {

@@ -35,7 +35,7 @@ impl Counts {
 
 /// What the sessions of a capture share.
 #[derive(Debug, Clone, Copy)]
-pub struct Tee<'a> {
+pub struct CaptureSink<'a> {
     /// The stream; none for a capture that stays here.
     pub records: Option<&'a Records>,
     /// Set when the operation is called off.
@@ -46,14 +46,14 @@ pub struct Tee<'a> {
     pub sessions: usize,
 }
 
-impl<'a> Tee<'a> {
+impl<'a> CaptureSink<'a> {
     /// The sink of one session.
-    pub fn sink(&self, key: SessionKey, image: &'a mut Image) -> ImageSink<'a>
+    pub fn sink(&self, key: SessionKey, image: &'a mut Image) -> SessionSink<'a>
     where
         Self: 'a,
     {
-        ImageSink {
-            tee: *self,
+        SessionSink {
+            sink: *self,
             key,
             image: Filling::new(image),
         }
@@ -61,32 +61,32 @@ impl<'a> Tee<'a> {
 }
 
 /// One session's sink.
-pub struct ImageSink<'a> {
-    tee: Tee<'a>,
+pub struct SessionSink<'a> {
+    sink: CaptureSink<'a>,
     key: SessionKey,
     image: Filling<'a>,
 }
 
-impl Sink for ImageSink<'_> {
+impl Sink for SessionSink<'_> {
     fn workers(&self) -> usize {
-        workers_each(self.tee.sessions)
+        workers_each(self.sink.sessions)
     }
 
     fn called_off(&self) -> Option<String> {
-        let cancelled = self.tee.cancelled.load(Ordering::Relaxed);
+        let cancelled = self.sink.cancelled.load(Ordering::Relaxed);
         cancelled.then(|| "the operation was cancelled".into())
     }
 
     fn batch(&self, round: u32, batch: &Batch<'_>) -> Result<(), String> {
         self.image.apply(batch).map_err(|e| e.to_string())?;
         let bytes = batch.payload().len() as u64;
-        self.tee.sent.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let Some(records) = self.tee.records else {
+        self.sink.sent.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let Some(records) = self.sink.records else {
             return Ok(());
         };
         let sent = records.send(&self.key, round, batch);
         let travelled = sent.map_err(|e| e.to_string())?;
-        let Counts { copies, zero, .. } = self.tee.sent;
+        let Counts { copies, zero, .. } = self.sink.sent;
         copies.fetch_add(travelled.copies, Ordering::Relaxed);
         zero.fetch_add(travelled.zero, Ordering::Relaxed);
         Ok(())
@@ -106,7 +106,7 @@ mod tests {
             guest_bytes: 0,
         });
         let workers = |sessions| {
-            let tee = Tee {
+            let sink = CaptureSink {
                 records: None,
                 cancelled: &AtomicBool::new(false),
                 sent: &Counts::default(),
@@ -116,7 +116,7 @@ mod tests {
                 session: channel::image::SessionId([1; 16]),
                 generation: 1,
             };
-            tee.sink(key, &mut spool.guest().new_image()).workers()
+            sink.sink(key, &mut spool.guest().new_image()).workers()
         };
         assert_eq!(workers(64), 1);
         for sessions in 1..=16 {
