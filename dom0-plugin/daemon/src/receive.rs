@@ -4,13 +4,14 @@
 //! kept apart until the toolstack says that the domain is whole.
 
 use super::Daemon;
-use super::images::{Images, Purpose};
-use super::report::{Report, Role, SessionReport};
+use super::images::Images;
 use super::serve;
 use super::socket::Conversation;
 use super::stream_end::StreamEnd;
 use channel::image::{Extent, ExtentKind, SessionKey};
 use protocol::helper::{Header, Request};
+use protocol::report::{Report, Role, SessionReport};
+use protocol::status::Purpose;
 use serde_json::json;
 use spool::{Image, SpoolError};
 use std::collections::BTreeMap;
@@ -267,7 +268,7 @@ impl<'d> Receiving<'d> {
             report.gpu_bytes.precopy.iter().sum::<u64>(),
             report.gpu_bytes.stop
         );
-        report.journey.arrived();
+        report.handover.arrived();
         daemon.reports.put(report);
         daemon.tell(domid, "detached", None);
         Ok(())

@@ -3,14 +3,15 @@
 
 use super::Daemon;
 use super::capture::in_parallel;
-use super::images::{Images, Purpose};
+use super::images::Images;
 use super::migrate::Migration;
 use super::receive::{END, Receiving};
-use super::report::{Report, Role};
 use super::serve;
 use super::stream_end::StreamEnd;
 use channel::image::{SessionId, SessionKey};
 use protocol::helper::Next;
+use protocol::report::{Report, Role};
+use protocol::status::Purpose;
 use spool::{Image, SpoolError};
 use std::collections::BTreeMap;
 use std::io::Write;

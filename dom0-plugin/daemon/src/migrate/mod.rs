@@ -20,7 +20,7 @@ use crate::capture_sink::Records;
 use crate::doctor::{self, Asked, Patient};
 use crate::domain_lock::DomainLock;
 use crate::manual::peers_to_capture;
-use crate::report::{Report, Role, SessionReport};
+use crate::ram_report;
 use crate::rounds::{Costs, Rounds};
 use crate::serve;
 use crate::socket::Conversation;
@@ -30,6 +30,7 @@ use crate::{Daemon, passthrough};
 use channel::image::{SessionId, SessionKey};
 use channel::link::{Announcement, Residence};
 use protocol::helper::{RamFigures, Request};
+use protocol::report::{Report, Role, SessionReport};
 use serde_json::json;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -259,10 +260,8 @@ impl<'d> Migration<'d> {
 
     /// The plugin has pre-copied RAM a bit further.
     pub fn ram(&mut self, figures: RamFigures) {
-        self.report
-            .ram
-            .get_or_insert_default()
-            .learn(self.domid, figures);
+        let ram = self.report.ram.get_or_insert_default();
+        ram_report::learn(ram, self.domid, figures);
     }
 
     /// What has not been carried so far.
@@ -298,7 +297,7 @@ impl<'d> Migration<'d> {
             capture.undo(&self.daemon.images);
         }
         self.report.total_s = Some(self.started.elapsed().as_secs_f64());
-        self.report.journey.gone();
+        self.report.handover.gone();
         let error = self.report.error.take().or(failed.map(str::to_owned));
         self.report.ok = Some(error.is_none());
         self.report.error = error.clone();

@@ -8,9 +8,9 @@ use super::toolstack::Xl;
 use super::watches::Watches;
 use crate::carrier::{Carrier, Domain, Event, Sessions};
 use crate::passthrough::toolstack::Toolstack;
-use crate::steering::Progress;
 use channel::image::SessionId;
 use channel::link::{Peer, Residence};
+use protocol::progress::Progress;
 use protocol::text;
 use std::collections::BTreeMap;
 use std::io;
@@ -210,14 +210,13 @@ fn progress_nodes(progress: &Progress) -> io::Result<Nodes> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rounds::Wish;
-    use crate::steering::Phase;
+    use protocol::progress::{Phase, StandingOrder};
 
     #[test]
     fn progress_is_words_and_numbers() {
         let progress = Progress {
             phase: Phase::Round,
-            wish: Wish::Hold,
+            wish: StandingOrder::Hold,
             round: 3,
             bytes: 10,
             expected: 20,
