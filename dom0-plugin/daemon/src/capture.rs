@@ -2,13 +2,16 @@
 
 use super::capture_sink::CaptureSink;
 use super::images::Images;
+use super::laps::Laps;
+use super::parallel::in_parallel;
 use super::session::{OpenSession, SessionError};
 use channel::guest::{Begun, Round, Stop, Unload, Whole};
 use channel::host::Limits;
-use channel::image::{MANIFEST_OBJECT, SessionKey};
+use channel::image::SessionKey;
 use channel::link::Peer;
+use protocol::blackout::Part;
 use protocol::status::Purpose;
-use spool::{Image, SpoolError};
+use spool::SpoolError;
 use std::time::Duration;
 use stream::Totals;
 
@@ -21,6 +24,11 @@ pub enum CaptureError {
     /// An image could not be kept.
     #[error("the captured image cannot be kept: {0}")]
     Spool(#[from] SpoolError),
+    /// Something in the programs still holds the GPU.
+    #[error(
+        "its programs still have {0} GPU device nodes open or mapped although their driver is unloaded: its PCI device cannot be taken away"
+    )]
+    Held(u64),
 }
 
 /// The open sessions of one domain.
@@ -249,6 +257,35 @@ impl Capture {
         }
     }
 
+    /// From stopped programs to sessions that hold nothing: images on record, drivers unloaded, pages unmapped, images kept
+    /// for `purpose`. `free`: their GPU must be free afterwards. On an error before the images are kept the programs go on.
+    pub fn release(
+        mut self,
+        images: &Images,
+        identity: Option<&str>,
+        purpose: Purpose,
+        free: bool,
+        laps: &mut Laps,
+    ) -> Result<Vec<SessionKey>, CaptureError> {
+        let mut steps = || {
+            self.save(images, identity, purpose)?;
+            laps.end(Part::Seal);
+            let left = self.unload()?;
+            laps.end(Part::Unload);
+            if free && left.devices > 0 {
+                return Err(CaptureError::Held(left.devices));
+            }
+            Ok(self.close()?)
+        };
+        if let Err(e) = steps() {
+            self.undo(images);
+            return Err(e);
+        }
+        let keys = self.keys();
+        self.keep(images, purpose)?;
+        Ok(keys)
+    }
+
     /// Hands the images over to be kept, on record as they are; the sessions must be closed. Where one cannot be kept
     /// the others are, and the first error is reported.
     pub fn keep(self, images: &Images, purpose: Purpose) -> Result<(), CaptureError> {
@@ -258,33 +295,4 @@ impl Capture {
         }
         Ok(kept?)
     }
-}
-
-/// Compares an image with its manifest, where it has one.
-pub fn check_manifest(key: &SessionKey, image: &Image) -> Result<(), SpoolError> {
-    match image.manifest(key.generation) {
-        Ok(_) | Err(SpoolError::NoObject(MANIFEST_OBJECT)) => Ok(()),
-        Err(e) => Err(e),
-    }
-}
-
-/// Runs `step` on all items at the same time; results in their order.
-pub fn in_parallel<I: IntoIterator, T: Send>(items: I, step: impl Fn(I::Item) -> T + Sync) -> Vec<T>
-where
-    I::Item: Send,
-{
-    let step = &step;
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = items
-            .into_iter()
-            .map(|item| scope.spawn(move || step(item)))
-            .collect();
-        threads
-            .into_iter()
-            .map(|t| {
-                t.join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
-            .collect()
-    })
 }

@@ -1,16 +1,17 @@
 //! One session that dom0 has open: the state it is in, the image it fills, and the way back.
 
 use super::capture_sink::CaptureSink;
+use super::passthrough::error::DeviceError;
 use channel::guest::{Begun, Opened, Restored, Round, Stop, Unload};
 use channel::host::{
     Attached, Contents, Copying, Detached, HostError, Limits, Patience, Quiesced, Refused, Source,
 };
-use channel::image::SessionKey;
+use channel::image::{MANIFEST_OBJECT, SessionKey};
 use channel::link::{Link, Others, Peer};
 use channel::memory::SharedBytes;
 use spool::{Image, SpoolError};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 type L = Box<dyn Link>;
 
@@ -57,8 +58,8 @@ pub enum Problem {
     #[error(transparent)]
     Image(#[from] SpoolError),
     /// Its GPU could not be attached.
-    #[error("{0}")]
-    Device(String),
+    #[error(transparent)]
+    Device(#[from] DeviceError),
 }
 
 enum Stage {
@@ -224,8 +225,7 @@ impl OpenSession {
 
     /// Compares the image with its manifest.
     pub fn check(&self) -> Result<(), SessionError> {
-        super::capture::check_manifest(&self.key, &self.image)
-            .map_err(|e| self.error("checking the image", e))
+        check_manifest(&self.key, &self.image).map_err(|e| self.error("checking the image", e))
     }
 
     /// Has the driver unloaded. From here on the image is all there is of the GPU state.
@@ -319,11 +319,18 @@ impl OpenSession {
     }
 }
 
+/// Compares an image with its manifest, where it has one.
+pub fn check_manifest(key: &SessionKey, image: &Image) -> Result<(), SpoolError> {
+    match image.manifest(key.generation) {
+        Ok(_) | Err(SpoolError::NoObject(MANIFEST_OBJECT)) => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
 /// What happens while a session is served.
 pub struct Serving<'a> {
-    /// It is open, so long after it was asked to be: the domain runs then, and has to have its devices before the
-    /// session's driver is loaded.
-    pub ready: &'a mut dyn FnMut(Duration) -> Result<(), String>,
+    /// It is open: the domain runs then, and has to have its devices before the session's driver is loaded.
+    pub ready: &'a mut dyn FnMut() -> Result<(), DeviceError>,
     /// The program runs again; contents arrive from now on.
     pub opened: &'a mut dyn FnMut(Opened),
     /// Some more contents have gone to the guest, which it cannot all have had before.
@@ -347,15 +354,14 @@ pub fn restore(
         step,
         problem: Box::new(problem),
     };
-    let started = Instant::now();
     let (link, layout) = peer
         .open(patience)
         .map_err(|e| error("opening", Problem::Silent(e)))?;
     let detached = Detached::new(link, layout, limits, Patience::default());
     let source = FromImage::new(image, serving.progress);
-    let (restored, link) = match (serving.ready)(started.elapsed()) {
-        Err(reason) => (
-            Err(error("attaching", Problem::Device(reason))),
+    let (restored, link) = match (serving.ready)() {
+        Err(e) => (
+            Err(error("attaching", Problem::Device(e))),
             Some(detached.into_link()),
         ),
         Ok(()) => match detached.restore(key.generation, &source, serving.opened) {

@@ -7,10 +7,12 @@
 //! | [`control`] | requests of the command line |
 //! | [`status`] | domains, their sessions and images |
 //! | [`progress`] | a migration under way |
+//! | [`blackout`] | the parts of the time in which programs' GPU calls were blocked |
 //! | [`report`] | what a migration cost |
 //! | [`diagnosis`] | why a domain could not migrate |
 //! | [`text`] | text for people |
 
+pub mod blackout;
 pub mod control;
 pub mod diagnosis;
 pub mod helper;

@@ -11,6 +11,7 @@ use crate::passthrough::toolstack::Toolstack;
 use channel::image::SessionId;
 use channel::link::{Peer, Residence};
 use protocol::progress::Progress;
+use protocol::status::PublishedState;
 use protocol::text;
 use std::collections::BTreeMap;
 use std::io;
@@ -144,9 +145,9 @@ impl Carrier for XenCarrier {
         self.store.read(&format!("/local/domain/{domid}/vm"))
     }
 
-    fn tell(&self, domid: u32, state: &str, error: Option<&str>) {
+    fn tell(&self, domid: u32, state: PublishedState, error: Option<&str>) {
         self.control(domid, "error", error);
-        self.control(domid, "state", Some(state));
+        self.control(domid, "state", Some(state.as_str()));
     }
 
     fn tell_progress(&self, domid: u32, progress: Option<&Progress>) {

@@ -71,7 +71,7 @@ fn a_receiver_that_goes_away() {
     assert_eq!(program.bytes(), Some(objects(1, 6)));
     talk.ask(json!({"op": "done", "rc": -1})).unwrap();
     assert_eq!(host.daemon.reports.get(0).unwrap().ok, Some(false));
-    assert_eq!(host.daemon.told(0).state, "failed");
+    assert_eq!(host.daemon.publisher.last_of(0).state.as_str(), "failed");
     host.request("checkpoint").unwrap();
 }
 
