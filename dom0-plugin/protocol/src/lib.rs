@@ -9,7 +9,10 @@
 //! | [`progress`] | a migration under way |
 //! | [`report`] | what a migration cost |
 //! | [`diagnosis`] | why a domain could not migrate |
+//! | [`xenstore`] | paths and nodes in XenStore, for guests too |
 //! | [`text`] | text for people |
+
+pub use channel::xenstore;
 
 pub mod control;
 pub mod diagnosis;
