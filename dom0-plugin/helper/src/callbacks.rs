@@ -15,7 +15,8 @@ use super::ram::Ram;
 use super::report::{Level, say};
 use super::stream_fd::StreamFd;
 use super::{errno, sessions};
-use protocol::helper::{Done, Request, Round};
+use protocol::conversation::Done;
+use protocol::helper::{Request, Round};
 
 /// How long the daemon may work without a word; it says every second or so that it is still at it. A daemon that dies
 /// is noticed at once, and an impatient operator can cancel.

@@ -15,7 +15,8 @@ use super::position::{IMAGE_HEADER, Piece, Position, RECORD_HEADER};
 use super::report::{Level, say};
 use super::stream_fd::StreamFd;
 use crate::position::END;
-use protocol::helper::{Done, Header, Request};
+use protocol::conversation::Done;
+use protocol::helper::{Header, Request};
 
 /// The record types of the GPU's image: head, data and seal.
 const OURS: [u32; 3] = [0x4750_5500, 0xc750_5501, 0xc750_5502];

@@ -1,16 +1,7 @@
-//! What the plugin and `xl-gpud` say to each other: one JSON object per line over a Unix stream socket, one reply
-//! line per request. The stream's descriptor travels with the first request (`SCM_RIGHTS`).
+//! The conversation of a save or restore. The stream's descriptor travels with the first request (`SCM_RIGHTS`).
 
+use crate::ram::{RamFigures, RamLimits};
 use serde::{Deserialize, Serialize};
-
-pub use super::ram::{Figures as RamFigures, Pass as RamPass, Plan as RamPlan, Scan as RamScan};
-
-/// Where `xl-gpud` listens.
-pub const SOCKET: &str = "/run/xl-gpu/gpud.sock";
-/// Environment variable that names another socket.
-pub const SOCKET_VARIABLE: &str = "XL_GPU_SOCKET";
-/// Longest line either side accepts, in bytes.
-pub const LINE_MAX: usize = 1 << 20;
 
 /// A request of the plugin.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,17 +49,6 @@ pub enum Request {
     },
 }
 
-/// A reply line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Reply<T> {
-    Ok(T),
-    /// Refused, with the reason for the operator.
-    Error(String),
-    /// Still at it. Any number of these may come before the reply; each starts the plugin's patience anew.
-    Progress(serde_json::Value),
-}
-
 /// Reply to [`Request::Save`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sessions {
@@ -80,7 +60,7 @@ pub struct Sessions {
     pub devices: u32,
     /// How RAM is to be pre-copied before devices are detached; without it not at all.
     #[serde(default)]
-    pub ram: Option<RamPlan>,
+    pub ram: Option<RamLimits>,
 }
 
 /// Reply to [`Request::Precopy`].
@@ -118,13 +98,11 @@ pub struct Header {
     pub length: u32,
 }
 
-/// Reply whose content does not matter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Done {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conversation::{Done, Reply};
+    use crate::ram::RamPass;
 
     fn json<T: Serialize>(value: &T) -> String {
         serde_json::to_string(value).unwrap()

@@ -2,6 +2,7 @@
 //!
 //! | module | purpose |
 //! |---|---|
+//! | [`conversation`] | lines, replies and versions |
 //! | [`helper`] | the conversation of a save or restore |
 //! | [`ram`] | RAM that is pre-copied while devices are assigned |
 //! | [`control`] | requests of the command line |
@@ -15,6 +16,7 @@
 pub use channel::xenstore;
 
 pub mod control;
+pub mod conversation;
 pub mod diagnosis;
 pub mod helper;
 pub mod progress;

@@ -4,6 +4,7 @@ use crate::progress::Progress;
 use crate::report::Report;
 use channel::image::SessionKey;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Everything.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -87,6 +88,16 @@ pub enum Purpose {
     Held,
     /// A checkpoint: its session runs on without it.
     Checkpoint,
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Purpose::Serve => "serve",
+            Purpose::Held => "held",
+            Purpose::Checkpoint => "checkpoint",
+        })
+    }
 }
 
 /// An image in the list.

@@ -39,7 +39,7 @@ use super::stream_fd::StreamFd;
 use digests::Digests;
 use error::RamError;
 use guest::Guest;
-use protocol::ram::{Figures, Pass, Plan};
+use protocol::ram::{RamFigures, RamLimits, RamPass};
 use settle::Settle;
 
 /// Pages of a PAGE_DATA record, of a mapping, and of a hypercall for their types: each has this for its limit, or near it.
@@ -53,11 +53,11 @@ pub struct Ram {
     domid: u32,
     /// libxc's handle, which the helper opened for several threads.
     xch: usize,
-    plan: Option<Plan>,
+    limits: Option<RamLimits>,
     settle: Settle,
     sent: Option<Sent>,
     scanned: bool,
-    figures: Figures,
+    figures: RamFigures,
     detached: Option<u64>,
 }
 
@@ -69,16 +69,19 @@ struct Sent {
 }
 
 impl Ram {
-    /// For domain `domid`; nothing but a few figures without a plan.
-    pub fn new(domid: u32, xch: usize, plan: Option<Plan>) -> Self {
+    /// For domain `domid`; nothing but a few figures without limits.
+    pub fn new(domid: u32, xch: usize, limits: Option<RamLimits>) -> Self {
         Self {
             domid,
             xch,
-            plan,
-            settle: Settle::new(plan.map_or(0, |p| p.passes), plan.map_or(0, |p| p.enough)),
+            limits,
+            settle: Settle::new(
+                limits.map_or(0, |p| p.passes),
+                limits.map_or(0, |p| p.enough),
+            ),
             sent: None,
             scanned: false,
-            figures: Figures::default(),
+            figures: RamFigures::default(),
             detached: None,
         }
     }
@@ -102,11 +105,11 @@ impl Ram {
     ///
     /// # Errors
     /// When the stream is of no more use. Where the guest's memory cannot be read, there are no more passes and no scan.
-    pub fn pass(&mut self, stream: &StreamFd) -> Result<Option<&Figures>, RamError> {
-        let Some(plan) = self.plan else {
+    pub fn pass(&mut self, stream: &StreamFd) -> Result<Option<&RamFigures>, RamError> {
+        let Some(limits) = self.limits else {
             return Ok(None);
         };
-        match self.try_pass(&plan, stream) {
+        match self.try_pass(&limits, stream) {
             Ok(pass) => {
                 say(
                     Level::Progress,
@@ -130,7 +133,7 @@ impl Ram {
         }
     }
 
-    fn try_pass(&mut self, plan: &Plan, stream: &StreamFd) -> Result<Pass, RamError> {
+    fn try_pass(&mut self, limits: &RamLimits, stream: &StreamFd) -> Result<RamPass, RamError> {
         let begun = Instant::now();
         let sent = match &mut self.sent {
             Some(sent) => sent,
@@ -142,14 +145,14 @@ impl Ram {
         };
         let domid = self.domid;
         let number = self.figures.passes.len() + 1;
-        let bytes = pass::run(sent, plan, stream, &mut |percent| {
+        let bytes = pass::run(sent, limits, stream, &mut |percent| {
             say(
                 Level::Progress,
                 &format!("domain {domid}: RAM pass {number}: {percent}%"),
             );
         })?;
         self.figures.digest_bytes = sent.digests.bytes();
-        Ok(Pass {
+        Ok(RamPass {
             bytes,
             seconds: begun.elapsed().as_secs_f64(),
         })
@@ -162,13 +165,13 @@ impl Ram {
 
     /// Takes the unchanged pages out of libxc's first round, which is to send `dirty_count` pages. Once, when Xen records
     /// every write.
-    pub fn scan(&mut self, dirty_count: i64, stream: &StreamFd) -> Option<&Figures> {
-        let plan = self.plan?;
+    pub fn scan(&mut self, dirty_count: i64, stream: &StreamFd) -> Option<&RamFigures> {
+        let limits = self.limits?;
         if std::mem::replace(&mut self.scanned, true) {
             return None;
         }
         let mut sent = self.sent.take()?;
-        match scan::run(&mut sent, &plan, dirty_count, stream) {
+        match scan::run(&mut sent, &limits, dirty_count, stream) {
             Ok(scan) => {
                 say(
                     Level::Progress,
@@ -192,14 +195,14 @@ impl Ram {
                 self.domid
             ),
         );
-        self.plan = None;
+        self.limits = None;
         self.sent = None;
         self.settle = Settle::new(0, 0);
         self.figures.given_up = Some(reason.to_owned());
     }
 
     /// All of it, at the end of the save.
-    pub fn figures(&mut self) -> Option<Figures> {
+    pub fn figures(&mut self) -> Option<RamFigures> {
         let since = self.detached?;
         self.figures.bytes_after_detach = written().and_then(|now| now.checked_sub(since));
         Some(self.figures.clone())

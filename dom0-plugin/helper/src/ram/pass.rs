@@ -15,7 +15,7 @@ use super::record::Records;
 use super::workers::{share_out, threads};
 use super::{BATCH, PAGE, Sent};
 use crate::stream_fd::StreamFd;
-use protocol::ram::Plan;
+use protocol::ram::RamLimits;
 
 /// How often progress is told.
 const TELL: Duration = Duration::from_secs(5);
@@ -62,7 +62,7 @@ impl Tool {
 /// Sends every page whose digest is not the one known; how many bytes went out. `tell` hears the percentage now and then.
 pub fn run(
     sent: &mut Sent,
-    plan: &Plan,
+    limits: &RamLimits,
     stream: &StreamFd,
     tell: &mut dyn FnMut(usize),
 ) -> Result<u64, RamError> {
@@ -109,7 +109,7 @@ pub fn run(
         Ok(())
     };
     let places = digests.places.iter_mut().enumerate();
-    share_out(threads(plan.threads), places, Tool::new, work, look)?;
+    share_out(threads(limits.threads), places, Tool::new, work, look)?;
     Ok(records
         .into_inner()
         .unwrap_or_else(|e| e.into_inner())

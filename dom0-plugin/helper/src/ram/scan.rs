@@ -13,7 +13,7 @@ use super::pass::Tool;
 use super::workers::{share_out, threads};
 use super::{BATCH, Sent};
 use crate::stream_fd::StreamFd;
-use protocol::ram::{Plan, Scan};
+use protocol::ram::{RamLimits, RamScan};
 
 /// Clears bits in libxc's bitmap, which is about to send `dirty_count` pages.
 ///
@@ -22,10 +22,10 @@ use protocol::ram::{Plan, Scan};
 /// rightly.
 pub fn run(
     sent: &mut Sent,
-    plan: &Plan,
+    limits: &RamLimits,
     dirty_count: i64,
     stream: &StreamFd,
-) -> Result<Scan, RamError> {
+) -> Result<RamScan, RamError> {
     let begun = Instant::now();
     let Sent { guest, digests } = sent;
     let pfns = guest.pfns();
@@ -34,8 +34,8 @@ pub fn run(
             "libxc is to send {dirty_count} pages, and the guest has {pfns}"
         )));
     }
-    let threads = threads(plan.threads);
-    let mut scan = Scan {
+    let threads = threads(limits.threads);
+    let mut scan = RamScan {
         pages: 0,
         unchanged: 0,
         seconds: 0.0,
