@@ -39,7 +39,6 @@ pub mod settings;
 pub mod socket;
 pub mod status;
 pub mod steering;
-pub mod stream_end;
 pub mod tee;
 pub mod xen;
 

@@ -32,8 +32,17 @@ pub enum ClientError {
     Lost(io::Error),
     #[error("xl-gpud has said nothing for {0:?}")]
     Silent(Duration),
-    #[error("xl-gpud said something that makes no sense: {0}")]
-    Garbled(String),
+    #[error("xl-gpud said something that makes no sense: {error} in {line:?}")]
+    Garbled {
+        error: serde_json::Error,
+        line: String,
+    },
+    #[error("xl-gpud said something that makes no sense: a line of more than {LINE_MAX} bytes")]
+    TooLong,
+    #[error("xl-gpud said something that makes no sense: record {0:#010x} was handed back")]
+    HandedBack(u32),
+    #[error("a request cannot be written: {0}")]
+    Request(serde_json::Error),
     /// The daemon's own words.
     #[error("{0}")]
     Refused(String),
@@ -93,7 +102,7 @@ impl Client {
             cancelled,
         };
         let asked = self.end.ask(request);
-        let line = asked.map_err(|e| ClientError::Garbled(e.to_string()))?;
+        let line = asked.map_err(ClientError::Request)?;
         self.send(&line, descriptor, &wait)?;
         loop {
             let line = self.receive(&wait)?;
@@ -102,8 +111,9 @@ impl Client {
                 Ok(None) => {}
                 Err(ReplyError::Refused(reason)) => return Err(ClientError::Refused(reason)),
                 Err(ReplyError::Version(mismatch)) => return Err(ClientError::Version(mismatch)),
-                Err(ReplyError::Garbled(e)) => {
-                    return Err(ClientError::Garbled(format!("{e} in {:?}", excerpt(&line))));
+                Err(ReplyError::Garbled(error)) => {
+                    let line = excerpt(&line);
+                    return Err(ClientError::Garbled { error, line });
                 }
             }
         }
@@ -151,9 +161,7 @@ impl Client {
                 return Ok(line);
             }
             if self.received.len() > LINE_MAX {
-                return Err(ClientError::Garbled(format!(
-                    "a line of more than {LINE_MAX} bytes"
-                )));
+                return Err(ClientError::TooLong);
             }
             let mut chunk = [0u8; 4096];
             match net::recv(&self.socket, &mut chunk, RecvFlags::empty()) {
@@ -303,7 +311,7 @@ mod tests {
         daemon.write_all(b"hello\n").unwrap();
         assert!(matches!(
             ask(&mut client, LONG),
-            Err(ClientError::Garbled(_))
+            Err(ClientError::Garbled { .. })
         ));
     }
 
@@ -312,10 +320,7 @@ mod tests {
         let (mut client, daemon) = pair();
         let mut writer = daemon.try_clone().unwrap();
         let feeder = std::thread::spawn(move || while writer.write_all(&[b'x'; 4096]).is_ok() {});
-        assert!(matches!(
-            ask(&mut client, LONG),
-            Err(ClientError::Garbled(_))
-        ));
+        assert!(matches!(ask(&mut client, LONG), Err(ClientError::TooLong)));
         drop(client);
         feeder.join().unwrap();
         drop(daemon);

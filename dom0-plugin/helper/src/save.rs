@@ -1,6 +1,7 @@
 //! The saving side: `xc_domain_save`, and what is to become of it.
 
 use std::ffi::{c_int, c_void};
+use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -8,11 +9,12 @@ use xen_bindings::guest::{SaveCallbacks, XCFLAGS_LIVE, xc_stream_type_t};
 
 use super::callbacks::Save;
 use super::client::Client;
-use super::passthrough::{Devices, LogDirtyHook};
+use super::devices::Devices;
+use super::log_dirty::LogDirtyHook;
+use super::messages::{Level, say};
 use super::ram::{BufferHook, Ram};
-use super::report::{Level, say};
 use super::stream_fd::StreamFd;
-use super::{errno, originals, passing, sessions};
+use super::{errno, originals, plain_save, sessions};
 use protocol::helper::{Request, Sessions};
 
 /// How long the daemon may take to say how many sessions a domain has.
@@ -60,8 +62,8 @@ pub unsafe extern "C" fn xc_domain_save(
         Decision::PassThrough => {
             // SAFETY: libxl's callbacks are valid during the call.
             let mut watched = unsafe { *callbacks };
-            if let Some(suspend) = watched.suspend.replace(passing::suspend) {
-                passing::begin(domid, suspend);
+            if let Some(suspend) = watched.suspend.replace(plain_save::suspend) {
+                plain_save::begin(domid, suspend);
             }
             errno::set(entered_with); // libxc's messages quote it, stale or not
             // SAFETY: the caller's own arguments; the callbacks differ in one, which passes its data on.
@@ -129,7 +131,7 @@ fn decide(domid: u32, live: bool, stream: &StreamFd) -> Decision {
         Err(e) => return without_daemon(domid, &e.to_string()),
     };
     let request = Request::Save { domid, live };
-    match client.call::<Sessions>(&request, Some(stream.borrow()), FIRST_WORD, &|| {
+    match client.call::<Sessions>(&request, Some(stream.as_fd()), FIRST_WORD, &|| {
         stream.cancelled()
     }) {
         Ok(Sessions { sessions: 0, .. }) => Decision::PassThrough,

@@ -2,6 +2,7 @@
 
 use crate::ram::{RamFigures, RamLimits};
 use serde::{Deserialize, Serialize};
+use stream::RecordHeader;
 
 /// A request of the plugin.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,13 +29,9 @@ pub enum Request {
     },
     /// First line on the restoring side, with the stream's descriptor.
     Restore { domid: u32 },
-    /// A record of ours stands in the stream, its header already read: the reply is the [`Header`] of the first
-    /// record that is not ours.
-    Records {
-        #[serde(rename = "type")]
-        kind: u32,
-        length: u32,
-    },
+    /// A record of ours stands in the stream, its header already read: the reply is the header of the
+    /// first record that is not ours.
+    Records(RecordHeader),
     /// The stream stands at a record boundary, and RAM is about to be pre-copied: write the head of the GPU's image now, so
     /// that a receiver that does not know it refuses before all that.
     Head,
@@ -89,15 +86,6 @@ pub enum Next {
     Force,
 }
 
-/// Header of a record in libxc's migration stream; also the reply to [`Request::Records`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Header {
-    #[serde(rename = "type")]
-    pub kind: u32,
-    /// Bytes of the body, without the padding to 8.
-    pub length: u32,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,17 +127,23 @@ mod tests {
         assert!(json(&ram).starts_with(r#"{"op":"ram","passes":[{"bytes":8,"seconds":0.5}],"#));
         assert_eq!(serde_json::from_str::<Request>(&json(&ram)).unwrap(), ram);
         assert_eq!(
-            json(&Request::Records { kind: 7, length: 8 }),
+            json(&Request::Records(RecordHeader {
+                record_type: 7,
+                length: 8
+            })),
             r#"{"op":"records","type":7,"length":8}"#
         );
     }
 
     #[test]
     fn replies() {
-        let parse = |s: &str| serde_json::from_str::<Reply<Header>>(s);
+        let parse = |s: &str| serde_json::from_str::<Reply<RecordHeader>>(s);
         assert_eq!(
             parse(r#"{"ok":{"type":1,"length":9}}"#).unwrap(),
-            Reply::Ok(Header { kind: 1, length: 9 })
+            Reply::Ok(RecordHeader {
+                record_type: 1,
+                length: 9
+            })
         );
         assert_eq!(
             parse(r#"{"error":"no"}"#).unwrap(),

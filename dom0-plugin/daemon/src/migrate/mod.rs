@@ -24,7 +24,6 @@ use crate::rounds::{Costs, Rounds};
 use crate::serve;
 use crate::socket::Conversation;
 use crate::steering::UnderWay;
-use crate::stream_end::StreamEnd;
 use crate::tee::Records;
 use crate::{Daemon, passthrough};
 use channel::image::{SessionId, SessionKey};
@@ -37,7 +36,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
-use stream::{ImageId, MAX_EXTENTS, MAX_PAYLOAD, Travelled, Written};
+use stream::{Elided, ImageId, MAX_EXTENTS, MAX_PAYLOAD, StreamEnd, Written};
 
 mod precopy;
 mod stop;
@@ -267,7 +266,7 @@ impl<'d> Migration<'d> {
 
     /// What has not been carried so far.
     fn note_travelled(&mut self, written: Written) {
-        let Travelled { zero, copies } = written.travelled;
+        let Elided { zero, copies } = written.elided;
         self.report.gpu_bytes.zero = zero;
         self.report.gpu_bytes.copies = copies;
     }

@@ -91,8 +91,8 @@ impl Migration<'_> {
             self.domid,
             written.data_records,
             written.stream_bytes,
-            written.travelled.copies,
-            written.travelled.zero
+            written.elided.copies,
+            written.elided.zero
         );
         self.note_travelled(written);
         if self.cancelled.load(Ordering::Relaxed) {

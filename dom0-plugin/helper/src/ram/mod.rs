@@ -21,31 +21,28 @@
 
 mod bitmap;
 mod calls;
+mod convergence;
+mod copier;
 mod digests;
 mod error;
 mod guest;
+mod page;
+mod page_data;
 mod pass;
-mod record;
 mod scan;
-mod settle;
 mod workers;
 
 pub use bitmap::BufferHook;
 
 use std::time::Instant;
 
-use super::report::{Level, say};
+use super::messages::{Level, say};
 use super::stream_fd::StreamFd;
+use convergence::Convergence;
 use digests::Digests;
 use error::RamError;
 use guest::Guest;
 use protocol::ram::{RamFigures, RamLimits, RamPass};
-use settle::Settle;
-
-/// Pages of a PAGE_DATA record, of a mapping, and of a hypercall for their types: each has this for its limit, or near it.
-pub const BATCH: usize = 1024;
-/// `XC_PAGE_SIZE`
-pub const PAGE: usize = xen_bindings::PAGE_SIZE;
 
 /// The RAM's part of a save.
 #[derive(Debug)]
@@ -54,7 +51,7 @@ pub struct Ram {
     /// libxc's handle, which the helper opened for several threads.
     xch: usize,
     limits: Option<RamLimits>,
-    settle: Settle,
+    convergence: Convergence,
     sent: Option<Sent>,
     scanned: bool,
     figures: RamFigures,
@@ -75,7 +72,7 @@ impl Ram {
             domid,
             xch,
             limits,
-            settle: Settle::new(
+            convergence: Convergence::new(
                 limits.map_or(0, |p| p.passes),
                 limits.map_or(0, |p| p.enough),
             ),
@@ -88,7 +85,7 @@ impl Ram {
 
     /// Whether a pass should come before the next round of the GPU.
     pub fn wants_pass(&self) -> bool {
-        self.settle.wants_pass()
+        self.convergence.wants_pass()
     }
 
     /// Whether the pass that is wanted is the first.
@@ -98,7 +95,7 @@ impl Ram {
 
     /// The GPU has had a round; true when the stop may come.
     pub fn gpu_round(&mut self, finished: bool) -> bool {
-        self.settle.gpu_round(finished)
+        self.convergence.gpu_round(finished)
     }
 
     /// Sends what has changed, at first all. The stream stands at a record boundary before and, without an error, after it.
@@ -121,15 +118,15 @@ impl Ram {
                         pass.seconds
                     ),
                 );
-                self.settle.passed(pass.bytes);
+                self.convergence.passed(pass.bytes);
                 self.figures.passes.push(pass);
                 Ok(Some(&self.figures))
             }
-            Err(RamError::Unreadable(reason)) => {
-                self.give_up(&reason);
+            Err(e) if e.is_of_the_stream() => Err(e),
+            Err(e) => {
+                self.give_up(&e);
                 Ok(Some(&self.figures))
             }
-            Err(e) => Err(e),
         }
     }
 
@@ -145,12 +142,18 @@ impl Ram {
         };
         let domid = self.domid;
         let number = self.figures.passes.len() + 1;
-        let bytes = pass::run(sent, limits, stream, &mut |percent| {
-            say(
-                Level::Progress,
-                &format!("domain {domid}: RAM pass {number}: {percent}%"),
-            );
-        })?;
+        let bytes = pass::run(
+            &sent.guest,
+            &mut sent.digests,
+            limits,
+            stream,
+            &mut |percent| {
+                say(
+                    Level::Progress,
+                    &format!("domain {domid}: RAM pass {number}: {percent}%"),
+                );
+            },
+        )?;
         self.figures.digest_bytes = sent.digests.bytes();
         Ok(RamPass {
             bytes,
@@ -170,8 +173,8 @@ impl Ram {
         if std::mem::replace(&mut self.scanned, true) {
             return None;
         }
-        let mut sent = self.sent.take()?;
-        match scan::run(&mut sent, &limits, dirty_count, stream) {
+        let sent = self.sent.take()?;
+        match scan::run(&sent.guest, &sent.digests, &limits, dirty_count, stream) {
             Ok(scan) => {
                 say(
                     Level::Progress,
@@ -182,12 +185,12 @@ impl Ram {
                 );
                 self.figures.scan = Some(scan);
             }
-            Err(e) => self.give_up(&e.to_string()),
+            Err(e) => self.give_up(&e),
         }
         Some(&self.figures)
     }
 
-    fn give_up(&mut self, reason: &str) {
+    fn give_up(&mut self, reason: &RamError) {
         say(
             Level::Warning,
             &format!(
@@ -197,8 +200,8 @@ impl Ram {
         );
         self.limits = None;
         self.sent = None;
-        self.settle = Settle::new(0, 0);
-        self.figures.given_up = Some(reason.to_owned());
+        self.convergence = Convergence::new(0, 0);
+        self.figures.given_up = Some(reason.to_string());
     }
 
     /// All of it, at the end of the save.
