@@ -5,7 +5,7 @@
 
 use channel::host::{Sink, workers_each};
 use channel::image::{Batch, SessionKey};
-use spool::{Filling, Image};
+use spool::{Image, ParallelWriter};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use stream::{RecordSender, StreamEnd};
 
@@ -54,7 +54,7 @@ impl<'a> Tee<'a> {
         ImageSink {
             tee: *self,
             key,
-            image: Filling::new(image),
+            image: ParallelWriter::new(image),
         }
     }
 }
@@ -63,7 +63,7 @@ impl<'a> Tee<'a> {
 pub struct ImageSink<'a> {
     tee: Tee<'a>,
     key: SessionKey,
-    image: Filling<'a>,
+    image: ParallelWriter<'a>,
 }
 
 impl Sink for ImageSink<'_> {
