@@ -30,6 +30,7 @@ pub mod memory;
 pub mod message;
 pub mod port;
 pub mod ring;
+pub mod xenstore;
 
 /// Bytes in a page: the unit of sharing. Xen's grants are always 4 KiB.
 pub const PAGE_SIZE: usize = 4096;

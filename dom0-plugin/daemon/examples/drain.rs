@@ -15,13 +15,12 @@ use channel::image::{Batch, Digest, Extent, SessionId, SessionKey};
 use channel::link::{Announcement, Peer, Residence};
 use channel::loopback::{LoopbackListener, LoopbackRendezvous};
 use daemon::capture_sink::{CaptureSink, Counts, Records, SessionSink};
-use daemon::stream_end::StreamEnd;
 use spool::{Spool, SpoolConfig};
 use std::error::Error;
 use std::fs::File;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
-use stream::ImageId;
+use stream::{ImageId, StreamEnd};
 
 /// Grain at which equal contents are found.
 const CHUNK: usize = 4096;

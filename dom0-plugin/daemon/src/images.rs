@@ -6,7 +6,7 @@ mod record;
 
 use channel::image::{SessionId, SessionKey};
 use protocol::status::{Purpose, StoredImage};
-use spool::{GuestSpool, Image, Room, Spool, SpoolError};
+use spool::{FreeSpace, GuestSpool, Image, Spool, SpoolError};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -111,12 +111,12 @@ impl Images {
     }
 
     /// What images of the domain can still take.
-    pub fn room(&self, domid: u32) -> Room {
+    pub fn room(&self, domid: u32) -> FreeSpace {
         let quota = self.with(domid, |g| {
             let quota = g.spool.quota();
             quota.limit().saturating_sub(quota.used())
         });
-        self.spool.room(quota)
+        self.spool.free_space(quota)
     }
 
     /// A number for the session's next image that none of its images has.

@@ -27,7 +27,7 @@
 //! | [`laps`], [`reports`], [`ram_report`] | where the time of a migration went |
 //! | [`rounds`], [`cost_model`] | when pre-copy is over, by what a stop would cost |
 //! | [`steering`] | migrations under way, and the operator's orders to them |
-//! | [`stream_end`], [`capture_sink`] | where captured bytes go: image and stream |
+//! | [`capture_sink`] | where captured bytes go: image and stream |
 //! | [`session`], [`capture`], [`peers`] | one open session; all of a domain; which those are |
 //! | [`serve`] | images given back: whoever resumes a guest serves it |
 //! | [`doctor`] | why a domain could not migrate |
@@ -69,5 +69,4 @@ pub mod settings;
 pub mod socket;
 pub mod status;
 pub mod steering;
-pub mod stream_end;
 pub mod xen;

@@ -1,6 +1,6 @@
 //! What became of the memory of a domain whose PCI devices were detached.
 
-use protocol::helper::RamFigures;
+use protocol::ram::RamFigures;
 use protocol::report::RamReport;
 
 /// Takes newer figures, and tells what is new.

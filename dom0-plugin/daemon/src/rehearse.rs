@@ -10,9 +10,8 @@ use super::migrate::preflight::PreFlight;
 use super::migrate::stopped::Stopped;
 use super::parallel::in_parallel;
 use super::receive::error::ReceiveError;
-use super::receive::receiving::{END, Received, Receiving};
+use super::receive::receiving::{Received, Receiving};
 use super::serve::image_server::ServeError;
-use super::stream_end::StreamEnd;
 use channel::image::{SessionId, SessionKey};
 use protocol::helper::Next;
 use protocol::report::{Report, Role};
@@ -24,7 +23,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
-use stream::RecordHeader;
+use stream::libxc::END;
+use stream::{RecordHeader, StreamEnd};
 
 /// Bytes of the pipe that stands for the wire: what Linux lets anybody have.
 const PIPE: usize = 1 << 20;

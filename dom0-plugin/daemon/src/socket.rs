@@ -4,7 +4,8 @@ use super::conversation::Conversation;
 use super::daemon::Daemon;
 use super::doctor::examination;
 use super::{manual, migrate, receive, rehearse, status, steering};
-use protocol::control::Control;
+use protocol::control::{Control, Forgotten};
+use protocol::conversation::Caller;
 use protocol::helper::Request;
 use serde_json::{Value, json};
 use std::io;
@@ -102,6 +103,7 @@ fn allowed(stream: UnixStream) -> io::Result<UnixStream> {
 }
 
 fn converse(daemon: &Arc<Daemon>, talk: &mut Conversation) {
+    let mut versions_agree = false;
     loop {
         let line = match talk.line() {
             Ok(Some(line)) => line,
@@ -109,7 +111,19 @@ fn converse(daemon: &Arc<Daemon>, talk: &mut Conversation) {
             Err(e) => return talk.refuse(&e),
         };
         // The plugin's requests and the CLI's share the field `op`, and no value of it.
-        if let Ok(request) = serde_json::from_slice::<Request>(&line) {
+        let helper = serde_json::from_slice::<Request>(&line);
+        if !versions_agree {
+            let caller = match helper.is_ok() {
+                true => Caller::Helper,
+                false => Caller::CommandLine,
+            };
+            if let Err(mismatch) = talk.compare_versions(caller, &line) {
+                log::warn!("a conversation is refused: {mismatch}");
+                return talk.refuse(&mismatch);
+            }
+            versions_agree = true;
+        }
+        if let Ok(request) = helper {
             let fd = talk.descriptor.take();
             return match request {
                 Request::Save { domid, .. } => {
@@ -172,7 +186,8 @@ fn obey(daemon: &Arc<Daemon>, talk: &Conversation, control: Control) -> Result<V
             examination::examine(daemon, &domain, save_helper)
         })?),
         Control::Forget { domid, session } => {
-            json!({ "images": status::forget(daemon, domid, session)? })
+            let images = status::forget(daemon, domid, session)?;
+            json!(Forgotten { images })
         }
         Control::MigrateLoopback { domid, session } => json!(talk.work(&cancelled, || {
             rehearse::run(daemon, domid, session, &cancelled)

@@ -2,6 +2,7 @@
 //!
 //! | module | purpose |
 //! |---|---|
+//! | [`conversation`] | lines, replies and versions |
 //! | [`helper`] | the conversation of a save or restore |
 //! | [`ram`] | RAM that is pre-copied while devices are assigned |
 //! | [`control`] | requests of the command line |
@@ -10,10 +11,14 @@
 //! | [`blackout`] | the parts of the time in which programs' GPU calls were blocked |
 //! | [`report`] | what a migration cost |
 //! | [`diagnosis`] | why a domain could not migrate |
+//! | [`xenstore`] | paths and nodes in XenStore, for guests too |
 //! | [`text`] | text for people |
+
+pub use channel::xenstore;
 
 pub mod blackout;
 pub mod control;
+pub mod conversation;
 pub mod diagnosis;
 pub mod helper;
 pub mod progress;

@@ -3,9 +3,10 @@
 //! The source knows the phases up to the suspend, the destination what came and how long the programs waited.
 
 use crate::blackout::Blackout;
-use crate::ram::Figures;
+use crate::ram::RamFigures;
 use channel::image::SessionKey;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Which end wrote a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +18,16 @@ pub enum Role {
     Destination,
     /// Both, within this machine: `xl-gpu migrate-loopback`.
     Rehearsal,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Role::Source => "source",
+            Role::Destination => "destination",
+            Role::Rehearsal => "rehearsal",
+        })
+    }
 }
 
 /// Bytes of buffers by phase, and those that were not carried.
@@ -201,7 +212,7 @@ impl Report {
 pub struct RamReport {
     /// The plugin's figures.
     #[serde(flatten)]
-    pub figures: Figures,
+    pub figures: RamFigures,
     /// From the first device's detaching to the suspended guest: what the copy of its memory adds to the GPU's absence.
     #[serde(default)]
     pub detach_to_suspend_s: Option<f64>,

@@ -148,6 +148,16 @@ pub enum Purpose {
     Checkpoint,
 }
 
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Purpose::Serve => "serve",
+            Purpose::Held => "held",
+            Purpose::Checkpoint => "checkpoint",
+        })
+    }
+}
+
 /// An image in the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredImage {

@@ -11,7 +11,7 @@ use daemon::reports::Reports;
 use daemon::settings::Settings;
 use daemon::xen::XenCarrier;
 use daemon::{events, socket};
-use protocol::helper::SOCKET_VARIABLE;
+use protocol::conversation::SOCKET_VARIABLE;
 use rustix::fs::{Access, FlockOperation, access, flock};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use spool::Spool;

@@ -10,7 +10,7 @@ use channel::guest::Begun;
 use channel::image::SessionId;
 use channel::link::{Announcement, Others};
 use protocol::status::StoredImage;
-use spool::Room;
+use spool::FreeSpace;
 use std::io;
 
 /// Who wants to know.
@@ -35,7 +35,7 @@ pub struct Patient<'d> {
     /// Images kept for it.
     pub images: Vec<StoredImage>,
     /// What more of them can take.
-    pub room: Room,
+    pub room: FreeSpace,
     /// What somebody is doing with it.
     pub busy: Option<&'static str>,
     /// Its PCI devices, and those of others.

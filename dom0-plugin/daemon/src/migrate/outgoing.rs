@@ -7,14 +7,14 @@ use crate::daemon::Daemon;
 use crate::laps::Laps;
 use crate::ram_report;
 use crate::steering::UnderWay;
-use protocol::helper::RamFigures;
+use protocol::ram::RamFigures;
 use protocol::report::{Report, Role};
 use protocol::status::PublishedState;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
-use stream::{Travelled, Written};
+use stream::{Elided, Written};
 
 /// One domain on its way out.
 pub struct Outgoing<'d> {
@@ -52,8 +52,8 @@ impl Outgoing<'_> {
     }
 
     /// What has not been carried so far.
-    pub fn note_travelled(&mut self, written: Written) {
-        let Travelled { zero, copies } = written.travelled;
+    pub fn note_elided(&mut self, written: Written) {
+        let Elided { zero, copies } = written.elided;
         self.report.gpu_bytes.zero = zero;
         self.report.gpu_bytes.copies = copies;
     }

@@ -10,12 +10,12 @@ use crate::capture_sink::Records;
 use crate::carrier::who;
 use crate::domain_lock::DomainLock;
 use crate::rounds::{Decision, Rounds, Sent};
-use crate::stream_end::StreamEnd;
 use channel::image::SessionKey;
 use protocol::helper::{Next, Round};
 use protocol::progress::{Phase, StandingOrder};
 use protocol::report::{Precopy, PrecopyEnd, RoundReport};
 use std::time::{Duration, Instant};
+use stream::StreamEnd;
 
 /// Bytes of a page of guest memory.
 const PAGE: u64 = 4096;
@@ -118,7 +118,7 @@ impl<'d> PreCopying<'d> {
             sums.dirty,
             predicted.total()
         );
-        self.out.note_travelled(self.records.written());
+        self.out.note_elided(self.records.written());
         let budget = self.out.daemon.settings.precopy.budget;
         let report = &mut self.out.report;
         report.gpu_bytes.precopy.push(sums.bytes);

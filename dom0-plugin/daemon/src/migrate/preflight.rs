@@ -13,7 +13,6 @@ use crate::doctor::patient::{Answer, Asked, Patient};
 use crate::domain_lock::DomainLock;
 use crate::peers::peers_to_capture;
 use crate::rounds::Rounds;
-use crate::stream_end::StreamEnd;
 use channel::guest::Begun;
 use channel::image::{SessionId, SessionKey};
 use channel::link::{Announcement, Residence};
@@ -23,6 +22,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
+use stream::StreamEnd;
 use stream::{ImageId, MAX_EXTENTS, MAX_PAYLOAD};
 
 /// All sessions are open, and nothing is in the stream.

@@ -7,7 +7,6 @@ use crate::capture_sink::Records;
 use crate::cost_model::Seen;
 use crate::laps::Laps;
 use crate::rounds::Rounds;
-use crate::stream_end::StreamEnd;
 use channel::image::SessionKey;
 use protocol::blackout::Part;
 use protocol::progress::Phase;
@@ -15,6 +14,7 @@ use protocol::status::Purpose;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use stream::StreamEnd;
 use stream::Totals;
 
 /// A stop under way. Each step is a lap or more of its clock.
@@ -77,10 +77,10 @@ impl<'a, 'd> Stop<'a, 'd> {
             "domain {domid}: sealed: {} records, {} bytes, {} more by reference, {} zero",
             written.data_records,
             written.stream_bytes,
-            written.travelled.copies,
-            written.travelled.zero
+            written.elided.copies,
+            written.elided.zero
         );
-        self.out.note_travelled(written);
+        self.out.note_elided(written);
         if self.out.cancelled.load(Ordering::Relaxed) {
             return Err(MigrationError::Cancelled);
         }

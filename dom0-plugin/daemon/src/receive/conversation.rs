@@ -1,16 +1,17 @@
 //! What the helper asks, and the phase in which it may.
 
 use super::error::ReceiveError;
-use super::receiving::{END, Received, Receiving};
+use super::receiving::{Received, Receiving};
 use super::sealed::Sealed;
 use crate::conversation::Conversation;
 use crate::daemon::Daemon;
-use crate::stream_end::StreamEnd;
-use protocol::helper::{Header, Request};
+use protocol::helper::Request;
 use serde_json::json;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use stream::StreamEnd;
+use stream::libxc::END;
 use stream::{RecordHeader, is_gpu_type};
 
 /// Where a restore is.
@@ -42,18 +43,11 @@ pub fn converse(daemon: &Arc<Daemon>, talk: &mut Conversation, domid: u32, fd: O
     talk.answer(json!({}));
     let kept = loop {
         match talk.request::<Request>() {
-            Ok(Some(Request::Records { kind, length })) => {
-                let header = RecordHeader {
-                    record_type: kind,
-                    length,
-                };
+            Ok(Some(Request::Records(header))) => {
                 match talk.work(&cancelled, || phase.records(&mut stream, header)) {
                     Ok((next_phase, next)) => {
                         phase = next_phase;
-                        talk.answer(json!(Header {
-                            kind: next.record_type,
-                            length: next.length
-                        }));
+                        talk.answer(json!(next));
                     }
                     Err(e) => {
                         phase = Phase::Broken;

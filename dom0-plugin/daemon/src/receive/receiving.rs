@@ -7,10 +7,8 @@ use crate::images::Images;
 use protocol::report::{Report, Role};
 use std::io::Read;
 use std::time::Instant;
+use stream::libxc::END;
 use stream::{Receiver, RecordHeader, StreamError, StreamLimits, is_gpu_type};
-
-/// libxc's `REC_TYPE_END`.
-pub const END: u32 = 0;
 
 /// The GPU part of one stream, as far as it has come.
 pub struct Receiving<'d> {
