@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use channel::image::{Manifest, SessionId, SessionKey};
+use channel::image::{Api, Manifest, SessionId, SessionKey};
 use xl_gpu_plugin::spool::{GuestSpool, Spool, SpoolConfig};
 use xl_gpu_plugin::stream::{Receiver, StreamLimits, is_gpu_type};
 use xl_gpu_plugin::verify::verify;
@@ -39,8 +39,8 @@ fn received(stream: &[u8]) -> GuestSpool {
 fn check_manifest(manifest: &Manifest) {
     assert_eq!((manifest.program.as_str(), manifest.pid), ("nbody", 312));
     assert_eq!(manifest.devices[0].name, "NVIDIA H200");
-    let buffers = manifest.buffers.iter().map(|b| b.bytes);
-    assert!(buffers.eq([8292, 6000]));
+    let apis = manifest.by_api();
+    assert!(apis.into_iter().eq([(Api::OPENCL, (2, 8292 + 6000))]));
 }
 
 #[test]

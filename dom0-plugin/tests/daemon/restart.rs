@@ -2,6 +2,7 @@
 
 use crate::host::{Folder, eventually};
 use crate::program::{Program, objects};
+use channel::image::{Api, ObjectId};
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Child, Command};
@@ -70,7 +71,11 @@ fn killed_between_detach_and_attach() {
         let programs = folder.0.join("programs");
         let first = Running::start(&folder.0, memory);
         eventually("the socket is there", || programs.exists());
-        let program = Program::start(&programs, 1, objects(1, 6));
+        // Of two APIs, with the same numbers.
+        let mut contents = objects(1, 6);
+        let cuda = |object| ObjectId::new(Api::CUDA, object).into();
+        contents.extend(objects(2, 2).into_iter().map(|(o, bytes)| (cuda(o), bytes)));
+        let program = Program::start(&programs, 1, contents.clone());
         await_session(&folder.0, "attached");
         xl_gpu(&folder.0, &["request", "detach"]).unwrap();
         assert_eq!(program.bytes(), None);
@@ -82,7 +87,7 @@ fn killed_between_detach_and_attach() {
         assert_eq!(shown["images"].as_array().unwrap().len(), 1, "{shown}");
         assert_eq!(shown["state"], "detached");
         xl_gpu(&folder.0, &["request", "attach"]).unwrap();
-        assert_eq!(program.bytes(), Some(objects(1, 6)));
+        assert_eq!(program.bytes().as_ref(), Some(&contents));
 
         // And once more, so that nothing of the first round is in the way.
         xl_gpu(&folder.0, &["request", "detach"]).unwrap();
@@ -90,7 +95,7 @@ fn killed_between_detach_and_attach() {
         let third = Running::start(&folder.0, memory);
         await_session(&folder.0, "detached");
         xl_gpu(&folder.0, &["request", "attach"]).unwrap();
-        assert_eq!(program.bytes(), Some(objects(1, 6)));
+        assert_eq!(program.bytes().as_ref(), Some(&contents));
         let left = |dir: &str| std::fs::read_dir(folder.0.join(dir)).unwrap().count();
         assert_eq!(
             (left("spool"), left("disk")),
