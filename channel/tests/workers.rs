@@ -78,7 +78,7 @@ impl Sink for Slow {
         2
     }
 
-    fn batch(&self, _: u32, _: &Batch<'_>) -> Result<(), String> {
+    fn batch(&self, _: u32, _: &Batch<'_>) -> Result<(), xl_gpu_channel::BoxError> {
         std::thread::sleep(Duration::from_millis(300));
         *self.0.lock().unwrap() += 1;
         Ok(())
@@ -109,7 +109,7 @@ impl Sink for Crowd {
         self.limit
     }
 
-    fn batch(&self, _: u32, _: &Batch<'_>) -> Result<(), String> {
+    fn batch(&self, _: u32, _: &Batch<'_>) -> Result<(), xl_gpu_channel::BoxError> {
         let count = |change: fn(&mut (usize, usize))| change(&mut self.inside.lock().unwrap());
         count(|(now, most)| {
             *now += 1;

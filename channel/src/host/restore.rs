@@ -5,6 +5,7 @@ use super::error::HostError;
 use super::limits::{Limits, Tally, bounded};
 use super::wire::{Wire, in_turn};
 use super::workers::{Pool, side_by_side};
+use crate::BoxError;
 use crate::guest::{Opened, Restored};
 use crate::link::Link;
 use crate::memory::SharedBytes;
@@ -28,7 +29,7 @@ pub enum Contents {
 pub trait Source: Sync {
     /// Fills `to` from `object` at `offset`, all three as the guest wants: nothing about them has been checked. What is
     /// known to be zero need not be written. An error is for the operator and fails the fetch.
-    fn read(&self, object: u64, offset: u64, to: SharedBytes<'_>) -> Result<Contents, String>;
+    fn read(&self, object: u64, offset: u64, to: SharedBytes<'_>) -> Result<Contents, BoxError>;
 }
 
 struct Job {

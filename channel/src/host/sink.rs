@@ -1,5 +1,6 @@
 //! Where captured batches go.
 
+use crate::BoxError;
 use crate::image::Batch;
 use std::sync::{Mutex, PoisonError};
 
@@ -13,11 +14,11 @@ pub trait Sink: Sync {
         workers_each(1)
     }
     /// Why the step is to end now, if it is; asked often, also while the guest says nothing.
-    fn called_off(&self) -> Option<String> {
+    fn called_off(&self) -> Option<BoxError> {
         None
     }
     /// Takes one validated batch of round `round`; an error is for the operator and ends the step.
-    fn batch(&self, round: u32, batch: &Batch<'_>) -> Result<(), String>;
+    fn batch(&self, round: u32, batch: &Batch<'_>) -> Result<(), BoxError>;
 }
 
 /// Threads for each of `sessions` that are captured at the same time: at least one, and in all no more than the machine
@@ -30,7 +31,7 @@ pub fn workers_each(sessions: usize) -> usize {
 /// A sink of one thread: see [`one_by_one`].
 pub trait SerialSink: Send {
     /// As [`Sink::batch`].
-    fn batch(&mut self, round: u32, batch: &Batch<'_>) -> Result<(), String>;
+    fn batch(&mut self, round: u32, batch: &Batch<'_>) -> Result<(), BoxError>;
 }
 
 /// A [`SerialSink`] as a [`Sink`]: batches come one after the other, in the order in which they were sent.
@@ -41,7 +42,7 @@ pub fn one_by_one<S: SerialSink>(sink: &mut S) -> impl Sink + '_ {
             1
         }
 
-        fn batch(&self, round: u32, batch: &Batch<'_>) -> Result<(), String> {
+        fn batch(&self, round: u32, batch: &Batch<'_>) -> Result<(), BoxError> {
             let mut sink = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             sink.batch(round, batch)
         }
