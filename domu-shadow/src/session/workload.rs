@@ -74,9 +74,7 @@ impl GpuWorkload {
                 })
                 .collect(),
         };
-        manifest
-            .to_bytes()
-            .map_err(|e| StepError::Failed(e.to_string()))
+        manifest.to_bytes().map_err(StepError::failed)
     }
 
     /// What can be done while the program runs.
@@ -171,7 +169,7 @@ fn alive_while<T: Send>(
             let _ended = ended;
             work(&go_on)
         });
-        let worker = worker.map_err(|e| StepError::Failed(format!("no thread: {e}")))?;
+        let worker = worker.map_err(|e| StepError::failed(format!("no thread: {e}")))?;
         // What the driver does cannot be interrupted: an error waits for its end.
         let mut said = Ok(());
         while end.recv_timeout(SIGN_OF_LIFE) == Err(RecvTimeoutError::Timeout) {
