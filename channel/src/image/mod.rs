@@ -26,6 +26,7 @@ mod digest;
 mod extent;
 mod key;
 mod manifest;
+mod object;
 
 pub use batch::{Batch, BatchError, Limits};
 pub use builder::{BatchBuilder, BatchLayout, Placement};
@@ -33,9 +34,10 @@ pub use digest::{Digest, DigestStream};
 pub use extent::{CopySource, EXTENT_BYTES, Extent, ExtentKind, PAYLOAD_ALIGN, RawExtent};
 pub use key::{BadSessionId, SessionId, SessionKey};
 pub use manifest::{
-    BufferEntry, DeviceEntry, MANIFEST_OBJECT, MANIFEST_VERSION, MAX_MANIFEST_BYTES, Manifest,
-    ManifestError,
+    BufferEntry, DeviceEntry, MANIFEST_MINOR, MANIFEST_OBJECT, MANIFEST_VERSION,
+    MAX_MANIFEST_BYTES, Manifest, ManifestError,
 };
+pub use object::{Api, ObjectId};
 
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,9 @@ use channel::guest::{
     Arrived, Begun, Inbox, Interrupt, Opened, Outbox, Pulse, Round, StepError, Stop, Unload, Whole,
     Workload,
 };
-use channel::image::{BufferEntry, DeviceEntry, MANIFEST_OBJECT, MANIFEST_VERSION, Manifest};
+use channel::image::{
+    Api, BufferEntry, DeviceEntry, MANIFEST_MINOR, MANIFEST_OBJECT, MANIFEST_VERSION, Manifest,
+};
 use channel::link::Others;
 use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,12 +54,14 @@ impl GpuWorkload {
 
     fn manifest(&self, generation: u64, objects: &[(u64, u64)]) -> Result<Vec<u8>, StepError> {
         let device = |name| DeviceEntry {
+            api: Api::OPENCL,
             name,
             vendor: String::new(),
             driver: String::new(),
         };
         let manifest = Manifest {
             version: MANIFEST_VERSION,
+            minor: MANIFEST_MINOR,
             program: self.program.clone(),
             pid: self.pid,
             generation,
@@ -65,7 +69,7 @@ impl GpuWorkload {
             buffers: objects
                 .iter()
                 .map(|(id, bytes)| BufferEntry {
-                    id: *id,
+                    id: (*id).into(),
                     bytes: *bytes,
                 })
                 .collect(),

@@ -154,3 +154,33 @@ fn as_many_files_may_be_open_as_the_kernel_allows() {
     assert_eq!(words[3], words[4], "{words:?}");
     daemon.kill();
 }
+
+/// What a daemon of format 1.0 left on record, contents in memory and the manifest on disk, is adopted and served.
+#[test]
+fn an_image_of_format_1_0_is_served() {
+    let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/old_images/spool-1.0");
+    let folder = Folder::new();
+    let programs = folder.0.join("programs");
+    let first = Running::start(&folder.0, 64 << 10);
+    eventually("the socket is there", || programs.exists());
+    let program = Program::start(&programs, 1, [(1, vec![0; 5000])].into());
+    await_session(&folder.0, "attached");
+    request(&folder.0, "detach").unwrap();
+    first.kill();
+
+    // The same image, with other contents.
+    for dir in ["spool", "disk"] {
+        for file in std::fs::read_dir(old.join(dir)).unwrap() {
+            let file = file.unwrap();
+            let replaced = folder.0.join(dir).join(file.file_name());
+            assert!(replaced.exists(), "{replaced:?}");
+            std::fs::copy(file.path(), replaced).unwrap();
+        }
+    }
+    let second = Running::start(&folder.0, 64 << 10);
+    await_session(&folder.0, "detached");
+    request(&folder.0, "attach").unwrap();
+    let written = (0..5000u64).map(|n| (n * n / 7 + n / 256 + 1) as u8);
+    assert_eq!(program.bytes(), Some([(1, written.collect())].into()));
+    second.kill();
+}

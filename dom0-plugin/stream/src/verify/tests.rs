@@ -1,8 +1,8 @@
 //! Saved domains put together by hand after Xen's specifications.
 
 use channel::image::{
-    Batch, BatchBuilder, BufferEntry, CopySource, Digest, Limits, MANIFEST_VERSION, Manifest,
-    ManifestError, SessionId, SessionKey,
+    Batch, BatchBuilder, BufferEntry, CopySource, Digest, Limits, MANIFEST_MINOR, MANIFEST_VERSION,
+    Manifest, ManifestError, SessionId, SessionKey,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -27,12 +27,13 @@ fn record(record_type: u32, body: &[u8]) -> Vec<u8> {
 fn manifest(buffer_bytes: u64) -> Manifest {
     Manifest {
         version: MANIFEST_VERSION,
+        minor: MANIFEST_MINOR,
         program: "nbody\x1b[2J".into(),
         pid: 42,
         generation: KEY.generation,
         devices: vec![],
         buffers: vec![BufferEntry {
-            id: 1,
+            id: 1.into(),
             bytes: buffer_bytes,
         }],
     }
