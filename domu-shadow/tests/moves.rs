@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::events::status_of;
 use common::moving::*;
 use common::*;
 use std::ffi::c_void;
@@ -79,15 +80,7 @@ fn objects_and_contents_survive() {
         there_and_back(moves % 2);
         assert_eq!(time(), time_before);
         assert!(log(failed) == log_before, "the build log changed");
-        let mut status = 9;
-        ok!(clGetEventInfo(
-            event,
-            CL_EVENT_COMMAND_EXECUTION_STATUS,
-            4,
-            (&raw mut status).cast(),
-            null_mut()
-        ));
-        assert_eq!(status, CL_COMPLETE);
+        assert_eq!(status_of(event), CL_COMPLETE);
         // The arguments are still set, and a wait list with the old event still does.
         ok!(clEnqueueNDRangeKernel(
             gpu.queue,
