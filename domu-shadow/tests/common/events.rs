@@ -1,6 +1,8 @@
-//! User events and what an event says of its command.
+//! User events, what an event says of its command, and the order of callbacks.
 
+use std::ffi::c_void;
 use std::ptr::{null, null_mut};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Gpu, Handle, make, ok};
 use opencl_sys::*;
@@ -33,5 +35,25 @@ pub fn list_of(wait: &[Handle]) -> *const Handle {
         null()
     } else {
         wait.as_ptr()
+    }
+}
+
+/// Callbacks run in order: when the one made here has come, all that were due before have.
+pub fn fence() {
+    unsafe extern "C" fn pass(_: Handle, user: *mut c_void) {
+        // SAFETY: the leaked value of below.
+        unsafe { &*user.cast::<AtomicBool>() }.store(true, Ordering::SeqCst);
+    }
+    // Leaked: a callback that came too late must not find freed memory.
+    let passed = Box::leak(Box::new(AtomicBool::new(false)));
+    let gpu = Gpu::new();
+    ok!(clSetContextDestructorCallback(
+        gpu.context,
+        Some(pass),
+        (&raw mut *passed).cast()
+    ));
+    drop(gpu);
+    while !passed.load(Ordering::SeqCst) {
+        std::thread::yield_now();
     }
 }

@@ -291,6 +291,7 @@ fn a_callback_that_returns_late_touches_no_driver() {
         let quiesced = quiesced.unwrap();
         let released = Stub::calls()("clReleaseCommandQueue");
         AT_REST.store(true, Ordering::SeqCst);
+        // Nothing shows when the callback's thread has let go of the queue, and the gate is closed to a fence.
         std::thread::sleep(Duration::from_millis(100));
         assert_eq!(Stub::calls()("clReleaseCommandQueue"), released);
         drop(quiesced.reopen());
