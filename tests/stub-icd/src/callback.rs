@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 
-use crate::driver;
+use crate::loads;
 
 type NotifyFn = unsafe extern "C" fn(*mut c_void, *mut c_void);
 type EventFn = unsafe extern "C" fn(*mut c_void, i32, *mut c_void);
@@ -32,7 +32,7 @@ impl Notify {
 
     /// Nothing is called once the library is being unloaded.
     pub fn call(self, object: *mut c_void) {
-        if !driver::leaving() {
+        if !loads::leaving() {
             // SAFETY: the program's own function with its own data, as it asked for.
             unsafe { (self.function)(object, self.data) };
         }
@@ -47,7 +47,7 @@ impl EventNotify {
 
     /// As `Notify::call`.
     pub fn call(self, event: *mut c_void, status: i32) {
-        if !driver::leaving() {
+        if !loads::leaving() {
             // SAFETY: the program's own function with its own data, as it asked for.
             unsafe { (self.function)(event, status, self.data) };
         }

@@ -14,9 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use opencl_sys::cl_icd::cl_icd_dispatch;
 use opencl_sys::cl_int;
 
+use crate::dispatch;
 use crate::ffi::CLResult;
 use crate::report::violation;
-use crate::table;
 
 /// Dead headers that are kept before the oldest is freed.
 const QUARANTINE: usize = 1 << 16;
@@ -117,7 +117,7 @@ pub fn publish<T: Object>(references: u32, make: impl FnOnce(Slot) -> T) -> Arc<
         let registry = guard.get_or_insert_default();
         registry.serial += 1;
         let header = Box::new(Header {
-            dispatch: table::of_handles(),
+            dispatch: dispatch::of_handles(),
             dispatch_data: AtomicUsize::new(registry.dispatch_data),
             serial: registry.serial,
         });

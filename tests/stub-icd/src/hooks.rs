@@ -2,8 +2,8 @@
 
 use std::ffi::{CStr, c_char};
 
-use crate::options::Options;
-use crate::{call, driver, handle, memory, report, thread};
+use crate::options::{self, Options};
+use crate::{call, driver, handle, loads, memory, report, thread};
 
 /// The state of the driver as text: one `key value` per line. Writes at most `size` bytes, ended by zero, and returns
 /// the size of the whole text without the zero.
@@ -14,7 +14,7 @@ use crate::{call, driver, handle, memory, report, thread};
 pub unsafe extern "C" fn xl_gpu_stub_state(text: *mut c_char, size: usize) -> usize {
     driver::check_node();
     let mut lines = vec![
-        format!("loads {}", driver::loads()),
+        format!("loads {}", loads::number()),
         format!("bytes {}", memory::used()),
     ];
     lines.push(format!("threads {}", thread::running()));
@@ -59,7 +59,7 @@ pub unsafe extern "C" fn xl_gpu_stub_configure(options: *const c_char) -> i32 {
     let Ok(options) = Options::parse(&text) else {
         return -1;
     };
-    driver::set_options(options);
+    options::set(options);
     report::clear();
     call::reset();
     0

@@ -10,8 +10,8 @@ use opencl_sys::{CL_MEM_OBJECT_ALLOCATION_FAILURE, CL_OUT_OF_RESOURCES};
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-use crate::driver;
 use crate::ffi::{CLResult, HostIn, HostOut};
+use crate::options;
 
 /// What stands in fresh device memory: not zero, so that a buffer that was not restored shows.
 pub const FRESH: u8 = 0xCB;
@@ -61,7 +61,7 @@ unsafe impl Sync for Memory {}
 impl Memory {
     /// Device memory, within the limit that the options set.
     pub fn device(size: usize) -> CLResult<Arc<Memory>> {
-        let limit = driver::options().memory;
+        let limit = options::in_force().memory;
         let taken = USED.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
             used.checked_add(size as u64).filter(|&sum| sum <= limit)
         });

@@ -7,7 +7,8 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 
-use crate::{call, driver};
+use crate::options;
+use crate::{call, loads};
 
 static VIOLATIONS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
@@ -42,12 +43,12 @@ pub fn clear() {
 
 /// Appends a line to the report file, if there is one. One write, so that processes may share the file.
 pub fn line(kind: &str, text: &str) {
-    let options = driver::options();
+    let options = options::in_force();
     let Some(path) = &options.report else { return };
     let line = format!(
         "{}\t{}\t{kind}\t{}\n",
         std::process::id(),
-        driver::loads(),
+        loads::number(),
         text.replace('\n', " ")
     );
     if let Ok(mut file) = OpenOptions::new().append(true).create(true).open(path) {

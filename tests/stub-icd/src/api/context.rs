@@ -9,11 +9,12 @@ use opencl_sys::{
     cl_device_id,
 };
 
+use crate::call::{creators, entry_points};
 use crate::callback::Notify;
 use crate::core::context::Context;
 use crate::core::device::Device;
 use crate::core::platform::Platform;
-use crate::ffi::{CLResult, HostOut, In, Out, creators, entry_points};
+use crate::ffi::{CLResult, HostOut, In, Out};
 use crate::handle;
 use crate::info::Answer;
 

@@ -11,10 +11,11 @@ use opencl_sys::{
     CL_MEM_USES_SVM_POINTER,
 };
 
+use crate::call::{creators, entry_points};
 use crate::callback::Notify;
 use crate::core::context::Context;
 use crate::core::mem::Mem;
-use crate::ffi::{HostIn, HostOut, In, Out, creators, entry_points};
+use crate::ffi::{HostIn, HostOut, In, Out};
 use crate::handle;
 use crate::info::Answer;
 
@@ -79,7 +80,7 @@ entry_points! {
             CL_MEM_FLAGS => answer.value(mem.flags),
             CL_MEM_SIZE => answer.value(mem.size),
             CL_MEM_HOST_PTR => answer.value(mem.host_address),
-            CL_MEM_MAP_COUNT => answer.value(mem.map_count()),
+            CL_MEM_MAP_COUNT => answer.value(mem.mappings.count()),
             CL_MEM_REFERENCE_COUNT => answer.value(mem.slot.references()),
             CL_MEM_CONTEXT => answer.value(mem.context.slot.handle()),
             CL_MEM_ASSOCIATED_MEMOBJECT => answer.value(parent),

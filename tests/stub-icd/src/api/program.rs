@@ -14,12 +14,14 @@ use opencl_sys::{
 };
 
 use crate::binary;
+use crate::call::{creators, entry_points};
 use crate::callback::Notify;
 use crate::core::context::Context;
 use crate::core::program::{Origin, Program};
-use crate::ffi::{HostIn, HostOut, In, Out, blobs, creators, entry_points, texts};
+use crate::ffi::{HostIn, HostOut, In, Out, blobs, texts};
 use crate::info::Answer;
-use crate::{driver, handle, il};
+use crate::options;
+use crate::{handle, il};
 
 type ProgramNotify = Option<unsafe extern "C" fn(*mut c_void, *mut c_void)>;
 
@@ -132,7 +134,7 @@ entry_points! {
             CL_PROGRAM_BUILD_LOG => answer.text(&build.log),
             CL_PROGRAM_BINARY_TYPE => answer.value(build.kind),
             CL_PROGRAM_BUILD_GLOBAL_VARIABLE_TOTAL_SIZE if build.status == CL_BUILD_SUCCESS => {
-                answer.value(driver::options().global_variables)
+                answer.value(options::in_force().global_variables)
             }
             CL_PROGRAM_BUILD_GLOBAL_VARIABLE_TOTAL_SIZE => answer.value(0_usize),
             _ => Err(CL_INVALID_VALUE),

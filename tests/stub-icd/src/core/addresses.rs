@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::device::Device;
-use super::mem::Mem;
 use crate::memory::Memory;
 
 /// One allocation of unified shared memory.
@@ -18,9 +17,15 @@ pub struct Allocation {
     pub device: Option<Arc<Device>>,
 }
 
+/// A buffer with an address.
+pub trait Addressed: Send + Sync {
+    /// Its memory and its size.
+    fn memory(&self) -> (Arc<Memory>, usize);
+}
+
 enum Region {
     Allocation(Allocation),
-    Buffer(Weak<Mem>),
+    Buffer(Weak<dyn Addressed>),
 }
 
 /// A context's, by address.
@@ -37,9 +42,8 @@ impl Addresses {
         self.all().insert(base, Region::Allocation(allocation));
     }
 
-    pub fn add_buffer(&self, address: usize, mem: &Arc<Mem>) {
-        self.all()
-            .insert(address, Region::Buffer(Arc::downgrade(mem)));
+    pub fn add_buffer(&self, address: usize, buffer: Weak<dyn Addressed>) {
+        self.all().insert(address, Region::Buffer(buffer));
     }
 
     /// Takes out the allocation that starts there.
@@ -68,7 +72,7 @@ impl Addresses {
         let (base, region) = all.range(..=address).next_back()?;
         let (memory, size) = match region {
             Region::Allocation(one) => (one.memory.clone(), one.size),
-            Region::Buffer(mem) => mem.upgrade().map(|mem| (mem.memory.clone(), mem.size))?,
+            Region::Buffer(buffer) => buffer.upgrade()?.memory(),
         };
         let offset = address - base;
         (offset < size).then(|| (memory, offset, size - offset))

@@ -9,9 +9,9 @@ use opencl_sys::{
 };
 
 use super::queue::Queue;
-use crate::driver;
 use crate::ffi::CLResult;
 use crate::handle::{self, Object, Slot};
+use crate::loads;
 
 /// What a recorded command does each time.
 pub type Work = Arc<dyn Fn() -> CLResult<()> + Send + Sync>;
@@ -56,7 +56,7 @@ impl CommandBuffer {
 
     /// Others in each load of the driver: nothing is said about their values.
     fn first_point() -> u32 {
-        driver::loads() as u32 * 1000
+        loads::number() as u32 * 1000
     }
 
     /// Adds a command behind those of the synchronization points, and gives its own.

@@ -1,13 +1,12 @@
 //! Contexts.
 
 use std::ffi::c_void;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use opencl_sys::{CL_INVALID_CONTEXT, CL_INVALID_DEVICE, cl_int};
 
 use super::addresses::Addresses;
 use super::device::Device;
-use super::queue::Queue;
 use crate::callback::Notify;
 use crate::ffi::CLResult;
 use crate::handle::{self, Object, Slot};
@@ -20,8 +19,6 @@ pub struct Context {
     pub properties: Vec<isize>,
     pub destructors: Mutex<Vec<Notify>>,
     pub addresses: Addresses,
-    /// Default on-device queues, one per device.
-    default_queues: Mutex<Vec<Weak<Queue>>>,
 }
 
 impl Object for Context {
@@ -37,7 +34,6 @@ impl Context {
             properties,
             destructors: Mutex::default(),
             addresses: Addresses::default(),
-            default_queues: Mutex::default(),
         };
         handle::publish(1, make).slot.handle()
     }
@@ -58,24 +54,6 @@ impl Context {
             [] => Ok(self.devices.clone()),
             handles => handles.iter().map(|&device| self.device(device)).collect(),
         }
-    }
-
-    /// The default on-device queue of a device.
-    pub fn default_queue(&self, device: &Arc<Device>) -> Option<Arc<Queue>> {
-        let queues = self.default_queues.lock();
-        let queues = queues.unwrap_or_else(PoisonError::into_inner);
-        let mut live = queues.iter().filter_map(Weak::upgrade);
-        live.find(|queue| Arc::ptr_eq(&queue.device, device))
-    }
-
-    pub fn set_default_queue(&self, queue: &Arc<Queue>) {
-        let queues = self.default_queues.lock();
-        let mut queues = queues.unwrap_or_else(PoisonError::into_inner);
-        queues.retain(|old| {
-            let old = old.upgrade();
-            old.is_some_and(|old| !Arc::ptr_eq(&old.device, &queue.device))
-        });
-        queues.push(Arc::downgrade(queue));
     }
 
     /// Refuses what belongs to another context, and records it.

@@ -9,17 +9,25 @@ use opencl_sys::{
 };
 
 use super::context::Context;
-use super::queue::Queue;
 use super::schedule;
 use crate::callback::EventNotify;
 use crate::ffi::CLResult;
 use crate::handle::{self, Object, Slot};
 
+/// The queue of an event's command.
+pub trait CommandQueue: Send + Sync {
+    fn handle(&self) -> *mut c_void;
+    /// Whether its events have time stamps.
+    fn profiles(&self) -> bool;
+    /// `clFlush`.
+    fn flush(&self);
+}
+
 pub struct Event {
     pub slot: Slot,
     pub context: Arc<Context>,
     /// `None` for a user event.
-    pub queue: Option<Arc<Queue>>,
+    pub queue: Option<Arc<dyn CommandQueue>>,
     pub command: u32,
     state: Mutex<State>,
     /// Itself, kept while a callback is owed or the command is not done.
@@ -46,14 +54,19 @@ pub fn now() -> u64 {
 
 impl Event {
     /// The event of a command; the caller of OpenCL gets it if `wanted`.
-    pub fn of_command(queue: &Arc<Queue>, command: u32, wanted: bool) -> Arc<Event> {
-        let context = queue.context.clone();
+    pub fn of_command(
+        context: Arc<Context>,
+        queue: Arc<dyn CommandQueue>,
+        command: u32,
+        wanted: bool,
+    ) -> Arc<Event> {
+        let references = u32::from(wanted);
         Self::make(
             context,
-            Some(queue.clone()),
+            Some(queue),
             command,
             CL_QUEUED as cl_int,
-            u32::from(wanted),
+            references,
         )
     }
 
@@ -63,7 +76,7 @@ impl Event {
 
     fn make(
         context: Arc<Context>,
-        queue: Option<Arc<Queue>>,
+        queue: Option<Arc<dyn CommandQueue>>,
         command: u32,
         status: cl_int,
         references: u32,

@@ -182,7 +182,7 @@ impl Kernel {
             Set::Null => Ok(Argument::Memory(None)),
             Set::Address(address) => {
                 let context = &self.program.context;
-                let mem = crate::api::usm::at_address(context, address);
+                let mem = Mem::at_address(context.clone(), address);
                 Ok(Argument::Memory(Some(mem.ok_or_else(released)?)))
             }
             Set::Memory(mem) => mem

@@ -1,7 +1,7 @@
 //! Memory objects: buffers, sub-buffers, images.
 
 use std::ffi::c_void;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use opencl_sys::{
     CL_EXTERNAL_MEMORY_HANDLE_OPAQUE_FD_KHR, CL_INVALID_BUFFER_SIZE, CL_INVALID_HOST_PTR,
@@ -12,14 +12,15 @@ use opencl_sys::{
     cl_int,
 };
 
+use super::addresses::Addressed;
 use super::context::Context;
 use super::image::Shape;
-use super::mapping::Mapping;
+use super::mapping::Mappings;
 use crate::callback::Notify;
-use crate::driver;
 use crate::ffi::{CLResult, HostOut};
 use crate::handle::{self, Object, Slot};
 use crate::memory::Memory;
+use crate::options;
 
 /// Bytes; `CL_DEVICE_MEM_BASE_ADDR_ALIGN` tells it in bits.
 pub const ALIGNMENT: usize = 256;
@@ -42,7 +43,7 @@ pub struct Mem {
     /// `CL_MEM_HOST_PTR`.
     pub host_address: usize,
     pub properties: Vec<u64>,
-    pub mappings: Mutex<Vec<Mapping>>,
+    pub mappings: Mappings,
     pub destructors: Mutex<Vec<Notify>>,
 }
 
@@ -77,7 +78,7 @@ impl Mem {
         host: HostOut,
         properties: Vec<u64>,
     ) -> CLResult<*mut c_void> {
-        if size == 0 || size as u64 > driver::options().memory {
+        if size == 0 || size as u64 > options::in_force().memory {
             return Err(CL_INVALID_BUFFER_SIZE);
         }
         Self::create(
@@ -157,24 +158,21 @@ impl Mem {
             shape,
             host_address,
             properties,
-            mappings: Mutex::default(),
+            mappings: Mappings::default(),
             destructors: Mutex::default(),
         };
         let mem = handle::publish(1, make);
         if has_address {
             let address = mem.memory.address(0).expose_provenance();
-            addresses.addresses.add_buffer(address, &mem);
+            let buffer: Weak<Mem> = Arc::downgrade(&mem);
+            addresses.addresses.add_buffer(address, buffer);
         }
         Ok(mem.slot.handle())
     }
 
-    /// A buffer over memory that is there, for one command.
-    pub fn over(
-        context: Arc<Context>,
-        memory: Arc<Memory>,
-        offset: usize,
-        size: usize,
-    ) -> Arc<Mem> {
+    /// A buffer over the memory at an address, for a kernel's argument.
+    pub fn at_address(context: Arc<Context>, address: usize) -> Option<Arc<Mem>> {
+        let (memory, offset, size) = context.addresses.find(address)?;
         let make = |slot| Mem {
             slot,
             context,
@@ -187,10 +185,10 @@ impl Mem {
             shape: None,
             host_address: 0,
             properties: Vec::new(),
-            mappings: Mutex::default(),
+            mappings: Mappings::default(),
             destructors: Mutex::default(),
         };
-        handle::publish(0, make)
+        Some(handle::publish(0, make))
     }
 
     /// The value of a property.
@@ -294,7 +292,7 @@ impl Mem {
             shape,
             host_address,
             properties: Vec::new(),
-            mappings: Mutex::default(),
+            mappings: Mappings::default(),
             destructors: Mutex::default(),
         };
         handle::publish(1, make).slot.handle()
@@ -340,6 +338,12 @@ impl Mem {
     /// Whether a map gives an address in the memory itself: it is the host's by the program's wish.
     pub fn maps_in_place(&self) -> bool {
         self.flags & (CL_MEM_USE_HOST_PTR | CL_MEM_ALLOC_HOST_PTR) != 0
+    }
+}
+
+impl Addressed for Mem {
+    fn memory(&self) -> (Arc<Memory>, usize) {
+        (self.memory.clone(), self.size)
     }
 }
 

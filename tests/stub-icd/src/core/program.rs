@@ -15,12 +15,12 @@ use super::context::Context;
 use super::device::Device;
 use crate::binary;
 use crate::callback::Notify;
-use crate::driver;
 use crate::ffi::CLResult;
 use crate::handle::{self, Object, Slot};
 use crate::il::{self, Constants};
 use crate::kernels::known;
 use crate::kernels::parse::{self, Signature};
+use crate::options;
 
 pub struct Program {
     pub slot: Slot,
@@ -160,7 +160,7 @@ impl Program {
             }
             Err((code, log)) => {
                 build.status = CL_BUILD_ERROR;
-                if !driver::options().logs_add_up {
+                if !options::in_force().logs_add_up {
                     build.log.clear();
                 }
                 build.log.push_str(&log);
@@ -283,7 +283,7 @@ fn assemble(source: &str, options: &str, kind: u32) -> Result<(), (cl_int, Strin
         let kernels = parse::kernels(source).unwrap_or_default();
         kernels.iter().any(|kernel| kernel.parameters.is_empty()) && source.contains("printf")
     };
-    let is_asked = driver::options().build_refuses_arg_info && asks_arg_info(options);
+    let is_asked = options::in_force().build_refuses_arg_info && asks_arg_info(options);
     match is_asked && kind == CL_PROGRAM_BINARY_TYPE_EXECUTABLE && is_faulty() {
         true => Err((
             CL_BUILD_PROGRAM_FAILURE,
