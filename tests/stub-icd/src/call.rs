@@ -2,11 +2,12 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::ffi::CLResult;
+use crate::lock::lock;
 use crate::options;
 use crate::rules::{self, Return};
 
@@ -52,7 +53,7 @@ fn wait_for_calls(awaited: Vec<(&Return, u64)>) {
 
 fn before(function: &'static str) -> CLResult<()> {
     let call = {
-        let mut calls = CALLS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut calls = lock(&CALLS);
         let count = calls.entry(function).or_insert(0);
         *count += 1;
         *count
@@ -64,22 +65,17 @@ fn before(function: &'static str) -> CLResult<()> {
 
 /// How often each entry point was called in this load.
 pub fn counts() -> BTreeMap<&'static str, u64> {
-    CALLS.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    lock(&CALLS).clone()
 }
 
 /// How often one entry point was called.
 pub fn count(function: &str) -> u64 {
-    CALLS
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .get(function)
-        .copied()
-        .unwrap_or(0)
+    lock(&CALLS).get(function).copied().unwrap_or(0)
 }
 
 /// Starts counting anew: the next call of each function is its first.
 pub fn reset() {
-    CALLS.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    lock(&CALLS).clear();
 }
 
 /// Entry points that return a status.

@@ -1,7 +1,7 @@
 //! The driver as a whole: loaded at the first question for platforms, unloaded by the dynamic linker.
 
 use std::env;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use opencl_sys::CL_PLATFORM_NOT_FOUND_KHR;
@@ -10,6 +10,7 @@ use crate::core::device::Device;
 use crate::core::platform::Platform;
 use crate::core::schedule;
 use crate::ffi::CLResult;
+use crate::lock::lock;
 use crate::node::Node;
 use crate::options::{self, Options};
 use crate::{handle, linger, loads, memory, report, thread};
@@ -31,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// # Errors
 /// `CL_PLATFORM_NOT_FOUND_KHR` if the options are wrong or the device node cannot be opened; stderr says which.
 pub fn load() -> CLResult<Arc<Driver>> {
-    let mut driver = DRIVER.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut driver = lock(&DRIVER);
     if let Some(driver) = &*driver {
         return Ok(driver.clone());
     }
@@ -98,10 +99,7 @@ fn complain(reason: &str) {
 
 /// Records device files and mappings that were taken away while the driver was there, each once.
 pub fn check_node() {
-    let driver = DRIVER
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
+    let driver = lock(&DRIVER).clone();
     let known = report::violations();
     let missing = driver.iter().flat_map(|driver| driver.node.missing());
     missing
@@ -111,11 +109,7 @@ pub fn check_node() {
 
 /// The end, called by the dynamic linker before it unmaps the library, and at the process's exit.
 pub fn unload() {
-    if DRIVER
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .is_none()
-    {
+    if lock(&DRIVER).is_none() {
         return;
     }
     loads::leave();
@@ -139,7 +133,7 @@ pub fn unload() {
             memory::used()
         ),
     );
-    let driver = DRIVER.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let driver = lock(&DRIVER).take();
     if stuck == 0 {
         drop(driver);
         handle::clear();

@@ -29,6 +29,7 @@ mod info;
 mod kernels;
 mod linger;
 mod loads;
+mod lock;
 mod memory;
 mod node;
 mod options;

@@ -86,30 +86,25 @@ impl Memory {
         }
         // SAFETY: just allocated with at least `size` bytes.
         unsafe { base.write_bytes(FRESH, size) };
-        Ok(Arc::new(Memory {
-            base,
-            size,
-            layout: Some(layout),
-            device,
-            mapped: false,
-        }))
+        let mut memory = Memory::borrowed(base, size);
+        (memory.layout, memory.device) = (Some(layout), device);
+        Ok(Arc::new(memory))
     }
 
     /// Memory of the program that is only read.
     pub fn of_input(from: HostIn, size: usize) -> Memory {
-        Memory {
-            base: from.address(),
-            size,
-            layout: None,
-            device: false,
-            mapped: false,
-        }
+        Memory::borrowed(from.address(), size)
     }
 
     /// Memory of the program.
     pub fn of_program(at: HostOut, size: usize) -> Memory {
+        Memory::borrowed(at.address(), size)
+    }
+
+    /// Memory that somebody else frees.
+    fn borrowed(base: *mut u8, size: usize) -> Memory {
         Memory {
-            base: at.address(),
+            base,
             size,
             layout: None,
             device: false,
@@ -132,13 +127,10 @@ impl Memory {
                 0,
             )
         };
-        Ok(Arc::new(Memory {
-            base: base.map_err(|_| CL_MEM_OBJECT_ALLOCATION_FAILURE)?.cast(),
-            size,
-            layout: None,
-            device: false,
-            mapped: true,
-        }))
+        let base = base.map_err(|_| CL_MEM_OBJECT_ALLOCATION_FAILURE)?;
+        let mut memory = Memory::borrowed(base.cast(), size);
+        memory.mapped = true;
+        Ok(Arc::new(memory))
     }
 
     /// The address of a byte, as the program gets it from a map.

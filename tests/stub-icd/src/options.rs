@@ -1,25 +1,22 @@
 //! `XL_GPU_STUB`: what the driver pretends to be and how it misbehaves. README.md has the table.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::extensions::OPTIONAL;
+use crate::lock::lock;
 use crate::rules::{Delay, Failure, Return};
 
 static IN_FORCE: Mutex<Option<Arc<Options>>> = Mutex::new(None);
 
 /// The options in force.
 pub fn in_force() -> Arc<Options> {
-    IN_FORCE
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .get_or_insert_default()
-        .clone()
+    lock(&IN_FORCE).get_or_insert_default().clone()
 }
 
 /// Puts other options in force. What is fixed at load (device node, identity, version) does not change any more.
 pub fn set(options: Options) {
-    *IN_FORCE.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(options));
+    *lock(&IN_FORCE) = Some(Arc::new(options));
 }
 
 /// Everything `XL_GPU_STUB` can say.

@@ -5,8 +5,9 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
+use crate::lock::lock;
 use crate::options;
 use crate::{call, loads};
 
@@ -19,26 +20,17 @@ pub fn violation(text: impl AsRef<str>) {
         function => format!("{function}: {}", text.as_ref()),
     };
     line("violation", &text);
-    VIOLATIONS
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .push(text);
+    lock(&VIOLATIONS).push(text);
 }
 
 /// All violations of this load so far.
 pub fn violations() -> Vec<String> {
-    VIOLATIONS
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone()
+    lock(&VIOLATIONS).clone()
 }
 
 /// Forgets the violations.
 pub fn clear() {
-    VIOLATIONS
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clear();
+    lock(&VIOLATIONS).clear();
 }
 
 /// Appends a line to the report file, if there is one. One write, so that processes may share the file.

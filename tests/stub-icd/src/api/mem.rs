@@ -1,7 +1,6 @@
 //! Memory objects: making, holding, asking.
 
 use std::ffi::c_void;
-use std::sync::PoisonError;
 
 use opencl_sys::{
     CL_BUFFER_CREATE_TYPE_REGION, CL_EXTERNAL_MEMORY_HANDLE_OPAQUE_FD_KHR, CL_INVALID_PROPERTY,
@@ -66,7 +65,7 @@ entry_points! {
     fn clSetMemObjectDestructorCallback(mem: *mut c_void, notify: DestroyNotify, user_data: *mut c_void) {
         let mem = handle::get::<Mem>(mem)?;
         let notify = Notify::new(notify, user_data).ok_or(CL_INVALID_VALUE)?;
-        mem.destructors.lock().unwrap_or_else(PoisonError::into_inner).push(notify);
+        mem.destructors.add(notify);
         Ok(())
     }
 

@@ -1,7 +1,6 @@
 //! Programs: making, holding, asking. `build` has what compiles and links.
 
 use std::ffi::{c_char, c_uchar, c_void};
-use std::sync::PoisonError;
 
 use opencl_sys::{
     CL_BUILD_SUCCESS, CL_INVALID_BINARY, CL_INVALID_PROGRAM_EXECUTABLE, CL_INVALID_VALUE,
@@ -79,7 +78,7 @@ entry_points! {
     fn clSetProgramReleaseCallback(program: *mut c_void, notify: ProgramNotify, user_data: *mut c_void) {
         let program = handle::get::<Program>(program)?;
         let notify = Notify::new(notify, user_data).ok_or(CL_INVALID_VALUE)?;
-        program.destructors.lock().unwrap_or_else(PoisonError::into_inner).push(notify);
+        program.destructors.add(notify);
         Ok(())
     }
 

@@ -1,13 +1,13 @@
 //! Contexts.
 
 use std::ffi::c_void;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use opencl_sys::{CL_INVALID_CONTEXT, CL_INVALID_DEVICE, cl_int};
 
 use super::addresses::Addresses;
 use super::device::Device;
-use crate::callback::Notify;
+use crate::callback::Destructors;
 use crate::ffi::CLResult;
 use crate::handle::{self, Object, Slot};
 use crate::report::violation;
@@ -17,7 +17,7 @@ pub struct Context {
     pub devices: Vec<Arc<Device>>,
     /// As passed, with the ending zero; empty if none were.
     pub properties: Vec<isize>,
-    pub destructors: Mutex<Vec<Notify>>,
+    pub destructors: Destructors,
     pub addresses: Addresses,
 }
 
@@ -32,7 +32,7 @@ impl Context {
             slot,
             devices,
             properties,
-            destructors: Mutex::default(),
+            destructors: Destructors::default(),
             addresses: Addresses::default(),
         };
         handle::publish(1, make).slot.handle()
@@ -68,15 +68,6 @@ impl Context {
 
 impl Drop for Context {
     fn drop(&mut self) {
-        let callbacks = std::mem::take(
-            &mut *self
-                .destructors
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
-        callbacks
-            .into_iter()
-            .rev()
-            .for_each(|notify| notify.call(self.slot.handle()));
+        self.destructors.call(self.slot.handle());
     }
 }

@@ -58,20 +58,8 @@ impl Mem {
         };
         self.mappings.add(mapping.clone());
         let object = self.clone();
-        let work = move || match &mapping.staging {
-            Some(staging) if !invalidates => geometry::copy(
-                Side {
-                    memory: staging,
-                    base: 0,
-                    pitched: mapping.host,
-                },
-                Side {
-                    memory: &object.memory,
-                    base: object.offset,
-                    pitched: mapping.place,
-                },
-                mapping.extent,
-            ),
+        let work = move || match sides(&mapping, &object) {
+            Some((host, device)) if !invalidates => geometry::copy(host, device, mapping.extent),
             _ => Ok(()),
         };
         Ok(Mapped {
@@ -86,26 +74,25 @@ impl Mem {
     pub fn unmap(self: &Arc<Self>, address: *mut c_void) -> CLResult<Work> {
         let mapping = self.mappings.take(address.addr()).ok_or(CL_INVALID_VALUE)?;
         let object = self.clone();
-        Ok(Box::new(move || {
-            let Some(staging) = &mapping.staging else {
-                return Ok(());
-            };
-            if mapping.flags & (CL_MAP_WRITE | CL_MAP_WRITE_INVALIDATE_REGION) == 0 {
-                return Ok(());
-            }
-            geometry::copy(
-                Side {
-                    memory: &object.memory,
-                    base: object.offset,
-                    pitched: mapping.place,
-                },
-                Side {
-                    memory: staging,
-                    base: 0,
-                    pitched: mapping.host,
-                },
-                mapping.extent,
-            )
+        let writes = mapping.flags & (CL_MAP_WRITE | CL_MAP_WRITE_INVALIDATE_REGION) != 0;
+        Ok(Box::new(move || match sides(&mapping, &object) {
+            Some((host, device)) if writes => geometry::copy(device, host, mapping.extent),
+            _ => Ok(()),
         }))
     }
+}
+
+/// The host's side of a map, and the object's; `None` if the host has the object's memory.
+fn sides<'a>(mapping: &'a Mapping, object: &'a Mem) -> Option<(Side<'a>, Side<'a>)> {
+    let host = Side {
+        memory: mapping.staging.as_ref()?,
+        base: 0,
+        pitched: mapping.host,
+    };
+    let device = Side {
+        memory: &object.memory,
+        base: object.offset,
+        pitched: mapping.place,
+    };
+    Some((host, device))
 }

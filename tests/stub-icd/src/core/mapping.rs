@@ -1,8 +1,9 @@
 //! The maps of a memory object that were not unmapped yet.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::geometry::{Extent, Pitched};
+use crate::lock::lock;
 use crate::memory::Memory;
 
 /// One map.
@@ -22,23 +23,19 @@ pub struct Mapping {
 pub struct Mappings(Mutex<Vec<Mapping>>);
 
 impl Mappings {
-    fn all(&self) -> MutexGuard<'_, Vec<Mapping>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub fn add(&self, mapping: Mapping) {
-        self.all().push(mapping);
+        lock(&self.0).push(mapping);
     }
 
     /// Takes out the first map with this address.
     pub fn take(&self, address: usize) -> Option<Mapping> {
-        let mut all = self.all();
+        let mut all = lock(&self.0);
         let at = all.iter().position(|mapping| mapping.address == address)?;
         Some(all.remove(at))
     }
 
     /// `CL_MEM_MAP_COUNT`.
     pub fn count(&self) -> u32 {
-        self.all().len() as u32
+        lock(&self.0).len() as u32
     }
 }

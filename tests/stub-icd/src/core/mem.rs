@@ -1,7 +1,7 @@
 //! Memory objects: buffers, sub-buffers, images.
 
 use std::ffi::c_void;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use opencl_sys::{
     CL_EXTERNAL_MEMORY_HANDLE_OPAQUE_FD_KHR, CL_INVALID_BUFFER_SIZE, CL_INVALID_HOST_PTR,
@@ -16,7 +16,7 @@ use super::addresses::Addressed;
 use super::context::Context;
 use super::image::Shape;
 use super::mapping::Mappings;
-use crate::callback::Notify;
+use crate::callback::Destructors;
 use crate::ffi::{CLResult, HostOut};
 use crate::handle::{self, Object, Slot};
 use crate::memory::Memory;
@@ -44,7 +44,7 @@ pub struct Mem {
     pub host_address: usize,
     pub properties: Vec<u64>,
     pub mappings: Mappings,
-    pub destructors: Mutex<Vec<Notify>>,
+    pub destructors: Destructors,
 }
 
 impl Object for Mem {
@@ -159,7 +159,7 @@ impl Mem {
             host_address,
             properties,
             mappings: Mappings::default(),
-            destructors: Mutex::default(),
+            destructors: Destructors::default(),
         };
         let mem = handle::publish(1, make);
         if has_address {
@@ -186,7 +186,7 @@ impl Mem {
             host_address: 0,
             properties: Vec::new(),
             mappings: Mappings::default(),
-            destructors: Mutex::default(),
+            destructors: Destructors::default(),
         };
         Some(handle::publish(0, make))
     }
@@ -293,7 +293,7 @@ impl Mem {
             host_address,
             properties: Vec::new(),
             mappings: Mappings::default(),
-            destructors: Mutex::default(),
+            destructors: Destructors::default(),
         };
         handle::publish(1, make).slot.handle()
     }
@@ -348,17 +348,7 @@ impl Addressed for Mem {
 }
 
 impl Drop for Mem {
-    /// "The registered callback functions are called in the reverse order in which they were registered."
     fn drop(&mut self) {
-        let callbacks = std::mem::take(
-            &mut *self
-                .destructors
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
-        callbacks
-            .into_iter()
-            .rev()
-            .for_each(|notify| notify.call(self.slot.handle()));
+        self.destructors.call(self.slot.handle());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::c_void;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use opencl_sys::{
     CL_INVALID_COMMAND_QUEUE, CL_OUT_OF_RESOURCES, CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE,
@@ -16,6 +16,7 @@ use super::event::CommandQueue;
 use super::schedule;
 use crate::ffi::CLResult;
 use crate::handle::{self, Object, Slot};
+use crate::lock::lock;
 use crate::options;
 use crate::report::violation;
 use crate::{loads, thread};
@@ -40,10 +41,6 @@ impl Object for Queue {
 
 /// The default on-device queues: one per device of a context.
 static DEFAULTS: Mutex<Vec<Weak<Queue>>> = Mutex::new(Vec::new());
-
-fn defaults() -> MutexGuard<'static, Vec<Weak<Queue>>> {
-    DEFAULTS.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// What queue and worker share.
 struct Line {
@@ -108,7 +105,7 @@ impl Queue {
 
     /// The default on-device queue of a device in a context.
     pub fn default_of(context: &Arc<Context>, device: &Arc<Device>) -> Option<Arc<Queue>> {
-        let live: Vec<Arc<Queue>> = defaults().iter().filter_map(Weak::upgrade).collect();
+        let live: Vec<Arc<Queue>> = lock(&DEFAULTS).iter().filter_map(Weak::upgrade).collect();
         live.into_iter().find(|queue| queue.serves(context, device))
     }
 
@@ -116,7 +113,7 @@ impl Queue {
     pub fn make_default(self: &Arc<Self>) {
         let old = Self::default_of(&self.context, &self.device);
         let old = old.as_ref().map(Arc::downgrade).unwrap_or_default();
-        let mut defaults = defaults();
+        let mut defaults = lock(&DEFAULTS);
         defaults.retain(|one| one.strong_count() > 0 && !one.ptr_eq(&old));
         defaults.push(Arc::downgrade(self));
     }
@@ -134,26 +131,24 @@ impl Queue {
         let lazy = options::in_force().lazy_flush;
         let event = command.event.clone();
         {
-            let mut state = self.line.state();
+            let mut state = lock(&self.line.state);
             state.waiting.push_back(command);
             state.enqueued += 1;
             if !lazy {
                 state.flushed = state.enqueued;
             }
         }
-        if lazy {
-            schedule::changed();
-        } else {
+        if !lazy {
             event.submit();
-            schedule::changed();
         }
+        schedule::changed();
         Ok(())
     }
 
     /// `clFlush`.
     pub fn flush(&self) {
         let events: Vec<_> = {
-            let mut state = self.line.state();
+            let mut state = lock(&self.line.state);
             state.flushed = state.enqueued;
             state
                 .waiting
@@ -169,7 +164,7 @@ impl Queue {
     pub fn finish(&self) {
         self.flush();
         schedule::wait_for(|| {
-            let state = self.line.state();
+            let state = lock(&self.line.state);
             (state.waiting.is_empty() && !state.running).then_some(())
         });
     }
@@ -193,7 +188,7 @@ impl Drop for Queue {
     /// The worker does what is left, as the implicit flush of the last release wants, and ends.
     fn drop(&mut self) {
         {
-            let mut state = self.line.state();
+            let mut state = lock(&self.line.state);
             state.closed = true;
             state.flushed = state.enqueued;
         }
@@ -202,17 +197,13 @@ impl Drop for Queue {
 }
 
 impl Line {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn work(&self) {
         while let Next::Run(command) = schedule::wait_for(|| self.next()) {
             command.run();
-            self.state().running = false;
+            lock(&self.state).running = false;
             schedule::changed();
         }
-        let left = std::mem::take(&mut self.state().waiting);
+        let left = std::mem::take(&mut lock(&self.state).waiting);
         if !left.is_empty() {
             violation(format!("unloaded with {} commands not done", left.len()));
         }
@@ -222,7 +213,7 @@ impl Line {
 
     /// The next command that may run. Never drops a command: see `schedule::wait_for`.
     fn next(&self) -> Option<Next> {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         if loads::leaving() {
             return Some(Next::End);
         }
