@@ -64,6 +64,15 @@ fn check_flags(flags: u64) -> CLResult<()> {
     Ok(())
 }
 
+/// Flags, where they have none of a mask with those that others have.
+fn or_of(flags: u64, mask: u64, others: u64) -> u64 {
+    if flags & mask == 0 {
+        flags | others & mask
+    } else {
+        flags
+    }
+}
+
 /// Properties of memory objects: names, each with one value.
 fn property(properties: &[u64], name: u64) -> Option<u64> {
     let mut pairs = properties.chunks_exact(2);
@@ -123,11 +132,7 @@ impl Mem {
         if host.is_null() != (flags & HOST_POINTER == 0) {
             return Err(CL_INVALID_HOST_PTR);
         }
-        let flags = if flags & ACCESS == 0 {
-            flags | CL_MEM_READ_WRITE
-        } else {
-            flags
-        };
+        let flags = or_of(flags, ACCESS, CL_MEM_READ_WRITE);
         let external = property(&properties, CL_EXTERNAL_MEMORY_HANDLE_OPAQUE_FD_KHR.into());
         let has_address = property(&properties, CL_MEM_DEVICE_PRIVATE_ADDRESS_EXT) == Some(1);
         let memory = if let Some(file) = external {
@@ -146,20 +151,11 @@ impl Mem {
             0
         };
         let addresses = context.clone();
-        let make = |slot| Mem {
-            slot,
-            context,
-            kind,
-            flags,
-            size,
-            memory,
-            offset: 0,
-            parent: None,
-            shape,
-            host_address,
-            properties,
-            mappings: Mappings::default(),
-            destructors: Destructors::default(),
+        let make = |slot| {
+            let mut mem = Mem::over(slot, context, memory, size);
+            (mem.kind, mem.flags, mem.shape) = (kind, flags, shape);
+            (mem.host_address, mem.properties) = (host_address, properties);
+            mem
         };
         let mem = handle::publish(1, make);
         if has_address {
@@ -170,23 +166,32 @@ impl Mem {
         Ok(mem.slot.handle())
     }
 
-    /// A buffer over the memory at an address, for a kernel's argument.
-    pub fn at_address(context: Arc<Context>, address: usize) -> Option<Arc<Mem>> {
-        let (memory, offset, size) = context.addresses.find(address)?;
-        let make = |slot| Mem {
+    /// A buffer over all of a memory, for reading and writing.
+    fn over(slot: Slot, context: Arc<Context>, memory: Arc<Memory>, size: usize) -> Mem {
+        Mem {
             slot,
             context,
             kind: CL_MEM_OBJECT_BUFFER,
             flags: CL_MEM_READ_WRITE,
             size,
             memory,
-            offset,
+            offset: 0,
             parent: None,
             shape: None,
             host_address: 0,
             properties: Vec::new(),
             mappings: Mappings::default(),
             destructors: Destructors::default(),
+        }
+    }
+
+    /// A buffer over the memory at an address, for a kernel's argument.
+    pub fn at_address(context: Arc<Context>, address: usize) -> Option<Arc<Mem>> {
+        let (memory, offset, size) = context.addresses.find(address)?;
+        let make = |slot| {
+            let mut mem = Mem::over(slot, context, memory, size);
+            mem.offset = offset;
+            mem
         };
         Some(handle::publish(0, make))
     }
@@ -227,16 +232,12 @@ impl Mem {
         if !origin.is_multiple_of(ALIGNMENT) {
             return Err(CL_MISALIGNED_SUB_BUFFER_OFFSET);
         }
-        let inherit = |mask: u64| {
-            if flags & mask == 0 {
-                parent.flags & mask
-            } else {
-                flags & mask
-            }
-        };
-        let flags = inherit(ACCESS)
-            | inherit(HOST_ACCESS)
-            | parent.flags & (HOST_POINTER | CL_MEM_ALLOC_HOST_PTR);
+        let access = or_of(
+            or_of(flags, ACCESS, parent.flags),
+            HOST_ACCESS,
+            parent.flags,
+        );
+        let flags = access | parent.flags & (HOST_POINTER | CL_MEM_ALLOC_HOST_PTR);
         Ok(Self::part(
             parent,
             CL_MEM_OBJECT_BUFFER,
@@ -252,11 +253,7 @@ impl Mem {
         if buffer.kind != CL_MEM_OBJECT_BUFFER || shape.size() > buffer.size {
             return Err(opencl_sys::CL_INVALID_IMAGE_DESCRIPTOR);
         }
-        let flags = if flags & ACCESS == 0 {
-            flags | buffer.flags & ACCESS
-        } else {
-            flags
-        };
+        let flags = or_of(flags, ACCESS, buffer.flags);
         Ok(Self::part(
             buffer,
             shape.kind,
@@ -280,20 +277,13 @@ impl Mem {
         } else {
             parent.host_address + origin
         };
-        let make = |slot| Mem {
-            slot,
-            context: parent.context.clone(),
-            kind,
-            flags,
-            size,
-            memory: parent.memory.clone(),
-            offset: parent.offset + origin,
-            parent: Some(parent.clone()),
-            shape,
-            host_address,
-            properties: Vec::new(),
-            mappings: Mappings::default(),
-            destructors: Destructors::default(),
+        let make = |slot| {
+            let (context, memory) = (parent.context.clone(), parent.memory.clone());
+            let mut mem = Mem::over(slot, context, memory, size);
+            (mem.kind, mem.flags, mem.shape) = (kind, flags, shape);
+            (mem.host_address, mem.offset) = (host_address, parent.offset + origin);
+            mem.parent = Some(parent);
+            mem
         };
         handle::publish(1, make).slot.handle()
     }
