@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::ffi::CLResult;
 use crate::lock::lock;
-use crate::options;
+use crate::options::{self, Options};
 use crate::rules::{self, Return};
 
 /// How long a call waits for another one that `return_after` names; then it is not the driver that hangs.
@@ -35,7 +35,7 @@ pub fn run<T>(function: &'static str, body: impl FnOnce() -> CLResult<T>) -> CLR
         .filter(|rule| rule.function == function)
         .map(|rule| (rule, count(&rule.other)))
         .collect();
-    let result = before(function).and_then(|()| body());
+    let result = before(function, &options).and_then(|()| body());
     wait_for_calls(awaited);
     CURRENT.set(outer);
     result
@@ -51,16 +51,14 @@ fn wait_for_calls(awaited: Vec<(&Return, u64)>) {
     }
 }
 
-fn before(function: &'static str) -> CLResult<()> {
-    let call = {
-        let mut calls = lock(&CALLS);
-        let count = calls.entry(function).or_insert(0);
-        *count += 1;
-        *count
-    };
-    let options = options::in_force();
+fn before(function: &'static str, options: &Options) -> CLResult<()> {
+    let mut calls = lock(&CALLS);
+    let count = calls.entry(function).or_insert(0);
+    *count += 1;
+    let nth = *count;
+    drop(calls);
     rules::sleep(&options.delays, function);
-    rules::fail(&options.failures, function, call)
+    rules::fail(&options.failures, function, nth)
 }
 
 /// How often each entry point was called in this load.

@@ -65,10 +65,9 @@ fn open() -> Result<Arc<Driver>, String> {
     let platform = Platform::new(options.spec);
     let devices: Vec<_> = (0..options.devices)
         .map(|index| {
-            let number = if index == 0 {
-                String::new()
-            } else {
-                format!(" {index}")
+            let number = match index {
+                0 => String::new(),
+                _ => format!(" {index}"),
             };
             let name = changed(&options.name, &options.name_after_reload) + &number;
             let vendor = changed(&options.vendor, &options.vendor_after_reload);
@@ -76,13 +75,8 @@ fn open() -> Result<Arc<Driver>, String> {
             Device::new(&platform, name, vendor, driver)
         })
         .collect();
-    report::line(
-        "load",
-        &format!(
-            "device {:?} driver {:?}",
-            devices[0].name, devices[0].driver
-        ),
-    );
+    let Device { name, driver, .. } = &*devices[0];
+    report::line("load", &format!("device {name:?} driver {driver:?}"));
     Ok(Arc::new(Driver {
         platform,
         devices,
@@ -126,12 +120,10 @@ pub fn unload() {
         report::line("leak", &format!("{count} {kind}"));
     }
     let (objects, violations) = (held.values().sum::<u64>(), report::violations().len());
+    let bytes = memory::used();
     report::line(
         "unload",
-        &format!(
-            "objects {objects} bytes {} violations {violations}",
-            memory::used()
-        ),
+        &format!("objects {objects} bytes {bytes} violations {violations}"),
     );
     let driver = lock(&DRIVER).take();
     if stuck == 0 {

@@ -2,16 +2,19 @@
 
 use opencl_sys::make_version;
 
-/// Extensions that are always there, version 1.0.0.
-pub const ALWAYS: [&str; 4] = [
-    "cl_khr_byte_addressable_store",
-    "cl_khr_global_int32_base_atomics",
-    "cl_khr_fp64",
-    "cl_khr_suggested_local_work_size",
+/// Name and version.
+pub type Extension = (&'static str, u32);
+
+/// What is always there.
+pub const ALWAYS: [Extension; 4] = [
+    ("cl_khr_byte_addressable_store", make_version(1, 0, 0)),
+    ("cl_khr_global_int32_base_atomics", make_version(1, 0, 0)),
+    ("cl_khr_fp64", make_version(1, 0, 0)),
+    ("cl_khr_suggested_local_work_size", make_version(1, 0, 0)),
 ];
 
-/// Extensions that are there on request (`extension=`), with their versions.
-pub const OPTIONAL: [(&str, u32); 8] = [
+/// What is there on request (`extension=`).
+pub const OPTIONAL: [Extension; 8] = [
     ("cl_ext_buffer_device_address", make_version(1, 0, 2)),
     ("cl_intel_unified_shared_memory", make_version(1, 1, 0)),
     ("cl_khr_command_buffer", make_version(0, 9, 8)),

@@ -1,9 +1,10 @@
 //! `XL_GPU_STUB`: what the driver pretends to be and how it misbehaves. README.md has the table.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use crate::extensions::OPTIONAL;
+use crate::extensions::{Extension, OPTIONAL};
 use crate::lock::lock;
 use crate::rules::{Delay, Failure, Return};
 
@@ -53,7 +54,7 @@ pub struct Options {
     pub svm_system: bool,
     pub icd2: bool,
     /// Of [`OPTIONAL`].
-    pub extensions: Vec<String>,
+    pub extensions: BTreeSet<Extension>,
     /// OpenCL version, (major, minor).
     pub spec: (u32, u32),
     pub devices: usize,
@@ -92,7 +93,7 @@ impl Default for Options {
             global_variables: 0,
             svm_system: false,
             icd2: false,
-            extensions: Vec::new(),
+            extensions: BTreeSet::new(),
             spec: (3, 0),
             devices: 1,
             memory: 1 << 30,
@@ -166,7 +167,9 @@ impl Options {
             "global_variables" => self.global_variables = number()?,
             "svm_system" => self.svm_system = true,
             "icd2" => self.icd2 = true,
-            "extension" => self.extensions.push(extension(given()?)?),
+            "extension" => {
+                self.extensions.insert(extension(given()?)?);
+            }
             "spec" => self.spec = spec(given()?)?,
             "devices" => {
                 self.devices = number()
@@ -181,21 +184,16 @@ impl Options {
 
     /// Whether an answer changes when the driver is loaded again.
     pub fn changes_after_reload(&self) -> bool {
-        [
-            &self.name_after_reload,
-            &self.vendor_after_reload,
-            &self.driver_after_reload,
-        ]
-        .iter()
-        .any(|o| o.is_some())
+        self.name_after_reload.is_some()
+            || self.vendor_after_reload.is_some()
+            || self.driver_after_reload.is_some()
     }
 }
 
-fn extension(name: &str) -> Result<String, String> {
-    let mut known = OPTIONAL.iter();
-    let known = known.any(|(optional, _)| *optional == name);
-    known
-        .then(|| name.to_owned())
+fn extension(name: &str) -> Result<Extension, String> {
+    let found = OPTIONAL.iter().find(|(optional, _)| *optional == name);
+    found
+        .copied()
         .ok_or_else(|| format!("{name} is no extension of the stub"))
 }
 

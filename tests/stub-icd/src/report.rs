@@ -8,8 +8,7 @@ use std::io::Write;
 use std::sync::Mutex;
 
 use crate::lock::lock;
-use crate::options;
-use crate::{call, loads};
+use crate::{call, loads, options};
 
 static VIOLATIONS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 

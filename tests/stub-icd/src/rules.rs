@@ -127,13 +127,10 @@ pub fn sleep(rules: &[Delay], function: &str) {
 
 /// Fails as the rules say.
 pub fn fail(rules: &[Failure], function: &str, call: u64) -> CLResult<()> {
-    match rules
+    rules
         .iter()
         .find(|rule| rule.function == function && rule.nth.matches(call))
-    {
-        Some(rule) => Err(rule.code),
-        None => Ok(()),
-    }
+        .map_or(Ok(()), |rule| Err(rule.code))
 }
 
 #[cfg(test)]

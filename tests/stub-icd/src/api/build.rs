@@ -17,8 +17,7 @@ use crate::core::platform::Platform;
 use crate::core::program::{Origin, Program};
 use crate::ffi::{CLResult, In, Out, Text};
 use crate::kernels::known;
-use crate::options;
-use crate::{handle, thread};
+use crate::{handle, options, thread};
 
 type BuildNotify = Option<unsafe extern "C" fn(*mut c_void, *mut c_void)>;
 

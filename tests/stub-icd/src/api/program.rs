@@ -19,8 +19,7 @@ use crate::core::context::Context;
 use crate::core::program::{Origin, Program};
 use crate::ffi::{HostIn, HostOut, In, Out, blobs, texts};
 use crate::info::Answer;
-use crate::options;
-use crate::{handle, il};
+use crate::{handle, il, options};
 
 type ProgramNotify = Option<unsafe extern "C" fn(*mut c_void, *mut c_void)>;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use opencl_sys::{CL_INVALID_DEVICE, cl_int};
 
 use super::platform::Platform;
-use crate::extensions::{ALWAYS, OPTIONAL};
+use crate::extensions::{ALWAYS, Extension};
 use crate::handle::{self, Object, Slot};
 use crate::options;
 
@@ -28,14 +28,9 @@ impl Device {
     pub const MAX_IMAGE_SIDE: usize = 16384;
     pub const LOCAL_MEMORY: u64 = 48 << 10;
 
-    /// Names and versions.
-    pub fn extensions() -> Vec<(&'static str, u32)> {
-        let always = ALWAYS.map(|name| (name, opencl_sys::make_version(1, 0, 0)));
-        let wanted = options::in_force();
-        let optional = OPTIONAL
-            .iter()
-            .filter(|(name, _)| wanted.extensions.iter().any(|wanted| wanted == name));
-        always.into_iter().chain(optional.copied()).collect()
+    pub fn extensions() -> Vec<Extension> {
+        let optional = options::in_force().extensions.clone();
+        ALWAYS.into_iter().chain(optional).collect()
     }
 
     pub fn new(

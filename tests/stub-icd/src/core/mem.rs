@@ -64,10 +64,10 @@ fn check_flags(flags: u64) -> CLResult<()> {
     Ok(())
 }
 
-/// Flags, where they have none of a mask with those that others have.
-fn or_of(flags: u64, mask: u64, others: u64) -> u64 {
+/// Flags: where none of `mask` is set, with those of `from`.
+fn inherit(flags: u64, mask: u64, from: u64) -> u64 {
     if flags & mask == 0 {
-        flags | others & mask
+        flags | from & mask
     } else {
         flags
     }
@@ -132,7 +132,7 @@ impl Mem {
         if host.is_null() != (flags & HOST_POINTER == 0) {
             return Err(CL_INVALID_HOST_PTR);
         }
-        let flags = or_of(flags, ACCESS, CL_MEM_READ_WRITE);
+        let flags = inherit(flags, ACCESS, CL_MEM_READ_WRITE);
         let external = property(&properties, CL_EXTERNAL_MEMORY_HANDLE_OPAQUE_FD_KHR.into());
         let has_address = property(&properties, CL_MEM_DEVICE_PRIVATE_ADDRESS_EXT) == Some(1);
         let memory = if let Some(file) = external {
@@ -232,8 +232,8 @@ impl Mem {
         if !origin.is_multiple_of(ALIGNMENT) {
             return Err(CL_MISALIGNED_SUB_BUFFER_OFFSET);
         }
-        let access = or_of(
-            or_of(flags, ACCESS, parent.flags),
+        let access = inherit(
+            inherit(flags, ACCESS, parent.flags),
             HOST_ACCESS,
             parent.flags,
         );
@@ -253,7 +253,7 @@ impl Mem {
         if buffer.kind != CL_MEM_OBJECT_BUFFER || shape.size() > buffer.size {
             return Err(opencl_sys::CL_INVALID_IMAGE_DESCRIPTOR);
         }
-        let flags = or_of(flags, ACCESS, buffer.flags);
+        let flags = inherit(flags, ACCESS, buffer.flags);
         Ok(Self::part(
             buffer,
             shape.kind,

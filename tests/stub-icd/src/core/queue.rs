@@ -17,9 +17,8 @@ use super::schedule;
 use crate::ffi::CLResult;
 use crate::handle::{self, Object, Slot};
 use crate::lock::lock;
-use crate::options;
 use crate::report::violation;
-use crate::{loads, thread};
+use crate::{loads, options, thread};
 
 pub struct Queue {
     pub slot: Slot,
@@ -150,11 +149,8 @@ impl Queue {
         let events: Vec<_> = {
             let mut state = lock(&self.line.state);
             state.flushed = state.enqueued;
-            state
-                .waiting
-                .iter()
-                .map(|command| command.event.clone())
-                .collect()
+            let waiting = state.waiting.iter();
+            waiting.map(|command| command.event.clone()).collect()
         };
         events.iter().for_each(|event| event.submit());
         schedule::changed();
