@@ -71,20 +71,20 @@ impl Sink for ImageSink<'_> {
         workers_each(self.tee.sessions)
     }
 
-    fn called_off(&self) -> Option<String> {
+    fn called_off(&self) -> Option<channel::BoxError> {
         let cancelled = self.tee.cancelled.load(Ordering::Relaxed);
         cancelled.then(|| "the operation was cancelled".into())
     }
 
-    fn batch(&self, round: u32, batch: &Batch<'_>) -> Result<(), String> {
-        self.image.apply(batch).map_err(|e| e.to_string())?;
+    fn batch(&self, round: u32, batch: &Batch<'_>) -> Result<(), channel::BoxError> {
+        self.image.apply(batch)?;
         let bytes = batch.payload().len() as u64;
         self.tee.sent.bytes.fetch_add(bytes, Ordering::Relaxed);
         let Some(records) = self.tee.records else {
             return Ok(());
         };
         let sent = records.send(&self.key, round, batch);
-        let elided = sent.map_err(|e| e.to_string())?;
+        let elided = sent?;
         let Counts { copies, zero, .. } = self.tee.sent;
         copies.fetch_add(elided.copies, Ordering::Relaxed);
         zero.fetch_add(elided.zero, Ordering::Relaxed);
