@@ -113,11 +113,11 @@ impl Sink for With<'_> {
         self.1
     }
 
-    fn called_off(&self) -> Option<String> {
+    fn called_off(&self) -> Option<channel::BoxError> {
         self.0.called_off()
     }
 
-    fn batch(&self, round: u32, batch: &Batch<'_>) -> Result<(), String> {
+    fn batch(&self, round: u32, batch: &Batch<'_>) -> Result<(), channel::BoxError> {
         self.0.batch(round, batch)
     }
 }

@@ -71,20 +71,20 @@ impl Sink for SessionSink<'_> {
         workers_each(self.sink.sessions)
     }
 
-    fn called_off(&self) -> Option<String> {
+    fn called_off(&self) -> Option<channel::BoxError> {
         let cancelled = self.sink.cancelled.load(Ordering::Relaxed);
         cancelled.then(|| "the operation was cancelled".into())
     }
 
-    fn batch(&self, round: u32, batch: &Batch<'_>) -> Result<(), String> {
-        self.image.apply(batch).map_err(|e| e.to_string())?;
+    fn batch(&self, round: u32, batch: &Batch<'_>) -> Result<(), channel::BoxError> {
+        self.image.apply(batch)?;
         let bytes = batch.payload().len() as u64;
         self.sink.sent.bytes.fetch_add(bytes, Ordering::Relaxed);
         let Some(records) = self.sink.records else {
             return Ok(());
         };
         let sent = records.send(&self.key, round, batch);
-        let elided = sent.map_err(|e| e.to_string())?;
+        let elided = sent?;
         let Counts { copies, zero, .. } = self.sink.sent;
         copies.fetch_add(elided.copies, Ordering::Relaxed);
         zero.fetch_add(elided.zero, Ordering::Relaxed);

@@ -402,13 +402,18 @@ impl<'a> FromImage<'a> {
 }
 
 impl Source for FromImage<'_> {
-    fn read(&self, object: u64, offset: u64, to: SharedBytes<'_>) -> Result<Contents, String> {
+    fn read(
+        &self,
+        object: u64,
+        offset: u64,
+        to: SharedBytes<'_>,
+    ) -> Result<Contents, channel::BoxError> {
         let contents = self.image.fill(object, offset, to);
         let before = self.fetched.fetch_add(to.len() as u64, Ordering::Relaxed);
         // A guest that fetches the same again and again does not move on by it.
         if before < self.image.totals().bytes {
             (self.progress)();
         }
-        contents.map_err(|e| e.to_string())
+        Ok(contents?)
     }
 }

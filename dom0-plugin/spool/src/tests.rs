@@ -6,8 +6,8 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use channel::image::{
-    Batch, BatchBuilder, BufferEntry, Digest, Extent, ExtentKind, Limits, MANIFEST_VERSION,
-    Manifest, SessionId, SessionKey,
+    Batch, BatchBuilder, BufferEntry, Digest, Extent, ExtentKind, Limits, MANIFEST_MINOR,
+    MANIFEST_VERSION, Manifest, SessionId, SessionKey,
 };
 use proptest::prelude::*;
 
@@ -464,11 +464,15 @@ fn a_guest_keeps_images_by_session_and_generation() {
 
     let manifest = Manifest {
         version: MANIFEST_VERSION,
+        minor: MANIFEST_MINOR,
         program: "p".into(),
         pid: 1,
         generation: 1,
         devices: vec![],
-        buffers: vec![BufferEntry { id: 4, bytes: 100 }],
+        buffers: vec![BufferEntry {
+            id: 4.into(),
+            bytes: 100,
+        }],
     };
     let bytes = manifest.to_bytes().unwrap();
     guest

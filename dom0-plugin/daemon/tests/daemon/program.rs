@@ -4,7 +4,8 @@ use channel::guest::{
     Arrived, Begun, Inbox, Opened, Outbox, Pulse, Round, Session, StepError, Stop, Unload, Workload,
 };
 use channel::image::{
-    BufferEntry, Digest, Extent, MANIFEST_OBJECT, MANIFEST_VERSION, Manifest, SessionId,
+    BufferEntry, Digest, Extent, MANIFEST_MINOR, MANIFEST_OBJECT, MANIFEST_VERSION, Manifest,
+    SessionId,
 };
 use channel::link::{Announcement, Others, Residence};
 use channel::loopback::LoopbackRendezvous;
@@ -197,6 +198,7 @@ impl Fake {
         let objects = self.0.bytes().expect("attached");
         let manifest = Manifest {
             version: MANIFEST_VERSION,
+            minor: MANIFEST_MINOR,
             program: self.0.name.clone(),
             pid: 1,
             generation,
@@ -204,7 +206,7 @@ impl Fake {
             buffers: objects
                 .iter()
                 .map(|(id, b)| BufferEntry {
-                    id: *id,
+                    id: (*id).into(),
                     bytes: b.len() as u64,
                 })
                 .collect(),

@@ -2,6 +2,7 @@
 
 use crate::host::{Folder, Talk, eventually};
 use crate::program::{Program, objects};
+use channel::image::{Api, ObjectId};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Child, Command};
@@ -68,7 +69,11 @@ fn killed_between_detach_and_attach() {
         let programs = folder.0.join("programs");
         let first = Running::start(&folder.0, memory);
         eventually("the socket is there", || programs.exists());
-        let program = Program::start(&programs, 1, objects(1, 6));
+        // Of two APIs, with the same numbers.
+        let mut contents = objects(1, 6);
+        let cuda = |object| ObjectId::new(Api::CUDA, object).into();
+        contents.extend(objects(2, 2).into_iter().map(|(o, bytes)| (cuda(o), bytes)));
+        let program = Program::start(&programs, 1, contents.clone());
         await_session(&folder.0, "attached");
         request(&folder.0, "detach").unwrap();
         assert_eq!(program.bytes(), None);
@@ -80,7 +85,7 @@ fn killed_between_detach_and_attach() {
         assert_eq!(shown["images"].as_array().unwrap().len(), 1, "{shown}");
         assert_eq!(shown["state"], "detached");
         request(&folder.0, "attach").unwrap();
-        assert_eq!(program.bytes(), Some(objects(1, 6)));
+        assert_eq!(program.bytes().as_ref(), Some(&contents));
 
         // And once more, so that nothing of the first round is in the way.
         request(&folder.0, "detach").unwrap();
@@ -88,7 +93,7 @@ fn killed_between_detach_and_attach() {
         let third = Running::start(&folder.0, memory);
         await_session(&folder.0, "detached");
         request(&folder.0, "attach").unwrap();
-        assert_eq!(program.bytes(), Some(objects(1, 6)));
+        assert_eq!(program.bytes().as_ref(), Some(&contents));
         let left = |dir: &str| std::fs::read_dir(folder.0.join(dir)).unwrap().count();
         assert_eq!(
             (left("spool"), left("disk")),
@@ -153,4 +158,34 @@ fn as_many_files_may_be_open_as_the_kernel_allows() {
     let words: Vec<&str> = files.unwrap().split_whitespace().collect();
     assert_eq!(words[3], words[4], "{words:?}");
     daemon.kill();
+}
+
+/// What a daemon of format 1.0 left on record, contents in memory and the manifest on disk, is adopted and served.
+#[test]
+fn an_image_of_format_1_0_is_served() {
+    let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/old_images/spool-1.0");
+    let folder = Folder::new();
+    let programs = folder.0.join("programs");
+    let first = Running::start(&folder.0, 64 << 10);
+    eventually("the socket is there", || programs.exists());
+    let program = Program::start(&programs, 1, [(1, vec![0; 5000])].into());
+    await_session(&folder.0, "attached");
+    request(&folder.0, "detach").unwrap();
+    first.kill();
+
+    // The same image, with other contents.
+    for dir in ["spool", "disk"] {
+        for file in std::fs::read_dir(old.join(dir)).unwrap() {
+            let file = file.unwrap();
+            let replaced = folder.0.join(dir).join(file.file_name());
+            assert!(replaced.exists(), "{replaced:?}");
+            std::fs::copy(file.path(), replaced).unwrap();
+        }
+    }
+    let second = Running::start(&folder.0, 64 << 10);
+    await_session(&folder.0, "detached");
+    request(&folder.0, "attach").unwrap();
+    let written = (0..5000u64).map(|n| (n * n / 7 + n / 256 + 1) as u8);
+    assert_eq!(program.bytes(), Some([(1, written.collect())].into()));
+    second.kill();
 }

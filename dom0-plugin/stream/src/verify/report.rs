@@ -160,9 +160,12 @@ impl fmt::Display for SessionReport {
                 for device in &manifest.devices {
                     writeln!(
                         f,
-                        "    device {:?}, driver {:?}",
-                        device.name, device.driver
+                        "    device {:?}, driver {:?}, by {}",
+                        device.name, device.driver, device.api
                     )?;
+                }
+                for (api, (buffers, bytes)) in manifest.by_api() {
+                    writeln!(f, "    {api}: {buffers} buffers, {bytes} bytes")?;
                 }
             }
             None => writeln!(f, ": no manifest")?,

@@ -1,8 +1,8 @@
 //! Saved domains put together by hand after Xen's specifications.
 
 use channel::image::{
-    Batch, BatchBuilder, BufferEntry, CopySource, Digest, Limits, MANIFEST_VERSION, Manifest,
-    ManifestError, SessionId, SessionKey,
+    Api, Batch, BatchBuilder, BufferEntry, CopySource, Digest, Limits, MANIFEST_MINOR,
+    MANIFEST_VERSION, Manifest, ManifestError, ObjectId, SessionId, SessionKey,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -27,12 +27,13 @@ fn record(record_type: u32, body: &[u8]) -> Vec<u8> {
 fn manifest(buffer_bytes: u64) -> Manifest {
     Manifest {
         version: MANIFEST_VERSION,
+        minor: MANIFEST_MINOR,
         program: "nbody\x1b[2J".into(),
         pid: 42,
         generation: KEY.generation,
         devices: vec![],
         buffers: vec![BufferEntry {
-            id: 1,
+            id: 1.into(),
             bytes: buffer_bytes,
         }],
     }
@@ -218,6 +219,20 @@ fn the_text_names_programs_and_rounds_and_controls_no_terminal() {
         assert!(text.contains(part), "{part} is not in {text}");
     }
     assert!(!text.contains('\x1b'), "{text:?}");
+}
+
+#[test]
+fn the_text_tells_apis_apart() {
+    let mut manifest = manifest(100);
+    for api in [Api::CUDA, Api(77)] {
+        let id = ObjectId::new(api, 1);
+        manifest.buffers.push(BufferEntry { id, bytes: 8 });
+    }
+    let text = verify(&libxc(Some(gpu_records(&manifest)))[..]).unwrap();
+    let text = text.to_string();
+    for part in ["OpenCL: 1 buffers, 100 bytes", "CUDA: 1 ", "API 77: 1 "] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
 }
 
 #[test]
