@@ -1,9 +1,13 @@
 //! A session: from request to request, from command to command.
 
-use super::boxes::{Inbox, Outbox, Pulse};
+use super::answers::Opened;
+use super::batch_sender::Outbox;
+use super::conversation::{Line, Traffic};
+use super::fetcher::Inbox;
 use super::interrupt::Interrupt;
-use super::traffic::{Line, Traffic};
-use super::{Opened, Patience, StepError, Workload};
+use super::keep_alive::Pulse;
+use super::timeouts::Patience;
+use super::workload::{StepError, Workload};
 use crate::PAGE_SIZE;
 use crate::layout::{Layout, MAX_PAGES, MIN_PAGES};
 use crate::link::{Announcement, GuestLink, Rendezvous, Request, Residence, wait_readable};

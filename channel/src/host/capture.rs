@@ -4,10 +4,10 @@
 //! the sink in any order, and all of them before the step ends. A guest that sends a byte twice within a step, and not
 //! the same, sends it again in a later one.
 
+use super::commands::{Wire, in_turn};
 use super::error::HostError;
 use super::limits::{Limits, Tally, bounded};
 use super::sink::Sink;
-use super::wire::{Wire, in_turn};
 use super::workers::{Pool, side_by_side};
 use crate::image::{Batch, EXTENT_BYTES};
 use crate::link::Link;

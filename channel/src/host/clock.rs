@@ -1,6 +1,6 @@
 //! How long a guest may keep dom0 waiting.
 
-use super::HostError;
+use super::error::HostError;
 use std::time::Duration;
 
 /// A step may keep dom0 waiting, in all, for this many times the silence ...

@@ -1,9 +1,9 @@
 //! Serving a restore: workers fill the slots that the guest asks for.
 
 use super::clock::Clock;
+use super::commands::{Wire, in_turn};
 use super::error::HostError;
 use super::limits::{Limits, Tally, bounded};
-use super::wire::{Wire, in_turn};
 use super::workers::{Pool, side_by_side};
 use crate::BoxError;
 use crate::guest::{Opened, Restored};

@@ -3,8 +3,9 @@
 use thiserror::Error;
 use zerocopy::FromBytes;
 
+use super::digest::Digest;
 use super::extent::{CopySource, EXTENT_BYTES, Extent, ExtentKind, RawExtent, payload_start};
-use super::{Digest, MANIFEST_OBJECT};
+use super::manifest::MANIFEST_OBJECT;
 
 /// Bounds on what a batch may claim.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,7 +1,8 @@
 //! The program's end.
 
 use super::memfd::{MemfdLink, Shared};
-use super::{Asked, Told, socket};
+use super::messages::{Asked, Told};
+use super::socket;
 use crate::layout::MIN_PAGES;
 use crate::link::{Announcement, GuestLink, Rendezvous, Request};
 use std::io;

@@ -1,7 +1,8 @@
 //! The daemon's end.
 
 use super::memfd::{MemfdLink, Shared};
-use super::{Asked, Told, socket};
+use super::messages::{Asked, Told};
+use super::socket;
 use crate::layout::{Layout, MAX_PAGES, MIN_PAGES};
 use crate::link::{Announcement, Link, Peer, Request, wait_readable};
 use rustix::net::SocketFlags;

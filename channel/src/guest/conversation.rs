@@ -1,8 +1,8 @@
 //! One open link, as the guest's steps use it.
 
-use super::Patience;
 use super::interrupt::Interrupt;
 use super::slots::{Slot, Slots};
+use super::timeouts::Patience;
 use crate::link::{GuestLink, Rendezvous, Request, wait_readable};
 use crate::memory::SharedBytes;
 use crate::message::{ToGuest, ToHost};
