@@ -5,16 +5,16 @@
 //!  Running ────────> Copying ────────> Quiesced ────────> Detached
 //!     ^  ^    Resume    │     Resume       │                  │ Restore
 //!     │  └──────────────┴──────────────────┘                  v
-//!     └────────────────── all has arrived ──────────────── Arriving <─┐
+//!     └────────────────── all has arrived ──────────────── PostCopy <─┐
 //!                                                             └───────┘ Restore, after a break
 //! ```
 //!
 //! Each state is a type of the workload's own: what a state does not offer cannot be called in it. A
 //! command that does not fit the state is answered `Failed` and changes nothing. When the link ends,
 //! `Copying` and `Quiesced` fall back to `Running` (dom0 is gone or has given up: the program goes on);
-//! `Detached` and `Arriving` stay, and wait for whoever has the image.
+//! `Detached` and `PostCopy` stay, and wait for whoever has the image.
 //!
-//! A link ends at dom0's request, or by itself when dom0 breaks the rules or [`Patience`] is out: no page
+//! A link ends at dom0's request, or by itself when dom0 breaks the rules or [`GuestTimeouts`] is out: no page
 //! and no port is kept for a daemon that may never come back.
 
 #![forbid(unsafe_code)]
@@ -30,12 +30,12 @@ mod slots;
 mod timeouts;
 mod workload;
 
-pub use answers::{Arrived, Begun, Opened, Restored, Round, Stop, Unload, Whole};
-pub use batch_sender::Outbox;
-pub use fetcher::{Filled, Inbox};
+pub use answers::{Begun, Fetched, Opened, Restored, RoundDone, Stopped, Unloaded, Whole};
+pub use batch_sender::BatchSender;
+pub use fetcher::{Fetcher, Filled};
 pub use interrupt::Interrupt;
-pub use keep_alive::Pulse;
+pub use keep_alive::KeepAlive;
 pub use session::Session;
 pub use slots::Slot;
-pub use timeouts::Patience;
+pub use timeouts::GuestTimeouts;
 pub use workload::{StepError, Workload};

@@ -13,7 +13,7 @@
 //!
 //! Nothing the guest writes is trusted: messages and batches are copied to private memory first and
 //! validated there, and the first nonsense ends the session. A guest can be slow only up to
-//! [`Patience`], and send only as much as [`Limits`] grants. Figures in its answers are claims: good for
+//! [`HostTimeouts`], and send only as much as [`StepLimits`] grants. Figures in its answers are claims: good for
 //! a prediction, never for an allocation.
 
 #![forbid(unsafe_code)]
@@ -28,9 +28,9 @@ mod sink;
 mod states;
 mod workers;
 
-pub use clock::Patience;
+pub use clock::HostTimeouts;
 pub use error::{HostError, printable};
-pub use limits::Limits;
+pub use limits::StepLimits;
 pub use restore::{Contents, Source};
 pub use sink::{SerialSink, Sink, one_by_one, workers_each};
 pub use states::{Attached, Copying, Detached, Quiesced, Refused};

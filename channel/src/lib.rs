@@ -15,11 +15,11 @@
 //!
 //! Data flows one way through the files: [`memory`] is the only place that touches shared bytes,
 //! [`layout`] says what lies where, [`ring`] moves 64-byte messages, [`message`] gives them meaning,
-//! [`bell`] waits for them, [`port`] joins rings and doorbell, [`guest`] and [`host`] are the two ends of the protocol.
+//! [`doorbell`] waits for them, [`port`] joins rings and doorbell, [`guest`] and [`host`] are the two ends of the protocol.
 //! A carrier ([`link`]) provides the pages and the doorbell: [`loopback`] here (memfd and eventfd),
 //! Xen grants and event channels in the crates that know Xen. This crate knows neither Xen nor OpenCL.
 
-pub mod bell;
+pub mod doorbell;
 pub mod guest;
 pub mod host;
 pub mod image;

@@ -68,7 +68,8 @@ pub enum Residence {
     /// In dom0's spool; API calls wait.
     Detached,
     /// The program runs, and part of the contents is still in dom0's spool: commands that need it wait.
-    Arriving,
+    #[serde(rename = "arriving")]
+    PostCopy,
 }
 
 impl fmt::Display for Residence {
@@ -76,7 +77,7 @@ impl fmt::Display for Residence {
         f.write_str(match self {
             Residence::Attached => "attached",
             Residence::Detached => "detached",
-            Residence::Arriving => "arriving",
+            Residence::PostCopy => "arriving",
         })
     }
 }

@@ -22,7 +22,7 @@ impl From<Begun> for ToHost {
 
 /// What a round carried.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Round {
+pub struct RoundDone {
     /// Buffer bytes sent.
     pub bytes: u64,
     /// Bytes that have changed again already: those found by comparing, and all of what may have changed where
@@ -100,7 +100,7 @@ impl std::fmt::Display for Whole {
 
 /// What a stop-and-copy carried.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Stop {
+pub struct Stopped {
     /// Buffer bytes sent.
     pub bytes: u64,
     /// Buffers the image holds.
@@ -115,8 +115,8 @@ pub struct Stop {
     pub examined: u64,
 }
 
-impl From<Stop> for ToHost {
-    fn from(s: Stop) -> ToHost {
+impl From<Stopped> for ToHost {
+    fn from(s: Stopped) -> ToHost {
         ToHost::Stopped {
             bytes: s.bytes,
             buffers: s.buffers,
@@ -130,7 +130,7 @@ impl From<Stop> for ToHost {
 
 /// What an unload found.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Unload {
+pub struct Unloaded {
     /// Nanoseconds it took.
     pub unload_ns: u64,
     /// Vendor libraries that stayed mapped.
@@ -139,8 +139,8 @@ pub struct Unload {
     pub devices: u64,
 }
 
-impl From<Unload> for ToHost {
-    fn from(u: Unload) -> ToHost {
+impl From<Unloaded> for ToHost {
+    fn from(u: Unloaded) -> ToHost {
         ToHost::Unloaded {
             unload_ns: u.unload_ns,
             libraries: u.libraries,
@@ -185,13 +185,13 @@ pub struct Restored {
 
 /// What has arrived when everything has.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Arrived {
+pub struct Fetched {
     /// Buffer bytes fetched in this step.
     pub bytes: u64,
 }
 
-impl From<Arrived> for ToHost {
-    fn from(a: Arrived) -> ToHost {
+impl From<Fetched> for ToHost {
+    fn from(a: Fetched) -> ToHost {
         ToHost::Restored { bytes: a.bytes }
     }
 }

@@ -1,6 +1,6 @@
 //! How a workload fetches an image.
 
-use super::conversation::Traffic;
+use super::conversation::Conversation;
 use super::interrupt::Interrupt;
 use super::slots::Slot;
 use crate::memory::{SharedBytes, SharedPages};
@@ -21,8 +21,8 @@ pub struct Filled {
 }
 
 /// Where a restore's contents come from.
-pub struct Inbox<'a> {
-    traffic: Traffic<'a>,
+pub struct Fetcher<'a> {
+    conversation: Conversation<'a>,
     asked: Vec<Asked>,
 }
 
@@ -33,20 +33,23 @@ struct Asked {
     len: usize,
 }
 
-impl<'a> Inbox<'a> {
-    pub(super) fn new(traffic: Traffic<'a>) -> Self {
+impl<'a> Fetcher<'a> {
+    pub(super) fn new(conversation: Conversation<'a>) -> Self {
         let asked = Vec::new();
-        Inbox { traffic, asked }
+        Fetcher {
+            conversation,
+            asked,
+        }
     }
 
     /// The shared pages, for a driver that pins them.
     pub fn pages(&self) -> SharedPages {
-        self.traffic.line.port.link().memory().pages()
+        self.conversation.link.port.link().memory().pages()
     }
 
     /// Most bytes of one fetch.
     pub fn payload_size(&self) -> usize {
-        self.traffic.line.port.layout().payload_size()
+        self.conversation.link.port.layout().payload_size()
     }
 
     /// Asks for `len` bytes (at least one) of `object` at `offset`; `Ok(false)` where no slot is free.
@@ -56,12 +59,12 @@ impl<'a> Inbox<'a> {
             "a fetch of {len} bytes into slots of {}",
             self.payload_size()
         );
-        let Some(slot) = self.traffic.line.slots.take() else {
+        let Some(slot) = self.conversation.link.slots.take() else {
             return Ok(false);
         };
-        self.traffic.line.slots.asked(&slot);
+        self.conversation.link.slots.asked(&slot);
         let slot = slot.index() as u64;
-        self.traffic.send(ToHost::Fetch {
+        self.conversation.send(ToHost::Fetch {
             slot,
             object,
             offset,
@@ -78,7 +81,7 @@ impl<'a> Inbox<'a> {
 
     /// Whether a fetch can be made at once.
     pub fn has_slot(&self) -> bool {
-        self.traffic.line.slots.has_free()
+        self.conversation.link.slots.has_free()
     }
 
     /// Fetches whose answer is still due.
@@ -89,8 +92,8 @@ impl<'a> Inbox<'a> {
     /// Waits for the next answer.
     pub fn wait(&mut self) -> Result<Filled, Interrupt> {
         loop {
-            let message = self.traffic.recv()?;
-            let slots = &mut self.traffic.line.slots;
+            let message = self.conversation.recv()?;
+            let slots = &mut self.conversation.link.slots;
             let (ToGuest::Filled { slot, .. }
             | ToGuest::FilledZero { slot, .. }
             | ToGuest::FetchFailed { slot }) = message
@@ -138,7 +141,7 @@ impl<'a> Inbox<'a> {
 
     /// The bytes.
     pub fn payload(&self, filled: &Filled) -> SharedBytes<'_> {
-        self.traffic
+        self.conversation
             .payload(&filled.slot)
             .slice(0, filled.len)
             .expect("checked when it was asked")
@@ -146,11 +149,11 @@ impl<'a> Inbox<'a> {
 
     /// The bytes have been used: the slot is free again.
     pub fn done(&mut self, filled: Filled) {
-        self.traffic.line.slots.put_back(filled.slot);
+        self.conversation.link.slots.put_back(filled.slot);
     }
 
-    /// Tells dom0 that the step is alive: see [`Outbox::busy`].
+    /// Tells dom0 that the step is alive: see [`BatchSender::busy`].
     pub fn busy(&mut self) -> Result<(), Interrupt> {
-        self.traffic.send(ToHost::Busy {})
+        self.conversation.send(ToHost::Busy {})
     }
 }

@@ -1,12 +1,12 @@
 //! A session: from request to request, from command to command.
 
 use super::answers::Opened;
-use super::batch_sender::Outbox;
-use super::conversation::{Line, Traffic};
-use super::fetcher::Inbox;
+use super::batch_sender::BatchSender;
+use super::conversation::{Conversation, OpenLink};
+use super::fetcher::Fetcher;
 use super::interrupt::Interrupt;
-use super::keep_alive::Pulse;
-use super::timeouts::Patience;
+use super::keep_alive::KeepAlive;
+use super::timeouts::GuestTimeouts;
 use super::workload::{StepError, Workload};
 use crate::PAGE_SIZE;
 use crate::layout::{Layout, MAX_PAGES, MIN_PAGES};
@@ -26,7 +26,7 @@ enum State<W: Workload> {
     Quiesced(W::Quiesced, Duration),
     Detached(W::Detached),
     /// With what it told when its gate opened.
-    Arriving(W::Arriving, Opened),
+    PostCopy(W::PostCopy, Opened),
 }
 
 impl<W: Workload> State<W> {
@@ -36,7 +36,7 @@ impl<W: Workload> State<W> {
             State::Copying(_) => "being copied",
             State::Quiesced(..) => "quiesced",
             State::Detached(_) => "detached",
-            State::Arriving(..) => "arriving",
+            State::PostCopy(..) => "arriving",
         }
     }
 }
@@ -57,7 +57,7 @@ pub struct Session<W: Workload> {
     workload: W,
     announcement: Announcement,
     pages: usize,
-    patience: Patience,
+    timeouts: GuestTimeouts,
     state: State<W>,
 }
 
@@ -68,14 +68,14 @@ impl<W: Workload> Session<W> {
             workload,
             announcement,
             pages: pages.clamp(MIN_PAGES, MAX_PAGES),
-            patience: Patience::default(),
+            timeouts: GuestTimeouts::default(),
             state: State::Running,
         }
     }
 
-    /// Another patience than the default.
-    pub fn with_patience(mut self, patience: Patience) -> Self {
-        self.patience = patience;
+    /// Other time-outs than the defaults.
+    pub fn with_timeouts(mut self, timeouts: GuestTimeouts) -> Self {
+        self.timeouts = timeouts;
         self
     }
 
@@ -115,7 +115,7 @@ impl<W: Workload> Session<W> {
     fn announce(&mut self, rendezvous: &mut dyn Rendezvous) -> io::Result<()> {
         self.announcement.state = match self.state {
             State::Detached(_) => Residence::Detached,
-            State::Arriving(..) => Residence::Arriving,
+            State::PostCopy(..) => Residence::PostCopy,
             _ => Residence::Attached,
         };
         self.announcement.blocked = self.workload.blocked();
@@ -146,8 +146,8 @@ impl<W: Workload> Session<W> {
         };
         let layout = Layout::format(link.memory(), link.references());
         rendezvous.publish(&*link)?;
-        let mut line = Line::new(Port::guest(link, layout), self.patience);
-        let mut end = self.obey_commands(rendezvous, &mut line);
+        let mut open_link = OpenLink::new(Port::guest(link, layout), self.timeouts);
+        let mut end = self.obey_commands(rendezvous, &mut open_link);
         match std::mem::replace(&mut self.state, State::Running) {
             State::Copying(copying) => self.workload.give_up(copying),
             State::Quiesced(quiesced, _) => {
@@ -160,7 +160,7 @@ impl<W: Workload> Session<W> {
             log::warn!("the channel to dom0 broke: {e}");
             end = self.last_word(rendezvous, end);
         }
-        let link = line.port.into_link();
+        let link = open_link.port.into_link();
         match &end {
             End::Closed => rendezvous.close(Some(link))?,
             End::Moved => rendezvous.abandon(link),
@@ -174,7 +174,7 @@ impl<W: Workload> Session<W> {
     /// What dom0 has to say to a broken link. The break may come of a move, and then the port must not be
     /// touched: so there is some time for that news to arrive.
     fn last_word(&self, rendezvous: &mut dyn Rendezvous, broken: End) -> End {
-        let deadline = Instant::now().checked_add(self.patience.silence);
+        let deadline = Instant::now().checked_add(self.timeouts.silence);
         loop {
             match rendezvous.next() {
                 Ok(Some(Request::Close)) => return End::Closed,
@@ -201,22 +201,22 @@ impl<W: Workload> Session<W> {
         )))
     }
 
-    fn obey_commands(&mut self, rendezvous: &mut dyn Rendezvous, line: &mut Line) -> End {
+    fn obey_commands(&mut self, rendezvous: &mut dyn Rendezvous, open_link: &mut OpenLink) -> End {
         loop {
             let patience = match &self.state {
-                State::Quiesced(_, timeout) => self.patience.silence.saturating_add(*timeout),
-                _ => self.patience.idle,
+                State::Quiesced(_, timeout) => self.timeouts.silence.saturating_add(*timeout),
+                _ => self.timeouts.idle,
             };
-            let mut traffic = Traffic {
-                line: &mut *line,
+            let mut conversation = Conversation {
+                link: &mut *open_link,
                 rendezvous: &mut *rendezvous,
             };
-            let outcome = match traffic.command(patience) {
+            let outcome = match conversation.command(patience) {
                 Ok(command) => Self::obey(
                     &mut self.state,
                     &mut self.workload,
                     &mut self.announcement,
-                    traffic.reborrow(),
+                    conversation.reborrow(),
                     command,
                 ),
                 Err(e) => Err(e),
@@ -224,7 +224,7 @@ impl<W: Workload> Session<W> {
             match outcome {
                 // A command that called a step off is obeyed next, in the step's place.
                 Ok(()) | Err(Interrupt::CalledOff) => {}
-                Err(Interrupt::Request) => match traffic.request() {
+                Err(Interrupt::Request) => match conversation.request() {
                     Some(Request::Close) => return End::Closed,
                     Some(Request::Announce) => return End::Moved,
                     Some(Request::Open) => return End::Reopened,
@@ -240,13 +240,13 @@ impl<W: Workload> Session<W> {
         state: &mut State<W>,
         workload: &mut W,
         announcement: &mut Announcement,
-        mut traffic: Traffic<'_>,
+        mut conversation: Conversation<'_>,
         command: ToGuest,
     ) -> Result<(), Interrupt> {
         let before = state.name();
         let (next, answer) = match (command, std::mem::replace(state, State::Running)) {
             (ToGuest::Begin { generation: new }, State::Running) => {
-                match workload.begin(&mut Pulse::new(traffic.reborrow())) {
+                match workload.begin(&mut KeepAlive::new(conversation.reborrow())) {
                     Ok((begun, copying)) => {
                         announcement.generation = new;
                         (State::Copying(copying), Ok(begun.into()))
@@ -258,7 +258,7 @@ impl<W: Workload> Session<W> {
                 if number < u64::from(STOP_ROUND) =>
             {
                 let n = number as u32;
-                let mut out = Outbox::new(traffic.reborrow(), n);
+                let mut out = BatchSender::new(conversation.reborrow(), n);
                 let result = workload.round(&mut copying, n, &mut out);
                 let answer = result.map(|r| ToHost::RoundDone {
                     number,
@@ -271,7 +271,7 @@ impl<W: Workload> Session<W> {
             }
             (ToGuest::Stop { timeout_ms }, State::Copying(copying)) => {
                 let timeout = Duration::from_millis(timeout_ms);
-                let mut out = Outbox::new(traffic.reborrow(), STOP_ROUND);
+                let mut out = BatchSender::new(conversation.reborrow(), STOP_ROUND);
                 match workload.stop(copying, timeout, announcement.generation, &mut out) {
                     Ok((stop, quiesced)) => (State::Quiesced(quiesced, timeout), Ok(stop.into())),
                     Err((copying, e)) => (State::Copying(copying), Err(e)),
@@ -296,15 +296,15 @@ impl<W: Workload> Session<W> {
             {
                 match workload.restore(detached) {
                     Ok((opened, arriving)) => {
-                        Self::arrive(workload, announcement, &mut traffic, arriving, opened)
+                        Self::post_copy(workload, announcement, &mut conversation, arriving, opened)
                     }
                     Err((detached, e)) => (State::Detached(detached), Err(e)),
                 }
             }
-            (ToGuest::Restore { generation: wanted }, State::Arriving(arriving, opened))
+            (ToGuest::Restore { generation: wanted }, State::PostCopy(arriving, opened))
                 if wanted == announcement.generation =>
             {
-                Self::arrive(workload, announcement, &mut traffic, arriving, opened)
+                Self::post_copy(workload, announcement, &mut conversation, arriving, opened)
             }
             (command, other) => {
                 let state = before;
@@ -313,34 +313,34 @@ impl<W: Workload> Session<W> {
         };
         *state = next;
         match answer {
-            Ok(message) => traffic.send(message),
+            Ok(message) => conversation.send(message),
             Err(StepError::Interrupted(e)) if !matches!(e, Interrupt::Unserved { .. }) => Err(e),
-            Err(e) => traffic.fail(&e.to_string()),
+            Err(e) => conversation.fail(&e.to_string()),
         }
     }
 }
 
 impl<W: Workload> Session<W> {
     /// The gate is open: says so, to dom0 and to whoever looks, and fetches.
-    fn arrive(
+    fn post_copy(
         workload: &mut W,
         announcement: &mut Announcement,
-        traffic: &mut Traffic<'_>,
-        arriving: W::Arriving,
+        conversation: &mut Conversation<'_>,
+        arriving: W::PostCopy,
         opened: Opened,
     ) -> (State<W>, Result<ToHost, StepError>) {
-        announcement.state = Residence::Arriving;
+        announcement.state = Residence::PostCopy;
         announcement.blocked = workload.blocked();
-        let told = traffic.send(opened.into()).and_then(|()| {
-            let told = traffic.rendezvous.announce(announcement);
+        let told = conversation.send(opened.into()).and_then(|()| {
+            let told = conversation.rendezvous.announce(announcement);
             told.map_err(Interrupt::from)
         });
         if let Err(e) = told {
-            return (State::Arriving(arriving, opened), Err(e.into()));
+            return (State::PostCopy(arriving, opened), Err(e.into()));
         }
-        match workload.arrive(arriving, &mut Inbox::new(traffic.reborrow())) {
+        match workload.post_copy(arriving, &mut Fetcher::new(conversation.reborrow())) {
             Ok(arrived) => (State::Running, Ok(arrived.into())),
-            Err((arriving, e)) => (State::Arriving(arriving, opened), Err(e)),
+            Err((arriving, e)) => (State::PostCopy(arriving, opened), Err(e)),
         }
     }
 }

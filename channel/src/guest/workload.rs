@@ -1,10 +1,10 @@
 //! What a program's GPU state has to offer a session.
 
-use super::answers::{Arrived, Begun, Opened, Round, Stop, Unload};
-use super::batch_sender::Outbox;
-use super::fetcher::Inbox;
+use super::answers::{Begun, Fetched, Opened, RoundDone, Stopped, Unloaded};
+use super::batch_sender::BatchSender;
+use super::fetcher::Fetcher;
 use super::interrupt::Interrupt;
-use super::keep_alive::Pulse;
+use super::keep_alive::KeepAlive;
 use crate::BoxError;
 use crate::link::Others;
 use crate::message::ToGuest;
@@ -45,7 +45,7 @@ pub trait Workload {
     /// Driver gone.
     type Detached;
     /// The program runs; part of its contents is still at dom0.
-    type Arriving;
+    type PostCopy;
 
     /// Why it cannot be moved now, if so.
     fn blocked(&self) -> Option<String>;
@@ -54,14 +54,14 @@ pub trait Workload {
         Others::default()
     }
     /// Starts a capture.
-    fn begin(&mut self, pulse: &mut Pulse<'_>) -> Result<(Begun, Self::Copying), StepError>;
+    fn begin(&mut self, pulse: &mut KeepAlive<'_>) -> Result<(Begun, Self::Copying), StepError>;
     /// Sends what changed since the last round.
     fn round(
         &mut self,
         copying: &mut Self::Copying,
         number: u32,
-        out: &mut Outbox<'_>,
-    ) -> Result<Round, StepError>;
+        out: &mut BatchSender<'_>,
+    ) -> Result<RoundDone, StepError>;
     /// Closes the gate, drains within `timeout`, sends the rest and the manifest of `generation`.
     /// On failure the gate is open again.
     fn stop(
@@ -69,13 +69,13 @@ pub trait Workload {
         copying: Self::Copying,
         timeout: Duration,
         generation: u64,
-        out: &mut Outbox<'_>,
-    ) -> Result<(Stop, Self::Quiesced), (Self::Copying, StepError)>;
+        out: &mut BatchSender<'_>,
+    ) -> Result<(Stopped, Self::Quiesced), (Self::Copying, StepError)>;
     /// Releases every object and unloads the driver.
     fn unload(
         &mut self,
         quiesced: Self::Quiesced,
-    ) -> Result<(Unload, Self::Detached), (Self::Quiesced, StepError)>;
+    ) -> Result<(Unloaded, Self::Detached), (Self::Quiesced, StepError)>;
     /// Gives a capture up.
     fn give_up(&mut self, copying: Self::Copying);
     /// Opens the gate again; nanoseconds it was closed.
@@ -88,11 +88,11 @@ pub trait Workload {
     fn restore(
         &mut self,
         detached: Self::Detached,
-    ) -> Result<(Opened, Self::Arriving), (Self::Detached, StepError)>;
+    ) -> Result<(Opened, Self::PostCopy), (Self::Detached, StepError)>;
     /// Fetches the contents that have not arrived yet. After a failure it is called again, with another inbox.
-    fn arrive(
+    fn post_copy(
         &mut self,
-        arriving: Self::Arriving,
-        inbox: &mut Inbox<'_>,
-    ) -> Result<Arrived, (Self::Arriving, StepError)>;
+        arriving: Self::PostCopy,
+        inbox: &mut Fetcher<'_>,
+    ) -> Result<Fetched, (Self::PostCopy, StepError)>;
 }

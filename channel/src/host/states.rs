@@ -1,12 +1,12 @@
 //! The states of a session, as dom0 drives it.
 
-use super::clock::Patience;
-use super::commands::Wire;
+use super::clock::HostTimeouts;
+use super::commands::Commander;
 use super::error::HostError;
-use super::limits::Limits;
+use super::limits::StepLimits;
 use super::restore::Source;
 use super::sink::Sink;
-use crate::guest::{Begun, Opened, Restored, Round, Stop, Unload};
+use crate::guest::{Begun, Opened, Restored, RoundDone, Stopped, Unloaded};
 use crate::layout::Layout;
 use crate::link::Link;
 use crate::message::{STOP_ROUND, ToGuest, ToHost};
@@ -38,12 +38,12 @@ impl<S, L> std::fmt::Debug for Refused<S, L> {
 macro_rules! states {
     ($($(#[$meta:meta])* $name:ident),*) => { $(
         $(#[$meta])*
-        pub struct $name<L> { wire: Box<Wire<L>> }
+        pub struct $name<L> { commander: Box<Commander<L>> }
 
         impl<L: Link> $name<L> {
             /// Ends the conversation: the link, to be unmapped before the guest is told to close.
             pub fn into_link(self) -> L {
-                self.wire.port.into_link()
+                self.commander.port.into_link()
             }
 
             #[allow(dead_code)]
@@ -79,23 +79,30 @@ type Step<To, From, L> = Result<To, Refused<From, L>>;
 
 impl<L: Link> Attached<L> {
     /// A session whose link has just been mapped.
-    pub fn new(link: L, layout: Layout, limits: Limits, patience: Patience) -> Self {
+    pub fn new(link: L, layout: Layout, limits: StepLimits, timeouts: HostTimeouts) -> Self {
         Attached {
-            wire: Wire::boxed(Port::host(link, layout), limits, patience),
+            commander: Commander::boxed(Port::host(link, layout), limits, timeouts),
         }
     }
 
     /// Starts the capture of image `generation`.
     pub fn begin(mut self, generation: u64) -> Step<(Begun, Copying<L>), Self, L> {
-        match self.wire.ask(
-            ToGuest::Begin { generation },
-            Duration::ZERO,
-            |answer| match answer {
-                ToHost::Begun { buffers, bytes } => Some(Begun { buffers, bytes }),
-                _ => None,
-            },
-        ) {
-            Ok(begun) => Ok((begun, Copying { wire: self.wire })),
+        match self
+            .commander
+            .ask(
+                ToGuest::Begin { generation },
+                Duration::ZERO,
+                |answer| match answer {
+                    ToHost::Begun { buffers, bytes } => Some(Begun { buffers, bytes }),
+                    _ => None,
+                },
+            ) {
+            Ok(begun) => Ok((
+                begun,
+                Copying {
+                    commander: self.commander,
+                },
+            )),
             Err(e) => Err(self.keep(e)),
         }
     }
@@ -107,11 +114,11 @@ impl<L: Link> Copying<L> {
     /// # Errors
     /// After one that [`HostError::ends_the_link`] only [`Copying::into_link`] makes sense, after
     /// [`HostError::Store`] only [`Copying::resume`].
-    pub fn round(&mut self, number: u32, sink: &dyn Sink) -> Result<Round, HostError> {
+    pub fn round(&mut self, number: u32, sink: &dyn Sink) -> Result<RoundDone, HostError> {
         if number == STOP_ROUND {
             return Err(HostError::RoundNumber(number));
         }
-        self.wire.receive(
+        self.commander.receive(
             ToGuest::Round {
                 number: number.into(),
             },
@@ -125,7 +132,7 @@ impl<L: Link> Copying<L> {
                     dirty,
                     whole,
                     why,
-                } if n == u64::from(number) => Some(Round {
+                } if n == u64::from(number) => Some(RoundDone {
                     bytes,
                     dirty,
                     whole,
@@ -142,12 +149,12 @@ impl<L: Link> Copying<L> {
         mut self,
         timeout: Duration,
         sink: &dyn Sink,
-    ) -> Step<(Stop, Quiesced<L>), Self, L> {
+    ) -> Step<(Stopped, Quiesced<L>), Self, L> {
         let command = ToGuest::Stop {
             timeout_ms: timeout.as_millis().try_into().unwrap_or(u64::MAX),
         };
         match self
-            .wire
+            .commander
             .receive(command, timeout, STOP_ROUND, sink, |answer| match answer {
                 ToHost::Stopped {
                     bytes,
@@ -156,7 +163,7 @@ impl<L: Link> Copying<L> {
                     copy_ns,
                     compare_ns,
                     examined,
-                } => Some(Stop {
+                } => Some(Stopped {
                     bytes,
                     buffers,
                     drain_ns,
@@ -166,15 +173,22 @@ impl<L: Link> Copying<L> {
                 }),
                 _ => None,
             }) {
-            Ok(stop) => Ok((stop, Quiesced { wire: self.wire })),
+            Ok(stop) => Ok((
+                stop,
+                Quiesced {
+                    commander: self.commander,
+                },
+            )),
             Err(e) => Err(self.keep(e)),
         }
     }
 
     /// Gives the capture up.
     pub fn resume(mut self) -> Step<Attached<L>, Self, L> {
-        match self.wire.resume() {
-            Ok(_) => Ok(Attached { wire: self.wire }),
+        match self.commander.resume() {
+            Ok(_) => Ok(Attached {
+                commander: self.commander,
+            }),
             Err(e) => Err(self.keep(e)),
         }
     }
@@ -183,31 +197,41 @@ impl<L: Link> Copying<L> {
 impl<L: Link> Quiesced<L> {
     /// Has every GPU object released and the driver unloaded. Where the answer is lost with the link, the
     /// session's next announcement tells whether it has happened: keep the image until then.
-    pub fn unload(mut self) -> Step<(Unload, Detached<L>), Self, L> {
-        let allowance = self.wire.patience.long_work();
+    pub fn unload(mut self) -> Step<(Unloaded, Detached<L>), Self, L> {
+        let allowance = self.commander.timeouts.long_work();
         match self
-            .wire
+            .commander
             .ask(ToGuest::Unload {}, allowance, |answer| match answer {
                 ToHost::Unloaded {
                     unload_ns,
                     libraries,
                     devices,
-                } => Some(Unload {
+                } => Some(Unloaded {
                     unload_ns,
                     libraries,
                     devices,
                 }),
                 _ => None,
             }) {
-            Ok(unload) => Ok((unload, Detached { wire: self.wire })),
+            Ok(unload) => Ok((
+                unload,
+                Detached {
+                    commander: self.commander,
+                },
+            )),
             Err(e) => Err(self.keep(e)),
         }
     }
 
     /// Lets the program go on; nanoseconds its calls had to wait.
     pub fn resume(mut self) -> Step<(u64, Attached<L>), Self, L> {
-        match self.wire.resume() {
-            Ok(blackout_ns) => Ok((blackout_ns, Attached { wire: self.wire })),
+        match self.commander.resume() {
+            Ok(blackout_ns) => Ok((
+                blackout_ns,
+                Attached {
+                    commander: self.commander,
+                },
+            )),
             Err(e) => Err(self.keep(e)),
         }
     }
@@ -215,9 +239,9 @@ impl<L: Link> Quiesced<L> {
 
 impl<L: Link> Detached<L> {
     /// A session that announced itself detached or arriving, its link just mapped.
-    pub fn new(link: L, layout: Layout, limits: Limits, patience: Patience) -> Self {
+    pub fn new(link: L, layout: Layout, limits: StepLimits, timeouts: HostTimeouts) -> Self {
         Detached {
-            wire: Wire::boxed(Port::host(link, layout), limits, patience),
+            commander: Commander::boxed(Port::host(link, layout), limits, timeouts),
         }
     }
 
@@ -230,8 +254,13 @@ impl<L: Link> Detached<L> {
         source: &dyn Source,
         opened: &mut dyn FnMut(Opened),
     ) -> Step<(Restored, Attached<L>), Self, L> {
-        match self.wire.serve(generation, source, opened) {
-            Ok(restored) => Ok((restored, Attached { wire: self.wire })),
+        match self.commander.serve(generation, source, opened) {
+            Ok(restored) => Ok((
+                restored,
+                Attached {
+                    commander: self.commander,
+                },
+            )),
             Err(e) => Err(self.keep(e)),
         }
     }

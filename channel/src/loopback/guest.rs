@@ -63,8 +63,8 @@ impl Rendezvous for LoopbackRendezvous {
             .ok_or_else(|| io::Error::other("publish without share"))?;
         let fds = [
             shared.memfd.as_fd(),
-            shared.host_bell.as_fd(),
-            shared.guest_bell.as_fd(),
+            shared.host_doorbell.as_fd(),
+            shared.guest_doorbell.as_fd(),
         ];
         socket::send(
             &self.socket,
