@@ -33,6 +33,7 @@ fn an_attempt_to_serve_that_falls_into_a_claim_is_made_after_it() {
             Err(_) => std::thread::sleep(Duration::from_millis(1)),
         }
     };
+    // Longer than both pauses; an attempt that is put off shows nothing.
     std::thread::sleep(Duration::from_millis(4000));
     let waiting = host
         .daemon
@@ -60,6 +61,7 @@ fn devices_that_are_away_stay_so_while_somebody_has_the_domain() {
         |_, _| (),
     );
     let claim = host.daemon.alone(0, "a test", &NEVER).unwrap();
+    // Time to find the device and the claim; a daemon that waits for its end shows nothing.
     std::thread::sleep(Duration::from_millis(1500));
     assert_eq!(toolstack.pci().done, [""; 0]);
     drop(claim);

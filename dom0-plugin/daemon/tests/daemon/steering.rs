@@ -160,6 +160,7 @@ fn called_off_in_the_middle_of_a_round() {
             eventually("the round is under way", || {
                 progress(&host)["phase"] == "round"
             });
+            // Time to get stuck, which nothing shows. Called off before, the round must end just the same.
             std::thread::sleep(Duration::from_millis(50));
             steer(&host, "abort").unwrap();
             if stuck == "guest" {

@@ -2,6 +2,7 @@
 //! library, preloaded, over a real stream.
 
 mod daemon;
+mod failing;
 mod fakes;
 mod ram;
 mod restoring;
