@@ -189,7 +189,7 @@ fn look(store: &XenStore, domid: u32, id: SessionId) -> io::Result<Found> {
             state: match text("state")?.as_str() {
                 "attached" => Residence::Attached,
                 "detached" => Residence::Detached,
-                "arriving" => Residence::Arriving,
+                "arriving" => Residence::PostCopy,
                 other => return Err(nonsense("state", other)),
             },
             generation: number("generation", &generation)?,
