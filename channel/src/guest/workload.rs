@@ -54,7 +54,10 @@ pub trait Workload {
         Others::default()
     }
     /// Starts a capture.
-    fn begin(&mut self, pulse: &mut KeepAlive<'_>) -> Result<(Begun, Self::Copying), StepError>;
+    fn begin(
+        &mut self,
+        keep_alive: &mut KeepAlive<'_>,
+    ) -> Result<(Begun, Self::Copying), StepError>;
     /// Sends what changed since the last round.
     fn round(
         &mut self,
@@ -89,10 +92,10 @@ pub trait Workload {
         &mut self,
         detached: Self::Detached,
     ) -> Result<(Opened, Self::PostCopy), (Self::Detached, StepError)>;
-    /// Fetches the contents that have not arrived yet. After a failure it is called again, with another inbox.
+    /// Fetches the contents that have not arrived yet. After a failure it is called again, with another fetcher.
     fn post_copy(
         &mut self,
         arriving: Self::PostCopy,
-        inbox: &mut Fetcher<'_>,
+        fetcher: &mut Fetcher<'_>,
     ) -> Result<Fetched, (Self::PostCopy, StepError)>;
 }

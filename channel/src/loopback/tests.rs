@@ -131,37 +131,38 @@ impl Workload for Memory {
     fn post_copy(
         &mut self,
         detached: Self::PostCopy,
-        inbox: &mut Fetcher<'_>,
+        fetcher: &mut Fetcher<'_>,
     ) -> Result<Fetched, (Self::PostCopy, StepError)> {
         let mut objects: Objects = detached
             .iter()
             .map(|(id, len)| (*id, vec![0; *len]))
             .collect();
-        let mut take = |inbox: &mut Fetcher<'_>, arrived: &mut Fetched| -> Result<(), StepError> {
-            let filled = inbox.wait()?;
-            let at = filled.offset as usize;
-            inbox
-                .payload(&filled)
-                .read(&mut objects.get_mut(&filled.object).unwrap()[at..at + filled.len]);
-            arrived.bytes += filled.len as u64;
-            inbox.done(filled);
-            Ok(())
-        };
+        let mut take =
+            |fetcher: &mut Fetcher<'_>, arrived: &mut Fetched| -> Result<(), StepError> {
+                let filled = fetcher.wait()?;
+                let at = filled.offset as usize;
+                fetcher
+                    .payload(&filled)
+                    .read(&mut objects.get_mut(&filled.object).unwrap()[at..at + filled.len]);
+                arrived.bytes += filled.len as u64;
+                fetcher.done(filled);
+                Ok(())
+            };
         let mut arrived = Fetched::default();
         let mut all = || -> Result<(), StepError> {
             for (object, len) in &detached {
                 let mut offset = 0;
                 while offset < *len {
-                    let n = (len - offset).min(inbox.payload_size());
-                    if inbox.fetch(*object, offset as u64, n)? {
+                    let n = (len - offset).min(fetcher.payload_size());
+                    if fetcher.fetch(*object, offset as u64, n)? {
                         offset += n;
                     } else {
-                        take(inbox, &mut arrived)?;
+                        take(fetcher, &mut arrived)?;
                     }
                 }
             }
-            while inbox.pending() > 0 {
-                take(inbox, &mut arrived)?;
+            while fetcher.pending() > 0 {
+                take(fetcher, &mut arrived)?;
             }
             Ok(())
         };

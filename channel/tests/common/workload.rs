@@ -105,12 +105,12 @@ impl Memory {
     fn fetch(
         &mut self,
         arriving: &mut Arriving,
-        inbox: &mut Fetcher<'_>,
+        fetcher: &mut Fetcher<'_>,
     ) -> Result<u64, StepError> {
         let mut bytes = 0;
         let mut wanted: Vec<(u64, usize, usize)> = Vec::new();
         for (id, missing) in &arriving.missing {
-            let step = inbox.payload_size();
+            let step = fetcher.payload_size();
             wanted.extend(
                 missing
                     .clone()
@@ -118,21 +118,21 @@ impl Memory {
                     .map(|at| (*id, at, step.min(missing.end - at))),
             );
         }
-        while !wanted.is_empty() || inbox.pending() > 0 {
+        while !wanted.is_empty() || fetcher.pending() > 0 {
             if let Some(&(object, at, len)) = wanted.last()
-                && inbox.fetch(object, at as u64, len)?
+                && fetcher.fetch(object, at as u64, len)?
             {
                 wanted.pop();
                 self.fails()?;
                 continue;
             }
-            let filled = inbox.wait()?;
+            let filled = fetcher.wait()?;
             self.fails()?;
             let at = filled.offset as usize;
             let to = &mut arriving.objects.get_mut(&filled.object).unwrap()[at..at + filled.len];
             match filled.zero {
                 true => to.fill(0),
-                false => inbox.payload(&filled).read(to),
+                false => fetcher.payload(&filled).read(to),
             }
             // From the end on: what has arrived is not fetched again after a failure.
             if let Some(missing) = arriving.missing.get_mut(&filled.object)
@@ -141,7 +141,7 @@ impl Memory {
                 missing.end = at;
             }
             bytes += filled.len as u64;
-            inbox.done(filled);
+            fetcher.done(filled);
         }
         Ok(bytes)
     }
@@ -274,9 +274,9 @@ impl Workload for Memory {
     fn post_copy(
         &mut self,
         mut arriving: Self::PostCopy,
-        inbox: &mut Fetcher<'_>,
+        fetcher: &mut Fetcher<'_>,
     ) -> Result<Fetched, (Self::PostCopy, StepError)> {
-        match self.fetch(&mut arriving, inbox) {
+        match self.fetch(&mut arriving, fetcher) {
             Ok(bytes) => {
                 self.program.lock().unwrap().objects = Some(arriving.objects);
                 Ok(Fetched { bytes })
