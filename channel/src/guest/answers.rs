@@ -2,21 +2,74 @@
 
 use crate::message::ToHost;
 
-/// What a started capture will carry.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Begun {
-    /// Buffers resident now.
-    pub buffers: u64,
-    /// Their bytes.
-    pub bytes: u64,
+macro_rules! answers {
+    ($($(#[$meta:meta])* $name:ident { $($(#[$about:meta])* $field:ident,)* })*) => { $(
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        pub struct $name { $($(#[$about])* pub $field: u64,)* }
+
+        impl $name {
+            /// What the message of that name says.
+            pub(crate) fn of(message: ToHost) -> Option<$name> {
+                match message {
+                    ToHost::$name { $($field),* } => Some($name { $($field),* }),
+                    _ => None,
+                }
+            }
+        }
+
+        impl From<$name> for ToHost {
+            fn from(answer: $name) -> ToHost {
+                let $name { $($field),* } = answer;
+                ToHost::$name { $($field),* }
+            }
+        }
+    )* };
 }
 
-impl From<Begun> for ToHost {
-    fn from(b: Begun) -> ToHost {
-        ToHost::Begun {
-            buffers: b.buffers,
-            bytes: b.bytes,
-        }
+answers! {
+    /// What a started capture will carry.
+    Begun {
+        /// Buffers resident now.
+        buffers,
+        /// Their bytes.
+        bytes,
+    }
+
+    /// What a stop-and-copy carried.
+    Stopped {
+        /// Buffer bytes sent.
+        bytes,
+        /// Buffers the image holds.
+        buffers,
+        /// Nanoseconds from the closed gate to idle queues.
+        drain_ns,
+        /// Nanoseconds from idle queues to the last byte in the shared pages.
+        copy_ns,
+        /// Nanoseconds of these in which the host only waited for comparisons.
+        compare_ns,
+        /// Bytes that were compared.
+        examined,
+    }
+
+    /// What an unload found.
+    Unloaded {
+        /// Nanoseconds it took.
+        unload_ns,
+        /// Vendor libraries that stayed mapped.
+        libraries,
+        /// GPU device nodes that the process still has open or mapped: the device cannot be taken away.
+        devices,
+    }
+
+    /// What the program's way back to running cost.
+    Opened {
+        /// Nanoseconds the program's calls were blocked, from closed to open gate.
+        blackout_ns,
+        /// Nanoseconds of these in which the VCPUs were paused.
+        downtime_ns,
+        /// Nanoseconds for driver and objects.
+        reload_ns,
     }
 }
 
@@ -95,78 +148,6 @@ impl std::fmt::Display for Whole {
             Whole::Off => "comparing is switched off in the program's environment",
             Whole::Other(_) => "for a reason that this version does not know",
         })
-    }
-}
-
-/// What a stop-and-copy carried.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Stopped {
-    /// Buffer bytes sent.
-    pub bytes: u64,
-    /// Buffers the image holds.
-    pub buffers: u64,
-    /// Nanoseconds from the closed gate to idle queues.
-    pub drain_ns: u64,
-    /// Nanoseconds from idle queues to the last byte in the shared pages.
-    pub copy_ns: u64,
-    /// Nanoseconds of these in which the host only waited for comparisons.
-    pub compare_ns: u64,
-    /// Bytes that were compared.
-    pub examined: u64,
-}
-
-impl From<Stopped> for ToHost {
-    fn from(s: Stopped) -> ToHost {
-        ToHost::Stopped {
-            bytes: s.bytes,
-            buffers: s.buffers,
-            drain_ns: s.drain_ns,
-            copy_ns: s.copy_ns,
-            compare_ns: s.compare_ns,
-            examined: s.examined,
-        }
-    }
-}
-
-/// What an unload found.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Unloaded {
-    /// Nanoseconds it took.
-    pub unload_ns: u64,
-    /// Vendor libraries that stayed mapped.
-    pub libraries: u64,
-    /// GPU device nodes that the process still has open or mapped: the device cannot be taken away.
-    pub devices: u64,
-}
-
-impl From<Unloaded> for ToHost {
-    fn from(u: Unloaded) -> ToHost {
-        ToHost::Unloaded {
-            unload_ns: u.unload_ns,
-            libraries: u.libraries,
-            devices: u.devices,
-        }
-    }
-}
-
-/// What the program's way back to running cost.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Opened {
-    /// Nanoseconds the program's calls were blocked, from closed to open gate.
-    pub blackout_ns: u64,
-    /// Nanoseconds of these in which the VCPUs were paused.
-    pub downtime_ns: u64,
-    /// Nanoseconds for driver and objects.
-    pub reload_ns: u64,
-}
-
-impl From<Opened> for ToHost {
-    fn from(o: Opened) -> ToHost {
-        ToHost::Opened {
-            blackout_ns: o.blackout_ns,
-            downtime_ns: o.downtime_ns,
-            reload_ns: o.reload_ns,
-        }
     }
 }
 

@@ -96,18 +96,9 @@ impl Step<'_> {
     ) -> Result<ToHost, HostError> {
         loop {
             match pool.recv(incoming, clock)? {
-                ToHost::Opened {
-                    blackout_ns,
-                    downtime_ns,
-                    reload_ns,
-                } if self.opened.is_none() => {
-                    let opened = Opened {
-                        blackout_ns,
-                        downtime_ns,
-                        reload_ns,
-                    };
-                    self.opened = Some(opened);
-                    (self.tell)(opened);
+                message @ ToHost::Opened { .. } if self.opened.is_none() => {
+                    self.opened = Opened::of(message);
+                    self.opened.into_iter().for_each(&mut *self.tell);
                 }
                 ToHost::Fetch {
                     slot,

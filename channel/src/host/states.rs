@@ -38,12 +38,12 @@ impl<S, L> std::fmt::Debug for Refused<S, L> {
 macro_rules! states {
     ($($(#[$meta:meta])* $name:ident),*) => { $(
         $(#[$meta])*
-        pub struct $name<L> { commander: Box<Commander<L>> }
+        pub struct $name<L> { guest: Box<Commander<L>> }
 
         impl<L: Link> $name<L> {
             /// Ends the conversation: the link, to be unmapped before the guest is told to close.
             pub fn into_link(self) -> L {
-                self.commander.port.into_link()
+                self.guest.port.into_link()
             }
 
             #[allow(dead_code)]
@@ -81,28 +81,17 @@ impl<L: Link> Attached<L> {
     /// A session whose link has just been mapped.
     pub fn new(link: L, layout: Layout, limits: StepLimits, timeouts: HostTimeouts) -> Self {
         Attached {
-            commander: Commander::boxed(Port::host(link, layout), limits, timeouts),
+            guest: Commander::boxed(Port::host(link, layout), limits, timeouts),
         }
     }
 
     /// Starts the capture of image `generation`.
     pub fn begin(mut self, generation: u64) -> Step<(Begun, Copying<L>), Self, L> {
         match self
-            .commander
-            .ask(
-                ToGuest::Begin { generation },
-                Duration::ZERO,
-                |answer| match answer {
-                    ToHost::Begun { buffers, bytes } => Some(Begun { buffers, bytes }),
-                    _ => None,
-                },
-            ) {
-            Ok(begun) => Ok((
-                begun,
-                Copying {
-                    commander: self.commander,
-                },
-            )),
+            .guest
+            .ask(ToGuest::Begin { generation }, Duration::ZERO, Begun::of)
+        {
+            Ok(begun) => Ok((begun, Copying { guest: self.guest })),
             Err(e) => Err(self.keep(e)),
         }
     }
@@ -118,7 +107,7 @@ impl<L: Link> Copying<L> {
         if number == STOP_ROUND {
             return Err(HostError::RoundNumber(number));
         }
-        self.commander.receive(
+        self.guest.receive(
             ToGuest::Round {
                 number: number.into(),
             },
@@ -154,41 +143,18 @@ impl<L: Link> Copying<L> {
             timeout_ms: timeout.as_millis().try_into().unwrap_or(u64::MAX),
         };
         match self
-            .commander
-            .receive(command, timeout, STOP_ROUND, sink, |answer| match answer {
-                ToHost::Stopped {
-                    bytes,
-                    buffers,
-                    drain_ns,
-                    copy_ns,
-                    compare_ns,
-                    examined,
-                } => Some(Stopped {
-                    bytes,
-                    buffers,
-                    drain_ns,
-                    copy_ns,
-                    compare_ns,
-                    examined,
-                }),
-                _ => None,
-            }) {
-            Ok(stop) => Ok((
-                stop,
-                Quiesced {
-                    commander: self.commander,
-                },
-            )),
+            .guest
+            .receive(command, timeout, STOP_ROUND, sink, Stopped::of)
+        {
+            Ok(stop) => Ok((stop, Quiesced { guest: self.guest })),
             Err(e) => Err(self.keep(e)),
         }
     }
 
     /// Gives the capture up.
     pub fn resume(mut self) -> Step<Attached<L>, Self, L> {
-        match self.commander.resume() {
-            Ok(_) => Ok(Attached {
-                commander: self.commander,
-            }),
+        match self.guest.resume() {
+            Ok(_) => Ok(Attached { guest: self.guest }),
             Err(e) => Err(self.keep(e)),
         }
     }
@@ -198,40 +164,17 @@ impl<L: Link> Quiesced<L> {
     /// Has every GPU object released and the driver unloaded. Where the answer is lost with the link, the
     /// session's next announcement tells whether it has happened: keep the image until then.
     pub fn unload(mut self) -> Step<(Unloaded, Detached<L>), Self, L> {
-        let allowance = self.commander.timeouts.long_work();
-        match self
-            .commander
-            .ask(ToGuest::Unload {}, allowance, |answer| match answer {
-                ToHost::Unloaded {
-                    unload_ns,
-                    libraries,
-                    devices,
-                } => Some(Unloaded {
-                    unload_ns,
-                    libraries,
-                    devices,
-                }),
-                _ => None,
-            }) {
-            Ok(unload) => Ok((
-                unload,
-                Detached {
-                    commander: self.commander,
-                },
-            )),
+        let allowance = self.guest.timeouts.long_work();
+        match self.guest.ask(ToGuest::Unload {}, allowance, Unloaded::of) {
+            Ok(unload) => Ok((unload, Detached { guest: self.guest })),
             Err(e) => Err(self.keep(e)),
         }
     }
 
     /// Lets the program go on; nanoseconds its calls had to wait.
     pub fn resume(mut self) -> Step<(u64, Attached<L>), Self, L> {
-        match self.commander.resume() {
-            Ok(blackout_ns) => Ok((
-                blackout_ns,
-                Attached {
-                    commander: self.commander,
-                },
-            )),
+        match self.guest.resume() {
+            Ok(blackout_ns) => Ok((blackout_ns, Attached { guest: self.guest })),
             Err(e) => Err(self.keep(e)),
         }
     }
@@ -241,7 +184,7 @@ impl<L: Link> Detached<L> {
     /// A session that announced itself detached or arriving, its link just mapped.
     pub fn new(link: L, layout: Layout, limits: StepLimits, timeouts: HostTimeouts) -> Self {
         Detached {
-            commander: Commander::boxed(Port::host(link, layout), limits, timeouts),
+            guest: Commander::boxed(Port::host(link, layout), limits, timeouts),
         }
     }
 
@@ -254,13 +197,8 @@ impl<L: Link> Detached<L> {
         source: &dyn Source,
         opened: &mut dyn FnMut(Opened),
     ) -> Step<(Restored, Attached<L>), Self, L> {
-        match self.commander.serve(generation, source, opened) {
-            Ok(restored) => Ok((
-                restored,
-                Attached {
-                    commander: self.commander,
-                },
-            )),
+        match self.guest.serve(generation, source, opened) {
+            Ok(restored) => Ok((restored, Attached { guest: self.guest })),
             Err(e) => Err(self.keep(e)),
         }
     }
