@@ -19,7 +19,6 @@
 
 #![forbid(unsafe_code)]
 
-mod answers;
 mod batch_sender;
 mod conversation;
 mod fetcher;
@@ -30,7 +29,7 @@ mod slots;
 mod timeouts;
 mod workload;
 
-pub use answers::{Begun, Fetched, Opened, Restored, RoundDone, Stopped, Unloaded, Whole};
+pub use crate::answers::{Begun, Fetched, Opened, Restored, RoundDone, Stopped, Unloaded, Whole};
 pub use batch_sender::BatchSender;
 pub use fetcher::{Fetcher, Filled};
 pub use interrupt::Interrupt;

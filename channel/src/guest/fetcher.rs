@@ -152,7 +152,7 @@ impl<'a> Fetcher<'a> {
         self.conversation.link.slots.put_back(filled.slot);
     }
 
-    /// Tells dom0 that the step is alive: see [`BatchSender::busy`].
+    /// Tells dom0 that the step is alive: see [`super::BatchSender::busy`].
     pub fn busy(&mut self) -> Result<(), Interrupt> {
         self.conversation.send(ToHost::Busy {})
     }

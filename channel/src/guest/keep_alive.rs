@@ -12,7 +12,7 @@ impl<'a> KeepAlive<'a> {
         KeepAlive(conversation)
     }
 
-    /// As [`BatchSender::busy`].
+    /// As [`super::BatchSender::busy`].
     pub fn busy(&mut self) -> Result<(), Interrupt> {
         self.0.send(ToHost::Busy {})
     }

@@ -1,6 +1,5 @@
 //! A session: from request to request, from command to command.
 
-use super::answers::Opened;
 use super::batch_sender::BatchSender;
 use super::conversation::{Conversation, OpenLink};
 use super::fetcher::Fetcher;
@@ -9,6 +8,7 @@ use super::keep_alive::KeepAlive;
 use super::timeouts::GuestTimeouts;
 use super::workload::{StepError, Workload};
 use crate::PAGE_SIZE;
+use crate::answers::Opened;
 use crate::layout::{Layout, MAX_PAGES, MIN_PAGES};
 use crate::link::{Announcement, GuestLink, Rendezvous, Request, Residence, wait_readable};
 use crate::message::{STOP_ROUND, ToGuest, ToHost};

@@ -1,11 +1,11 @@
 //! What a program's GPU state has to offer a session.
 
-use super::answers::{Begun, Fetched, Opened, RoundDone, Stopped, Unloaded};
 use super::batch_sender::BatchSender;
 use super::fetcher::Fetcher;
 use super::interrupt::Interrupt;
 use super::keep_alive::KeepAlive;
 use crate::BoxError;
+use crate::answers::{Begun, Fetched, Opened, RoundDone, Stopped, Unloaded};
 use crate::link::Others;
 use crate::message::ToGuest;
 use std::time::Duration;

@@ -6,7 +6,7 @@ use super::error::HostError;
 use super::limits::{StepLimits, Tally, bounded};
 use super::workers::{Pool, side_by_side};
 use crate::BoxError;
-use crate::guest::{Opened, Restored};
+use crate::answers::{Opened, Restored};
 use crate::link::Link;
 use crate::memory::SharedBytes;
 use crate::message::{ToGuest, ToHost};

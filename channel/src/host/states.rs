@@ -6,7 +6,7 @@ use super::error::HostError;
 use super::limits::StepLimits;
 use super::restore::Source;
 use super::sink::Sink;
-use crate::guest::{Begun, Opened, Restored, RoundDone, Stopped, Unloaded};
+use crate::answers::{Begun, Opened, Restored, RoundDone, Stopped, Unloaded};
 use crate::layout::Layout;
 use crate::link::Link;
 use crate::message::{STOP_ROUND, ToGuest, ToHost};
