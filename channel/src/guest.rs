@@ -26,6 +26,7 @@ mod interrupt;
 mod keep_alive;
 mod session;
 mod slots;
+mod state;
 mod timeouts;
 mod workload;
 
