@@ -106,7 +106,7 @@ pub fn peers_to_capture(
     domid: u32,
     announced: &[Announcement],
 ) -> Result<Vec<Box<dyn Peer>>, String> {
-    if let Some(a) = announced.iter().find(|a| a.state == Residence::Arriving) {
+    if let Some(a) = announced.iter().find(|a| a.state == Residence::PostCopy) {
         return Err(format!(
             "session {} ({}, pid {}) still waits for contents of image {}: it cannot be captured before they have arrived; if that image is not here, end the program",
             a.session, a.program, a.pid, a.generation

@@ -54,7 +54,7 @@ pub fn look(daemon: &Arc<Daemon>, domid: u32) {
         };
         match a.state {
             Residence::Attached => forget_unneeded(daemon, domid, key),
-            waits => match daemon.images.due(domid, &key, waits == Residence::Arriving) {
+            waits => match daemon.images.due(domid, &key, waits == Residence::PostCopy) {
                 Some(Due::Now) => {
                     if let Some(claim) = daemon.claims.serving(domid)
                         && let Some(image) = daemon.images.take(domid, key)

@@ -1,9 +1,10 @@
 //! One session that dom0 has open: the state it is in, the image it fills, and the way back.
 
 use super::tee::Tee;
-use channel::guest::{Begun, Opened, Restored, Round, Stop, Unload};
+use channel::guest::{Begun, Opened, Restored, RoundDone, Stopped, Unloaded};
 use channel::host::{
-    Attached, Contents, Copying, Detached, HostError, Limits, Patience, Quiesced, Refused, Source,
+    Attached, Contents, Copying, Detached, HostError, HostTimeouts, Quiesced, Refused, Source,
+    StepLimits,
 };
 use channel::image::SessionKey;
 use channel::link::{Link, Others, Peer};
@@ -95,7 +96,7 @@ impl OpenSession {
         mut peer: Box<dyn Peer>,
         key: SessionKey,
         image: Image,
-        limits: Limits,
+        limits: StepLimits,
         patience: Duration,
     ) -> Result<Self, SessionError> {
         let who = who(&*peer);
@@ -105,7 +106,12 @@ impl OpenSession {
                 key,
                 who,
                 pages: layout.pages(),
-                stage: Stage::Attached(Attached::new(link, layout, limits, Patience::default())),
+                stage: Stage::Attached(Attached::new(
+                    link,
+                    layout,
+                    limits,
+                    HostTimeouts::default(),
+                )),
                 image,
                 given_up: false,
             }),
@@ -183,7 +189,7 @@ impl OpenSession {
     }
 
     /// One round while the program runs, into the image and through `tee`.
-    pub fn round(&mut self, number: u32, tee: &Tee<'_>) -> Result<Round, SessionError> {
+    pub fn round(&mut self, number: u32, tee: &Tee<'_>) -> Result<RoundDone, SessionError> {
         const STEP: &str = "pre-copy";
         let sink = tee.sink(self.key, &mut self.image);
         let done = match &mut self.stage {
@@ -201,7 +207,7 @@ impl OpenSession {
     }
 
     /// Stops the program's GPU calls and takes the rest.
-    pub fn stop(&mut self, timeout: Duration, tee: &Tee<'_>) -> Result<Stop, SessionError> {
+    pub fn stop(&mut self, timeout: Duration, tee: &Tee<'_>) -> Result<Stopped, SessionError> {
         const STEP: &str = "stop-and-copy";
         match self.take() {
             Stage::Copying(s) => {
@@ -225,7 +231,7 @@ impl OpenSession {
     }
 
     /// Has the driver unloaded. From here on the image is all there is of the GPU state.
-    pub fn unload(&mut self) -> Result<Unload, SessionError> {
+    pub fn unload(&mut self) -> Result<Unloaded, SessionError> {
         const STEP: &str = "unloading the driver";
         match self.take() {
             Stage::Quiesced(s) => {
@@ -332,7 +338,7 @@ pub fn restore(
     mut peer: Box<dyn Peer>,
     key: SessionKey,
     image: &Image,
-    limits: Limits,
+    limits: StepLimits,
     patience: Duration,
     serving: Serving<'_>,
 ) -> Result<Restored, SessionError> {
@@ -347,7 +353,7 @@ pub fn restore(
     let (link, layout) = peer
         .open(patience)
         .map_err(|e| error("opening", Problem::Silent(e)))?;
-    let detached = Detached::new(link, layout, limits, Patience::default());
+    let detached = Detached::new(link, layout, limits, HostTimeouts::default());
     let source = FromImage::new(image, serving.progress);
     let (restored, link) = match (serving.ready)(started.elapsed()) {
         Err(reason) => (
