@@ -33,7 +33,7 @@ pub trait GpuApi: Send + Sync {
 
     /// The locks that its calls may take and that are no object's own, for a fork; `None` where another thread has one. In a call
     /// those are left alone that the thread may have while it is with the driver.
-    fn hold_locks(&self, in_call: bool) -> Option<Held>;
+    fn hold_locks(&'static self, in_call: bool) -> Option<Held>;
 
     /// Why the process cannot be moved, if so.
     fn blocked(&self) -> Option<String>;
@@ -45,7 +45,7 @@ pub trait GpuApi: Send + Sync {
     ///
     /// # Errors
     /// The driver's.
-    fn begin(&self) -> Result<Box<dyn ApiCapture>, MoveError>;
+    fn begin(&'static self) -> Result<Box<dyn ApiCapture>, MoveError>;
 }
 
 /// One API's part of a move, from the capture to the last byte that arrives. Dropping it ends the capture; the program notices

@@ -31,7 +31,7 @@ impl GpuApi for OpenCl {
         handle::prepare();
     }
 
-    fn hold_locks(&self, in_call: bool) -> Option<Held> {
+    fn hold_locks(&'static self, in_call: bool) -> Option<Held> {
         let mut held: Held = vec![Box::new(svm::hold()?), Box::new(handle::hold()?)];
         if !in_call {
             held.push(Box::new(held::hold()?));
@@ -58,7 +58,7 @@ impl GpuApi for OpenCl {
         summary.queues += handle::all::<Queue>().len() as u64;
     }
 
-    fn begin(&self) -> Result<Box<dyn ApiCapture>, MoveError> {
+    fn begin(&'static self) -> Result<Box<dyn ApiCapture>, MoveError> {
         Ok(Box::new(Capture::begin()))
     }
 }
