@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::events::fence;
 use common::moving::{alone, there_and_back};
 use common::*;
 use std::ffi::c_void;
@@ -74,21 +75,6 @@ unsafe extern "C" fn on_event(event: Handle, status: i32, user: *mut c_void) {
 
 unsafe extern "C" fn on_object(_object: Handle, user: *mut c_void) {
     Gatekeeper::called(user);
-}
-
-/// Callbacks run in order: when this one's has come, all that were due before have.
-fn fence() {
-    let gpu = Gpu::new();
-    let passed = Gatekeeper::new(true);
-    ok!(clSetContextDestructorCallback(
-        gpu.context,
-        Some(on_object),
-        passed.user()
-    ));
-    drop(gpu);
-    while passed.ended.load(Ordering::SeqCst) == 0 {
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// The program may hold a lock during the call that brings its callback about, and the callback may take it.

@@ -66,7 +66,7 @@ fn program_with_threads() {
 struct Nothing;
 
 impl SerialSink for Nothing {
-    fn batch(&mut self, _round: u32, _batch: &Batch<'_>) -> Result<(), String> {
+    fn batch(&mut self, _round: u32, _batch: &Batch<'_>) -> Result<(), channel::BoxError> {
         Ok(())
     }
 }

@@ -80,7 +80,7 @@ fn a_fork_in_the_middle_of_a_move_waits_for_its_end() {
         is_known.recv().unwrap();
         let (detached, store) = detached();
         go.send(()).unwrap();
-        // It has every chance to fork too early.
+        // Time to fork too early; a fork that waits as it should shows nothing.
         std::thread::sleep(Duration::from_millis(200));
         let (arriving, _) = detached.reload().map_err(|(_, error)| error).unwrap();
         store.give_back(arriving);

@@ -7,6 +7,7 @@ use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::time::Duration;
 
+use common::events::{list_of, set_user, status_of, user_event};
 use common::moving::{PATIENCE, alone, begin, there_and_back};
 use common::*;
 use runtime::mover::MoveError;
@@ -20,34 +21,8 @@ fn queue_of(gpu: &Gpu) -> Handle {
     gpu.queue
 }
 
-fn user_event(gpu: &Gpu) -> Handle {
-    make!(clCreateUserEvent(gpu.context))
-}
-
-fn set_user(event: Handle, status: i32) {
-    ok!(clSetUserEventStatus(event, status));
-    ok!(clReleaseEvent(event));
-}
-
-fn status_of(event: Handle) -> i32 {
-    let mut status = i32::MAX;
-    ok!(clGetEventInfo(
-        event,
-        CL_EVENT_COMMAND_EXECUTION_STATUS,
-        4,
-        (&raw mut status).cast(),
-        null_mut()
-    ));
-    status
-}
-
 fn fill(gpu: &Gpu, buffer: Handle, pattern: u32, wait: &[Handle]) -> Handle {
     let mut event = null_mut();
-    let list = if wait.is_empty() {
-        null()
-    } else {
-        wait.as_ptr()
-    };
     ok!(clEnqueueFillBuffer(
         gpu.queue,
         buffer,
@@ -56,7 +31,7 @@ fn fill(gpu: &Gpu, buffer: Handle, pattern: u32, wait: &[Handle]) -> Handle {
         0,
         BYTES,
         wait.len() as u32,
-        list,
+        list_of(wait),
         &raw mut event
     ));
     event

@@ -3,9 +3,10 @@
 mod common;
 
 use std::ffi::c_void;
-use std::ptr::{null, null_mut};
+use std::ptr::null_mut;
 use std::time::Duration;
 
+use common::events::{list_of, set_user, status_of, user_event};
 use common::moving::{alone, there_and_back, there_and_back_with};
 use common::*;
 
@@ -15,35 +16,6 @@ const OUT_OF_ORDER: u64 = CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE;
 
 /// Longer than anything here takes that does not wait for ever.
 const LONG: Duration = Duration::from_secs(20);
-
-fn user_event(gpu: &Gpu) -> Handle {
-    make!(clCreateUserEvent(gpu.context))
-}
-
-fn set_user(event: Handle, status: i32) {
-    ok!(clSetUserEventStatus(event, status));
-    ok!(clReleaseEvent(event));
-}
-
-fn status_of(event: Handle) -> i32 {
-    let mut status = i32::MAX;
-    ok!(clGetEventInfo(
-        event,
-        CL_EVENT_COMMAND_EXECUTION_STATUS,
-        4,
-        (&raw mut status).cast(),
-        null_mut()
-    ));
-    status
-}
-
-fn list_of(wait: &[Handle]) -> *const Handle {
-    if wait.is_empty() {
-        null()
-    } else {
-        wait.as_ptr()
-    }
-}
 
 fn fill(gpu: &Gpu, buffer: Handle, bytes: usize, pattern: u32, wait: &[Handle]) -> (i32, Handle) {
     let mut event = null_mut();

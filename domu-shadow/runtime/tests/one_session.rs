@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use channel::BoxError;
 use channel::host::{Attached, Contents, Limits, Patience, SerialSink, Source, one_by_one};
 use channel::image::{Batch, ExtentKind, MANIFEST_OBJECT};
 use channel::link::Peer;
@@ -21,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 struct Image(BTreeMap<u64, Vec<u8>>);
 
 impl SerialSink for Image {
-    fn batch(&mut self, _round: u32, batch: &Batch<'_>) -> Result<(), String> {
+    fn batch(&mut self, _round: u32, batch: &Batch<'_>) -> Result<(), BoxError> {
         for (extent, bytes) in batch.iter() {
             let object = self.0.entry(extent.object).or_default();
             object.resize(extent.object_size as usize, 0);
@@ -34,7 +35,7 @@ impl SerialSink for Image {
 }
 
 impl Source for Image {
-    fn read(&self, object: u64, offset: u64, to: SharedBytes<'_>) -> Result<Contents, String> {
+    fn read(&self, object: u64, offset: u64, to: SharedBytes<'_>) -> Result<Contents, BoxError> {
         to.write(&self.0[&object][offset as usize..][..to.len()]);
         Ok(Contents::Bytes)
     }

@@ -36,7 +36,7 @@ impl Image {
 }
 
 impl SerialSink for Image {
-    fn batch(&mut self, _round: u32, batch: &Batch<'_>) -> Result<(), String> {
+    fn batch(&mut self, _round: u32, batch: &Batch<'_>) -> Result<(), channel::BoxError> {
         for (extent, bytes) in batch.iter() {
             if extent.kind == ExtentKind::Drop {
                 self.objects.remove(&extent.object);
@@ -57,7 +57,12 @@ impl SerialSink for Image {
 }
 
 impl Source for Image {
-    fn read(&self, object: u64, offset: u64, to: SharedBytes<'_>) -> Result<Contents, String> {
+    fn read(
+        &self,
+        object: u64,
+        offset: u64,
+        to: SharedBytes<'_>,
+    ) -> Result<Contents, channel::BoxError> {
         self.pause();
         let start = offset as usize;
         let from = self

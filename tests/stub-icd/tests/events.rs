@@ -200,7 +200,7 @@ fn a_queue_works_on_after_its_release() {
 
 #[test]
 fn lazy_flush_keeps_commands_queued() {
-    support::in_child("lazy_flush_keeps_commands_queued", "lazy_flush", || {
+    support::process::in_child("lazy_flush_keeps_commands_queued", "lazy_flush", || {
         let Bench {
             stub,
             queue,
@@ -217,7 +217,7 @@ fn lazy_flush_keeps_commands_queued() {
 #[test]
 fn a_slow_command_is_seen_running_and_may_fail() {
     let options = "slow_exec=clEnqueueNDRangeKernel:20ms,slow=clFlush:1ms,fail_exec=clEnqueueNDRangeKernel:2:-5";
-    support::in_child(
+    support::process::in_child(
         "a_slow_command_is_seen_running_and_may_fail",
         options,
         || {

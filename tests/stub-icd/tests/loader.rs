@@ -7,7 +7,8 @@ use std::ffi::c_void;
 use std::process::Command;
 
 use libloading::os::unix::{Library, RTLD_NOW};
-use support::{Stub, in_child, library_path};
+use support::Stub;
+use support::process::{in_child, library_path};
 
 /// Functions that the loader does not dispatch by a handle in the first argument, or not to the driver at all.
 const OTHERWISE: [&str; 7] = [

@@ -4,7 +4,8 @@
 mod support;
 
 use opencl_sys::*;
-use support::{Scratch, Stub, in_child};
+use support::Stub;
+use support::process::{Scratch, in_child};
 
 const COPY: &str = "kernel void copy(global const uint *a, global uint *b) {}";
 

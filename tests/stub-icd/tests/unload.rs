@@ -7,7 +7,8 @@ use std::fs;
 use std::path::Path;
 
 use opencl_sys::*;
-use support::{Scratch, Stub, in_child, mappings, open_files, threads};
+use support::Stub;
+use support::process::{Scratch, in_child, mappings, open_files, threads};
 
 /// Uses everything that could keep the library: queue workers, callbacks, builds, errors.
 fn work(stub: &Stub) {

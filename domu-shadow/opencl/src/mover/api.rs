@@ -1,5 +1,6 @@
 //! OpenCL as one of the process's APIs.
 
+use channel::image::Api;
 use runtime::gpu_api::{self, ApiCapture, GpuApi};
 use runtime::locks::Held;
 use runtime::mover::{MoveError, Summary};
@@ -19,12 +20,8 @@ fn register() {
 }
 
 impl GpuApi for OpenCl {
-    fn number(&self) -> u8 {
-        0
-    }
-
-    fn name(&self) -> &'static str {
-        "OpenCL"
+    fn api(&self) -> Api {
+        Api::OPENCL
     }
 
     fn prepare(&self) {

@@ -5,6 +5,7 @@ use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::common::events::{list_of, set_user, status_of, user_event};
 use crate::common::moving::{PATIENCE, begin, there_and_back, there_and_back_with};
 use crate::common::*;
 use crate::rig::{Stub, in_child};
@@ -14,15 +15,6 @@ const BYTES: usize = WORDS * 4;
 /// Longer than anything here takes that does not wait for ever.
 const LONG: Duration = Duration::from_secs(20);
 const INCREASE: &str = "__kernel void increase(__global uint *a, const uint by) {}";
-
-fn user_event(gpu: &Gpu) -> Handle {
-    make!(clCreateUserEvent(gpu.context))
-}
-
-fn set_user(event: Handle) {
-    ok!(clSetUserEventStatus(event, CL_COMPLETE));
-    ok!(clReleaseEvent(event));
-}
 
 /// A buffer of ones, and the kernel that adds one to each.
 fn ones(gpu: &Gpu) -> (Handle, Handle) {
@@ -36,11 +28,6 @@ fn ones(gpu: &Gpu) -> (Handle, Handle) {
 
 fn run(gpu: &Gpu, kernel: Handle, wait: &[Handle]) -> Handle {
     let (items, mut event) = (WORDS, null_mut());
-    let list = if wait.is_empty() {
-        null()
-    } else {
-        wait.as_ptr()
-    };
     ok!(clEnqueueNDRangeKernel(
         gpu.queue,
         kernel,
@@ -49,7 +36,7 @@ fn run(gpu: &Gpu, kernel: Handle, wait: &[Handle]) -> Handle {
         &raw const items,
         null(),
         wait.len() as u32,
-        list,
+        list_of(wait),
         &raw mut event
     ));
     event
@@ -58,18 +45,6 @@ fn run(gpu: &Gpu, kernel: Handle, wait: &[Handle]) -> Handle {
 /// Runs it, and nobody looks at the event.
 fn start(gpu: &Gpu, kernel: Handle, wait: &[Handle]) {
     ok!(clReleaseEvent(run(gpu, kernel, wait)));
-}
-
-fn status_of(event: Handle) -> i32 {
-    let mut status = i32::MAX;
-    ok!(clGetEventInfo(
-        event,
-        CL_EVENT_COMMAND_EXECUTION_STATUS,
-        4,
-        (&raw mut status).cast(),
-        null_mut()
-    ));
-    status
 }
 
 /// Whether the event's command ends; what waits for ever does not hold up the test.
@@ -108,9 +83,9 @@ fn a_command_let_go_in_front_of_a_held_one_is_seen() {
         let (first, second) = (user_event(&gpu), user_event(&gpu));
         start(&gpu, kernel, &[first]);
         start(&gpu, kernel, &[second]);
-        there_and_back_with(1, || set_user(first));
+        there_and_back_with(1, || set_user(first, CL_COMPLETE));
         assert_eq!(gpu.beside().read::<u32>(buffer, 0, 2), [2, 2]);
-        set_user(second);
+        set_user(second, CL_COMPLETE);
         gpu.finish();
         assert_eq!(gpu.read::<u32>(buffer, 0, 2), [3, 3]);
         release(buffer, kernel);
@@ -127,7 +102,7 @@ fn a_driver_of_opencl_1_1_holds_commands_back() {
         start(&gpu, kernel, &[user]);
         Stub::next_load("spec=1.1");
         there_and_back(1);
-        set_user(user);
+        set_user(user, CL_COMPLETE);
         gpu.finish();
         assert_eq!(gpu.read::<u32>(buffer, 0, 2), [2, 2]);
         release(buffer, kernel);
@@ -146,7 +121,7 @@ fn a_lazy_driver_is_flushed() {
         Stub::next_load("lazy_flush");
         there_and_back(1);
         assert_eq!(gpu.beside().read::<u32>(buffer, 0, 2), [2, 2]);
-        set_user(user);
+        set_user(user, CL_COMPLETE);
         gpu.finish();
         assert_eq!(gpu.beside().read::<u32>(buffer, 0, 2), [3, 3]);
         release(buffer, kernel);
@@ -168,7 +143,7 @@ fn a_marker_behind_what_had_ended_does_not_wait_for_all() {
         let mark = marker(&gpu, done);
         assert!(ends(mark));
         assert!(status_of(held) > CL_COMPLETE);
-        set_user(late);
+        set_user(late, CL_COMPLETE);
         let late = user_event(&gpu);
         // The same for one that the move itself enqueues.
         ok!(clEnqueueBarrierWithWaitList(
@@ -181,10 +156,10 @@ fn a_marker_behind_what_had_ended_does_not_wait_for_all() {
         let again = marker(&gpu, done);
         there_and_back(0);
         assert!(status_of(again) > CL_COMPLETE);
-        set_user(soon);
+        set_user(soon, CL_COMPLETE);
         assert!(ends(again));
         assert!(status_of(behind) > CL_COMPLETE);
-        set_user(late);
+        set_user(late, CL_COMPLETE);
         gpu.finish();
         for event in [done, held, mark, behind, again] {
             assert_eq!(status_of(event), CL_COMPLETE);
@@ -202,13 +177,13 @@ fn nothing_of_ours_stands_in_a_queue_with_held_commands() {
         let gpu = Gpu::new();
         let (buffer, kernel) = ones(&gpu);
         // From the first user event on.
-        set_user(user_event(&gpu));
+        set_user(user_event(&gpu), CL_COMPLETE);
         let markers = || Stub::calls()("clEnqueueMarkerWithWaitList");
         let before = markers();
         for _ in 0..3 {
             let user = user_event(&gpu);
             start(&gpu, kernel, &[user]);
-            set_user(user);
+            set_user(user, CL_COMPLETE);
             gpu.finish();
         }
         let of_its_own = gpu.beside();
@@ -233,7 +208,7 @@ fn commands_are_not_followed_for_ever() {
             markers() > before
         };
         assert!(captures_mark());
-        set_user(user_event(&gpu));
+        set_user(user_event(&gpu), CL_COMPLETE);
         assert!(!captures_mark());
         (0..300).for_each(|_| gpu.run(kernel, WORDS));
         assert!(captures_mark());
@@ -241,7 +216,7 @@ fn commands_are_not_followed_for_ever() {
         assert!(!captures_mark());
         start(&gpu, kernel, &[user]);
         there_and_back(1);
-        set_user(user);
+        set_user(user, CL_COMPLETE);
         gpu.finish();
         assert_eq!(gpu.read::<u32>(buffer, 0, 2), [302, 302]);
         release(buffer, kernel);
@@ -262,13 +237,13 @@ fn commands_that_run_before_a_held_one_are_waited_for() {
         Stub::next_load("slow_exec=clEnqueueNDRangeKernel:500ms");
         there_and_back(1);
         assert_eq!(gpu.beside().read::<u32>(buffer, 0, 2), [2, 2]);
-        set_user(user);
+        set_user(user, CL_COMPLETE);
         gpu.run(kernel, WORDS);
         let user = user_event(&gpu);
         start(&gpu, kernel, &[user]);
         there_and_back(1);
         assert_eq!(gpu.beside().read::<u32>(buffer, 0, 2), [4, 4]);
-        set_user(user);
+        set_user(user, CL_COMPLETE);
         gpu.finish();
         assert_eq!(gpu.read::<u32>(buffer, 0, 2), [5, 5]);
         release(buffer, kernel);
@@ -316,6 +291,7 @@ fn a_callback_that_returns_late_touches_no_driver() {
         let quiesced = quiesced.unwrap();
         let released = Stub::calls()("clReleaseCommandQueue");
         AT_REST.store(true, Ordering::SeqCst);
+        // Nothing shows when the callback's thread has let go of the queue, and the gate is closed to a fence.
         std::thread::sleep(Duration::from_millis(100));
         assert_eq!(Stub::calls()("clReleaseCommandQueue"), released);
         drop(quiesced.reopen());

@@ -1,5 +1,6 @@
 //! Moves over the stub driver, which checks its caller, leaves what NVIDIA's driver leaves, and fails on request.
 
+mod binaries;
 mod blocking;
 mod builds;
 #[path = "../common/mod.rs"]

@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct Image(BTreeMap<u64, Vec<u8>>);
 
 impl SerialSink for Image {
-    fn batch(&mut self, _round: u32, batch: &Batch<'_>) -> Result<(), String> {
+    fn batch(&mut self, _round: u32, batch: &Batch<'_>) -> Result<(), channel::BoxError> {
         for (extent, bytes) in batch.iter() {
             let object = self.0.entry(extent.object).or_default();
             object.resize(extent.object_size as usize, 0);
@@ -37,7 +37,12 @@ impl SerialSink for Image {
 }
 
 impl Source for Image {
-    fn read(&self, object: u64, offset: u64, to: SharedBytes<'_>) -> Result<Contents, String> {
+    fn read(
+        &self,
+        object: u64,
+        offset: u64,
+        to: SharedBytes<'_>,
+    ) -> Result<Contents, channel::BoxError> {
         to.write(&self.0[&object][offset as usize..][..to.len()]);
         Ok(Contents::Bytes)
     }

@@ -27,7 +27,7 @@ pub mod summary;
 pub mod transfer;
 mod way_back;
 
-pub use announced::{blocked, summary};
+pub use announced::{blocked, devices, summary};
 pub use arriving::{Arriving, Blackout};
 pub use capture::{Capture, begin};
 pub use detached::Detached;

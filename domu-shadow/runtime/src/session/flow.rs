@@ -280,7 +280,7 @@ impl<'o, 'b> Sender<'o, 'b> {
     }
 
     fn send_piece(&mut self, piece: &Piece) -> Result<(), StepError> {
-        let odd = |what| StepError::Failed(format!("the delta engine's piece: {what}"));
+        let odd = |what| StepError::failed(format!("the delta engine's piece: {what}"));
         let slot = self.lent.remove(&piece.token);
         let slot = slot.ok_or_else(|| odd("no such place"))?;
         let mut plan = self.out.plan();

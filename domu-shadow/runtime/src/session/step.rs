@@ -48,7 +48,7 @@ pub(super) fn alive_while<T: Send>(
             let _ended = ended;
             work(&go_on)
         });
-        let worker = worker.map_err(|e| StepError::Failed(format!("no thread: {e}")))?;
+        let worker = worker.map_err(|e| StepError::failed(format!("no thread: {e}")))?;
         // What the driver does cannot be interrupted: an error waits for its end.
         let mut said = Ok(());
         while end.recv_timeout(SIGN_OF_LIFE) == Err(RecvTimeoutError::Timeout) {
@@ -62,5 +62,5 @@ pub(super) fn alive_while<T: Send>(
 }
 
 pub(super) fn failed(e: MoveError) -> StepError {
-    StepError::Failed(e.to_string())
+    StepError::failed(e)
 }

@@ -13,7 +13,9 @@ use channel::guest::{
     Arrived, Begun, Inbox, Interrupt, Opened, Outbox, Pulse, Round, StepError, Stop, Unload, Whole,
     Workload,
 };
-use channel::image::{BufferEntry, DeviceEntry, MANIFEST_OBJECT, MANIFEST_VERSION, Manifest};
+use channel::image::{
+    BufferEntry, DeviceEntry, MANIFEST_MINOR, MANIFEST_OBJECT, MANIFEST_VERSION, Manifest,
+};
 use channel::link::Others;
 use std::time::{Duration, Instant};
 
@@ -49,28 +51,28 @@ impl GpuWorkload {
     }
 
     fn manifest(&self, generation: u64, objects: &[(u64, u64)]) -> Result<Vec<u8>, StepError> {
-        let device = |name| DeviceEntry {
+        let device = |(api, name)| DeviceEntry {
+            api,
             name,
             vendor: String::new(),
             driver: String::new(),
         };
         let manifest = Manifest {
             version: MANIFEST_VERSION,
+            minor: MANIFEST_MINOR,
             program: self.program.clone(),
             pid: self.pid,
             generation,
-            devices: mover::summary().devices.into_iter().map(device).collect(),
+            devices: mover::devices().into_iter().map(device).collect(),
             buffers: objects
                 .iter()
                 .map(|(id, bytes)| BufferEntry {
-                    id: *id,
+                    id: (*id).into(),
                     bytes: *bytes,
                 })
                 .collect(),
         };
-        manifest
-            .to_bytes()
-            .map_err(|e| StepError::Failed(e.to_string()))
+        manifest.to_bytes().map_err(StepError::failed)
     }
 
     /// What can be done while the program runs.

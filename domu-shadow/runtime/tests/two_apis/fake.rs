@@ -6,13 +6,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use channel::BoxError;
 use channel::guest::Whole;
+use channel::image::{Api, ObjectId};
 use channel::memory::SharedPages;
 use xl_gpu_runtime::delta::{Sink, SinkError};
 use xl_gpu_runtime::gate::Draining;
 use xl_gpu_runtime::gpu_api::{self, ApiCapture, GpuApi};
 use xl_gpu_runtime::locks::Held;
-use xl_gpu_runtime::mover::error::Unrest;
+
 use xl_gpu_runtime::mover::memory::{get, put};
 use xl_gpu_runtime::mover::transfer::Pending;
 use xl_gpu_runtime::mover::{HostBytes, MoveError, Program, Region, Round, Sent, Summary};
@@ -43,13 +45,13 @@ impl Resident for Object {
 }
 
 pub struct Fake {
-    number: u8,
+    api: Api,
     name: &'static str,
     objects: Mutex<BTreeMap<u64, Arc<Object>>>,
 }
 
-pub static A: Fake = Fake::new(0, "A");
-pub static B: Fake = Fake::new(7, "B");
+pub static A: Fake = Fake::new(Api(0), "A");
+pub static B: Fake = Fake::new(Api(7), "B");
 
 static LOG: Mutex<Vec<Asked>> = Mutex::new(Vec::new());
 /// Where to fail, once.
@@ -81,9 +83,9 @@ pub fn register() {
 }
 
 impl Fake {
-    const fn new(number: u8, name: &'static str) -> Fake {
+    const fn new(api: Api, name: &'static str) -> Fake {
         Fake {
-            number,
+            api,
             name,
             objects: Mutex::new(BTreeMap::new()),
         }
@@ -91,7 +93,7 @@ impl Fake {
 
     /// The id of the API's object with this number.
     pub fn id(&self, number: u64) -> u64 {
-        u64::from(self.number) << 56 | number
+        ObjectId::new(self.api, number).into()
     }
 
     fn add(&self, number: u64, bytes: &[u8]) {
@@ -116,7 +118,7 @@ impl Fake {
         }
         *fail = None;
         Err(MoveError::Driver {
-            api: self.name,
+            api: self.api,
             what,
             code: -1,
         })
@@ -129,12 +131,8 @@ impl Fake {
 }
 
 impl GpuApi for Fake {
-    fn number(&self) -> u8 {
-        self.number
-    }
-
-    fn name(&self) -> &'static str {
-        self.name
+    fn api(&self) -> Api {
+        self.api
     }
 
     fn prepare(&self) {}
@@ -223,7 +221,7 @@ impl ApiCapture for FakeCapture {
     }
 
     fn whole(&self) -> (u64, Whole) {
-        match self.0.number {
+        match self.0.api.0 {
             0 => (1, Whole::Driver),
             _ => (2, Whole::NoKernels),
         }
@@ -246,11 +244,11 @@ impl ApiCapture for FakeCapture {
         Ok(Box::new(Done))
     }
 
-    fn quiesce(&mut self, _gate: &Draining, _deadline: Instant) -> Result<(), Unrest> {
+    fn quiesce(&mut self, _gate: &Draining, _deadline: Instant) -> Result<(), BoxError> {
         Ok(self.0.ask("quiesce")?)
     }
 
-    fn settle(&mut self, _deadline: Instant) -> Result<bool, Unrest> {
+    fn settle(&mut self, _deadline: Instant) -> Result<bool, BoxError> {
         self.0.ask("settle")?;
         // Where that "fails" something has begun to run.
         Ok(self.0.ask("settled").is_ok())

@@ -5,6 +5,7 @@ mod fake;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use channel::image::Api;
 use fake::{A, Asked, B, asked, fail_at};
 use xl_gpu_runtime::delta::{Piece, Place, Sink, SinkError};
 use xl_gpu_runtime::mover::{self, Arriving, Capture, Detached, MoveError, OwnedBytes, Quiesced};
@@ -127,7 +128,7 @@ fn what_fails_for_the_second_is_undone_for_the_first() {
     fail_at("B", "begin");
     assert!(matches!(
         mover::begin(),
-        Err(MoveError::Driver { api: "B", .. })
+        Err(MoveError::Driver { api: Api(7), .. })
     ));
     let was = [&LOOKED[..], &both("begin"), &[("A", "end")]].concat();
     assert_eq!(asked(), was);
@@ -177,7 +178,7 @@ fn what_cannot_be_released_or_made_again_is_tried_again_for_both() {
     assert_eq!(detached.devices_held(), ["B's node"]);
     fail_at("B", "recreate");
     let (detached, error) = detached.reload().map(drop).unwrap_err();
-    assert!(matches!(error, MoveError::Driver { api: "B", .. }));
+    assert!(matches!(error, MoveError::Driver { api: Api(7), .. }));
     assert!(gate::is_closed() && detached.devices_held().is_empty());
     let was = [LOOKED, back("release"), both("recreate"), back("release")];
     assert_eq!(asked(), was.concat());
