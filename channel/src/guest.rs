@@ -20,16 +20,19 @@
 #![forbid(unsafe_code)]
 
 mod boxes;
+mod interrupt;
 mod session;
 mod slots;
 mod traffic;
 
-pub use boxes::{Filled, Inbox, Interrupt, Outbox, Pulse};
+pub use boxes::{Filled, Inbox, Outbox, Pulse};
+pub use interrupt::Interrupt;
 pub use session::Session;
 pub use slots::Slot;
 
+use crate::BoxError;
 use crate::link::Others;
-use crate::message::ToHost;
+use crate::message::{ToGuest, ToHost};
 use std::time::Duration;
 
 /// How long the guest waits for dom0 while a link is open.
@@ -248,12 +251,27 @@ impl From<Arrived> for ToHost {
 /// A step failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
-    /// The workload could not do it; the text is for the operator.
-    #[error("{0}")]
-    Failed(String),
+    /// The workload could not do it; dom0's operator is told why.
+    #[error(transparent)]
+    Failed(BoxError),
+    /// The command is of another state.
+    #[error("{command:?} does not fit a session that is {state}")]
+    Misplaced {
+        /// What dom0 said.
+        command: ToGuest,
+        /// What the session is.
+        state: &'static str,
+    },
     /// The link ended or dom0 called the step off.
     #[error(transparent)]
     Interrupted(#[from] Interrupt),
+}
+
+impl StepError {
+    /// As [`StepError::Failed`].
+    pub fn failed(error: impl Into<BoxError>) -> StepError {
+        StepError::Failed(error.into())
+    }
 }
 
 /// The GPU state of one process, as the channel sees it.

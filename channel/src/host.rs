@@ -18,16 +18,20 @@
 
 #![forbid(unsafe_code)]
 
+mod capture;
 mod clock;
-mod draining;
 mod error;
-mod serving;
+mod limits;
+mod restore;
+mod sink;
 mod wire;
+mod workers;
 
 pub use clock::Patience;
 pub use error::{HostError, printable};
-pub use serving::{Contents, Source};
-pub use wire::{Limits, SerialSink, Sink, one_by_one, workers_each};
+pub use limits::Limits;
+pub use restore::{Contents, Source};
+pub use sink::{SerialSink, Sink, one_by_one, workers_each};
 
 use crate::guest::{Begun, Opened, Restored, Round, Stop, Unload};
 use crate::layout::Layout;

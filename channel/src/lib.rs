@@ -31,6 +31,9 @@ pub mod message;
 pub mod port;
 pub mod ring;
 
+/// An error of whoever uses this crate, with its type: a spool's, a stream's, a driver's.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// Bytes in a page: the unit of sharing. Xen's grants are always 4 KiB.
 pub const PAGE_SIZE: usize = 4096;
 

@@ -391,12 +391,12 @@ impl Sink for Ended {
         4
     }
 
-    fn called_off(&self) -> Option<String> {
+    fn called_off(&self) -> Option<xl_gpu_channel::BoxError> {
         let ended = self.0.load(Ordering::Relaxed);
         ended.then(|| "called off".into())
     }
 
-    fn batch(&self, _: u32, _: &Batch<'_>) -> Result<(), String> {
+    fn batch(&self, _: u32, _: &Batch<'_>) -> Result<(), xl_gpu_channel::BoxError> {
         Ok(())
     }
 }

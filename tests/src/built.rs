@@ -16,7 +16,9 @@ pub fn folder() -> &'static Path {
             "build",
             "--quiet",
             "-p",
-            "xl-gpu-dom0",
+            "xl-gpud",
+            "-p",
+            "xl-gpu",
             "-p",
             "xl-gpu-shadow",
         ]);

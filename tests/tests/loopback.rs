@@ -85,3 +85,14 @@ fn two_programs_move_together_and_one_may_die() {
     host.xl_gpu(&["migrate-loopback"]).unwrap();
     assert_ok(first);
 }
+
+#[test]
+fn the_command_line_says_what_to_do() {
+    let mut host = Host::start();
+    assert_eq!(host.xl_gpu(&["status"]).unwrap(), "no GPU sessions\n");
+    let error = host.xl_gpu(&["request", "detach", "web"]).unwrap_err();
+    assert!(error.contains("no domain `web`"), "{error}");
+    host.kill_daemon();
+    let error = host.xl_gpu(&["status"]).unwrap_err();
+    assert!(error.contains("is it running?"), "{error}");
+}

@@ -3,13 +3,13 @@
 use std::io;
 
 /// A Xen library could not be opened.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("cannot open {library}: {reason} (is this a Xen domain with Xen's libraries installed?)")]
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open {library}: {source} (is this a Xen domain with Xen's libraries installed?)")]
 pub struct LibraryError {
     /// SONAME of the library.
     pub library: &'static str,
     /// What the dynamic linker said.
-    pub reason: String,
+    pub source: libloading::Error,
 }
 
 /// Granting or mapping pages failed.
@@ -42,6 +42,10 @@ pub enum GrantError {
     },
     #[error("cannot read a page that domain {domid} granted: {source}")]
     Copy { domid: u16, source: io::Error },
+    #[error(
+        "cannot read a page that domain {domid} granted: the hypervisor answers {status} (grant_table.h)"
+    )]
+    Status { domid: u16, status: i16 },
     #[error("cannot give back {pages} pages: {source}")]
     Release { pages: usize, source: io::Error },
 }

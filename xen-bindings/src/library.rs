@@ -56,12 +56,7 @@ fn open<A>(
         // SAFETY: Xen's libraries have no constructors with preconditions.
         match unsafe { libloading::Library::new(library) }.and_then(&load) {
             Ok(api) => return Ok(slot.get_or_init(|| api)),
-            Err(e) => {
-                failure = failure.or(Some(LibraryError {
-                    library,
-                    reason: e.to_string(),
-                }))
-            }
+            Err(source) => failure = failure.or(Some(LibraryError { library, source })),
         }
     }
     Err(failure.expect("at least one name is tried"))

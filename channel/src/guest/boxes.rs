@@ -1,43 +1,12 @@
 //! What a workload sends through and fetches from.
 
+use super::interrupt::Interrupt;
 use super::slots::Slot;
-use super::traffic::{Traffic, unexpected};
+use super::traffic::Traffic;
 use crate::image::BatchLayout;
 use crate::layout::Layout;
 use crate::memory::{SharedBytes, SharedPages};
 use crate::message::{ToGuest, ToHost};
-use crate::port::PortError;
-use std::io;
-
-/// Why a transfer ended early.
-#[derive(Debug, thiserror::Error)]
-pub enum Interrupt {
-    /// dom0 sent another command in the middle of it.
-    #[error("called off by dom0")]
-    CalledOff,
-    /// A request at the rendezvous (close, or the domain is a new one).
-    #[error("interrupted by a request")]
-    Request,
-    /// dom0 cannot serve a fetch.
-    #[error("dom0 has no {len} bytes at {offset} of object {object} for us")]
-    Unserved {
-        /// The object asked for.
-        object: u64,
-        /// Where in it, in bytes.
-        offset: u64,
-        /// How many.
-        len: usize,
-    },
-    /// The link is of no more use.
-    #[error(transparent)]
-    Port(PortError),
-}
-
-impl From<io::Error> for Interrupt {
-    fn from(e: io::Error) -> Self {
-        Interrupt::Port(e.into())
-    }
-}
 
 /// Shows dom0 that a step without traffic of its own is alive.
 pub struct Pulse<'a>(Traffic<'a>);
@@ -96,7 +65,7 @@ impl<'a> Outbox<'a> {
             }
             match self.traffic.try_recv()? {
                 Some(ToGuest::SlotFree { slot }) => self.traffic.line.slots.copied(slot)?,
-                Some(other) => return Err(unexpected(other)),
+                Some(other) => return Err(Interrupt::Unexpected(other)),
                 None => return Ok(None),
             }
         }
@@ -110,7 +79,7 @@ impl<'a> Outbox<'a> {
             }
             match self.traffic.recv()? {
                 ToGuest::SlotFree { slot } => self.traffic.line.slots.copied(slot)?,
-                other => return Err(unexpected(other)),
+                other => return Err(Interrupt::Unexpected(other)),
             }
         }
     }
@@ -163,7 +132,7 @@ impl<'a> Outbox<'a> {
         if let Some(message) = self.traffic.try_recv()? {
             match message {
                 ToGuest::SlotFree { slot } => self.traffic.line.slots.copied(slot)?,
-                other => return Err(unexpected(other)),
+                other => return Err(Interrupt::Unexpected(other)),
             }
         }
         self.traffic.look_up()
@@ -261,7 +230,7 @@ impl<'a> Inbox<'a> {
             else {
                 match message {
                     ToGuest::SlotFree { slot } => slots.copied(slot)?,
-                    other => return Err(unexpected(other)),
+                    other => return Err(Interrupt::Unexpected(other)),
                 }
                 continue;
             };
@@ -273,7 +242,7 @@ impl<'a> Inbox<'a> {
                 ..
             } = self
                 .asked
-                .swap_remove(at.ok_or_else(|| unexpected(message))?);
+                .swap_remove(at.ok_or(Interrupt::Unexpected(message))?);
             return match message {
                 ToGuest::Filled { slot, len: filled }
                 | ToGuest::FilledZero { slot, len: filled }
@@ -295,7 +264,7 @@ impl<'a> Inbox<'a> {
                         len,
                     })
                 }
-                other => Err(unexpected(other)),
+                other => Err(Interrupt::Unexpected(other)),
             };
         }
     }

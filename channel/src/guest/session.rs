@@ -1,13 +1,14 @@
 //! A session: from request to request, from command to command.
 
-use super::boxes::{Inbox, Interrupt, Outbox, Pulse};
+use super::boxes::{Inbox, Outbox, Pulse};
+use super::interrupt::Interrupt;
 use super::traffic::{Line, Traffic};
 use super::{Opened, Patience, StepError, Workload};
 use crate::PAGE_SIZE;
 use crate::layout::{Layout, MAX_PAGES, MIN_PAGES};
 use crate::link::{Announcement, GuestLink, Rendezvous, Request, Residence, wait_readable};
 use crate::message::{STOP_ROUND, ToGuest, ToHost};
-use crate::port::{Port, PortError};
+use crate::port::Port;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -44,7 +45,7 @@ enum End {
     Moved,
     /// dom0 asks for a new link: a daemon that knows nothing of this one.
     Reopened,
-    Broken(PortError),
+    Broken(Interrupt),
 }
 
 /// One process' session. It outlives its rendezvous: after a lost one, `run` again with a new one.
@@ -226,10 +227,7 @@ impl<W: Workload> Session<W> {
                     // A workload's own invention.
                     None => {}
                 },
-                Err(Interrupt::Port(e)) => return End::Broken(e),
-                Err(e @ Interrupt::Unserved { .. }) => {
-                    return End::Broken(io::Error::other(e.to_string()).into());
-                }
+                Err(e) => return End::Broken(e),
             }
         }
     }
@@ -304,21 +302,16 @@ impl<W: Workload> Session<W> {
             {
                 Self::arrive(workload, announcement, &mut traffic, arriving, opened)
             }
-            (command, state) => (
-                state,
-                Err(StepError::Failed(format!(
-                    "{command:?} does not fit a session that is {before}"
-                ))),
-            ),
+            (command, other) => {
+                let state = before;
+                (other, Err(StepError::Misplaced { command, state }))
+            }
         };
         *state = next;
         match answer {
             Ok(message) => traffic.send(message),
-            Err(StepError::Interrupted(e @ Interrupt::Unserved { .. })) => {
-                traffic.fail(&e.to_string())
-            }
-            Err(StepError::Interrupted(e)) => Err(e),
-            Err(StepError::Failed(reason)) => traffic.fail(&reason),
+            Err(StepError::Interrupted(e)) if !matches!(e, Interrupt::Unserved { .. }) => Err(e),
+            Err(e) => traffic.fail(&e.to_string()),
         }
     }
 }

@@ -11,7 +11,7 @@
 //! The guest owns all slots and keeps this table in private memory for as long as the link is open: a
 //! step that was called off leaves slots at dom0, and they come back during later steps.
 
-use std::io;
+use super::interrupt::Interrupt;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Use {
@@ -103,21 +103,21 @@ impl Slots {
     }
 
     /// dom0 says that it has copied a slot.
-    pub(super) fn copied(&mut self, slot: u64) -> io::Result<()> {
+    pub(super) fn copied(&mut self, slot: u64) -> Result<(), Interrupt> {
         let index = self.find(slot, Use::Sent, "freed a slot that was not sent")?;
         self.uses[index] = Use::Free;
         Ok(())
     }
 
     /// dom0 says that it has filled a slot.
-    pub(super) fn filled(&mut self, slot: u64) -> io::Result<Slot> {
+    pub(super) fn filled(&mut self, slot: u64) -> Result<Slot, Interrupt> {
         let index = self.find(slot, Use::Asked, "filled a slot that was not asked for")?;
         self.uses[index] = Use::Held;
         Ok(self.held(index))
     }
 
     /// dom0 says that it cannot fill a slot.
-    pub(super) fn unfilled(&mut self, slot: u64) -> io::Result<()> {
+    pub(super) fn unfilled(&mut self, slot: u64) -> Result<(), Interrupt> {
         let index = self.find(slot, Use::Asked, "refused a fetch that was not asked for")?;
         self.uses[index] = Use::Free;
         Ok(())
@@ -128,13 +128,13 @@ impl Slots {
         Slot { index, step }
     }
 
-    fn find(&self, slot: u64, must_be: Use, otherwise: &str) -> io::Result<usize> {
+    fn find(&self, slot: u64, must_be: Use, otherwise: &'static str) -> Result<usize, Interrupt> {
         let index = usize::try_from(slot).ok();
         index
             .filter(|i| self.uses.get(*i) == Some(&must_be))
-            .ok_or_else(|| {
-                let what = format!("dom0 {otherwise}: {slot}");
-                io::Error::new(io::ErrorKind::InvalidData, what)
+            .ok_or(Interrupt::Slot {
+                did: otherwise,
+                slot,
             })
     }
 }

@@ -1,12 +1,12 @@
 //! One open link, as the guest's steps use it.
 
+use super::Patience;
+use super::interrupt::Interrupt;
 use super::slots::{Slot, Slots};
-use super::{Interrupt, Patience};
 use crate::link::{GuestLink, Rendezvous, Request, wait_readable};
 use crate::memory::SharedBytes;
 use crate::message::{ToGuest, ToHost};
 use crate::port::{Port, PortError};
-use std::io;
 use std::time::Duration;
 
 /// What lasts as long as the link is open.
@@ -50,8 +50,7 @@ impl Traffic<'_> {
     /// The rendezvous stirred: an error where that ends the link, else it was noise (a watch that fires
     /// for our own acknowledgement, say) and the wait goes on.
     fn stirred(&mut self) -> Result<(), Interrupt> {
-        let request = self.rendezvous.next();
-        match request.map_err(|e| Interrupt::Port(e.into()))? {
+        match self.rendezvous.next()? {
             Some(request) => {
                 self.line.request = Some(request);
                 Err(Interrupt::Request)
@@ -72,7 +71,7 @@ impl Traffic<'_> {
             match port.recv_from_host(Some(patience), self.rendezvous.fd()) {
                 Ok(message) => return Ok(message),
                 Err(PortError::Interrupted) => self.stirred()?,
-                Err(e) => return Err(Interrupt::Port(e)),
+                Err(e) => return Err(e.into()),
             }
         }
     }
@@ -120,7 +119,7 @@ impl Traffic<'_> {
         match self.line.port.try_recv_from_host() {
             Ok(Some(message)) => self.within_step(message).map(Some),
             Ok(None) => Ok(None),
-            Err(e) => Err(Interrupt::Port(e)),
+            Err(e) => Err(e.into()),
         }
     }
 
@@ -138,7 +137,7 @@ impl Traffic<'_> {
             match port.send_to_host(message, patience, self.rendezvous.fd()) {
                 Ok(()) => return Ok(()),
                 Err(PortError::Interrupted) => self.stirred()?,
-                Err(e) => return Err(Interrupt::Port(e)),
+                Err(e) => return Err(e.into()),
             }
         }
     }
@@ -157,7 +156,7 @@ impl Traffic<'_> {
                 ToGuest::Filled { slot, .. } | ToGuest::FilledZero { slot, .. } => {
                     break self.line.slots.filled(slot)?;
                 }
-                other => return Err(unexpected(other)),
+                other => return Err(Interrupt::Unexpected(other)),
             }
         };
         let payload = self.payload(&slot);
@@ -186,12 +185,4 @@ fn floor_char_boundary(text: &str, len: usize) -> usize {
         len -= 1;
     }
     len
-}
-
-pub(super) fn unexpected(message: ToGuest) -> Interrupt {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        format!("unexpected {message:?} from dom0"),
-    )
-    .into()
 }

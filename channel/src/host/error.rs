@@ -1,5 +1,6 @@
 //! Why a step with a session failed.
 
+use crate::BoxError;
 use crate::image::BatchError;
 use crate::message::{ToGuest, ToHost};
 use crate::port::PortError;
@@ -45,8 +46,8 @@ pub enum HostError {
         limit: u64,
     },
     /// The spool or the stream failed; the session itself is well, but what it sent is lost: resume it.
-    #[error("{0}")]
-    Store(String),
+    #[error(transparent)]
+    Store(BoxError),
     /// The caller's: an earlier step ended with [`HostError::Store`], so only a resume makes sense now.
     #[error("{0:?} was not given: the step before it was cut short, the session has to be resumed")]
     CutShort(ToGuest),

@@ -3,7 +3,7 @@
 use thiserror::Error;
 use zerocopy::FromBytes;
 
-use super::extent::{CopySource, EXTENT_BYTES, Extent, ExtentKind, PAYLOAD_ALIGN, RawExtent};
+use super::extent::{CopySource, EXTENT_BYTES, Extent, ExtentKind, RawExtent, payload_start};
 use super::{Digest, MANIFEST_OBJECT};
 
 /// Bounds on what a batch may claim.
@@ -142,7 +142,7 @@ impl<'a> Batch<'a> {
                 if extent.kind == ExtentKind::Copy {
                     check_source(index, &extent, &payload[start..used], limits)?;
                 }
-                next = used.next_multiple_of(PAYLOAD_ALIGN);
+                next = payload_start(used);
             }
             extents.push(Placed { extent, start });
         }

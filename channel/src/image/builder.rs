@@ -3,7 +3,7 @@
 use zerocopy::IntoBytes;
 
 use super::Digest;
-use super::extent::{CopySource, EXTENT_BYTES, Extent, PAYLOAD_ALIGN};
+use super::extent::{CopySource, EXTENT_BYTES, Extent, payload_start};
 
 /// Where an extent went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,17 +35,13 @@ impl BatchLayout {
         }
     }
 
-    /// Where the next data extent's bytes would start.
-    fn next_start(&self) -> usize {
-        self.used.next_multiple_of(PAYLOAD_ALIGN)
-    }
-
     /// Bytes the next data extent could have: 0 when table or payload is full.
     pub fn room(&self) -> usize {
         if self.extents.len() >= self.max_extents {
             return 0;
         }
-        self.payload_capacity.saturating_sub(self.next_start())
+        self.payload_capacity
+            .saturating_sub(payload_start(self.used))
     }
 
     /// Adds `extent`; `None` when it does not fit, and then nothing changed.
@@ -59,7 +55,7 @@ impl BatchLayout {
         }
         let placement = Placement {
             index: self.extents.len(),
-            start: self.next_start(),
+            start: payload_start(self.used),
         };
         if extent.payload_bytes() > 0 {
             let end = placement.start + extent.payload_bytes();

@@ -11,6 +11,11 @@ pub const EXTENT_BYTES: usize = size_of::<RawExtent>();
 /// Each data extent's bytes start at a multiple of this within the payload.
 pub const PAYLOAD_ALIGN: usize = 8;
 
+/// Where the next data extent's bytes start in a payload of which `used` bytes are taken.
+pub const fn payload_start(used: usize) -> usize {
+    used.next_multiple_of(PAYLOAD_ALIGN)
+}
+
 const _: () = assert!(EXTENT_BYTES == 48);
 
 /// A table entry as it stands on the wire; nothing about it has been checked.

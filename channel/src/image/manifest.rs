@@ -3,16 +3,21 @@
 //! It is object 0 of every image, JSON, written last. The running program does not need it (its shadow
 //! objects travel in the guest's RAM); an administrator and `xl-gpu stream verify` do.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use super::object::{Api, ObjectId};
 
 /// The object that holds the manifest.
 pub const MANIFEST_OBJECT: u64 = 0;
 
 /// The version this code writes and the newest it reads.
 pub const MANIFEST_VERSION: u32 = 1;
+
+/// The minor version this code writes: 1 added the APIs of objects and devices. A reader takes any.
+pub const MANIFEST_MINOR: u32 = 1;
 
 /// Largest manifest accepted, in bytes; 100,000 buffers take a tenth of it.
 pub const MAX_MANIFEST_BYTES: u64 = 32 << 20;
@@ -22,13 +27,16 @@ pub const MAX_MANIFEST_BYTES: u64 = 32 << 20;
 pub struct Manifest {
     /// [`MANIFEST_VERSION`].
     pub version: u32,
+    /// [`MANIFEST_MINOR`]; 0 where it is absent.
+    #[serde(default)]
+    pub minor: u32,
     /// File name of the program, as the guest gives it: untrusted text, for people.
     pub program: String,
     /// Process id in the guest.
     pub pid: u32,
     /// Generation of the image.
     pub generation: u64,
-    /// Devices the session's contexts use.
+    /// Devices the session's contexts use; one that two APIs use stands here twice.
     #[serde(default)]
     pub devices: Vec<DeviceEntry>,
     /// Every buffer of the session, with or without contents in the image.
@@ -39,7 +47,10 @@ pub struct Manifest {
 /// A device the session used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceEntry {
-    /// `CL_DEVICE_NAME`.
+    /// The API by which it was used; OpenCL where it is absent.
+    #[serde(default)]
+    pub api: Api,
+    /// `CL_DEVICE_NAME`, or the API's counterpart; likewise below.
     pub name: String,
     /// `CL_DEVICE_VENDOR`.
     #[serde(default)]
@@ -52,8 +63,8 @@ pub struct DeviceEntry {
 /// A buffer of the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BufferEntry {
-    /// Object number, not 0.
-    pub id: u64,
+    /// Object number, not 0; it tells the API.
+    pub id: ObjectId,
     /// Size in bytes.
     pub bytes: u64,
 }
@@ -67,13 +78,13 @@ pub enum ManifestError {
     Json(#[from] serde_json::Error),
     #[error("manifest has version {0}, this program knows up to {MANIFEST_VERSION}")]
     Version(u32),
-    #[error("manifest lists buffer {0} twice or with the number of the manifest itself")]
+    #[error("manifest lists buffer {} twice or with the number of the manifest itself", ObjectId::from(*.0))]
     BadBuffer(u64),
     #[error("manifest is of generation {manifest}, its image of {image}")]
     Generation { manifest: u64, image: u64 },
-    #[error("object {0} is in the image, not in its manifest")]
+    #[error("object {} is in the image, not in its manifest", ObjectId::from(*.0))]
     Unlisted(u64),
-    #[error("object {object} has {image} bytes in the image, {manifest} in its manifest")]
+    #[error("object {} has {image} bytes in the image, {manifest} in its manifest", ObjectId::from(*.object))]
     Size {
         object: u64,
         image: u64,
@@ -143,11 +154,24 @@ impl Manifest {
         Ok(())
     }
 
+    /// How many buffers each API has, and their bytes.
+    pub fn by_api(&self) -> BTreeMap<Api, (u64, u64)> {
+        let mut apis = BTreeMap::new();
+        for buffer in &self.buffers {
+            let (count, bytes) = apis.entry(buffer.id.api()).or_insert((0, 0u64));
+            *count += 1;
+            // Sizes are the guest's claims.
+            *bytes = bytes.saturating_add(buffer.bytes);
+        }
+        apis
+    }
+
     fn sizes(&self) -> Result<HashMap<u64, u64>, ManifestError> {
         let mut sizes = HashMap::with_capacity(self.buffers.len());
         for buffer in &self.buffers {
-            if buffer.id == MANIFEST_OBJECT || sizes.insert(buffer.id, buffer.bytes).is_some() {
-                return Err(ManifestError::BadBuffer(buffer.id));
+            let id = buffer.id.into();
+            if id == MANIFEST_OBJECT || sizes.insert(id, buffer.bytes).is_some() {
+                return Err(ManifestError::BadBuffer(id));
             }
         }
         Ok(sizes)

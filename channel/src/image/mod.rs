@@ -26,16 +26,20 @@ mod digest;
 mod extent;
 mod key;
 mod manifest;
+mod object;
 
 pub use batch::{Batch, BatchError, Limits};
 pub use builder::{BatchBuilder, BatchLayout, Placement};
 pub use digest::{Digest, DigestStream};
-pub use extent::{CopySource, EXTENT_BYTES, Extent, ExtentKind, PAYLOAD_ALIGN, RawExtent};
+pub use extent::{
+    CopySource, EXTENT_BYTES, Extent, ExtentKind, PAYLOAD_ALIGN, RawExtent, payload_start,
+};
 pub use key::{BadSessionId, SessionId, SessionKey};
 pub use manifest::{
-    BufferEntry, DeviceEntry, MANIFEST_OBJECT, MANIFEST_VERSION, MAX_MANIFEST_BYTES, Manifest,
-    ManifestError,
+    BufferEntry, DeviceEntry, MANIFEST_MINOR, MANIFEST_OBJECT, MANIFEST_VERSION,
+    MAX_MANIFEST_BYTES, Manifest, ManifestError,
 };
+pub use object::{Api, ObjectId};
 
 #[cfg(test)]
 mod tests;

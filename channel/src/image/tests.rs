@@ -408,23 +408,32 @@ fn the_digest_is_standard_xxh3_128() {
 
 #[test]
 fn a_manifest_is_checked_against_its_image() {
+    let buffer = |id: u64, bytes| BufferEntry {
+        id: id.into(),
+        bytes,
+    };
+    // The same number as another API's object.
+    let cuda = ObjectId::new(Api::CUDA, 1);
     let manifest = Manifest {
         version: MANIFEST_VERSION,
+        minor: MANIFEST_MINOR,
         program: "nbody".into(),
         pid: 77,
         generation: 4,
         devices: vec![DeviceEntry {
+            api: Api::CUDA,
             name: "GPU".into(),
             vendor: String::new(),
             driver: "1".into(),
         }],
-        buffers: vec![
-            BufferEntry { id: 1, bytes: 64 },
-            BufferEntry { id: 2, bytes: 8 },
-        ],
+        buffers: vec![buffer(1, 64), buffer(2, 8), buffer(cuda.into(), 8)],
     };
     let bytes = manifest.to_bytes().unwrap();
-    let manifest = Manifest::parse(&bytes).unwrap();
+    assert_eq!(Manifest::parse(&bytes).unwrap(), manifest);
+    assert_eq!(
+        Vec::from_iter(manifest.by_api()),
+        [(Api::OPENCL, (2, 72)), (Api::CUDA, (1, 8))]
+    );
     manifest
         .check(4, [(0, bytes.len() as u64), (1, 64)])
         .unwrap();
@@ -450,4 +459,25 @@ fn a_manifest_is_checked_against_its_image() {
     let twice = r#"{"version":1,"program":"p","pid":1,"generation":1,
                     "buffers":[{"id":1,"bytes":2},{"id":1,"bytes":2}]}"#;
     assert!(matches!(parse(twice), Err(ManifestError::BadBuffer(1))));
+}
+
+#[test]
+fn a_manifest_of_another_minor_version_is_read() {
+    let parse = |text: &str| Manifest::parse(text.as_bytes()).unwrap();
+    let old = parse(
+        r#"{"version":1,"program":"p","pid":1,"generation":1,
+            "devices":[{"name":"GPU"}],"buffers":[{"id":1,"bytes":2}]}"#,
+    );
+    assert_eq!((old.minor, old.devices[0].api), (0, Api::OPENCL));
+    assert_eq!(Vec::from_iter(old.by_api()), [(Api::OPENCL, (1, 2))]);
+    // An API that is not known, and members of a later minor version.
+    let new = parse(
+        r#"{"version":1,"minor":9,"program":"p","pid":1,"generation":1,"news":[],
+            "devices":[{"name":"GPU","api":200,"color":"red"}],
+            "buffers":[{"id":14411518807585587201,"bytes":2}]}"#,
+    );
+    let id = new.buffers[0].id;
+    assert_eq!(id, ObjectId::new(Api(200), 1));
+    assert_eq!((id.api(), id.number()), (new.devices[0].api, 1));
+    assert_eq!(id.to_string(), "1 of API 200");
 }

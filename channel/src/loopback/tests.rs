@@ -173,7 +173,7 @@ impl Workload for Memory {
 struct Store(Objects);
 
 impl SerialSink for Store {
-    fn batch(&mut self, _: u32, batch: &Batch<'_>) -> Result<(), String> {
+    fn batch(&mut self, _: u32, batch: &Batch<'_>) -> Result<(), crate::BoxError> {
         for (extent, bytes) in batch.iter() {
             assert_eq!(extent.kind, ExtentKind::Data);
             let object = self
@@ -187,7 +187,12 @@ impl SerialSink for Store {
 }
 
 impl Source for Store {
-    fn read(&self, object: u64, offset: u64, to: SharedBytes<'_>) -> Result<Contents, String> {
+    fn read(
+        &self,
+        object: u64,
+        offset: u64,
+        to: SharedBytes<'_>,
+    ) -> Result<Contents, crate::BoxError> {
         let from = self
             .0
             .get(&object)
@@ -340,7 +345,7 @@ fn a_refused_stop_leaves_the_session_copying() {
 struct Full(usize);
 
 impl SerialSink for Full {
-    fn batch(&mut self, _: u32, _: &Batch<'_>) -> Result<(), String> {
+    fn batch(&mut self, _: u32, _: &Batch<'_>) -> Result<(), crate::BoxError> {
         self.0 = self.0.checked_sub(1).ok_or("the spool is full")?;
         Ok(())
     }

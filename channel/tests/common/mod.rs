@@ -91,7 +91,7 @@ pub struct Store {
 }
 
 impl SerialSink for Store {
-    fn batch(&mut self, _: u32, batch: &Batch<'_>) -> Result<(), String> {
+    fn batch(&mut self, _: u32, batch: &Batch<'_>) -> Result<(), xl_gpu_channel::BoxError> {
         if let Some(room) = &mut self.room {
             *room = room.checked_sub(1).ok_or("the spool is full")?;
         }
@@ -126,13 +126,18 @@ impl Sink for Together<'_> {
         self.1
     }
 
-    fn batch(&self, round: u32, batch: &Batch<'_>) -> Result<(), String> {
+    fn batch(&self, round: u32, batch: &Batch<'_>) -> Result<(), xl_gpu_channel::BoxError> {
         self.0.lock().unwrap().batch(round, batch)
     }
 }
 
 impl Source for Store {
-    fn read(&self, object: u64, offset: u64, to: SharedBytes<'_>) -> Result<Contents, String> {
+    fn read(
+        &self,
+        object: u64,
+        offset: u64,
+        to: SharedBytes<'_>,
+    ) -> Result<Contents, xl_gpu_channel::BoxError> {
         if let Some(room) = &mut *self.reads_left.lock().unwrap() {
             *room = room.checked_sub(1).ok_or("the disk has gone")?;
         }

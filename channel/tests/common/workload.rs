@@ -53,7 +53,7 @@ impl Memory {
         if self.fail_one_in > 0 && self.rng.one_in(self.fail_one_in) {
             self.program.lock().unwrap().failures += 1;
             let long = if self.rng.one_in(3) { 10_000 } else { 0 };
-            return Err(StepError::Failed(format!("on purpose{}", "é".repeat(long))));
+            return Err(StepError::failed(format!("on purpose{}", "é".repeat(long))));
         }
         Ok(())
     }

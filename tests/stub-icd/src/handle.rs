@@ -6,17 +6,18 @@
 //! does not hit a younger object by chance.
 
 use std::any::Any;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use opencl_sys::cl_icd::cl_icd_dispatch;
 use opencl_sys::cl_int;
 
+use crate::dispatch;
 use crate::ffi::CLResult;
+use crate::lock::lock;
 use crate::report::violation;
-use crate::table;
 
 /// Dead headers that are kept before the oldest is freed.
 const QUARANTINE: usize = 1 << 16;
@@ -56,20 +57,20 @@ struct Entry {
     state: State,
 }
 
-#[derive(Default)]
 struct Registry {
-    entries: HashMap<usize, Entry>,
+    entries: BTreeMap<usize, Entry>,
     dead: VecDeque<usize>,
     serial: u64,
     /// What every object gets, once the loader has set it.
     dispatch_data: usize,
 }
 
-static REGISTRY: Mutex<Option<Registry>> = Mutex::new(None);
-
-fn registry() -> MutexGuard<'static, Option<Registry>> {
-    REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
-}
+static REGISTRY: Mutex<Registry> = Mutex::new(Registry {
+    entries: BTreeMap::new(),
+    dead: VecDeque::new(),
+    serial: 0,
+    dispatch_data: 0,
+});
 
 /// An object's own handle; when the object goes, the handle is dead.
 pub struct Slot(usize);
@@ -82,9 +83,9 @@ impl Slot {
 
     /// How often the caller holds the object.
     pub fn references(&self) -> u32 {
-        match registry()
-            .as_ref()
-            .and_then(|registry| registry.entries.get(&self.0))
+        match lock(&REGISTRY)
+            .entries
+            .get(&self.0)
             .map(|entry| &entry.state)
         {
             Some(State::Live { references, .. }) => *references,
@@ -95,10 +96,8 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let mut guard = registry();
-        let Some(registry) = guard.as_mut() else {
-            return;
-        };
+        let mut guard = lock(&REGISTRY);
+        let registry = &mut *guard;
         if let Some(entry) = registry.entries.get_mut(&self.0) {
             entry.state = State::Dead;
             registry.dead.push_back(self.0);
@@ -113,11 +112,10 @@ impl Drop for Slot {
 /// Makes an object with a handle, of which the caller holds `references`.
 pub fn publish<T: Object>(references: u32, make: impl FnOnce(Slot) -> T) -> Arc<T> {
     let address = {
-        let mut guard = registry();
-        let registry = guard.get_or_insert_default();
+        let mut registry = lock(&REGISTRY);
         registry.serial += 1;
         let header = Box::new(Header {
-            dispatch: table::of_handles(),
+            dispatch: dispatch::of_handles(),
             dispatch_data: AtomicUsize::new(registry.dispatch_data),
             serial: registry.serial,
         });
@@ -136,10 +134,7 @@ pub fn publish<T: Object>(references: u32, make: impl FnOnce(Slot) -> T) -> Arc<
     let shared: Shared = object.clone();
     let object_ref = Arc::downgrade(&shared);
     let held = (references > 0).then_some(shared);
-    if let Some(entry) = registry()
-        .as_mut()
-        .and_then(|registry| registry.entries.get_mut(&address))
-    {
+    if let Some(entry) = lock(&REGISTRY).entries.get_mut(&address) {
         entry.state = State::Live {
             references,
             held,
@@ -151,8 +146,7 @@ pub fn publish<T: Object>(references: u32, make: impl FnOnce(Slot) -> T) -> Arc<
 
 /// `clIcdSetPlatformDispatchDataKHR`: "the vendor driver is responsible for propagating the `dispatch_data` value".
 pub fn set_dispatch_data(data: *mut c_void) {
-    let mut guard = registry();
-    let registry = guard.get_or_insert_default();
+    let mut registry = lock(&REGISTRY);
     registry.dispatch_data = data.expose_provenance();
     for entry in registry.entries.values() {
         let data = registry.dispatch_data;
@@ -174,11 +168,8 @@ fn find<T: Object>(handle: *mut c_void) -> Result<Arc<T>, Option<String>> {
     if handle.is_null() {
         return Err(None);
     }
-    let guard = registry();
-    let Some(entry) = guard
-        .as_ref()
-        .and_then(|registry| registry.entries.get(&handle.addr()))
-    else {
+    let registry = lock(&REGISTRY);
+    let Some(entry) = registry.entries.get(&handle.addr()) else {
         return Err(Some(format!(
             "{handle:p} is no handle of this driver, wanted a {}",
             T::KIND
@@ -215,9 +206,7 @@ pub fn get_all<T: Object>(handles: &[*mut c_void]) -> CLResult<Vec<Arc<T>>> {
 /// `clRetain…`.
 pub fn retain<T: Object>(handle: *mut c_void) -> CLResult<()> {
     let object = get::<T>(handle)?;
-    if let Some(entry) = registry()
-        .as_mut()
-        .and_then(|registry| registry.entries.get_mut(&handle.addr()))
+    if let Some(entry) = lock(&REGISTRY).entries.get_mut(&handle.addr())
         && let State::Live {
             references, held, ..
         } = &mut entry.state
@@ -231,10 +220,7 @@ pub fn retain<T: Object>(handle: *mut c_void) -> CLResult<()> {
 /// `clRelease…`. A release without a reference is a violation, also while another object keeps this one alive.
 pub fn release<T: Object>(handle: *mut c_void) -> CLResult<()> {
     let object = get::<T>(handle)?;
-    let last = match registry()
-        .as_mut()
-        .and_then(|registry| registry.entries.get_mut(&handle.addr()))
-    {
+    let last = match lock(&REGISTRY).entries.get_mut(&handle.addr()) {
         Some(Entry {
             state: State::Live {
                 references, held, ..
@@ -261,10 +247,7 @@ pub fn release<T: Object>(handle: *mut c_void) -> CLResult<()> {
 /// Objects that the caller holds, by kind, without the platform and its devices.
 pub fn held() -> BTreeMap<&'static str, u64> {
     let mut counts = BTreeMap::new();
-    for entry in registry()
-        .iter()
-        .flat_map(|registry| registry.entries.values())
-    {
+    for entry in lock(&REGISTRY).entries.values() {
         let permanent = matches!(entry.kind, "cl_platform_id" | "cl_device_id");
         if !permanent && matches!(entry.state, State::Live { references, .. } if references > 0) {
             *counts.entry(entry.kind).or_default() += 1;
@@ -275,6 +258,12 @@ pub fn held() -> BTreeMap<&'static str, u64> {
 
 /// Frees everything, at unload.
 pub fn clear() {
-    let gone = registry().take();
+    let mut registry = lock(&REGISTRY);
+    let gone = (
+        std::mem::take(&mut registry.entries),
+        std::mem::take(&mut registry.dead),
+    );
+    // Without the lock: an object's end takes it.
+    drop(registry);
     drop(gone);
 }

@@ -2,8 +2,8 @@
 
 use std::ffi::{CStr, c_char};
 
-use crate::options::Options;
-use crate::{call, driver, handle, memory, report, thread};
+use crate::options::{self, Options};
+use crate::{call, driver, handle, loads, memory, report, thread};
 
 /// The state of the driver as text: one `key value` per line. Writes at most `size` bytes, ended by zero, and returns
 /// the size of the whole text without the zero.
@@ -13,28 +13,17 @@ use crate::{call, driver, handle, memory, report, thread};
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn xl_gpu_stub_state(text: *mut c_char, size: usize) -> usize {
     driver::check_node();
-    let mut lines = vec![
-        format!("loads {}", driver::loads()),
-        format!("bytes {}", memory::used()),
-    ];
-    lines.push(format!("threads {}", thread::running()));
     let violations = report::violations();
-    lines.push(format!("violations {}", violations.len()));
-    lines.extend(
-        violations
-            .iter()
-            .map(|violation| format!("violation {violation}")),
-    );
-    lines.extend(
-        handle::held()
-            .iter()
-            .map(|(kind, count)| format!("held {kind} {count}")),
-    );
-    lines.extend(
-        call::counts()
-            .iter()
-            .map(|(function, count)| format!("calls {function} {count}")),
-    );
+    let mut lines = vec![
+        format!("loads {}", loads::number()),
+        format!("bytes {}", memory::used()),
+        format!("threads {}", thread::running()),
+        format!("violations {}", violations.len()),
+    ];
+    lines.extend(violations.iter().map(|text| format!("violation {text}")));
+    let counted = |what, (name, count): (&str, u64)| format!("{what} {name} {count}");
+    lines.extend(handle::held().into_iter().map(|one| counted("held", one)));
+    lines.extend(call::counts().into_iter().map(|one| counted("calls", one)));
     let state = lines.join("\n") + "\n";
     if !text.is_null() && size > 0 {
         let len = state.len().min(size - 1);
@@ -59,7 +48,7 @@ pub unsafe extern "C" fn xl_gpu_stub_configure(options: *const c_char) -> i32 {
     let Ok(options) = Options::parse(&text) else {
         return -1;
     };
-    driver::set_options(options);
+    options::set(options);
     report::clear();
     call::reset();
     0

@@ -10,8 +10,8 @@ use opencl_sys::{CL_MEM_OBJECT_ALLOCATION_FAILURE, CL_OUT_OF_RESOURCES};
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-use crate::driver;
 use crate::ffi::{CLResult, HostIn, HostOut};
+use crate::options;
 
 /// What stands in fresh device memory: not zero, so that a buffer that was not restored shows.
 pub const FRESH: u8 = 0xCB;
@@ -61,7 +61,7 @@ unsafe impl Sync for Memory {}
 impl Memory {
     /// Device memory, within the limit that the options set.
     pub fn device(size: usize) -> CLResult<Arc<Memory>> {
-        let limit = driver::options().memory;
+        let limit = options::in_force().memory;
         let taken = USED.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
             used.checked_add(size as u64).filter(|&sum| sum <= limit)
         });
@@ -86,30 +86,25 @@ impl Memory {
         }
         // SAFETY: just allocated with at least `size` bytes.
         unsafe { base.write_bytes(FRESH, size) };
-        Ok(Arc::new(Memory {
-            base,
-            size,
-            layout: Some(layout),
-            device,
-            mapped: false,
-        }))
+        let mut memory = Memory::borrowed(base, size);
+        (memory.layout, memory.device) = (Some(layout), device);
+        Ok(Arc::new(memory))
     }
 
     /// Memory of the program that is only read.
     pub fn of_input(from: HostIn, size: usize) -> Memory {
-        Memory {
-            base: from.address(),
-            size,
-            layout: None,
-            device: false,
-            mapped: false,
-        }
+        Memory::borrowed(from.address(), size)
     }
 
     /// Memory of the program.
     pub fn of_program(at: HostOut, size: usize) -> Memory {
+        Memory::borrowed(at.address(), size)
+    }
+
+    /// Memory that somebody else frees.
+    fn borrowed(base: *mut u8, size: usize) -> Memory {
         Memory {
-            base: at.address(),
+            base,
             size,
             layout: None,
             device: false,
@@ -132,13 +127,10 @@ impl Memory {
                 0,
             )
         };
-        Ok(Arc::new(Memory {
-            base: base.map_err(|_| CL_MEM_OBJECT_ALLOCATION_FAILURE)?.cast(),
-            size,
-            layout: None,
-            device: false,
-            mapped: true,
-        }))
+        let base = base.map_err(|_| CL_MEM_OBJECT_ALLOCATION_FAILURE)?;
+        let mut memory = Memory::borrowed(base.cast(), size);
+        memory.mapped = true;
+        Ok(Arc::new(memory))
     }
 
     /// The address of a byte, as the program gets it from a map.

@@ -1,58 +1,23 @@
 //! `XL_GPU_STUB`: what the driver pretends to be and how it misbehaves. README.md has the table.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
-use crate::core::device::OPTIONAL;
+use crate::extensions::{Extension, OPTIONAL};
+use crate::lock::lock;
+use crate::rules::{Delay, Failure, Return};
 
-/// Which calls of a function a rule is for; the first call is 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Nth {
-    Exactly(u64),
-    From(u64),
+static IN_FORCE: Mutex<Option<Arc<Options>>> = Mutex::new(None);
+
+/// The options in force.
+pub fn in_force() -> Arc<Options> {
+    lock(&IN_FORCE).get_or_insert_default().clone()
 }
 
-impl Nth {
-    pub fn matches(self, call: u64) -> bool {
-        match self {
-            Nth::Exactly(nth) => call == nth,
-            Nth::From(nth) => call >= nth,
-        }
-    }
-
-    fn parse(text: &str) -> Result<Self, String> {
-        let number = |text: &str| {
-            text.parse()
-                .map_err(|_| format!("{text:?} is not the number of a call"))
-        };
-        match text.strip_suffix('+') {
-            _ if text == "*" => Ok(Nth::From(1)),
-            Some(first) => number(first).map(Nth::From),
-            None => number(text).map(Nth::Exactly),
-        }
-    }
-}
-
-/// `fail=` and `fail_exec=`: the code that the n-th call of a function answers, or its command ends with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    pub function: String,
-    pub nth: Nth,
-    pub code: i32,
-}
-
-/// `slow=` and `slow_exec=`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Delay {
-    pub function: String,
-    pub time: Duration,
-}
-
-/// `return_after=`: the other function that must be called before a call of this one returns.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Return {
-    pub function: String,
-    pub other: String,
+/// Puts other options in force. What is fixed at load (device node, identity, version) does not change any more.
+pub fn set(options: Options) {
+    *lock(&IN_FORCE) = Some(Arc::new(options));
 }
 
 /// Everything `XL_GPU_STUB` can say.
@@ -88,8 +53,8 @@ pub struct Options {
     pub global_variables: usize,
     pub svm_system: bool,
     pub icd2: bool,
-    /// Of [`crate::core::device::OPTIONAL`].
-    pub extensions: Vec<String>,
+    /// Of [`OPTIONAL`].
+    pub extensions: BTreeSet<Extension>,
     /// OpenCL version, (major, minor).
     pub spec: (u32, u32),
     pub devices: usize,
@@ -128,7 +93,7 @@ impl Default for Options {
             global_variables: 0,
             svm_system: false,
             icd2: false,
-            extensions: Vec::new(),
+            extensions: BTreeSet::new(),
             spec: (3, 0),
             devices: 1,
             memory: 1 << 30,
@@ -181,11 +146,11 @@ impl Options {
             "reserve" => self.reserve = number()?,
             "exit_handlers" => self.exit_handlers = number()?,
             "forget" => self.forget = number()?,
-            "fail" => self.failures.push(failure(given()?)?),
-            "fail_exec" => self.exec_failures.push(failure(given()?)?),
-            "slow" => self.delays.push(delay(given()?)?),
-            "slow_exec" => self.exec_delays.push(delay(given()?)?),
-            "return_after" => self.returns.push(returns(given()?)?),
+            "fail" => self.failures.push(Failure::parse(given()?)?),
+            "fail_exec" => self.exec_failures.push(Failure::parse(given()?)?),
+            "slow" => self.delays.push(Delay::parse(given()?)?),
+            "slow_exec" => self.exec_delays.push(Delay::parse(given()?)?),
+            "return_after" => self.returns.push(Return::parse(given()?)?),
             "name" => self.name = given()?.to_owned(),
             "vendor" => self.vendor = given()?.to_owned(),
             "driver" => self.driver = given()?.to_owned(),
@@ -202,7 +167,9 @@ impl Options {
             "global_variables" => self.global_variables = number()?,
             "svm_system" => self.svm_system = true,
             "icd2" => self.icd2 = true,
-            "extension" => self.extensions.push(extension(given()?)?),
+            "extension" => {
+                self.extensions.insert(extension(given()?)?);
+            }
             "spec" => self.spec = spec(given()?)?,
             "devices" => {
                 self.devices = number()
@@ -217,76 +184,16 @@ impl Options {
 
     /// Whether an answer changes when the driver is loaded again.
     pub fn changes_after_reload(&self) -> bool {
-        [
-            &self.name_after_reload,
-            &self.vendor_after_reload,
-            &self.driver_after_reload,
-        ]
-        .iter()
-        .any(|o| o.is_some())
+        self.name_after_reload.is_some()
+            || self.vendor_after_reload.is_some()
+            || self.driver_after_reload.is_some()
     }
 }
 
-/// `NAME:NTH:CODE`.
-fn failure(text: &str) -> Result<Failure, String> {
-    let parts: Vec<&str> = text.split(':').collect();
-    let [function, nth, code] = parts[..] else {
-        return Err("wants NAME:NTH:CODE".to_owned());
-    };
-    let code = code
-        .parse()
-        .ok()
-        .filter(|&code: &i32| code < 0)
-        .ok_or("wants a negative code")?;
-    Ok(Failure {
-        function: known(function)?,
-        nth: Nth::parse(nth)?,
-        code,
-    })
-}
-
-/// `NAME:TIME`.
-fn delay(text: &str) -> Result<Delay, String> {
-    let (function, time) = text.split_once(':').ok_or("wants NAME:TIME")?;
-    let (number, unit) = time.split_at(
-        time.find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(time.len()),
-    );
-    let number: u64 = number.parse().map_err(|_| format!("{time:?} is no time"))?;
-    let time = match unit {
-        "us" => Duration::from_micros(number),
-        "ms" => Duration::from_millis(number),
-        "s" => Duration::from_secs(number),
-        _ => return Err(format!("{time:?} has no unit: us, ms, s")),
-    };
-    Ok(Delay {
-        function: known(function)?,
-        time,
-    })
-}
-
-/// `NAME:OTHER`.
-fn returns(text: &str) -> Result<Return, String> {
-    let (function, other) = text.split_once(':').ok_or("wants NAME:OTHER")?;
-    Ok(Return {
-        function: known(function)?,
-        other: known(other)?,
-    })
-}
-
-fn known(function: &str) -> Result<String, String> {
-    if crate::table::is_entry_point(function) {
-        Ok(function.to_owned())
-    } else {
-        Err(format!("{function} is no entry point"))
-    }
-}
-
-fn extension(name: &str) -> Result<String, String> {
-    let mut known = OPTIONAL.iter();
-    let known = known.any(|(optional, _)| *optional == name);
-    known
-        .then(|| name.to_owned())
+fn extension(name: &str) -> Result<Extension, String> {
+    let found = OPTIONAL.iter().find(|(optional, _)| *optional == name);
+    found
+        .copied()
         .ok_or_else(|| format!("{name} is no extension of the stub"))
 }
 
@@ -321,7 +228,10 @@ fn bytes(text: &str) -> Result<u64, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::rules::Nth;
 
     #[test]
     fn reads_every_kind_of_item() {
@@ -373,11 +283,5 @@ mod tests {
                 "{wrong}"
             );
         }
-    }
-
-    #[test]
-    fn counts_calls_from_one() {
-        assert!(Nth::Exactly(3).matches(3) && !Nth::Exactly(3).matches(4));
-        assert!(Nth::From(2).matches(9) && !Nth::From(2).matches(1));
     }
 }

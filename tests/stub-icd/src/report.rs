@@ -5,9 +5,10 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
-use crate::{call, driver};
+use crate::lock::lock;
+use crate::{call, loads, options};
 
 static VIOLATIONS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
@@ -18,36 +19,27 @@ pub fn violation(text: impl AsRef<str>) {
         function => format!("{function}: {}", text.as_ref()),
     };
     line("violation", &text);
-    VIOLATIONS
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .push(text);
+    lock(&VIOLATIONS).push(text);
 }
 
 /// All violations of this load so far.
 pub fn violations() -> Vec<String> {
-    VIOLATIONS
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone()
+    lock(&VIOLATIONS).clone()
 }
 
 /// Forgets the violations.
 pub fn clear() {
-    VIOLATIONS
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clear();
+    lock(&VIOLATIONS).clear();
 }
 
 /// Appends a line to the report file, if there is one. One write, so that processes may share the file.
 pub fn line(kind: &str, text: &str) {
-    let options = driver::options();
+    let options = options::in_force();
     let Some(path) = &options.report else { return };
     let line = format!(
         "{}\t{}\t{kind}\t{}\n",
         std::process::id(),
-        driver::loads(),
+        loads::number(),
         text.replace('\n', " ")
     );
     if let Ok(mut file) = OpenOptions::new().append(true).create(true).open(path) {

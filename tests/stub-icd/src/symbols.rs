@@ -1,10 +1,10 @@
-//! What the dynamic linker sees: the symbols of an ICD (`cl_khr_icd`), and the end.
+//! What the dynamic linker sees: the symbols of an ICD (`cl_khr_icd`), the beginning, and the end.
 
 use std::ffi::{c_char, c_void};
 
 use opencl_sys::cl_int;
 
-use crate::{api, driver};
+use crate::{api, dispatch, driver, table};
 
 /// # Safety
 /// As `clGetPlatformIDs`.
@@ -43,10 +43,20 @@ pub unsafe extern "C" fn clGetExtensionFunctionAddress(name: *const c_char) -> *
     unsafe { api::lookup::clGetExtensionFunctionAddress(name) }
 }
 
+/// Runs when the library has been mapped.
+extern "C" fn load() {
+    dispatch::set_build(table::build);
+}
+
 /// Runs before the library is unmapped, and at the process's exit.
 extern "C" fn unload() {
     driver::unload();
 }
+
+// SAFETY: the section holds functions that the dynamic linker calls once each; this one ignores the arguments.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static LOAD: extern "C" fn() = load;
 
 // SAFETY: the section holds functions without arguments, which the dynamic linker calls once each.
 #[used]

@@ -2,12 +2,13 @@
 //! thread, and glibc then keeps the library mapped after `dlclose`. A driver must be able to go.
 
 use std::ffi::c_void;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use opencl_sys::CL_OUT_OF_RESOURCES;
 
 use crate::ffi::CLResult;
+use crate::lock::lock;
 
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -17,10 +18,7 @@ static THREADS: Mutex<Vec<libc::pthread_t>> = Mutex::new(Vec::new());
 pub fn spawn(work: Work) -> CLResult<()> {
     reap();
     let thread = start(work)?;
-    THREADS
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .push(thread);
+    lock(&THREADS).push(thread);
     Ok(())
 }
 
@@ -55,19 +53,16 @@ extern "C" fn run(work: *mut c_void) -> *mut c_void {
 
 /// Joins the threads that have ended.
 fn reap() {
-    THREADS
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .retain(|&thread| {
-            // SAFETY: in the list, so started and not joined yet.
-            (unsafe { libc::pthread_tryjoin_np(thread, std::ptr::null_mut()) }) != 0
-        });
+    lock(&THREADS).retain(|&thread| {
+        // SAFETY: in the list, so started and not joined yet.
+        (unsafe { libc::pthread_tryjoin_np(thread, std::ptr::null_mut()) }) != 0
+    });
 }
 
 /// How many threads have not ended.
 pub fn running() -> usize {
     reap();
-    THREADS.lock().unwrap_or_else(PoisonError::into_inner).len()
+    lock(&THREADS).len()
 }
 
 /// Waits until all have ended, at most for `limit`; returns how many have not.

@@ -4,10 +4,11 @@ use std::ffi::c_void;
 
 use opencl_sys::{CL_INVALID_OPERATION, cl_event};
 
+use crate::call::{creators, entry_points};
 use crate::core::context::Context;
 use crate::core::mem::Mem;
 use crate::core::queue::Queue;
-use crate::ffi::{CLResult, HostIn, HostOut, In, Out, creators, entry_points};
+use crate::ffi::{CLResult, HostIn, HostOut, In, Out};
 use crate::handle;
 
 type FreeNotify = Option<unsafe extern "C" fn(*mut c_void, u32, *mut *mut c_void, *mut c_void)>;

@@ -10,13 +10,14 @@ use opencl_sys::{
     CL_PROGRAM_BINARY_TYPE_EXECUTABLE, CL_PROGRAM_BINARY_TYPE_LIBRARY, cl_device_id, cl_program,
 };
 
+use crate::call::{creators, entry_points};
 use crate::callback::Notify;
 use crate::core::context::Context;
 use crate::core::platform::Platform;
 use crate::core::program::{Origin, Program};
-use crate::ffi::{CLResult, In, Out, Text, creators, entry_points};
+use crate::ffi::{CLResult, In, Out, Text};
 use crate::kernels::known;
-use crate::{driver, handle, thread};
+use crate::{handle, options, thread};
 
 type BuildNotify = Option<unsafe extern "C" fn(*mut c_void, *mut c_void)>;
 
@@ -130,7 +131,7 @@ creators! {
         let options = options.get().unwrap_or_default();
         let library = options.split_whitespace().any(|option| option == "-create-library");
         let has_arg_info = parts.iter().any(|part| part.build().has_arg_info);
-        if driver::options().link_refuses_arg_info && has_arg_info && !library {
+        if options::in_force().link_refuses_arg_info && has_arg_info && !library {
             return Err(CL_LINK_PROGRAM_FAILURE);
         }
         let kind = if library { CL_PROGRAM_BINARY_TYPE_LIBRARY } else { CL_PROGRAM_BINARY_TYPE_EXECUTABLE };

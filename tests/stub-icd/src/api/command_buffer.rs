@@ -6,12 +6,14 @@ use std::sync::Arc;
 use opencl_sys::*;
 
 use super::launch::range_of;
-use crate::core::command::{Enqueue, Order};
+use crate::call::{creators, entry_points};
+use crate::core::command::Order;
 use crate::core::command_buffer::{CommandBuffer, Work};
+use crate::core::enqueue::Enqueue;
 use crate::core::kernel::Kernel;
 use crate::core::mem::Mem;
 use crate::core::queue::Queue;
-use crate::ffi::{CLResult, HostIn, HostOut, In, Out, creators, entry_points};
+use crate::ffi::{CLResult, HostIn, HostOut, In, Out};
 use crate::handle;
 use crate::info::Answer;
 use crate::kernels::run;
@@ -149,22 +151,5 @@ entry_points! {
         // "The command-buffer … should increment the reference count of … kernels".
         let arguments = kernel.arguments()?;
         at.record(&buffer, Arc::new(move || run::run(&kernel.signature, &arguments, range)))
-    }
-}
-
-/// The extension's function of this name; null if it is none.
-pub fn function(name: &[u8]) -> *mut c_void {
-    match name {
-        b"clCreateCommandBufferKHR" => clCreateCommandBufferKHR as *mut c_void,
-        b"clFinalizeCommandBufferKHR" => clFinalizeCommandBufferKHR as *mut c_void,
-        b"clRetainCommandBufferKHR" => clRetainCommandBufferKHR as *mut c_void,
-        b"clReleaseCommandBufferKHR" => clReleaseCommandBufferKHR as *mut c_void,
-        b"clEnqueueCommandBufferKHR" => clEnqueueCommandBufferKHR as *mut c_void,
-        b"clGetCommandBufferInfoKHR" => clGetCommandBufferInfoKHR as *mut c_void,
-        b"clCommandBarrierWithWaitListKHR" => clCommandBarrierWithWaitListKHR as *mut c_void,
-        b"clCommandCopyBufferKHR" => clCommandCopyBufferKHR as *mut c_void,
-        b"clCommandFillBufferKHR" => clCommandFillBufferKHR as *mut c_void,
-        b"clCommandNDRangeKernelKHR" => clCommandNDRangeKernelKHR as *mut c_void,
-        _ => std::ptr::null_mut(),
     }
 }

@@ -1,7 +1,6 @@
 //! Contexts.
 
 use std::ffi::{c_char, c_void};
-use std::sync::PoisonError;
 
 use opencl_sys::{
     CL_CONTEXT_DEVICES, CL_CONTEXT_INTEROP_USER_SYNC, CL_CONTEXT_NUM_DEVICES, CL_CONTEXT_PLATFORM,
@@ -9,11 +8,12 @@ use opencl_sys::{
     cl_device_id,
 };
 
+use crate::call::{creators, entry_points};
 use crate::callback::Notify;
 use crate::core::context::Context;
 use crate::core::device::Device;
 use crate::core::platform::Platform;
-use crate::ffi::{CLResult, HostOut, In, Out, creators, entry_points};
+use crate::ffi::{CLResult, HostOut, In, Out};
 use crate::handle;
 use crate::info::Answer;
 
@@ -94,7 +94,7 @@ entry_points! {
     fn clSetContextDestructorCallback(context: *mut c_void, notify: DestroyNotify, user_data: *mut c_void) {
         let context = handle::get::<Context>(context)?;
         let notify = Notify::new(notify, user_data).ok_or(CL_INVALID_VALUE)?;
-        context.destructors.lock().unwrap_or_else(PoisonError::into_inner).push(notify);
+        context.destructors.add(notify);
         Ok(())
     }
 }

@@ -10,11 +10,13 @@ use opencl_sys::{
     cl_event,
 };
 
-use crate::core::command::{Enqueue, Order};
+use crate::call::entry_points;
+use crate::core::command::Order;
+use crate::core::enqueue::Enqueue;
 use crate::core::geometry::{self, Extent, Pitched, Side};
 use crate::core::mem::Mem;
 use crate::core::queue::Queue;
-use crate::ffi::{CLResult, HostIn, In, Out, entry_points};
+use crate::ffi::{CLResult, HostIn, In, Out};
 use crate::handle;
 
 fn object(queue: &Queue, mem: *mut c_void) -> CLResult<Arc<Mem>> {

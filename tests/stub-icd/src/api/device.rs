@@ -5,15 +5,17 @@ use std::sync::Arc;
 
 use opencl_sys::*;
 
+use crate::call::entry_points;
 use crate::core::device::Device;
 use crate::core::event;
 use crate::core::mem;
 use crate::core::platform::Platform;
 use crate::driver;
-use crate::ffi::{CLResult, HostOut, In, Out, entry_points};
+use crate::ffi::{CLResult, HostOut, In, Out};
 use crate::handle;
 use crate::info::Answer;
 use crate::kernels::known;
+use crate::options;
 
 entry_points! {
     fn clGetDeviceIDs(
@@ -103,7 +105,7 @@ pub fn of_type(device_type: u64) -> CLResult<Vec<Arc<Device>>> {
 }
 
 fn answer(device: &Device, name: u32, answer: Answer) -> CLResult<()> {
-    let memory = driver::options().memory;
+    let memory = options::in_force().memory;
     let spec = device.platform.spec;
     let zero = 0_u32;
     match name {
@@ -194,7 +196,7 @@ fn since_2_0(device: &Device, name: u32, answer: Answer) -> CLResult<()> {
     let since_3_0 = device.platform.spec >= (3, 0);
     let c_1_2 = version(1, 2, 0);
     match name {
-        CL_DEVICE_SVM_CAPABILITIES if driver::options().svm_system => {
+        CL_DEVICE_SVM_CAPABILITIES if options::in_force().svm_system => {
             answer.value(CL_DEVICE_SVM_FINE_GRAIN_SYSTEM)
         }
         CL_DEVICE_SVM_CAPABILITIES => answer.value(0_u64),

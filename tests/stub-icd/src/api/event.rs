@@ -10,10 +10,11 @@ use opencl_sys::{
     CL_PROFILING_INFO_NOT_AVAILABLE, CL_SUBMITTED, cl_event, cl_int,
 };
 
+use crate::call::{creators, entry_points};
 use crate::callback::EventNotify;
 use crate::core::context::Context;
 use crate::core::event::Event;
-use crate::ffi::{HostOut, In, Out, creators, entry_points};
+use crate::ffi::{HostOut, In, Out};
 use crate::handle;
 use crate::info::Answer;
 
@@ -69,7 +70,7 @@ entry_points! {
         let answer = Answer::new(size, value, size_ret);
         match name {
             CL_EVENT_COMMAND_QUEUE => {
-                answer.value(event.queue.as_ref().map_or(std::ptr::null_mut(), |queue| queue.slot.handle()))
+                answer.value(event.queue.as_ref().map_or(std::ptr::null_mut(), |queue| queue.handle()))
             }
             CL_EVENT_CONTEXT => answer.value(event.context.slot.handle()),
             CL_EVENT_COMMAND_TYPE => answer.value(event.command),

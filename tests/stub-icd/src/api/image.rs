@@ -12,11 +12,12 @@ use opencl_sys::{
     CL_MEM_OBJECT_IMAGE3D, CL_MEM_USE_HOST_PTR, cl_image_desc, cl_image_format,
 };
 
+use crate::call::{creators, entry_points};
 use crate::core::context::Context;
 use crate::core::geometry::{self, Pitched, Side};
 use crate::core::image::{self, Format, Shape};
 use crate::core::mem::Mem;
-use crate::ffi::{CLResult, HostOut, In, Out, creators, entry_points};
+use crate::ffi::{CLResult, HostOut, In, Out};
 use crate::handle;
 use crate::info::Answer;
 use crate::memory::Memory;

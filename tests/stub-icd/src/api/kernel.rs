@@ -18,13 +18,15 @@ use opencl_sys::{
     CL_KERNEL_REFERENCE_COUNT, CL_KERNEL_WORK_GROUP_SIZE, cl_kernel,
 };
 
+use crate::call::{creators, entry_points};
 use crate::core::device::Device;
 use crate::core::kernel::Kernel;
 use crate::core::program::Program;
-use crate::ffi::{CLResult, HostIn, HostOut, Out, Text, creators, entry_points};
+use crate::ffi::{CLResult, HostIn, HostOut, Out, Text};
+use crate::handle;
 use crate::info::Answer;
 use crate::kernels::parse::{Access, Parameter, Signature, Space};
-use crate::{driver, handle};
+use crate::options;
 
 creators! {
     fn clCreateKernel(program: *mut c_void, name: Text) {
@@ -87,7 +89,7 @@ entry_points! {
     fn clSetKernelExecInfo(kernel: *mut c_void, name: u32, size: usize, value: HostIn) {
         handle::get::<Kernel>(kernel)?;
         let _ = (name, size, value);
-        if driver::options().svm_system { Ok(()) } else { Err(CL_INVALID_OPERATION) }
+        if options::in_force().svm_system { Ok(()) } else { Err(CL_INVALID_OPERATION) }
     }
 
     fn clGetKernelInfo(kernel: *mut c_void, name: u32, size: usize, value: HostOut, size_ret: Out<usize>) {

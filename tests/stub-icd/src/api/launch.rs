@@ -9,11 +9,13 @@ use opencl_sys::{
     cl_mem,
 };
 
-use crate::core::command::{Enqueue, Order};
+use crate::call::entry_points;
+use crate::core::command::Order;
 use crate::core::device::Device;
+use crate::core::enqueue::Enqueue;
 use crate::core::kernel::Kernel;
 use crate::core::queue::Queue;
-use crate::ffi::{CLResult, HostOut, In, Out, entry_points};
+use crate::ffi::{CLResult, HostOut, In, Out};
 use crate::handle;
 use crate::kernels::run::{self, Range};
 

@@ -2,8 +2,73 @@
 
 use std::ffi::{CStr, c_char, c_void};
 
-use super::platform::{clGetPlatformIDs, clGetPlatformInfo};
-use crate::ffi::entry_points;
+use super::{command_buffer, launch, platform, semaphore, usm};
+use crate::call::entry_points;
+use crate::core::platform::Platform;
+use crate::{dispatch, handle};
+
+macro_rules! functions {
+    ($($module:ident { $($name:ident,)* })*) => {
+        /// The function of this name; null if there is none.
+        fn function(name: &str) -> *mut c_void {
+            match name {
+                "clIcdGetPlatformIDsKHR" => platform::clGetPlatformIDs as *mut c_void,
+                $($(stringify!($name) => $module::$name as *mut c_void,)*)*
+                _ => std::ptr::null_mut(),
+            }
+        }
+    };
+}
+
+functions! {
+    self {
+        clIcdGetFunctionAddressForPlatformKHR,
+        clIcdSetPlatformDispatchDataKHR,
+    }
+    platform {
+        clGetPlatformInfo,
+    }
+    launch {
+        clGetKernelSuggestedLocalWorkSizeKHR,
+    }
+    command_buffer {
+        clCreateCommandBufferKHR,
+        clFinalizeCommandBufferKHR,
+        clRetainCommandBufferKHR,
+        clReleaseCommandBufferKHR,
+        clEnqueueCommandBufferKHR,
+        clGetCommandBufferInfoKHR,
+        clCommandBarrierWithWaitListKHR,
+        clCommandCopyBufferKHR,
+        clCommandFillBufferKHR,
+        clCommandNDRangeKernelKHR,
+    }
+    usm {
+        clHostMemAllocINTEL,
+        clDeviceMemAllocINTEL,
+        clSharedMemAllocINTEL,
+        clMemFreeINTEL,
+        clMemBlockingFreeINTEL,
+        clGetMemAllocInfoINTEL,
+        clSetKernelArgMemPointerINTEL,
+        clSetKernelArgDevicePointerEXT,
+        clEnqueueMemFillINTEL,
+        clEnqueueMemcpyINTEL,
+        clEnqueueMigrateMemINTEL,
+        clEnqueueMemAdviseINTEL,
+    }
+    semaphore {
+        clCreateSemaphoreWithPropertiesKHR,
+        clRetainSemaphoreKHR,
+        clReleaseSemaphoreKHR,
+        clGetSemaphoreInfoKHR,
+        clGetSemaphoreHandleForTypeKHR,
+        clEnqueueWaitSemaphoresKHR,
+        clEnqueueSignalSemaphoresKHR,
+        clEnqueueAcquireExternalMemObjectsKHR,
+        clEnqueueReleaseExternalMemObjectsKHR,
+    }
+}
 
 /// What an ICD loader asks for by name (`cl_khr_icd`), and the functions of the extensions.
 ///
@@ -15,28 +80,7 @@ pub unsafe extern "C" fn clGetExtensionFunctionAddress(name: *const c_char) -> *
         return std::ptr::null_mut();
     }
     // SAFETY: not null, so a C string by the caller's contract.
-    match unsafe { CStr::from_ptr(name) }.to_bytes() {
-        b"clIcdGetPlatformIDsKHR" => clGetPlatformIDs as *mut c_void,
-        b"clGetKernelSuggestedLocalWorkSizeKHR" => {
-            super::launch::clGetKernelSuggestedLocalWorkSizeKHR as *mut c_void
-        }
-        b"clGetPlatformInfo" => clGetPlatformInfo as *mut c_void,
-        b"clIcdGetFunctionAddressForPlatformKHR" => {
-            clIcdGetFunctionAddressForPlatformKHR as *mut c_void
-        }
-        b"clIcdSetPlatformDispatchDataKHR" => clIcdSetPlatformDispatchDataKHR as *mut c_void,
-        name => {
-            let all = [
-                super::command_buffer::function,
-                super::usm::function,
-                super::semaphore::function,
-            ];
-            let mut found = all.iter().map(|function| function(name));
-            found
-                .find(|address| !address.is_null())
-                .unwrap_or(std::ptr::null_mut())
-        }
-    }
+    function(&unsafe { CStr::from_ptr(name) }.to_string_lossy())
 }
 
 /// # Safety
@@ -46,7 +90,7 @@ pub unsafe extern "C" fn clGetExtensionFunctionAddressForPlatform(
     platform: *mut c_void,
     name: *const c_char,
 ) -> *mut c_void {
-    if crate::handle::get::<crate::core::platform::Platform>(platform).is_err() {
+    if handle::get::<Platform>(platform).is_err() {
         return std::ptr::null_mut();
     }
     // SAFETY: the caller's contract is the same.
@@ -60,18 +104,18 @@ pub unsafe extern "C" fn clIcdGetFunctionAddressForPlatformKHR(
     platform: *mut c_void,
     name: *const c_char,
 ) -> *mut c_void {
-    if crate::handle::get::<crate::core::platform::Platform>(platform).is_err() || name.is_null() {
+    if handle::get::<Platform>(platform).is_err() || name.is_null() {
         return std::ptr::null_mut();
     }
     // SAFETY: not null, so a C string by the caller's contract.
     let name = unsafe { CStr::from_ptr(name) };
-    crate::table::address(&name.to_string_lossy())
+    dispatch::address(&name.to_string_lossy())
 }
 
 entry_points! {
     fn clIcdSetPlatformDispatchDataKHR(platform: *mut c_void, data: *mut c_void) {
-        crate::handle::get::<crate::core::platform::Platform>(platform)?;
-        crate::handle::set_dispatch_data(data);
+        handle::get::<Platform>(platform)?;
+        handle::set_dispatch_data(data);
         Ok(())
     }
 }

@@ -7,11 +7,13 @@ use opencl_sys::{
     CL_COMMAND_UNMAP_MEM_OBJECT, CL_INVALID_VALUE, cl_event, cl_mem,
 };
 
-use crate::core::command::{Enqueue, Order};
+use crate::call::{creators, entry_points};
+use crate::core::command::Order;
+use crate::core::enqueue::Enqueue;
 use crate::core::geometry::Pitched;
 use crate::core::mem::Mem;
 use crate::core::queue::Queue;
-use crate::ffi::{In, Out, creators, entry_points};
+use crate::ffi::{In, Out};
 use crate::handle;
 
 creators! {

@@ -1,7 +1,6 @@
 //! Memory objects: making, holding, asking.
 
 use std::ffi::c_void;
-use std::sync::PoisonError;
 
 use opencl_sys::{
     CL_BUFFER_CREATE_TYPE_REGION, CL_EXTERNAL_MEMORY_HANDLE_OPAQUE_FD_KHR, CL_INVALID_PROPERTY,
@@ -11,10 +10,11 @@ use opencl_sys::{
     CL_MEM_USES_SVM_POINTER,
 };
 
+use crate::call::{creators, entry_points};
 use crate::callback::Notify;
 use crate::core::context::Context;
 use crate::core::mem::Mem;
-use crate::ffi::{HostIn, HostOut, In, Out, creators, entry_points};
+use crate::ffi::{HostIn, HostOut, In, Out};
 use crate::handle;
 use crate::info::Answer;
 
@@ -65,7 +65,7 @@ entry_points! {
     fn clSetMemObjectDestructorCallback(mem: *mut c_void, notify: DestroyNotify, user_data: *mut c_void) {
         let mem = handle::get::<Mem>(mem)?;
         let notify = Notify::new(notify, user_data).ok_or(CL_INVALID_VALUE)?;
-        mem.destructors.lock().unwrap_or_else(PoisonError::into_inner).push(notify);
+        mem.destructors.add(notify);
         Ok(())
     }
 
@@ -79,7 +79,7 @@ entry_points! {
             CL_MEM_FLAGS => answer.value(mem.flags),
             CL_MEM_SIZE => answer.value(mem.size),
             CL_MEM_HOST_PTR => answer.value(mem.host_address),
-            CL_MEM_MAP_COUNT => answer.value(mem.map_count()),
+            CL_MEM_MAP_COUNT => answer.value(mem.mappings.count()),
             CL_MEM_REFERENCE_COUNT => answer.value(mem.slot.references()),
             CL_MEM_CONTEXT => answer.value(mem.context.slot.handle()),
             CL_MEM_ASSOCIATED_MEMOBJECT => answer.value(parent),

@@ -9,9 +9,10 @@ use opencl_sys::{
     cl_platform_id,
 };
 
+use crate::call::entry_points;
 use crate::core::platform::Platform;
 use crate::driver;
-use crate::ffi::{HostOut, Out, entry_points};
+use crate::ffi::{HostOut, Out};
 use crate::handle;
 use crate::info::Answer;
 

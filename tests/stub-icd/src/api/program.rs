@@ -1,7 +1,6 @@
 //! Programs: making, holding, asking. `build` has what compiles and links.
 
 use std::ffi::{c_char, c_uchar, c_void};
-use std::sync::PoisonError;
 
 use opencl_sys::{
     CL_BUILD_SUCCESS, CL_INVALID_BINARY, CL_INVALID_PROGRAM_EXECUTABLE, CL_INVALID_VALUE,
@@ -14,12 +13,13 @@ use opencl_sys::{
 };
 
 use crate::binary;
+use crate::call::{creators, entry_points};
 use crate::callback::Notify;
 use crate::core::context::Context;
 use crate::core::program::{Origin, Program};
-use crate::ffi::{HostIn, HostOut, In, Out, blobs, creators, entry_points, texts};
+use crate::ffi::{HostIn, HostOut, In, Out, blobs, texts};
 use crate::info::Answer;
-use crate::{driver, handle, il};
+use crate::{handle, il, options};
 
 type ProgramNotify = Option<unsafe extern "C" fn(*mut c_void, *mut c_void)>;
 
@@ -77,7 +77,7 @@ entry_points! {
     fn clSetProgramReleaseCallback(program: *mut c_void, notify: ProgramNotify, user_data: *mut c_void) {
         let program = handle::get::<Program>(program)?;
         let notify = Notify::new(notify, user_data).ok_or(CL_INVALID_VALUE)?;
-        program.destructors.lock().unwrap_or_else(PoisonError::into_inner).push(notify);
+        program.destructors.add(notify);
         Ok(())
     }
 
@@ -132,7 +132,7 @@ entry_points! {
             CL_PROGRAM_BUILD_LOG => answer.text(&build.log),
             CL_PROGRAM_BINARY_TYPE => answer.value(build.kind),
             CL_PROGRAM_BUILD_GLOBAL_VARIABLE_TOTAL_SIZE if build.status == CL_BUILD_SUCCESS => {
-                answer.value(driver::options().global_variables)
+                answer.value(options::in_force().global_variables)
             }
             CL_PROGRAM_BUILD_GLOBAL_VARIABLE_TOTAL_SIZE => answer.value(0_usize),
             _ => Err(CL_INVALID_VALUE),

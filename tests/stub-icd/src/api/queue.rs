@@ -9,10 +9,11 @@ use opencl_sys::{
     CL_QUEUE_PROPERTIES, CL_QUEUE_PROPERTIES_ARRAY, CL_QUEUE_REFERENCE_COUNT, CL_QUEUE_SIZE,
 };
 
+use crate::call::{creators, entry_points};
 use crate::core::context::Context;
 use crate::core::queue::Queue;
 use crate::driver;
-use crate::ffi::{CLResult, HostOut, In, Out, creators, entry_points};
+use crate::ffi::{CLResult, HostOut, In, Out};
 use crate::handle;
 use crate::info::Answer;
 
@@ -40,7 +41,7 @@ fn create(
         return Queue::create(context, device, properties, list, None);
     }
     if properties & CL_QUEUE_ON_DEVICE_DEFAULT != 0
-        && let Some(default) = context.default_queue(&device)
+        && let Some(default) = Queue::default_of(&context, &device)
     {
         // "… only one default … the reference count of the existing default is incremented": the same queue.
         handle::retain::<Queue>(default.slot.handle())?;
@@ -49,7 +50,7 @@ fn create(
     let size = size.unwrap_or(DEVICE_QUEUE_SIZE);
     let queue = Queue::create(context.clone(), device, properties, list, Some(size))?;
     if properties & CL_QUEUE_ON_DEVICE_DEFAULT != 0 {
-        context.set_default_queue(&handle::get::<Queue>(queue)?);
+        handle::get::<Queue>(queue)?.make_default();
     }
     Ok(queue)
 }
@@ -98,7 +99,7 @@ entry_points! {
             CL_QUEUE_PROPERTIES => answer.value(queue.properties),
             CL_QUEUE_SIZE if spec >= (2, 0) => answer.value(queue.device_size.ok_or(CL_INVALID_COMMAND_QUEUE)?),
             CL_QUEUE_DEVICE_DEFAULT if spec >= (2, 1) => {
-                let default = queue.context.default_queue(&queue.device);
+                let default = Queue::default_of(&queue.context, &queue.device);
                 answer.value(default.map_or(std::ptr::null_mut::<c_void>(), |default| default.slot.handle()))
             }
             CL_QUEUE_PROPERTIES_ARRAY if spec >= (3, 0) => answer.list(&queue.property_list),
@@ -125,11 +126,10 @@ entry_points! {
         let context = handle::get::<Context>(context)?;
         let device = context.device(device)?;
         let queue = handle::get::<Queue>(queue)?;
-        let is_fit = queue.device_size.is_some() && std::sync::Arc::ptr_eq(&queue.device, &device);
-        if !is_fit || !std::sync::Arc::ptr_eq(&queue.context, &context) {
+        if queue.device_size.is_none() || !queue.serves(&context, &device) {
             return Err(CL_INVALID_COMMAND_QUEUE);
         }
-        context.set_default_queue(&queue);
+        queue.make_default();
         Ok(())
     }
 

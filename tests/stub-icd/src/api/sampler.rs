@@ -9,9 +9,10 @@ use opencl_sys::{
     CL_SAMPLER_REFERENCE_COUNT, CL_TRUE,
 };
 
+use crate::call::{creators, entry_points};
 use crate::core::context::Context;
 use crate::core::sampler::Sampler;
-use crate::ffi::{CLResult, HostOut, In, Out, creators, entry_points};
+use crate::ffi::{CLResult, HostOut, In, Out};
 use crate::handle;
 use crate::info::Answer;
 

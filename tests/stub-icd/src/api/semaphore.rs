@@ -7,13 +7,15 @@ use std::os::fd::{AsRawFd, IntoRawFd};
 use opencl_sys::*;
 use rustix::event::{EventfdFlags, eventfd};
 
-use crate::core::command::{Enqueue, Order};
+use crate::call::{creators, entry_points};
+use crate::core::command::Order;
 use crate::core::context::Context;
 use crate::core::device::Device;
+use crate::core::enqueue::Enqueue;
 use crate::core::mem::Mem;
 use crate::core::queue::Queue;
 use crate::core::semaphore::Semaphore;
-use crate::ffi::{CLResult, HostOut, In, Out, creators, entry_points};
+use crate::ffi::{CLResult, HostOut, In, Out};
 use crate::handle;
 use crate::info::Answer;
 use crate::memory::own_file;
@@ -178,25 +180,5 @@ entry_points! {
         handle::get_all::<Mem>(&objects.list(count as usize).unwrap_or_default())?;
         let enqueue = Enqueue::new(&queue, num_events, events, event)?;
         enqueue.submit(&queue, CL_COMMAND_RELEASE_EXTERNAL_MEM_OBJECTS_KHR, Order::Free, Box::new(|| Ok(())))
-    }
-}
-
-/// The extensions' function of this name; null if it is none.
-pub fn function(name: &[u8]) -> *mut c_void {
-    match name {
-        b"clCreateSemaphoreWithPropertiesKHR" => clCreateSemaphoreWithPropertiesKHR as *mut c_void,
-        b"clRetainSemaphoreKHR" => clRetainSemaphoreKHR as *mut c_void,
-        b"clReleaseSemaphoreKHR" => clReleaseSemaphoreKHR as *mut c_void,
-        b"clGetSemaphoreInfoKHR" => clGetSemaphoreInfoKHR as *mut c_void,
-        b"clGetSemaphoreHandleForTypeKHR" => clGetSemaphoreHandleForTypeKHR as *mut c_void,
-        b"clEnqueueWaitSemaphoresKHR" => clEnqueueWaitSemaphoresKHR as *mut c_void,
-        b"clEnqueueSignalSemaphoresKHR" => clEnqueueSignalSemaphoresKHR as *mut c_void,
-        b"clEnqueueAcquireExternalMemObjectsKHR" => {
-            clEnqueueAcquireExternalMemObjectsKHR as *mut c_void
-        }
-        b"clEnqueueReleaseExternalMemObjectsKHR" => {
-            clEnqueueReleaseExternalMemObjectsKHR as *mut c_void
-        }
-        _ => std::ptr::null_mut(),
     }
 }

@@ -4,9 +4,11 @@ use std::ffi::c_void;
 
 use opencl_sys::{CL_COMMAND_BARRIER, CL_COMMAND_MARKER, CL_INVALID_VALUE, cl_event};
 
-use crate::core::command::{Enqueue, Order};
+use crate::call::entry_points;
+use crate::core::command::Order;
+use crate::core::enqueue::Enqueue;
 use crate::core::queue::Queue;
-use crate::ffi::{CLResult, In, Out, entry_points};
+use crate::ffi::{CLResult, In, Out};
 use crate::handle;
 
 fn enqueue(

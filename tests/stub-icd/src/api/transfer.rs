@@ -9,11 +9,13 @@ use opencl_sys::{
     CL_INVALID_VALUE, cl_event,
 };
 
-use crate::core::command::{Enqueue, Order};
+use crate::call::entry_points;
+use crate::core::command::Order;
+use crate::core::enqueue::Enqueue;
 use crate::core::geometry::{self, Extent, Pitched, Side};
 use crate::core::mem::Mem;
 use crate::core::queue::Queue;
-use crate::ffi::{CLResult, HostIn, HostOut, In, Out, entry_points};
+use crate::ffi::{CLResult, HostIn, HostOut, In, Out};
 use crate::handle;
 use crate::memory::Memory;
 

@@ -2,16 +2,17 @@
 //! host and the device have the same memory.
 
 use std::ffi::c_void;
-use std::sync::Arc;
 
 use opencl_sys::*;
 
+use crate::call::{creators, entry_points};
 use crate::core::addresses::Allocation;
-use crate::core::command::{Enqueue, Order};
+use crate::core::command::Order;
 use crate::core::context::Context;
+use crate::core::enqueue::Enqueue;
 use crate::core::kernel::Kernel;
 use crate::core::queue::Queue;
-use crate::ffi::{CLResult, HostIn, HostOut, In, Out, creators, entry_points};
+use crate::ffi::{CLResult, HostIn, HostOut, In, Out};
 use crate::handle;
 use crate::info::Answer;
 use crate::memory::Memory;
@@ -149,35 +150,5 @@ entry_points! {
         let queue = handle::get::<Queue>(queue)?;
         let enqueue = Enqueue::new(&queue, num_events, events, event)?;
         enqueue.submit(&queue, CL_COMMAND_MEMADVISE_INTEL, Order::Free, Box::new(|| Ok(())))
-    }
-}
-
-/// A buffer over the memory at an address, for a kernel's argument.
-pub fn at_address(context: &Arc<Context>, address: usize) -> Option<Arc<crate::core::mem::Mem>> {
-    let (memory, offset, size) = context.addresses.find(address)?;
-    Some(crate::core::mem::Mem::over(
-        context.clone(),
-        memory,
-        offset,
-        size,
-    ))
-}
-
-/// The extensions' function of this name; null if it is none.
-pub fn function(name: &[u8]) -> *mut c_void {
-    match name {
-        b"clHostMemAllocINTEL" => clHostMemAllocINTEL as *mut c_void,
-        b"clDeviceMemAllocINTEL" => clDeviceMemAllocINTEL as *mut c_void,
-        b"clSharedMemAllocINTEL" => clSharedMemAllocINTEL as *mut c_void,
-        b"clMemFreeINTEL" => clMemFreeINTEL as *mut c_void,
-        b"clMemBlockingFreeINTEL" => clMemBlockingFreeINTEL as *mut c_void,
-        b"clGetMemAllocInfoINTEL" => clGetMemAllocInfoINTEL as *mut c_void,
-        b"clSetKernelArgMemPointerINTEL" => clSetKernelArgMemPointerINTEL as *mut c_void,
-        b"clSetKernelArgDevicePointerEXT" => clSetKernelArgDevicePointerEXT as *mut c_void,
-        b"clEnqueueMemFillINTEL" => clEnqueueMemFillINTEL as *mut c_void,
-        b"clEnqueueMemcpyINTEL" => clEnqueueMemcpyINTEL as *mut c_void,
-        b"clEnqueueMigrateMemINTEL" => clEnqueueMigrateMemINTEL as *mut c_void,
-        b"clEnqueueMemAdviseINTEL" => clEnqueueMemAdviseINTEL as *mut c_void,
-        _ => std::ptr::null_mut(),
     }
 }

@@ -1,10 +1,10 @@
 //! Memory that a kernel may be given by its address: unified shared memory, and buffers with a device address.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use super::device::Device;
-use super::mem::Mem;
+use crate::lock::lock;
 use crate::memory::Memory;
 
 /// One allocation of unified shared memory.
@@ -18,9 +18,15 @@ pub struct Allocation {
     pub device: Option<Arc<Device>>,
 }
 
+/// A buffer with an address.
+pub trait Addressed: Send + Sync {
+    /// Its memory and its size.
+    fn memory(&self) -> (Arc<Memory>, usize);
+}
+
 enum Region {
     Allocation(Allocation),
-    Buffer(Weak<Mem>),
+    Buffer(Weak<dyn Addressed>),
 }
 
 /// A context's, by address.
@@ -28,35 +34,30 @@ enum Region {
 pub struct Addresses(Mutex<BTreeMap<usize, Region>>);
 
 impl Addresses {
-    fn all(&self) -> MutexGuard<'_, BTreeMap<usize, Region>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub fn add(&self, allocation: Allocation) {
         let base = allocation.base;
-        self.all().insert(base, Region::Allocation(allocation));
+        lock(&self.0).insert(base, Region::Allocation(allocation));
     }
 
-    pub fn add_buffer(&self, address: usize, mem: &Arc<Mem>) {
-        self.all()
-            .insert(address, Region::Buffer(Arc::downgrade(mem)));
+    pub fn add_buffer(&self, address: usize, buffer: Weak<dyn Addressed>) {
+        lock(&self.0).insert(address, Region::Buffer(buffer));
     }
 
     /// Takes out the allocation that starts there.
     pub fn remove(&self, base: usize) -> Option<Allocation> {
-        let mut all = self.all();
-        if !matches!(all.get(&base), Some(Region::Allocation(_))) {
-            return None;
-        }
-        match all.remove(&base) {
-            Some(Region::Allocation(allocation)) => Some(allocation),
-            _ => None,
+        let mut all = lock(&self.0);
+        match all.remove(&base)? {
+            Region::Allocation(allocation) => Some(allocation),
+            buffer => {
+                all.insert(base, buffer);
+                None
+            }
         }
     }
 
     /// The allocation that holds an address.
     pub fn allocation(&self, address: usize) -> Option<Allocation> {
-        match self.all().range(..=address).next_back()?.1 {
+        match lock(&self.0).range(..=address).next_back()?.1 {
             Region::Allocation(one) => (address - one.base < one.size).then(|| one.clone()),
             Region::Buffer(_) => None,
         }
@@ -64,11 +65,11 @@ impl Addresses {
 
     /// Memory at an address: itself, where the address lies in it, and how much follows.
     pub fn find(&self, address: usize) -> Option<(Arc<Memory>, usize, usize)> {
-        let all = self.all();
+        let all = lock(&self.0);
         let (base, region) = all.range(..=address).next_back()?;
         let (memory, size) = match region {
             Region::Allocation(one) => (one.memory.clone(), one.size),
-            Region::Buffer(mem) => mem.upgrade().map(|mem| (mem.memory.clone(), mem.size))?,
+            Region::Buffer(buffer) => buffer.upgrade()?.memory(),
         };
         let offset = address - base;
         (offset < size).then(|| (memory, offset, size - offset))

@@ -1,7 +1,7 @@
 //! Command buffers (`cl_khr_command_buffer` 0.9.8): a list of works, run one behind the other.
 
 use std::ffi::c_void;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use opencl_sys::{
     CL_INVALID_COMMAND_BUFFER_KHR, CL_INVALID_OPERATION, CL_INVALID_SYNC_POINT_WAIT_LIST_KHR,
@@ -9,9 +9,10 @@ use opencl_sys::{
 };
 
 use super::queue::Queue;
-use crate::driver;
 use crate::ffi::CLResult;
 use crate::handle::{self, Object, Slot};
+use crate::loads;
+use crate::lock::lock;
 
 /// What a recorded command does each time.
 pub type Work = Arc<dyn Fn() -> CLResult<()> + Send + Sync>;
@@ -46,22 +47,18 @@ impl CommandBuffer {
         handle::publish(1, make).slot.handle()
     }
 
-    fn recorded(&self) -> MutexGuard<'_, Recorded> {
-        self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub fn is_final(&self) -> bool {
-        self.recorded().is_final
+        lock(&self.recorded).is_final
     }
 
     /// Others in each load of the driver: nothing is said about their values.
     fn first_point() -> u32 {
-        driver::loads() as u32 * 1000
+        loads::number() as u32 * 1000
     }
 
     /// Adds a command behind those of the synchronization points, and gives its own.
     pub fn record(&self, waits: &[u32], work: Work) -> CLResult<u32> {
-        let mut recorded = self.recorded();
+        let mut recorded = lock(&self.recorded);
         if recorded.is_final {
             return Err(CL_INVALID_OPERATION);
         }
@@ -75,7 +72,7 @@ impl CommandBuffer {
     }
 
     pub fn finalize(&self) -> CLResult<()> {
-        let mut recorded = self.recorded();
+        let mut recorded = lock(&self.recorded);
         if recorded.is_final {
             return Err(CL_INVALID_OPERATION);
         }
@@ -85,7 +82,7 @@ impl CommandBuffer {
 
     /// Everything that it does, in the order of recording.
     pub fn works(&self) -> CLResult<Vec<Work>> {
-        let recorded = self.recorded();
+        let recorded = lock(&self.recorded);
         if recorded.is_final {
             Ok(recorded.works.clone())
         } else {

@@ -1,14 +1,13 @@
 //! Contexts.
 
 use std::ffi::c_void;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 
 use opencl_sys::{CL_INVALID_CONTEXT, CL_INVALID_DEVICE, cl_int};
 
 use super::addresses::Addresses;
 use super::device::Device;
-use super::queue::Queue;
-use crate::callback::Notify;
+use crate::callback::Destructors;
 use crate::ffi::CLResult;
 use crate::handle::{self, Object, Slot};
 use crate::report::violation;
@@ -18,10 +17,8 @@ pub struct Context {
     pub devices: Vec<Arc<Device>>,
     /// As passed, with the ending zero; empty if none were.
     pub properties: Vec<isize>,
-    pub destructors: Mutex<Vec<Notify>>,
+    pub destructors: Destructors,
     pub addresses: Addresses,
-    /// Default on-device queues, one per device.
-    default_queues: Mutex<Vec<Weak<Queue>>>,
 }
 
 impl Object for Context {
@@ -35,9 +32,8 @@ impl Context {
             slot,
             devices,
             properties,
-            destructors: Mutex::default(),
+            destructors: Destructors::default(),
             addresses: Addresses::default(),
-            default_queues: Mutex::default(),
         };
         handle::publish(1, make).slot.handle()
     }
@@ -60,24 +56,6 @@ impl Context {
         }
     }
 
-    /// The default on-device queue of a device.
-    pub fn default_queue(&self, device: &Arc<Device>) -> Option<Arc<Queue>> {
-        let queues = self.default_queues.lock();
-        let queues = queues.unwrap_or_else(PoisonError::into_inner);
-        let mut live = queues.iter().filter_map(Weak::upgrade);
-        live.find(|queue| Arc::ptr_eq(&queue.device, device))
-    }
-
-    pub fn set_default_queue(&self, queue: &Arc<Queue>) {
-        let queues = self.default_queues.lock();
-        let mut queues = queues.unwrap_or_else(PoisonError::into_inner);
-        queues.retain(|old| {
-            let old = old.upgrade();
-            old.is_some_and(|old| !Arc::ptr_eq(&old.device, &queue.device))
-        });
-        queues.push(Arc::downgrade(queue));
-    }
-
     /// Refuses what belongs to another context, and records it.
     pub fn same(&self, other: &Context, what: &str) -> CLResult<()> {
         if self.slot.handle() == other.slot.handle() {
@@ -90,15 +68,6 @@ impl Context {
 
 impl Drop for Context {
     fn drop(&mut self) {
-        let callbacks = std::mem::take(
-            &mut *self
-                .destructors
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
-        callbacks
-            .into_iter()
-            .rev()
-            .for_each(|notify| notify.call(self.slot.handle()));
+        self.destructors.call(self.slot.handle());
     }
 }

@@ -1,7 +1,7 @@
 //! Events: status, time stamps, callbacks.
 
 use std::ffi::c_void;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use opencl_sys::{
     CL_COMMAND_USER, CL_COMPLETE, CL_INVALID_EVENT, CL_INVALID_OPERATION, CL_QUEUED, CL_RUNNING,
@@ -9,17 +9,26 @@ use opencl_sys::{
 };
 
 use super::context::Context;
-use super::queue::Queue;
 use super::schedule;
 use crate::callback::EventNotify;
 use crate::ffi::CLResult;
 use crate::handle::{self, Object, Slot};
+use crate::lock::lock;
+
+/// The queue of an event's command.
+pub trait CommandQueue: Send + Sync {
+    fn handle(&self) -> *mut c_void;
+    /// Whether its events have time stamps.
+    fn profiles(&self) -> bool;
+    /// `clFlush`.
+    fn flush(&self);
+}
 
 pub struct Event {
     pub slot: Slot,
     pub context: Arc<Context>,
     /// `None` for a user event.
-    pub queue: Option<Arc<Queue>>,
+    pub queue: Option<Arc<dyn CommandQueue>>,
     pub command: u32,
     state: Mutex<State>,
     /// Itself, kept while a callback is owed or the command is not done.
@@ -46,24 +55,23 @@ pub fn now() -> u64 {
 
 impl Event {
     /// The event of a command; the caller of OpenCL gets it if `wanted`.
-    pub fn of_command(queue: &Arc<Queue>, command: u32, wanted: bool) -> Arc<Event> {
-        let context = queue.context.clone();
-        Self::make(
-            context,
-            Some(queue.clone()),
-            command,
-            CL_QUEUED as cl_int,
-            u32::from(wanted),
-        )
+    pub fn of_command(
+        context: Arc<Context>,
+        queue: Arc<dyn CommandQueue>,
+        command: u32,
+        wanted: bool,
+    ) -> Arc<Event> {
+        let references = u32::from(wanted);
+        Self::make(context, Some(queue), command, CL_QUEUED, references)
     }
 
     pub fn user(context: Arc<Context>) -> Arc<Event> {
-        Self::make(context, None, CL_COMMAND_USER, CL_SUBMITTED as cl_int, 1)
+        Self::make(context, None, CL_COMMAND_USER, CL_SUBMITTED, 1)
     }
 
     fn make(
         context: Arc<Context>,
-        queue: Option<Arc<Queue>>,
+        queue: Option<Arc<dyn CommandQueue>>,
         command: u32,
         status: cl_int,
         references: u32,
@@ -85,69 +93,58 @@ impl Event {
         })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub fn status(&self) -> cl_int {
-        self.state().status
+        lock(&self.state).status
     }
 
     /// Queued, submitted, started, ended; `None` before the end or without an end.
     pub fn stamps(&self) -> Option<[u64; 4]> {
-        let state = self.state();
-        (state.status == CL_COMPLETE as cl_int).then_some(state.stamps)
+        let state = lock(&self.state);
+        (state.status == CL_COMPLETE).then_some(state.stamps)
     }
 
     pub fn is_done(&self) -> bool {
-        self.status() <= CL_COMPLETE as cl_int
+        self.status() <= CL_COMPLETE
     }
 
     /// The command runs or ends: wakes who waits and calls back who asked. An error calls back all.
     pub fn advance(&self, status: cl_int) {
-        let due = {
-            let mut state = self.state();
-            state.status = status;
-            let place = if status == CL_RUNNING as cl_int { 2 } else { 3 };
-            state.stamps[place] = now();
-            if state.stamps[1] == 0 {
-                state.stamps[1] = state.stamps[0];
-            }
-            let (due, later) = std::mem::take(&mut state.callbacks)
-                .into_iter()
-                .partition(|(at, _)| *at >= status);
-            state.callbacks = later;
-            due
-        };
-        schedule::changed();
-        self.call(due, status);
-        if status <= CL_COMPLETE as cl_int {
-            let kept = self
-                .owed
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take();
+        self.reach(status, |_| true);
+        if status <= CL_COMPLETE {
+            let kept = lock(&self.owed).take();
             drop(kept);
         }
     }
 
     /// From queued to submitted; nothing if the worker was quicker.
     pub fn submit(&self) {
+        self.reach(CL_SUBMITTED, |before| before == CL_QUEUED);
+    }
+
+    /// Takes the status if `may` says so of the one before.
+    fn reach(&self, status: cl_int, may: impl FnOnce(cl_int) -> bool) {
         let due = {
-            let mut state = self.state();
-            if state.status != CL_QUEUED as cl_int {
+            let mut state = lock(&self.state);
+            if !may(state.status) {
                 return;
             }
-            state.status = CL_SUBMITTED as cl_int;
-            state.stamps[1] = now();
-            let (due, later) = std::mem::take(&mut state.callbacks)
-                .into_iter()
-                .partition(|(at, _)| *at >= CL_SUBMITTED as cl_int);
+            state.status = status;
+            let place = match status {
+                CL_SUBMITTED => 1,
+                CL_RUNNING => 2,
+                _ => 3,
+            };
+            state.stamps[place] = now();
+            if state.stamps[1] == 0 {
+                state.stamps[1] = state.stamps[0];
+            }
+            let all = std::mem::take(&mut state.callbacks);
+            let (due, later) = all.into_iter().partition(|(at, _)| *at >= status);
             state.callbacks = later;
             due
         };
         schedule::changed();
-        self.call(due, CL_SUBMITTED as cl_int);
+        self.call(due, status);
     }
 
     fn call(&self, callbacks: Vec<(cl_int, EventNotify)>, status: cl_int) {
@@ -172,10 +169,10 @@ impl Event {
     /// `clSetEventCallback`: at once, in this thread, if the status is reached already.
     pub fn on_status(self: &Arc<Self>, at: cl_int, callback: EventNotify) {
         let status = {
-            let mut state = self.state();
+            let mut state = lock(&self.state);
             if state.status > at {
                 state.callbacks.push((at, callback));
-                *self.owed.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.clone());
+                *lock(&self.owed) = Some(self.clone());
                 return;
             }
             state.status
@@ -185,7 +182,7 @@ impl Event {
 
     /// Waits for the end and returns the last status.
     pub fn wait(&self) -> cl_int {
-        schedule::wait_for(|| Some(self.status()).filter(|&status| status <= CL_COMPLETE as cl_int))
+        schedule::wait_for(|| Some(self.status()).filter(|&status| status <= CL_COMPLETE))
     }
 
     /// Sees to it that the command runs some time, before somebody waits for it.

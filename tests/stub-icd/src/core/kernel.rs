@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use opencl_sys::{
     CL_INVALID_ARG_INDEX, CL_INVALID_ARG_SIZE, CL_INVALID_ARG_VALUE, CL_INVALID_DEVICE_QUEUE,
@@ -18,6 +18,7 @@ use crate::ffi::{CLResult, HostIn};
 use crate::handle::{self, Object, Slot};
 use crate::kernels::parse::{Kind, Signature, Space};
 use crate::kernels::run::Argument;
+use crate::lock::lock;
 use crate::report::violation;
 
 pub struct Kernel {
@@ -53,11 +54,7 @@ impl Kernel {
 
     /// `clCloneKernel`.
     pub fn copy(&self) -> *mut c_void {
-        let arguments = self
-            .arguments
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let arguments = lock(&self.arguments).clone();
         Self::with(self.program.clone(), self.signature.clone(), arguments)
     }
 
@@ -112,9 +109,7 @@ impl Kernel {
                 Set::Queue(Arc::downgrade(&queue))
             }
         };
-        self.arguments
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)[index] = Some(set);
+        lock(&self.arguments)[index] = Some(set);
         Ok(())
     }
 
@@ -127,8 +122,7 @@ impl Kernel {
         ) {
             return Err(CL_INVALID_ARG_VALUE);
         }
-        let arguments = self.arguments.lock();
-        arguments.unwrap_or_else(PoisonError::into_inner)[index] = Some(Set::Address(address));
+        lock(&self.arguments)[index] = Some(Set::Address(address));
         Ok(())
     }
 
@@ -158,11 +152,7 @@ impl Kernel {
     /// # Errors
     /// `CL_INVALID_KERNEL_ARGS` if one is not set, or was released since (which is recorded).
     pub fn arguments(&self) -> CLResult<Vec<Argument>> {
-        let arguments = self
-            .arguments
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let arguments = lock(&self.arguments).clone();
         arguments
             .into_iter()
             .enumerate()
@@ -182,7 +172,7 @@ impl Kernel {
             Set::Null => Ok(Argument::Memory(None)),
             Set::Address(address) => {
                 let context = &self.program.context;
-                let mem = crate::api::usm::at_address(context, address);
+                let mem = Mem::at_address(context.clone(), address);
                 Ok(Argument::Memory(Some(mem.ok_or_else(released)?)))
             }
             Set::Memory(mem) => mem
@@ -204,20 +194,12 @@ impl Kernel {
 
     /// `CL_KERNEL_LOCAL_MEM_SIZE`.
     pub fn local_memory(&self) -> u64 {
-        let arguments = self
-            .arguments
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        arguments
-            .iter()
-            .map(|set| {
-                if let Some(Set::Local(size)) = set {
-                    *size as u64
-                } else {
-                    0
-                }
-            })
-            .sum()
+        let arguments = lock(&self.arguments);
+        let sizes = arguments.iter().map(|set| match set {
+            Some(Set::Local(size)) => *size as u64,
+            _ => 0,
+        });
+        sizes.sum()
     }
 }
 

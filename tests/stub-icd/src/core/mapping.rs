@@ -1,140 +1,41 @@
-//! Mapped memory objects. As on a card of its own, a map copies to host memory and an unmap copies back, unless the
-//! program asked for host memory; the host memory is gone after the unmap.
+//! The maps of a memory object that were not unmapped yet.
 
-use std::ffi::c_void;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use opencl_sys::{CL_INVALID_VALUE, CL_MAP_READ, CL_MAP_WRITE, CL_MAP_WRITE_INVALIDATE_REGION};
-
-use super::command::Work;
-use super::geometry::{self, Extent, Pitched, Side};
-use super::mem::Mem;
-use crate::ffi::CLResult;
+use super::geometry::{Extent, Pitched};
+use crate::lock::lock;
 use crate::memory::Memory;
 
-/// One map that was not unmapped yet.
+/// One map.
 #[derive(Clone)]
 pub struct Mapping {
-    address: usize,
+    pub address: usize,
     /// `None` if the address lies in the object's memory.
-    staging: Option<Arc<Memory>>,
-    flags: u64,
-    place: Pitched,
-    host: Pitched,
-    extent: Extent,
+    pub staging: Option<Arc<Memory>>,
+    pub flags: u64,
+    pub place: Pitched,
+    pub host: Pitched,
+    pub extent: Extent,
 }
 
-/// What a map gives the program.
-pub struct Mapped {
-    pub address: *mut c_void,
-    pub row_pitch: usize,
-    pub slice_pitch: usize,
-    pub work: Work,
-}
+/// An object's.
+#[derive(Default)]
+pub struct Mappings(Mutex<Vec<Mapping>>);
 
-const ALL: u64 = CL_MAP_READ | CL_MAP_WRITE | CL_MAP_WRITE_INVALIDATE_REGION;
-
-impl Mem {
-    /// Maps a box of the object.
-    pub fn map(self: &Arc<Self>, flags: u64, place: Pitched, extent: Extent) -> CLResult<Mapped> {
-        let invalidates = flags & CL_MAP_WRITE_INVALIDATE_REGION != 0;
-        if flags & !ALL != 0 || invalidates && flags != CL_MAP_WRITE_INVALIDATE_REGION {
-            return Err(CL_INVALID_VALUE);
-        }
-        if flags & CL_MAP_READ != 0 {
-            self.host_may_read()?;
-        }
-        if flags & (CL_MAP_WRITE | CL_MAP_WRITE_INVALIDATE_REGION) != 0 {
-            self.host_may_write()?;
-        }
-        let (staging, host, address) = if self.maps_in_place() {
-            (
-                None,
-                Pitched { start: 0, ..place },
-                self.memory.address(self.offset + place.start),
-            )
-        } else {
-            let host = Pitched::new([0; 3], extent, 0, 0)?;
-            let staging = Memory::staging(host.end(extent))?;
-            let address = staging.address(0);
-            (Some(staging), host, address)
-        };
-        let mapping = Mapping {
-            address: address.addr(),
-            staging,
-            flags,
-            place,
-            host,
-            extent,
-        };
-        self.mappings
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(mapping.clone());
-        let object = self.clone();
-        let work = move || match &mapping.staging {
-            Some(staging) if !invalidates => geometry::copy(
-                Side {
-                    memory: staging,
-                    base: 0,
-                    pitched: mapping.host,
-                },
-                Side {
-                    memory: &object.memory,
-                    base: object.offset,
-                    pitched: mapping.place,
-                },
-                mapping.extent,
-            ),
-            _ => Ok(()),
-        };
-        Ok(Mapped {
-            address,
-            row_pitch: host.row,
-            slice_pitch: host.slice,
-            work: Box::new(work),
-        })
+impl Mappings {
+    pub fn add(&self, mapping: Mapping) {
+        lock(&self.0).push(mapping);
     }
 
-    /// Takes back a map by its address.
-    pub fn unmap(self: &Arc<Self>, address: *mut c_void) -> CLResult<Work> {
-        let mapping = {
-            let mut mappings = self.mappings.lock().unwrap_or_else(PoisonError::into_inner);
-            let at = mappings
-                .iter()
-                .position(|mapping| mapping.address == address.addr())
-                .ok_or(CL_INVALID_VALUE)?;
-            mappings.remove(at)
-        };
-        let object = self.clone();
-        Ok(Box::new(move || {
-            let Some(staging) = &mapping.staging else {
-                return Ok(());
-            };
-            if mapping.flags & (CL_MAP_WRITE | CL_MAP_WRITE_INVALIDATE_REGION) == 0 {
-                return Ok(());
-            }
-            geometry::copy(
-                Side {
-                    memory: &object.memory,
-                    base: object.offset,
-                    pitched: mapping.place,
-                },
-                Side {
-                    memory: staging,
-                    base: 0,
-                    pitched: mapping.host,
-                },
-                mapping.extent,
-            )
-        }))
+    /// Takes out the first map with this address.
+    pub fn take(&self, address: usize) -> Option<Mapping> {
+        let mut all = lock(&self.0);
+        let at = all.iter().position(|mapping| mapping.address == address)?;
+        Some(all.remove(at))
     }
 
     /// `CL_MEM_MAP_COUNT`.
-    pub fn map_count(&self) -> u32 {
-        self.mappings
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len() as u32
+    pub fn count(&self) -> u32 {
+        lock(&self.0).len() as u32
     }
 }

@@ -1,7 +1,7 @@
 //! Memory objects: buffers, sub-buffers, images.
 
 use std::ffi::c_void;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Weak};
 
 use opencl_sys::{
     CL_EXTERNAL_MEMORY_HANDLE_OPAQUE_FD_KHR, CL_INVALID_BUFFER_SIZE, CL_INVALID_HOST_PTR,
@@ -12,14 +12,15 @@ use opencl_sys::{
     cl_int,
 };
 
+use super::addresses::Addressed;
 use super::context::Context;
 use super::image::Shape;
-use super::mapping::Mapping;
-use crate::callback::Notify;
-use crate::driver;
+use super::mapping::Mappings;
+use crate::callback::Destructors;
 use crate::ffi::{CLResult, HostOut};
 use crate::handle::{self, Object, Slot};
 use crate::memory::Memory;
+use crate::options;
 
 /// Bytes; `CL_DEVICE_MEM_BASE_ADDR_ALIGN` tells it in bits.
 pub const ALIGNMENT: usize = 256;
@@ -42,8 +43,8 @@ pub struct Mem {
     /// `CL_MEM_HOST_PTR`.
     pub host_address: usize,
     pub properties: Vec<u64>,
-    pub mappings: Mutex<Vec<Mapping>>,
-    pub destructors: Mutex<Vec<Notify>>,
+    pub mappings: Mappings,
+    pub destructors: Destructors,
 }
 
 impl Object for Mem {
@@ -63,6 +64,15 @@ fn check_flags(flags: u64) -> CLResult<()> {
     Ok(())
 }
 
+/// Flags: where none of `mask` is set, with those of `from`.
+fn inherit(flags: u64, mask: u64, from: u64) -> u64 {
+    if flags & mask == 0 {
+        flags | from & mask
+    } else {
+        flags
+    }
+}
+
 /// Properties of memory objects: names, each with one value.
 fn property(properties: &[u64], name: u64) -> Option<u64> {
     let mut pairs = properties.chunks_exact(2);
@@ -77,7 +87,7 @@ impl Mem {
         host: HostOut,
         properties: Vec<u64>,
     ) -> CLResult<*mut c_void> {
-        if size == 0 || size as u64 > driver::options().memory {
+        if size == 0 || size as u64 > options::in_force().memory {
             return Err(CL_INVALID_BUFFER_SIZE);
         }
         Self::create(
@@ -122,11 +132,7 @@ impl Mem {
         if host.is_null() != (flags & HOST_POINTER == 0) {
             return Err(CL_INVALID_HOST_PTR);
         }
-        let flags = if flags & ACCESS == 0 {
-            flags | CL_MEM_READ_WRITE
-        } else {
-            flags
-        };
+        let flags = inherit(flags, ACCESS, CL_MEM_READ_WRITE);
         let external = property(&properties, CL_EXTERNAL_MEMORY_HANDLE_OPAQUE_FD_KHR.into());
         let has_address = property(&properties, CL_MEM_DEVICE_PRIVATE_ADDRESS_EXT) == Some(1);
         let memory = if let Some(file) = external {
@@ -145,52 +151,49 @@ impl Mem {
             0
         };
         let addresses = context.clone();
-        let make = |slot| Mem {
-            slot,
-            context,
-            kind,
-            flags,
-            size,
-            memory,
-            offset: 0,
-            parent: None,
-            shape,
-            host_address,
-            properties,
-            mappings: Mutex::default(),
-            destructors: Mutex::default(),
+        let make = |slot| {
+            let mut mem = Mem::over(slot, context, memory, size);
+            (mem.kind, mem.flags, mem.shape) = (kind, flags, shape);
+            (mem.host_address, mem.properties) = (host_address, properties);
+            mem
         };
         let mem = handle::publish(1, make);
         if has_address {
             let address = mem.memory.address(0).expose_provenance();
-            addresses.addresses.add_buffer(address, &mem);
+            let buffer: Weak<Mem> = Arc::downgrade(&mem);
+            addresses.addresses.add_buffer(address, buffer);
         }
         Ok(mem.slot.handle())
     }
 
-    /// A buffer over memory that is there, for one command.
-    pub fn over(
-        context: Arc<Context>,
-        memory: Arc<Memory>,
-        offset: usize,
-        size: usize,
-    ) -> Arc<Mem> {
-        let make = |slot| Mem {
+    /// A buffer over all of a memory, for reading and writing.
+    fn over(slot: Slot, context: Arc<Context>, memory: Arc<Memory>, size: usize) -> Mem {
+        Mem {
             slot,
             context,
             kind: CL_MEM_OBJECT_BUFFER,
             flags: CL_MEM_READ_WRITE,
             size,
             memory,
-            offset,
+            offset: 0,
             parent: None,
             shape: None,
             host_address: 0,
             properties: Vec::new(),
-            mappings: Mutex::default(),
-            destructors: Mutex::default(),
+            mappings: Mappings::default(),
+            destructors: Destructors::default(),
+        }
+    }
+
+    /// A buffer over the memory at an address, for a kernel's argument.
+    pub fn at_address(context: Arc<Context>, address: usize) -> Option<Arc<Mem>> {
+        let (memory, offset, size) = context.addresses.find(address)?;
+        let make = |slot| {
+            let mut mem = Mem::over(slot, context, memory, size);
+            mem.offset = offset;
+            mem
         };
-        handle::publish(0, make)
+        Some(handle::publish(0, make))
     }
 
     /// The value of a property.
@@ -229,16 +232,12 @@ impl Mem {
         if !origin.is_multiple_of(ALIGNMENT) {
             return Err(CL_MISALIGNED_SUB_BUFFER_OFFSET);
         }
-        let inherit = |mask: u64| {
-            if flags & mask == 0 {
-                parent.flags & mask
-            } else {
-                flags & mask
-            }
-        };
-        let flags = inherit(ACCESS)
-            | inherit(HOST_ACCESS)
-            | parent.flags & (HOST_POINTER | CL_MEM_ALLOC_HOST_PTR);
+        let access = inherit(
+            inherit(flags, ACCESS, parent.flags),
+            HOST_ACCESS,
+            parent.flags,
+        );
+        let flags = access | parent.flags & (HOST_POINTER | CL_MEM_ALLOC_HOST_PTR);
         Ok(Self::part(
             parent,
             CL_MEM_OBJECT_BUFFER,
@@ -254,11 +253,7 @@ impl Mem {
         if buffer.kind != CL_MEM_OBJECT_BUFFER || shape.size() > buffer.size {
             return Err(opencl_sys::CL_INVALID_IMAGE_DESCRIPTOR);
         }
-        let flags = if flags & ACCESS == 0 {
-            flags | buffer.flags & ACCESS
-        } else {
-            flags
-        };
+        let flags = inherit(flags, ACCESS, buffer.flags);
         Ok(Self::part(
             buffer,
             shape.kind,
@@ -282,20 +277,13 @@ impl Mem {
         } else {
             parent.host_address + origin
         };
-        let make = |slot| Mem {
-            slot,
-            context: parent.context.clone(),
-            kind,
-            flags,
-            size,
-            memory: parent.memory.clone(),
-            offset: parent.offset + origin,
-            parent: Some(parent.clone()),
-            shape,
-            host_address,
-            properties: Vec::new(),
-            mappings: Mutex::default(),
-            destructors: Mutex::default(),
+        let make = |slot| {
+            let (context, memory) = (parent.context.clone(), parent.memory.clone());
+            let mut mem = Mem::over(slot, context, memory, size);
+            (mem.kind, mem.flags, mem.shape) = (kind, flags, shape);
+            (mem.host_address, mem.offset) = (host_address, parent.offset + origin);
+            mem.parent = Some(parent);
+            mem
         };
         handle::publish(1, make).slot.handle()
     }
@@ -343,18 +331,14 @@ impl Mem {
     }
 }
 
+impl Addressed for Mem {
+    fn memory(&self) -> (Arc<Memory>, usize) {
+        (self.memory.clone(), self.size)
+    }
+}
+
 impl Drop for Mem {
-    /// "The registered callback functions are called in the reverse order in which they were registered."
     fn drop(&mut self) {
-        let callbacks = std::mem::take(
-            &mut *self
-                .destructors
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
-        callbacks
-            .into_iter()
-            .rev()
-            .for_each(|notify| notify.call(self.slot.handle()));
+        self.destructors.call(self.slot.handle());
     }
 }

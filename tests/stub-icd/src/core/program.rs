@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use opencl_sys::{
     CL_BUILD_ERROR, CL_BUILD_NONE, CL_BUILD_PROGRAM_FAILURE, CL_BUILD_SUCCESS,
@@ -14,13 +14,14 @@ use opencl_sys::{
 use super::context::Context;
 use super::device::Device;
 use crate::binary;
-use crate::callback::Notify;
-use crate::driver;
+use crate::callback::Destructors;
 use crate::ffi::CLResult;
 use crate::handle::{self, Object, Slot};
 use crate::il::{self, Constants};
 use crate::kernels::known;
 use crate::kernels::parse::{self, Signature};
+use crate::lock::lock;
+use crate::options;
 
 pub struct Program {
     pub slot: Slot,
@@ -34,7 +35,7 @@ pub struct Program {
     build: Mutex<Build>,
     /// Kernel objects that exist.
     pub kernels: AtomicUsize,
-    pub destructors: Mutex<Vec<Notify>>,
+    pub destructors: Destructors,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +101,7 @@ impl Program {
             constants: Mutex::default(),
             build,
             kernels,
-            destructors: Mutex::default(),
+            destructors: Destructors::default(),
         };
         handle::publish(1, make)
     }
@@ -122,7 +123,7 @@ impl Program {
     }
 
     pub fn build(&self) -> MutexGuard<'_, Build> {
-        self.build.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.build)
     }
 
     /// `CL_PROGRAM_SOURCE`: empty unless made from source.
@@ -160,7 +161,7 @@ impl Program {
             }
             Err((code, log)) => {
                 build.status = CL_BUILD_ERROR;
-                if !driver::options().logs_add_up {
+                if !options::in_force().logs_add_up {
                     build.log.clear();
                 }
                 build.log.push_str(&log);
@@ -176,18 +177,12 @@ impl Program {
 
     /// The source text with its specialization constants.
     fn specialized(&self) -> String {
-        let constants = self.constants();
+        let constants = lock(&self.constants);
         let special = match self.origin {
             Origin::Il => il::specialize(&self.source, &constants),
             _ => None,
         };
         special.unwrap_or_else(|| self.source.clone())
-    }
-
-    fn constants(&self) -> MutexGuard<'_, Constants> {
-        self.constants
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// `clSetProgramSpecializationConstant`.
@@ -199,7 +194,7 @@ impl Program {
             return Err(CL_INVALID_SPEC_ID);
         }
         let value = u32::from_ne_bytes(value.ok_or(CL_INVALID_VALUE)?);
-        self.constants().insert(id, value);
+        lock(&self.constants).insert(id, value);
         Ok(())
     }
 
@@ -283,7 +278,7 @@ fn assemble(source: &str, options: &str, kind: u32) -> Result<(), (cl_int, Strin
         let kernels = parse::kernels(source).unwrap_or_default();
         kernels.iter().any(|kernel| kernel.parameters.is_empty()) && source.contains("printf")
     };
-    let is_asked = driver::options().build_refuses_arg_info && asks_arg_info(options);
+    let is_asked = options::in_force().build_refuses_arg_info && asks_arg_info(options);
     match is_asked && kind == CL_PROGRAM_BINARY_TYPE_EXECUTABLE && is_faulty() {
         true => Err((
             CL_BUILD_PROGRAM_FAILURE,
@@ -322,15 +317,6 @@ fn check_options(options: &str) -> Result<(), (cl_int, String)> {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        let callbacks = std::mem::take(
-            &mut *self
-                .destructors
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
-        callbacks
-            .into_iter()
-            .rev()
-            .for_each(|notify| notify.call(self.slot.handle()));
+        self.destructors.call(self.slot.handle());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::c_void;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, Weak};
 
 use opencl_sys::{
     CL_INVALID_COMMAND_QUEUE, CL_OUT_OF_RESOURCES, CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE,
@@ -12,11 +12,13 @@ use opencl_sys::{
 use super::command::{Command, Order};
 use super::context::Context;
 use super::device::Device;
+use super::event::CommandQueue;
 use super::schedule;
 use crate::ffi::CLResult;
 use crate::handle::{self, Object, Slot};
+use crate::lock::lock;
 use crate::report::violation;
-use crate::{driver, thread};
+use crate::{loads, options, thread};
 
 pub struct Queue {
     pub slot: Slot,
@@ -35,6 +37,9 @@ impl Object for Queue {
     const KIND: &'static str = "cl_command_queue";
     const INVALID: cl_int = CL_INVALID_COMMAND_QUEUE;
 }
+
+/// The default on-device queues: one per device of a context.
+static DEFAULTS: Mutex<Vec<Weak<Queue>>> = Mutex::new(Vec::new());
 
 /// What queue and worker share.
 struct Line {
@@ -97,44 +102,55 @@ impl Queue {
         }
     }
 
-    pub fn profiles(&self) -> bool {
-        self.properties & CL_QUEUE_PROFILING_ENABLE != 0
+    /// The default on-device queue of a device in a context.
+    pub fn default_of(context: &Arc<Context>, device: &Arc<Device>) -> Option<Arc<Queue>> {
+        let live: Vec<Arc<Queue>> = lock(&DEFAULTS).iter().filter_map(Weak::upgrade).collect();
+        live.into_iter().find(|queue| queue.serves(context, device))
+    }
+
+    /// Makes it the default of its device in its context.
+    pub fn make_default(self: &Arc<Self>) {
+        let old = Self::default_of(&self.context, &self.device);
+        let old = old.as_ref().map(Arc::downgrade).unwrap_or_default();
+        let mut defaults = lock(&DEFAULTS);
+        defaults.retain(|one| one.strong_count() > 0 && !one.ptr_eq(&old));
+        defaults.push(Arc::downgrade(self));
+    }
+
+    /// Whether it is of this context and device.
+    pub fn serves(&self, context: &Arc<Context>, device: &Arc<Device>) -> bool {
+        Arc::ptr_eq(&self.context, context) && Arc::ptr_eq(&self.device, device)
     }
 
     pub fn push(&self, command: Command) -> CLResult<()> {
         self.of_host()?;
-        if driver::leaving() {
+        if loads::leaving() {
             return Err(CL_OUT_OF_RESOURCES);
         }
-        let lazy = driver::options().lazy_flush;
+        let lazy = options::in_force().lazy_flush;
         let event = command.event.clone();
         {
-            let mut state = self.line.state();
+            let mut state = lock(&self.line.state);
             state.waiting.push_back(command);
             state.enqueued += 1;
             if !lazy {
                 state.flushed = state.enqueued;
             }
         }
-        if lazy {
-            schedule::changed();
-        } else {
+        if !lazy {
             event.submit();
-            schedule::changed();
         }
+        schedule::changed();
         Ok(())
     }
 
     /// `clFlush`.
     pub fn flush(&self) {
         let events: Vec<_> = {
-            let mut state = self.line.state();
+            let mut state = lock(&self.line.state);
             state.flushed = state.enqueued;
-            state
-                .waiting
-                .iter()
-                .map(|command| command.event.clone())
-                .collect()
+            let waiting = state.waiting.iter();
+            waiting.map(|command| command.event.clone()).collect()
         };
         events.iter().for_each(|event| event.submit());
         schedule::changed();
@@ -144,9 +160,23 @@ impl Queue {
     pub fn finish(&self) {
         self.flush();
         schedule::wait_for(|| {
-            let state = self.line.state();
+            let state = lock(&self.line.state);
             (state.waiting.is_empty() && !state.running).then_some(())
         });
+    }
+}
+
+impl CommandQueue for Queue {
+    fn handle(&self) -> *mut c_void {
+        self.slot.handle()
+    }
+
+    fn profiles(&self) -> bool {
+        self.properties & CL_QUEUE_PROFILING_ENABLE != 0
+    }
+
+    fn flush(&self) {
+        Queue::flush(self);
     }
 }
 
@@ -154,7 +184,7 @@ impl Drop for Queue {
     /// The worker does what is left, as the implicit flush of the last release wants, and ends.
     fn drop(&mut self) {
         {
-            let mut state = self.line.state();
+            let mut state = lock(&self.line.state);
             state.closed = true;
             state.flushed = state.enqueued;
         }
@@ -163,17 +193,13 @@ impl Drop for Queue {
 }
 
 impl Line {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn work(&self) {
         while let Next::Run(command) = schedule::wait_for(|| self.next()) {
             command.run();
-            self.state().running = false;
+            lock(&self.state).running = false;
             schedule::changed();
         }
-        let left = std::mem::take(&mut self.state().waiting);
+        let left = std::mem::take(&mut lock(&self.state).waiting);
         if !left.is_empty() {
             violation(format!("unloaded with {} commands not done", left.len()));
         }
@@ -183,8 +209,8 @@ impl Line {
 
     /// The next command that may run. Never drops a command: see `schedule::wait_for`.
     fn next(&self) -> Option<Next> {
-        let mut state = self.state();
-        if driver::leaving() {
+        let mut state = lock(&self.state);
+        if loads::leaving() {
             return Some(Next::End);
         }
         let flushed = usize::try_from(state.flushed - state.taken).unwrap_or(usize::MAX);

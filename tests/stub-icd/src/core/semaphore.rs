@@ -8,9 +8,9 @@ use opencl_sys::{CL_INVALID_SEMAPHORE_KHR, CL_OUT_OF_RESOURCES, cl_int};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::context::Context;
-use crate::driver;
 use crate::ffi::CLResult;
 use crate::handle::{self, Object, Slot};
+use crate::loads;
 
 pub struct Semaphore {
     pub slot: Slot,
@@ -58,7 +58,7 @@ impl Semaphore {
     /// Until it is signaled; it is not any more then.
     pub fn wait(&self) -> CLResult<()> {
         while !self.is_signaled_within(10) {
-            if driver::leaving() {
+            if loads::leaving() {
                 return Err(CL_OUT_OF_RESOURCES);
             }
         }

@@ -1,0 +1,484 @@
+//! `/etc/xen/xl-gpu.conf`: what an administrator may set. The manual page is `docs/xl-gpu.conf.5.md`.
+//!
+//! Like `xl.conf`, the file is a list of `name = value` lines; its syntax is TOML. Every setting has a default,
+//! and a name nobody knows is an error: a misspelt limit must not silently mean none.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, Visitor};
+use thiserror::Error;
+
+use crate::passthrough::device::is_bdf;
+use spool::SpoolConfig;
+
+/// Where the daemon looks unless it is told otherwise.
+pub const DEFAULT_PATH: &str = "/etc/xen/xl-gpu.conf";
+
+/// All settings.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Memory of dom0 that images may take before they go to disk, in bytes, for all guests together.
+    #[serde(deserialize_with = "size")]
+    pub spool_memory: u64,
+    /// Folder for images that do not fit into memory.
+    #[serde(deserialize_with = "folder")]
+    pub spool_dir: PathBuf,
+    /// Memory and disk that the images of one guest may take, in bytes.
+    #[serde(deserialize_with = "size")]
+    pub spool_guest_quota: u64,
+    /// Largest buffer, in bytes.
+    #[serde(deserialize_with = "size")]
+    pub max_object: u64,
+    /// Pages of all guests' channels together that dom0 maps at a time.
+    #[serde(deserialize_with = "pages")]
+    pub channel_pages: u32,
+    /// Most pre-copy rounds.
+    #[serde(deserialize_with = "rounds")]
+    pub precopy_rounds: u32,
+    /// Longest pre-copy.
+    #[serde(deserialize_with = "duration")]
+    pub precopy_time: Duration,
+    /// Most bytes that pre-copy rounds may send.
+    #[serde(deserialize_with = "size")]
+    pub precopy_bytes: u64,
+    /// Programs are stopped once their GPU calls will probably be blocked for no longer than this.
+    #[serde(deserialize_with = "duration")]
+    pub blackout_budget: Duration,
+    /// How long a session may take to share its pages.
+    #[serde(deserialize_with = "duration")]
+    pub timeout_open: Duration,
+    /// How long a program's queues may take to become idle at a stop.
+    #[serde(deserialize_with = "duration")]
+    pub timeout_drain: Duration,
+    /// How long sessions that are being attached are waited for before something else begins.
+    #[serde(deserialize_with = "duration")]
+    pub timeout_busy: Duration,
+    /// Whether PCI devices of domains with GPU sessions are detached for a migration or save, and attached again.
+    pub pci_detach: bool,
+    /// How long a guest may take to give up a PCI device or to take one, and each of the two commands below.
+    #[serde(deserialize_with = "duration")]
+    pub pci_timeout: Duration,
+    /// Whether RAM is pre-copied while they are still assigned.
+    pub ram_precopy: bool,
+    /// Threads for that, at most.
+    #[serde(deserialize_with = "threads")]
+    pub ram_threads: u32,
+    /// Passes over RAM before the devices are detached, at most.
+    #[serde(deserialize_with = "passes")]
+    pub ram_passes: u32,
+    /// No more passes when one has sent no more bytes than this.
+    #[serde(deserialize_with = "size")]
+    pub ram_stop_below: u64,
+    /// By domain name: devices that a domain gets which has none when its sessions are to be attached.
+    #[serde(deserialize_with = "devices")]
+    pub pci_attach: BTreeMap<String, Vec<String>>,
+    /// Command, with its arguments, to run before devices are detached.
+    #[serde(deserialize_with = "command")]
+    pub pci_before_detach: Vec<String>,
+    /// Command, with its arguments, to run after devices have been attached.
+    #[serde(deserialize_with = "command")]
+    pub pci_after_attach: Vec<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            spool_memory: 1 << 30,
+            spool_dir: PathBuf::from("/var/lib/xl-gpu/spool"),
+            spool_guest_quota: 256 << 30,
+            max_object: 1 << 40,
+            channel_pages: 1 << 16,
+            precopy_rounds: 30,
+            precopy_time: Duration::from_secs(600),
+            precopy_bytes: 1 << 40,
+            blackout_budget: Duration::from_millis(300),
+            timeout_open: Duration::from_secs(10),
+            timeout_drain: Duration::from_secs(30),
+            timeout_busy: Duration::from_secs(30),
+            pci_detach: true,
+            pci_timeout: Duration::from_secs(30),
+            ram_precopy: true,
+            ram_threads: 4,
+            ram_passes: 5,
+            ram_stop_below: 16 << 20,
+            pci_attach: BTreeMap::new(),
+            pci_before_detach: Vec::new(),
+            pci_after_attach: Vec::new(),
+        }
+    }
+}
+
+/// Why a configuration was refused.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    #[error("cannot read {path}: {error}")]
+    Read { path: PathBuf, error: io::Error },
+    #[error("{path}, line {line}: {message}")]
+    Invalid {
+        path: PathBuf,
+        line: usize,
+        message: String,
+    },
+}
+
+impl Config {
+    /// Reads `path`.
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
+            path: path.to_owned(),
+            error,
+        })?;
+        Config::parse(path, &text)
+    }
+
+    /// Reads [`DEFAULT_PATH`]; a file that is not there means the defaults.
+    pub fn load_default() -> Result<Config, ConfigError> {
+        match Config::load(Path::new(DEFAULT_PATH)) {
+            Err(ConfigError::Read { error, .. }) if error.kind() == ErrorKind::NotFound => {
+                Ok(Config::default())
+            }
+            result => result,
+        }
+    }
+
+    /// Parses `text`; `path` is for messages.
+    pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
+        toml::from_str(text).map_err(|error| {
+            let start = error.span().map_or(0, |span| span.start.min(text.len()));
+            let line = 1 + text.as_bytes()[..start]
+                .iter()
+                .filter(|byte| **byte == b'\n')
+                .count();
+            ConfigError::Invalid {
+                path: path.to_owned(),
+                line,
+                message: error.message().to_owned(),
+            }
+        })
+    }
+
+    /// The spool's part.
+    pub fn spool(&self) -> SpoolConfig {
+        SpoolConfig {
+            memory_bytes: self.spool_memory,
+            dir: self.spool_dir.clone(),
+            guest_bytes: self.spool_guest_quota,
+        }
+    }
+}
+
+/// A whole number of units: plain, or text with the unit behind it.
+struct Quantity {
+    units: &'static [(&'static str, u64)],
+    range: RangeInclusive<u64>,
+    expected: &'static str,
+}
+
+/// Binary, as everywhere in Xen's tools; up to what fits into a file offset.
+const SIZE: Quantity = Quantity {
+    units: &[
+        ("K", 1 << 10),
+        ("M", 1 << 20),
+        ("G", 1 << 30),
+        ("T", 1 << 40),
+        ("", 1),
+    ],
+    range: 0..=i64::MAX as u64,
+    expected: "a size in bytes, or text such as \"512M\" (K, M, G, T)",
+};
+
+/// In milliseconds. At most a day: nobody waits longer, and sums stay far from overflow.
+const DURATION: Quantity = Quantity {
+    units: &[("ms", 1), ("s", 1000), ("min", 60_000)],
+    range: 1..=86_400_000,
+    expected: "a time such as \"500ms\", \"30s\" or \"2min\", up to a day",
+};
+
+/// A limit to stop a program that writes faster than the stream takes.
+const ROUNDS: Quantity = Quantity {
+    units: &[("", 1)],
+    range: 0..=1000,
+    expected: "a number of rounds from 0 to 1000",
+};
+
+/// Up to what Xen's default maptrack table has entries for.
+const PAGES: Quantity = Quantity {
+    units: &[("", 1)],
+    range: 5..=1 << 18,
+    expected: "a number of pages from 5 to 262144",
+};
+
+const THREADS: Quantity = Quantity {
+    units: &[("", 1)],
+    range: 1..=64,
+    expected: "a number of threads from 1 to 64",
+};
+
+const PASSES: Quantity = Quantity {
+    units: &[("", 1)],
+    range: 1..=100,
+    expected: "a number of passes from 1 to 100",
+};
+
+impl Quantity {
+    fn number<E: de::Error>(&self, number: Option<u64>, unit: &str) -> Result<u64, E> {
+        let factor = self
+            .units
+            .iter()
+            .find(|(name, _)| *name == unit)
+            .map(|(_, factor)| *factor);
+        number
+            .zip(factor)
+            .and_then(|(number, factor)| number.checked_mul(factor))
+            .filter(|value| self.range.contains(value))
+            .ok_or_else(|| E::custom(format_args!("expected {}", self.expected)))
+    }
+}
+
+impl Visitor<'_> for &Quantity {
+    type Value = u64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<u64, E> {
+        self.number(value.try_into().ok(), "")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<u64, E> {
+        let end = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
+        let (number, unit) = text.split_at(end);
+        self.number(number.parse().ok(), unit)
+    }
+}
+
+fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    deserializer.deserialize_any(&SIZE)
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    deserializer
+        .deserialize_any(&DURATION)
+        .map(Duration::from_millis)
+}
+
+fn rounds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    deserializer
+        .deserialize_any(&ROUNDS)
+        .map(|rounds| rounds as u32)
+}
+
+fn pages<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    deserializer
+        .deserialize_any(&PAGES)
+        .map(|pages| pages as u32)
+}
+
+fn threads<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    deserializer
+        .deserialize_any(&THREADS)
+        .map(|threads| threads as u32)
+}
+
+fn passes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    deserializer
+        .deserialize_any(&PASSES)
+        .map(|passes| passes as u32)
+}
+
+fn folder<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    let path = PathBuf::deserialize(deserializer)?;
+    match path.is_absolute() {
+        true => Ok(path),
+        false => Err(de::Error::custom("expected an absolute path")),
+    }
+}
+
+/// A device's address, checked where it stands, so that the error names its line.
+struct Address(String);
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match is_bdf(&text) {
+            true => Ok(Address(text)),
+            false => Err(de::Error::custom(format_args!(
+                "`{text}`: expected a PCI address such as \"0000:3b:00.0\""
+            ))),
+        }
+    }
+}
+
+fn devices<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, Vec<String>>, D::Error> {
+    let map = BTreeMap::<String, Vec<Address>>::deserialize(deserializer)?;
+    let plain = |list: Vec<Address>| list.into_iter().map(|a| a.0).collect();
+    Ok(map
+        .into_iter()
+        .map(|(name, list)| (name, plain(list)))
+        .collect())
+}
+
+fn command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let words = Vec::<String>::deserialize(deserializer)?;
+    match words.first() {
+        Some(program) if !program.starts_with('/') => Err(de::Error::custom(
+            "expected a list of words, the first an absolute path of a program",
+        )),
+        _ => Ok(words),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(Path::new("xl-gpu.conf"), text)
+    }
+
+    #[test]
+    fn everything_has_a_default() {
+        assert_eq!(parse("").unwrap(), Config::default());
+        assert_eq!(parse("# spool_memory = 1\n\n").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn every_setting_is_read() {
+        let config = parse(
+            r#"
+            spool_memory = "2G"         # a comment
+            spool_dir = "/srv/spool"
+            spool_guest_quota = "1T"
+            max_object = 65536
+            channel_pages = 262144
+            precopy_rounds = 7
+            precopy_time = "90s"
+            precopy_bytes = "64G"
+            blackout_budget = "1s"
+            timeout_open = "1500ms"
+            timeout_drain = "90s"
+            timeout_busy = "2min"
+            pci_detach = false
+            pci_timeout = "5s"
+            ram_precopy = false
+            ram_threads = 64
+            ram_passes = 1
+            ram_stop_below = "1M"
+            pci_attach = { vm = ["0000:3b:00.0", "0000:3c:00.1"] }
+            pci_before_detach = ["/bin/true", "x"]
+            pci_after_attach = ["/bin/false"]
+            "#,
+        );
+        let expected = Config {
+            spool_memory: 2 << 30,
+            spool_dir: "/srv/spool".into(),
+            spool_guest_quota: 1 << 40,
+            max_object: 65536,
+            channel_pages: 262_144,
+            precopy_rounds: 7,
+            precopy_time: Duration::from_secs(90),
+            precopy_bytes: 64 << 30,
+            blackout_budget: Duration::from_secs(1),
+            timeout_open: Duration::from_millis(1500),
+            timeout_drain: Duration::from_secs(90),
+            timeout_busy: Duration::from_secs(120),
+            pci_detach: false,
+            pci_timeout: Duration::from_secs(5),
+            ram_precopy: false,
+            ram_threads: 64,
+            ram_passes: 1,
+            ram_stop_below: 1 << 20,
+            pci_attach: BTreeMap::from([(
+                "vm".to_owned(),
+                vec!["0000:3b:00.0".to_owned(), "0000:3c:00.1".to_owned()],
+            )]),
+            pci_before_detach: vec!["/bin/true".into(), "x".into()],
+            pci_after_attach: vec!["/bin/false".into()],
+        };
+        assert_eq!(config.unwrap(), expected);
+        let SpoolConfig {
+            memory_bytes,
+            dir,
+            guest_bytes,
+        } = expected.spool();
+        assert_eq!((memory_bytes, guest_bytes), (2 << 30, 1 << 40));
+        assert_eq!(dir, Path::new("/srv/spool"));
+    }
+
+    #[test]
+    fn errors_name_file_line_and_what_was_expected() {
+        for (text, line, part) in [
+            (
+                "precopy_rounds = 3\nspool_memroy = 1\n",
+                2,
+                "unknown field `spool_memroy`",
+            ),
+            ("\n\nspool_memory = \"2X\"", 3, "K, M, G, T"),
+            ("spool_memory = -1", 1, "K, M, G, T"),
+            ("spool_memory = \"9999999T\"", 1, "K, M, G, T"),
+            ("spool_memory = \"\"", 1, "K, M, G, T"),
+            ("spool_memory = true", 1, "K, M, G, T"),
+            ("timeout_open = 30", 1, "\"30s\""),
+            ("timeout_open = \"0s\"", 1, "\"30s\""),
+            ("precopy_rounds = 1001", 1, "from 0 to 1000"),
+            ("channel_pages = 4", 1, "from 5 to 262144"),
+            ("ram_threads = 0", 1, "from 1 to 64"),
+            ("ram_passes = 101", 1, "from 1 to 100"),
+            ("spool_dir = \"spool\"", 1, "absolute path"),
+            ("# fine\nspool_dir = /srv/spool\n", 2, ""),
+            ("precopy_rounds = 3\nprecopy_rounds = 4\n", 2, "duplicate"),
+            (
+                "\npci_attach = { vm = [\"3b:00.0\"] }",
+                2,
+                "`3b:00.0`: expected a PCI",
+            ),
+            ("pci_attach = [\"0000:3b:00.0\"]", 1, "expected a map"),
+            ("pci_before_detach = [\"true\"]", 1, "absolute path"),
+            ("pci_after_attach = \"/bin/true\"", 1, "a sequence"),
+            ("pci_detach = \"yes\"", 1, "a boolean"),
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("xl-gpu.conf, line {line}: ")),
+                "{text:?}: {error}"
+            );
+            assert!(error.contains(part), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_named_file_has_to_be_there() {
+        let error = Config::load(Path::new("/nonexistent/xl-gpu.conf")).unwrap_err();
+        assert!(
+            error.to_string().contains("/nonexistent/xl-gpu.conf"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_manual_page_lists_each_setting_with_its_default() {
+        let page = include_str!("../../../docs/xl-gpu.conf.5.md");
+        let example: String = page
+            .lines()
+            .skip_while(|line| *line != "```toml")
+            .skip(1)
+            .take_while(|line| *line != "```")
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        assert_eq!(parse(&example).unwrap(), Config::default());
+        let names = |text: &str| text.lines().filter(|line| line.contains(" = ")).count();
+        assert_eq!(names(&example), 21, "all of them");
+    }
+}

@@ -1,0 +1,195 @@
+//! PCI devices that have to leave with the domain, or that it is to get.
+
+use super::finding::Finding;
+use super::patient::Patient;
+use crate::passthrough::device::Device;
+use crate::passthrough::toolstack::{Configuration, InDom0, Toolstack};
+use crate::passthrough::{self};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// The line that a configuration without `pci=` needs.
+const LINE: &str = "passthrough=\"enabled\"";
+
+pub fn devices(patient: &Patient) -> Vec<Finding> {
+    let Some(toolstack) = patient.daemon.carrier.toolstack() else {
+        return Vec::new();
+    };
+    if !patient.would_leave() {
+        return Vec::new();
+    }
+    match examine(patient, toolstack) {
+        Ok(findings) => findings,
+        Err(e) => vec![
+            Finding::error(
+                "PCI devices",
+                format!("those of domain {} cannot be read: {e}", patient.domid),
+            )
+            .remedy("xl pci-list shows whether the toolstack can"),
+        ],
+    }
+}
+
+fn examine(patient: &Patient, toolstack: &dyn Toolstack) -> std::io::Result<Vec<Finding>> {
+    let (domid, policy) = (patient.domid, &patient.daemon.settings.passthrough);
+    let assigned = toolstack.assigned(domid)?;
+    let away = toolstack.away(domid)?;
+    let by_policy = policy.to_attach(toolstack, domid)?;
+    let mut findings: Vec<Finding> = away
+        .iter()
+        .filter(|d| !assigned.iter().any(|a| a.bdf == d.bdf))
+        .map(|d| {
+            Finding::warning(
+                &format!("PCI device {d}"),
+                "it was detached for a migration and is not back yet",
+            )
+            .remedy(format!(
+                "xl-gpud attaches it; or: xl pci-attach {domid} {}",
+                d.bdf
+            ))
+        })
+        .collect();
+    if !assigned.is_empty() {
+        findings.extend(would_go(patient, &assigned));
+        if !passthrough::is_connected(patient.daemon, domid).unwrap_or(false) {
+            findings.push(
+                Finding::error(
+                    "PCI devices",
+                    "the guest has not taken those assigned to it, and would not give them up",
+                )
+                .remedy("load xen-pcifront in the guest, and look into its kernel's log"),
+            );
+        }
+        findings.extend(
+            assigned
+                .iter()
+                .flat_map(|d| in_dom0(d, &toolstack.in_dom0(d))),
+        );
+    }
+    if !assigned.is_empty() || !away.is_empty() || !by_policy.is_empty() {
+        findings.extend(programs(patient));
+        findings.extend(match toolstack.configuration(domid) {
+            Ok(configuration) => has_line(patient, configuration, &by_policy),
+            Err(e) => Some(cannot_be_asked(&e)),
+        });
+    }
+    Ok(findings)
+}
+
+/// Whether xl-gpu would have them detached.
+fn would_go(patient: &Patient, assigned: &[Device]) -> Option<Finding> {
+    let names: Vec<String> = assigned.iter().map(ToString::to_string).collect();
+    let finding = |what: &str| {
+        Finding::error(
+            &format!("PCI devices {}", names.join(", ")),
+            format!("{what}, and Xen refuses to track the writes of a domain with a device"),
+        )
+    };
+    let by_hand = format!("xl pci-detach {} {} before", patient.domid, assigned[0].bdf);
+    if patient.announced.is_empty() {
+        Some(finding("without a GPU session xl-gpu leaves them alone").remedy(by_hand))
+    } else if !patient.daemon.settings.passthrough.detach {
+        Some(
+            finding("pci_detach is false in xl-gpu.conf")
+                .remedy(format!("set it to true, or {by_hand}")),
+        )
+    } else {
+        None
+    }
+}
+
+fn in_dom0(device: &Device, seen: &InDom0) -> Vec<Finding> {
+    let subject = format!("PCI device {device}");
+    let mut findings = Vec::new();
+    if !seen.exists {
+        findings.push(
+            Finding::error(&subject, "dom0 does not see it any more")
+                .remedy("look into dom0's kernel log"),
+        );
+        return findings;
+    }
+    if let Some(driver) = seen.driver.as_ref().filter(|d| *d != "pciback") {
+        findings.push(
+            Finding::error(
+                &subject,
+                format!("dom0's driver {driver} has it, not pciback"),
+            )
+            .remedy(format!("xl pci-assignable-add {}", device.bdf)),
+        );
+    }
+    if !seen.resets {
+        findings.push(
+            Finding::warning(
+                &subject,
+                "dom0 cannot reset it: what the guest left in it stays, and it may not start again",
+            )
+            .remedy("a reset by a command of yours can go into pci_before_detach of xl-gpu.conf"),
+        );
+    }
+    if device.name.is_none() {
+        findings.push(
+            Finding::note(
+                &subject,
+                "the other host has to have one at the same address that is assignable",
+            )
+            .remedy(format!(
+                "or give both a name: xl pci-assignable-add -n NAME {}, pci=[\"name=NAME\"]",
+                device.bdf
+            )),
+        );
+    }
+    findings
+}
+
+/// The administrator's commands can be run.
+fn programs(patient: &Patient) -> Vec<Finding> {
+    let runs = |path: &str| {
+        let found = std::fs::metadata(Path::new(path));
+        found.is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+    };
+    let hooks = patient.daemon.settings.passthrough.hooks();
+    hooks
+        .filter(|(_, program)| !runs(program))
+        .map(|(setting, program)| {
+            Finding::error(
+                &format!("{setting} of xl-gpu.conf"),
+                format!("{program} cannot be run"),
+            )
+            .remedy("correct the setting, or make the file executable; then restart xl-gpud")
+        })
+        .collect()
+}
+
+/// A domain that was built without an IOMMU context never gets a device.
+fn has_line(
+    patient: &Patient,
+    configuration: Configuration,
+    by_policy: &[Device],
+) -> Option<Finding> {
+    if configuration.passthrough || configuration.devices > 0 {
+        return None;
+    }
+    let wanted = match by_policy.first() {
+        Some(device) => format!("pci_attach of xl-gpu.conf gives it {device}"),
+        None => "it is to have its device back".into(),
+    };
+    Some(
+        Finding::error(
+            &format!("configuration of domain {}", patient.domid),
+            format!("{wanted}, and a domain built without {LINE} cannot take it"),
+        )
+        .remedy(format!(
+            "add the line {LINE} and create the domain anew, or take the setting out"
+        )),
+    )
+}
+
+fn cannot_be_asked(e: &std::io::Error) -> Finding {
+    let finding = Finding::error("xl", format!("it cannot be asked: {e}"));
+    match e.kind() {
+        std::io::ErrorKind::NotFound => {
+            finding.remedy("install Xen's tools: devices are detached and attached by xl")
+        }
+        _ => finding,
+    }
+}

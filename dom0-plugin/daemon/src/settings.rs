@@ -1,0 +1,57 @@
+//! Limits and patience of the daemon.
+
+use super::passthrough::Policy;
+use super::rounds::Bounds;
+use crate::config::Config;
+use channel::host::Limits;
+use protocol::helper::RamPlan;
+use std::time::Duration;
+
+/// What the daemon grants guests, and how long it waits for them.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Bounds of what a session may send.
+    pub limits: Limits,
+    /// How long a session may take to share its pages.
+    pub open_patience: Duration,
+    /// How long a program's queues may take to become idle at a stop.
+    pub drain_timeout: Duration,
+    /// How long sessions that are being attached are waited for before something else begins.
+    pub busy_patience: Duration,
+    /// When pre-copy has to end.
+    pub precopy: Bounds,
+    /// What is done with PCI devices.
+    pub passthrough: Policy,
+    /// How RAM is pre-copied while they are assigned, if at all.
+    pub ram: Option<RamPlan>,
+}
+
+impl From<&Config> for Settings {
+    fn from(config: &Config) -> Self {
+        Settings {
+            limits: Limits {
+                // A round may send everything the guest may keep, and then some that was written meanwhile.
+                round_bytes: config.spool_guest_quota.saturating_mul(2),
+                batch: channel::image::Limits {
+                    max_object_bytes: config.max_object,
+                    ..channel::image::Limits::default()
+                },
+            },
+            open_patience: config.timeout_open,
+            drain_timeout: config.timeout_drain,
+            busy_patience: config.timeout_busy,
+            precopy: Bounds {
+                budget: config.blackout_budget,
+                rounds: config.precopy_rounds,
+                time: config.precopy_time,
+                bytes: config.precopy_bytes,
+            },
+            passthrough: Policy::from(config),
+            ram: config.ram_precopy.then_some(RamPlan {
+                threads: config.ram_threads,
+                passes: config.ram_passes,
+                enough: config.ram_stop_below,
+            }),
+        }
+    }
+}

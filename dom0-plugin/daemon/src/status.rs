@@ -1,0 +1,201 @@
+//! What `xl-gpu status` shows.
+
+use super::carrier::{Nonsense, Sessions};
+use super::claim::Patience;
+use super::images::Listed;
+use super::report::Report;
+use super::steering::Progress;
+use super::{Daemon, Told, serve};
+use channel::image::SessionId;
+use channel::link::Residence;
+use protocol::text;
+use serde::Serialize;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+/// How long those who wait for a session may take to notice that it is forgotten.
+const FORGET_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Everything.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// Version of xl-gpud.
+    pub version: &'static str,
+    /// `xen` or `loopback`.
+    pub carrier: &'static str,
+    /// Memory the spool uses, in bytes.
+    pub spool_memory: Used,
+    /// Domains that have sessions, images or a report.
+    pub domains: Vec<DomainStatus>,
+}
+
+/// A budget.
+#[derive(Debug, Serialize)]
+pub struct Used {
+    /// Bytes in use.
+    pub used: u64,
+    /// Bytes there are.
+    pub limit: u64,
+}
+
+/// One domain.
+#[derive(Debug, Serialize)]
+pub struct DomainStatus {
+    /// Its number.
+    pub domid: u32,
+    /// Its name.
+    pub name: String,
+    /// What was last published about it.
+    #[serde(flatten)]
+    pub told: Told,
+    /// What is going on now, if anything.
+    pub busy: Option<&'static str>,
+    /// What its migration is at, where one is under way.
+    pub progress: Option<Progress>,
+    /// Its sessions.
+    pub sessions: Vec<SessionStatus>,
+    /// Images kept for it.
+    pub images: Vec<Listed>,
+    /// Its last migration.
+    pub report: Option<Report>,
+}
+
+/// One session.
+#[derive(Debug, Serialize)]
+pub struct SessionStatus {
+    /// Its id.
+    pub session: String,
+    /// Process id in the guest.
+    pub pid: u32,
+    /// Program, as the guest tells it.
+    pub program: String,
+    /// `attached`, `detached` or `arriving`; empty where its nodes make no sense.
+    pub state: String,
+    /// Generation of its newest image.
+    pub generation: u64,
+    /// Why it cannot be moved.
+    pub blocked: Option<String>,
+    /// What is wrong with it, and what to do.
+    pub problem: Option<String>,
+}
+
+/// Collects it.
+pub fn status(daemon: &Arc<Daemon>) -> Result<Status, String> {
+    let domains = daemon
+        .carrier
+        .domains()
+        .map_err(|e| format!("the domains cannot be read: {e}"))?;
+    let mut shown = Vec::new();
+    for domain in domains {
+        let status = domain_status(daemon, domain.domid, domain.name);
+        if !status.sessions.is_empty() || !status.images.is_empty() || status.report.is_some() {
+            shown.push(status);
+        }
+    }
+    let memory = daemon.images.spool().memory();
+    Ok(Status {
+        version: env!("CARGO_PKG_VERSION"),
+        carrier: daemon.carrier.name(),
+        spool_memory: Used {
+            used: memory.used(),
+            limit: memory.limit(),
+        },
+        domains: shown,
+    })
+}
+
+fn domain_status(daemon: &Arc<Daemon>, domid: u32, name: String) -> DomainStatus {
+    // One domain's trouble is shown as such, beside the others.
+    let found = daemon.carrier.sessions(domid).unwrap_or_else(|e| Sessions {
+        announced: Vec::new(),
+        nonsense: vec![Nonsense {
+            node: "?".into(),
+            reason: text::clean(&format!("its sessions cannot be read: {e}")),
+        }],
+        ended: Vec::new(),
+    });
+    if !found.ended.is_empty() {
+        // Nothing fires when a process is killed.
+        serve::look(daemon, domid);
+    }
+    let images = daemon.images.list(domid);
+    let mut sessions: Vec<SessionStatus> = found
+        .announced
+        .into_iter()
+        .map(|a| {
+            let has_image = images
+                .iter()
+                .any(|i| i.key.session == a.session && i.key.generation == a.generation);
+            let lost = a.state != Residence::Attached && !has_image;
+            SessionStatus {
+                session: a.session.to_string(),
+                pid: a.pid,
+                program: a.program,
+                state: a.state.to_string(),
+                generation: a.generation,
+                blocked: a.blocked,
+                problem: lost.then(|| {
+                    "it waits for an image that is not here; the daemon of the host it came from may have it"
+                        .to_owned()
+                }),
+            }
+        })
+        .collect();
+    sessions.extend(found.nonsense.into_iter().map(|odd| SessionStatus {
+        problem: Some(match odd.node.parse::<SessionId>() {
+            Ok(id) => format!(
+                "{}; if nobody needs it: xl-gpu forget {domid} {id}",
+                odd.reason
+            ),
+            Err(_) => odd.reason,
+        }),
+        session: odd.node,
+        pid: 0,
+        program: String::new(),
+        state: String::new(),
+        generation: 0,
+        blocked: None,
+    }));
+    DomainStatus {
+        domid,
+        name,
+        told: daemon.told(domid),
+        busy: daemon.claims.what(domid),
+        progress: daemon.moving.progress(domid),
+        sessions,
+        images,
+        report: daemon.reports.get(domid),
+    }
+}
+
+/// Removes a dead process' nodes and images; how many images that were.
+pub fn forget(daemon: &Daemon, domid: u32, session: SessionId) -> Result<usize, String> {
+    // First: somebody may hold the domain only because they wait for this session to answer.
+    daemon
+        .carrier
+        .forget(domid, session)
+        .map_err(|e| e.to_string())?;
+    let deadline = Instant::now() + FORGET_PATIENCE;
+    let never = AtomicBool::new(false);
+    let claim = loop {
+        let what = "forgetting a session";
+        match daemon.claims.alone(domid, what, Patience::NONE, &never) {
+            Ok(claim) => break claim,
+            Err(busy) if Instant::now() >= deadline => {
+                return Err(format!("its nodes are removed, its images are not: {busy}"));
+            }
+            Err(_) => std::thread::sleep(Duration::from_millis(50)),
+        }
+    };
+    let keys = daemon.images.keys(domid, |key, _| key.session == session);
+    for key in &keys {
+        daemon.images.drop_image(domid, *key);
+    }
+    drop(claim);
+    log::info!(
+        "domain {domid}: session {session} is forgotten, {} images dropped",
+        keys.len()
+    );
+    Ok(keys.len())
+}

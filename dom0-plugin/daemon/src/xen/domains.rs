@@ -1,0 +1,258 @@
+//! Which domains there are, and what their nodes say.
+
+use super::presence::Alive;
+use super::store::XenStore;
+use super::watches::{Watch, Watches};
+use crate::carrier::{Event, MAX_HOLDERS, MAX_SESSIONS, Nonsense, Sessions};
+use channel::image::SessionId;
+use channel::link::{Announcement, Others, Residence};
+use protocol::text;
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+/// Least time between two looks at what fired: bounds what a guest that writes all the time can cost.
+const PACE: Duration = Duration::from_millis(20);
+
+/// Folder of a domain's sessions.
+pub fn data(domid: u32) -> String {
+    format!("/local/domain/{domid}/data/gpu-migration")
+}
+
+/// Folder for the administrator.
+pub fn control(domid: u32) -> String {
+    format!("/local/domain/{domid}/control/gpu-migration")
+}
+
+/// A node that is there as long as the domain is.
+pub fn guard(domid: u32) -> String {
+    format!("/local/domain/{domid}/domid")
+}
+
+/// Domains but dom0, in order.
+pub fn list(store: &XenStore) -> io::Result<BTreeSet<u32>> {
+    let names = store.list("/local/domain")?;
+    Ok(names
+        .iter()
+        .filter_map(|n| n.parse().ok())
+        .filter(|d| *d != 0)
+        .collect())
+}
+
+/// Turns what fires into events until nobody listens or the connection is lost. Waits until they are taken: a guest that
+/// writes all the time makes no queue.
+pub fn follow(store: &Arc<XenStore>, watches: &Watches, events: &SyncSender<Event>) {
+    let mut known = BTreeSet::new();
+    match list(store) {
+        Ok(now) => now
+            .into_iter()
+            .for_each(|domid| close_left_open(store, domid)),
+        Err(e) => log::error!("the list of domains: {e}"),
+    }
+    while let Some(fired) = watches.take() {
+        let mut all = Vec::new();
+        if fired
+            .iter()
+            .any(|w| matches!(w, Watch::Introduced | Watch::Released | Watch::Data(_)))
+        {
+            match list(store) {
+                Ok(now) => {
+                    for &domid in now.difference(&known) {
+                        watches.add(Watch::Data(domid));
+                        watches.add(Watch::Control(domid));
+                    }
+                    for &domid in known.difference(&now) {
+                        watches.remove(Watch::Data(domid));
+                        watches.remove(Watch::Control(domid));
+                        all.push(Event::Gone(domid));
+                    }
+                    known = now;
+                }
+                Err(e) => log::error!("the list of domains: {e}"),
+            }
+        }
+        for watch in fired {
+            match watch {
+                Watch::Data(domid) if known.contains(&domid) => all.push(Event::Sessions(domid)),
+                Watch::Control(domid) => match store.read(&format!("{}/request", control(domid))) {
+                    Ok(Some(request)) if !request.is_empty() => {
+                        all.push(Event::Request(domid, request));
+                    }
+                    Ok(_) => {}
+                    Err(e) => log::warn!("domain {domid}: {e}"),
+                },
+                _ => {}
+            }
+        }
+        for event in all {
+            if events.send(event).is_err() {
+                return;
+            }
+        }
+        std::thread::sleep(PACE);
+    }
+    let _ = events.send(Event::Lost);
+}
+
+/// Has sessions closed that a daemon before this one had open when it died: its mappings went with it.
+fn close_left_open(store: &XenStore, domid: u32) {
+    let folder = data(domid);
+    let ids = store.list(&folder).unwrap_or_default();
+    let ids = ids.iter().filter(|id| id.parse::<SessionId>().is_ok());
+    for id in ids.take(MAX_SESSIONS) {
+        let open = store.read(&format!("{folder}/{id}/channel"));
+        if matches!(open, Ok(Some(_))) {
+            log::warn!("domain {domid}: session {id} was left open; it is closed");
+            let (guard, request) = (
+                format!("{folder}/{id}/protocol"),
+                format!("{folder}/{id}/request"),
+            );
+            if let Err(e) = store.write_under(&guard, &request, "close") {
+                log::warn!("{request}: {e}");
+            }
+        }
+    }
+}
+
+/// Reads a domain's sessions.
+pub fn sessions(store: &XenStore, domid: u32) -> io::Result<Sessions> {
+    let folder = data(domid);
+    let mut sessions = Sessions::default();
+    let mut ids: Vec<SessionId> = store
+        .list(&folder)?
+        .iter()
+        .filter_map(|name| name.parse().ok())
+        .collect();
+    ids.sort_unstable();
+    for id in ids {
+        let seen = sessions.announced.len() + sessions.nonsense.len() + sessions.ended.len();
+        if seen >= MAX_SESSIONS {
+            sessions.nonsense.push(Nonsense {
+                node: "…".into(),
+                reason: format!("more than {MAX_SESSIONS} sessions"),
+            });
+            break;
+        }
+        match look(store, domid, id) {
+            Ok(Found::Running(announcement)) => sessions.announced.push(announcement),
+            Ok(Found::Ended) => sessions.ended.push(id),
+            Ok(Found::Nothing) => {}
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => sessions.nonsense.push(Nonsense {
+                node: id.to_string(),
+                reason: text::clean(&e.to_string()),
+            }),
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(sessions)
+}
+
+/// What there is of a session.
+enum Found {
+    Nothing,
+    Running(Announcement),
+    /// Its process was killed.
+    Ended,
+}
+
+/// Reads one session; `None` where it is not announced, or its process was killed; an error of kind `InvalidData` where its
+/// nodes make no sense.
+pub fn session(store: &XenStore, domid: u32, id: SessionId) -> io::Result<Option<Announcement>> {
+    Ok(match look(store, domid, id)? {
+        Found::Running(announcement) => Some(announcement),
+        Found::Nothing | Found::Ended => None,
+    })
+}
+
+fn look(store: &XenStore, domid: u32, id: SessionId) -> io::Result<Found> {
+    let folder = format!("{}/{id}", data(domid));
+    let read = |name: &str| store.read(&format!("{folder}/{name}"));
+    let text = |name: &str| Ok::<_, io::Error>(read(name)?.unwrap_or_default());
+    for _ in 0..10 {
+        let Some(protocol) = read("protocol")? else {
+            return Ok(Found::Nothing);
+        };
+        if let Some(text) = read("alive")? {
+            let alive = Alive::parse(domid, id, &text).ok_or_else(|| nonsense("alive", &text))?;
+            if alive.has_ended() {
+                return Ok(Found::Ended);
+            }
+        }
+        let generation = text("generation")?;
+        let announcement = Announcement {
+            session: id,
+            protocol: versions(&protocol)?,
+            pid: number("pid", &text("pid")?)?,
+            program: text::clean(&text("program")?),
+            state: match text("state")?.as_str() {
+                "attached" => Residence::Attached,
+                "detached" => Residence::Detached,
+                "arriving" => Residence::Arriving,
+                other => return Err(nonsense("state", other)),
+            },
+            generation: number("generation", &generation)?,
+            blocked: read("blocked")?.map(|b| text::clean(&b)),
+            others: Others {
+                holders: lines(&text("holders")?),
+                unseen: match read("unseen")? {
+                    Some(count) => number("unseen", &count)?,
+                    None => 0,
+                },
+            },
+        };
+        // State and generation belong together: an image is dropped or served by what they say. The guest
+        // writes both in one transaction, so an unchanged generation means that they were read as one.
+        if text("generation")? == generation {
+            return Ok(Found::Running(announcement));
+        }
+    }
+    Err(nonsense("generation", "changes all the time"))
+}
+
+/// Lines for people.
+fn lines(text: &str) -> Vec<String> {
+    let lines = text.lines().filter(|line| !line.is_empty());
+    lines.take(MAX_HOLDERS).map(text::clean).collect()
+}
+
+fn versions(text: &str) -> io::Result<(u32, u32)> {
+    let range = text
+        .split_once(' ')
+        .and_then(|(min, max)| Some((min.parse().ok()?, max.parse().ok()?)));
+    range
+        .filter(|(min, max)| min <= max)
+        .ok_or_else(|| nonsense("protocol", text))
+}
+
+fn number<T: std::str::FromStr>(name: &str, text: &str) -> io::Result<T> {
+    text.parse().map_err(|_| nonsense(name, text))
+}
+
+fn nonsense(name: &str, value: &str) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("node `{name}` holds `{}`", text::clean(value)),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_a_range() {
+        assert_eq!(versions("1 3").unwrap(), (1, 3));
+        for bad in ["", "1", "3 1", "1 2 3", "-1 2", "1  2", "99999999999 1"] {
+            let kind = versions(bad).unwrap_err().kind();
+            assert_eq!(kind, io::ErrorKind::InvalidData, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_shown_clean() {
+        let error = number::<u32>("pid", "1\x1b[2J").unwrap_err();
+        assert_eq!(error.to_string(), "node `pid` holds `1?[2J`");
+    }
+}

@@ -1,0 +1,185 @@
+//! A carrier whose domain has PCI devices, as a test says.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use channel::image::SessionId;
+use channel::link::{Peer, Residence};
+use daemon::carrier::{Carrier, Domain, Sessions};
+use daemon::loopback::LoopbackCarrier;
+use daemon::passthrough::device::Device;
+use daemon::passthrough::toolstack::{Configuration, GuestKind, InDom0, Link, Toolstack};
+use daemon::steering::Progress;
+
+/// What the test and the toolstack share.
+pub struct Pci {
+    pub assigned: Vec<Device>,
+    pub away: Vec<Device>,
+    pub link: Link,
+    /// `None`: there is no `xl`.
+    pub configuration: Option<Configuration>,
+    pub in_dom0: InDom0,
+    pub libxenguest: String,
+    /// What was asked of it, in order.
+    pub done: Vec<String>,
+}
+
+impl Default for Pci {
+    fn default() -> Self {
+        Pci {
+            assigned: Vec::new(),
+            away: Vec::new(),
+            link: Link::Connected,
+            configuration: Some(Configuration {
+                passthrough: true,
+                devices: 1,
+            }),
+            in_dom0: InDom0 {
+                exists: true,
+                resets: true,
+                driver: Some("pciback".into()),
+            },
+            libxenguest: "/usr/lib/libxenguest.so.4.17".into(),
+            done: Vec::new(),
+        }
+    }
+}
+
+#[derive(Clone, Default)]
+pub struct FakeToolstack(Arc<Mutex<Pci>>);
+
+impl FakeToolstack {
+    pub fn pci(&self) -> MutexGuard<'_, Pci> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl Toolstack for FakeToolstack {
+    fn assigned(&self, _: u32) -> io::Result<Vec<Device>> {
+        Ok(self.pci().assigned.clone())
+    }
+
+    fn kind(&self, _: u32) -> io::Result<GuestKind> {
+        Ok(GuestKind::Paravirtual)
+    }
+
+    fn link(&self, _: u32) -> io::Result<Link> {
+        Ok(self.pci().link)
+    }
+
+    fn wake(&self, _: u32) -> io::Result<()> {
+        self.pci().link = Link::Connected;
+        Ok(())
+    }
+
+    fn attach(&self, _: u32, device: &Device) -> io::Result<()> {
+        let mut pci = self.pci();
+        pci.done.push(format!("attach {}", device.bdf));
+        pci.assigned.push(device.clone());
+        Ok(())
+    }
+
+    fn detach(&self, _: u32, device: &Device) -> io::Result<()> {
+        let mut pci = self.pci();
+        pci.done.push(format!("detach {}", device.bdf));
+        pci.assigned.retain(|d| d != device);
+        Ok(())
+    }
+
+    fn configuration(&self, _: u32) -> io::Result<Configuration> {
+        let missing = || io::Error::new(io::ErrorKind::NotFound, "xl: no such file");
+        self.pci().configuration.ok_or_else(missing)
+    }
+
+    fn in_dom0(&self, _: &Device) -> InDom0 {
+        self.pci().in_dom0.clone()
+    }
+
+    fn libxenguest(&self) -> io::Result<String> {
+        Ok(self.pci().libxenguest.clone())
+    }
+
+    fn is_running(&self, _: u32) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    fn name(&self, _: u32) -> io::Result<String> {
+        Ok("loopback".into())
+    }
+
+    fn away(&self, _: u32) -> io::Result<Vec<Device>> {
+        Ok(self.pci().away.clone())
+    }
+
+    fn set_away(&self, _: u32, devices: &[Device]) -> io::Result<()> {
+        self.pci().away = devices.to_vec();
+        Ok(())
+    }
+}
+
+/// Programs by loopback, devices by the fake.
+pub struct WithDevices {
+    pub programs: LoopbackCarrier,
+    pub toolstack: FakeToolstack,
+}
+
+impl Carrier for WithDevices {
+    fn name(&self) -> &'static str {
+        "loopback"
+    }
+
+    fn toolstack(&self) -> Option<&dyn Toolstack> {
+        Some(&self.toolstack)
+    }
+
+    fn domains(&self) -> io::Result<Vec<Domain>> {
+        self.programs.domains()
+    }
+
+    fn sessions(&self, domid: u32) -> io::Result<Sessions> {
+        self.programs.sessions(domid)
+    }
+
+    fn peer(&self, domid: u32, session: SessionId) -> io::Result<Box<dyn Peer>> {
+        self.programs.peer(domid, session)
+    }
+
+    fn is_open(&self, domid: u32, session: SessionId) -> io::Result<bool> {
+        self.programs.is_open(domid, session)
+    }
+
+    fn await_state(
+        &self,
+        domid: u32,
+        session: SessionId,
+        wanted: Residence,
+        patience: Duration,
+    ) -> bool {
+        self.programs.await_state(domid, session, wanted, patience)
+    }
+
+    fn identity(&self, domid: u32) -> io::Result<Option<String>> {
+        self.programs.identity(domid)
+    }
+
+    fn tell(&self, domid: u32, state: &str, error: Option<&str>) {
+        self.programs.tell(domid, state, error);
+    }
+
+    fn tell_progress(&self, domid: u32, progress: Option<&Progress>) {
+        self.programs.tell_progress(domid, progress);
+    }
+
+    fn tell_session(&self, domid: u32, session: SessionId, error: &str) {
+        self.programs.tell_session(domid, session, error);
+    }
+
+    fn acknowledge(&self, domid: u32) {
+        self.programs.acknowledge(domid);
+    }
+
+    fn forget(&self, domid: u32, session: SessionId) -> io::Result<()> {
+        self.programs.forget(domid, session)
+    }
+}

@@ -1,0 +1,344 @@
+//! Command buffers (`cl_khr_command_buffer`): recorded once, enqueued often.
+//!
+//! The list of recorded commands is kept, with the objects and kernel arguments that they had, and after a move it is recorded
+//! again. Synchronization points are numbered here, from 1: a driver's numbers may be others the second time.
+
+use std::ffi::c_void;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use opencl_sys::{
+    CL_INVALID_COMMAND_BUFFER_KHR, CL_INVALID_OPERATION, CL_INVALID_SYNC_POINT_WAIT_LIST_KHR,
+    cl_int,
+};
+
+use super::CLResult;
+use super::command::{Kept, Operands, Place};
+use super::context::Context;
+use super::handle::{self, Kind, Object, Slot};
+use super::kernel::{self, Kernel, Run};
+use super::mem::{Mem, TRACKING};
+use super::queue::Queue;
+use super::real::Real;
+use crate::driver::functions::{create_extended, extended};
+use crate::driver::record::{Prototypes, Spot};
+use runtime::residency::{self, ensure_resident};
+
+pub struct CommandBuffer {
+    slot: Slot<CommandBuffer>,
+    pub real: Real,
+    pub queue: Arc<Queue>,
+    /// As the program passed them, ending zero included; `None` where it passed NULL.
+    pub properties: Option<Vec<u64>>,
+    recording: Mutex<Recording>,
+}
+
+#[derive(Default)]
+struct Recording {
+    commands: Vec<Command>,
+    /// The driver's synchronization points, by our numbers less one.
+    points: Vec<u32>,
+    is_final: bool,
+    /// The driver's kernels that were made for recording again.
+    kernels: Vec<*mut c_void>,
+}
+
+/// What a recorded command works on. The command buffer keeps it alive.
+#[derive(Default)]
+pub struct Objects {
+    reads: Vec<Arc<Mem>>,
+    writes: Vec<Arc<Mem>>,
+    run: Option<Run>,
+}
+
+impl Objects {
+    pub fn copied(from: Arc<Mem>, to: Arc<Mem>) -> Objects {
+        Objects {
+            reads: vec![from],
+            writes: vec![to],
+            run: None,
+        }
+    }
+
+    pub fn filled(to: Arc<Mem>) -> Objects {
+        Objects {
+            writes: vec![to],
+            ..Objects::default()
+        }
+    }
+
+    /// A kernel with its arguments of now.
+    pub fn run(kernel: &Kernel) -> Objects {
+        Objects {
+            run: Some(Run::of(kernel)),
+            ..Objects::default()
+        }
+    }
+
+    fn mems(&self) -> impl Iterator<Item = &Mem> {
+        let named = self.reads.iter().chain(&self.writes).map(|mem| &**mem);
+        named.chain(self.run.iter().flat_map(Run::mems))
+    }
+
+    fn mark(&self) {
+        self.reads.iter().for_each(|mem| mem.mark_used());
+        self.writes.iter().for_each(|mem| mem.mark_written());
+        if let Some(run) = &self.run {
+            run.mark_arguments();
+        }
+    }
+}
+
+/// Gives a command to the driver: the source, the target or the kernel are the driver's handles.
+type Give = dyn Fn(&Spot<'_>, &[*mut c_void]) -> CLResult<()>;
+
+/// What the program passed beside the command itself.
+pub struct Aside {
+    pub queue: Option<Arc<Queue>>,
+    pub properties: Option<Vec<u64>>,
+    /// Our numbers.
+    pub waits: Vec<u32>,
+    pub wants_point: bool,
+}
+
+struct Command {
+    aside: Aside,
+    objects: Objects,
+    give: Box<Give>,
+}
+
+// SAFETY: what makes it not `Send` is pointers: the driver's handles, usable from any thread, and the program's own, which it
+// has given away until the command buffer is gone, also for another thread's use.
+unsafe impl Send for Recording {}
+
+impl Command {
+    /// Records it, with the driver's kernel where it runs one. The driver's synchronization point, if one is wanted.
+    fn record(
+        &self,
+        buffer: &CommandBuffer,
+        real: *mut c_void,
+        points: &[u32],
+        kernel: Option<*mut c_void>,
+    ) -> CLResult<Option<u32>> {
+        let aside = &self.aside;
+        let driver_point = |number: &u32| {
+            let at = number.checked_sub(1).map(|at| at as usize);
+            at.and_then(|at| points.get(at).copied())
+                .ok_or(CL_INVALID_SYNC_POINT_WAIT_LIST_KHR)
+        };
+        let waits = aside.waits.iter().map(driver_point);
+        let waits = waits.collect::<CLResult<Vec<u32>>>()?;
+        let mut point = 0;
+        let context = buffer.context();
+        let device = context.first_device();
+        let queue = aside.queue.as_ref();
+        let properties = aside.properties.as_ref();
+        let spot = Spot {
+            functions: &context.functions,
+            prototypes: Prototypes::of_device(device).ok_or(CL_INVALID_OPERATION)?,
+            device,
+            buffer: real,
+            queue: queue.map_or(std::ptr::null_mut(), |queue| queue.real.get()),
+            properties: properties.map_or(std::ptr::null(), |list| list.as_ptr()),
+            waits: &waits,
+            point: if aside.wants_point {
+                &raw mut point
+            } else {
+                std::ptr::null_mut()
+            },
+        };
+        let mems = self.objects.reads.iter().chain(&self.objects.writes);
+        let mut reals: Vec<_> = mems.map(|mem| mem.real.get()).collect();
+        reals.extend(kernel);
+        (self.give)(&spot, &reals)?;
+        Ok(aside.wants_point.then_some(point))
+    }
+}
+
+impl Object for CommandBuffer {
+    const KIND: Kind = Kind::CommandBuffer;
+    const INVALID: cl_int = CL_INVALID_COMMAND_BUFFER_KHR;
+    fn slot(&self) -> &Slot<Self> {
+        &self.slot
+    }
+}
+
+impl CommandBuffer {
+    /// # Errors
+    /// The driver's.
+    pub fn create(queue: Arc<Queue>, properties: Option<Vec<u64>>) -> CLResult<Arc<CommandBuffer>> {
+        let buffer = CommandBuffer {
+            slot: Slot::reserve(),
+            real: Real::new(std::ptr::null_mut()),
+            queue,
+            properties,
+            recording: Mutex::default(),
+        };
+        buffer.make()?;
+        Ok(Arc::new(buffer))
+    }
+
+    pub fn context(&self) -> &Arc<Context> {
+        &self.queue.context
+    }
+
+    fn recording(&self) -> MutexGuard<'_, Recording> {
+        self.recording
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the driver's command buffer: at creation, and after a move with all that was recorded.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn make(&self) -> CLResult<()> {
+        let queue = self.queue.real.get();
+        let list = self.properties.as_ref();
+        let list = list.map_or(std::ptr::null(), |list| list.as_ptr());
+        let context = self.context();
+        let real = create_extended!(context, clCreateCommandBufferKHR(1, &raw const queue, list))?;
+        self.real.set(real);
+        let mut recording = self.recording();
+        let Recording {
+            commands,
+            points,
+            is_final,
+            kernels,
+        } = &mut *recording;
+        points.clear();
+        for command in commands.iter() {
+            let kernel = command.objects.run.as_ref().map(Run::make).transpose()?;
+            kernels.extend(kernel);
+            points.extend(command.record(self, real, points, kernel)?);
+        }
+        if *is_final {
+            extended!(context, clFinalizeCommandBufferKHR(real))?;
+        }
+        Ok(())
+    }
+
+    /// Records a command; our number of its synchronization point. `kernel` is the driver's, where the command runs one.
+    ///
+    /// # Errors
+    /// `CL_INVALID_SYNC_POINT_WAIT_LIST_KHR`, the driver's.
+    pub fn record(
+        &self,
+        aside: Aside,
+        objects: Objects,
+        kernel: Option<*mut c_void>,
+        give: impl Fn(&Spot<'_>, &[*mut c_void]) -> CLResult<()> + 'static,
+    ) -> CLResult<Option<u32>> {
+        let command = Command {
+            aside,
+            objects,
+            give: Box::new(give),
+        };
+        // Held over the driver's call: the list has the driver's order.
+        let mut recording = self.recording();
+        let point = command.record(self, self.real.get(), &recording.points, kernel)?;
+        recording.points.extend(point);
+        recording.commands.push(command);
+        Ok(point.map(|_| recording.points.len() as u32))
+    }
+
+    /// `clFinalizeCommandBufferKHR`.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn finalize(&self) -> CLResult<()> {
+        let mut recording = self.recording();
+        let real = self.real.get();
+        extended!(self.context(), clFinalizeCommandBufferKHR(real))?;
+        recording.is_final = true;
+        Ok(())
+    }
+
+    /// It is to be enqueued: waits until the contents of all that it names are there. See [`Mem::need`].
+    #[inline]
+    pub fn need_contents(&self) {
+        if residency::is_watched() {
+            self.need_each();
+        }
+    }
+
+    #[cold]
+    fn need_each(&self) {
+        let recording = self.recording();
+        let mems = recording.commands.iter();
+        ensure_resident(mems.flat_map(|command| command.objects.mems()));
+    }
+
+    /// It was enqueued: marks what its commands write or name. Only while a capture tracks.
+    #[inline]
+    pub fn mark(&self) {
+        if TRACKING.load(std::sync::atomic::Ordering::Relaxed) {
+            self.mark_each();
+        }
+    }
+
+    #[cold]
+    fn mark_each(&self) {
+        let recording = self.recording();
+        let commands = recording.commands.iter();
+        commands.for_each(|command| command.objects.mark());
+    }
+
+    /// Gives it to the driver's queue; the queue is named where the program named one.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn enqueue(&self, place: &Place, names_queue: bool) -> CLResult<()> {
+        let mut queue = place.queue;
+        let (count, queues) = if names_queue {
+            (1, &raw mut queue)
+        } else {
+            (0, std::ptr::null_mut())
+        };
+        let real = self.real.get();
+        extended!(
+            self.context(),
+            clEnqueueCommandBufferKHR(count, queues, real, place.count, place.list, place.event)
+        )
+    }
+
+    /// Releases the driver's command buffer; made again by [`CommandBuffer::make`].
+    pub fn unmake(&self) {
+        if let Some(real) = self.real.take()
+            && let Err(code) = extended!(self.context(), clReleaseCommandBufferKHR(real))
+        {
+            log::warn!("a driver refused to release a command buffer: error {code}");
+        }
+        let kernels = std::mem::take(&mut self.recording().kernels);
+        kernels.into_iter().for_each(kernel::release);
+    }
+}
+
+impl Drop for CommandBuffer {
+    fn drop(&mut self) {
+        self.unmake();
+    }
+}
+
+impl Operands for &CommandBuffer {
+    type Reals = Arc<CommandBuffer>;
+    type Kept = Arc<CommandBuffer>;
+    fn reals(&self) -> Arc<CommandBuffer> {
+        handle::shared(*self)
+    }
+    fn keep(&self) -> Arc<CommandBuffer> {
+        handle::shared(*self)
+    }
+}
+
+impl Kept for Arc<CommandBuffer> {
+    type Reals = Arc<CommandBuffer>;
+    fn with(&self, enqueue: &dyn Fn(&Arc<CommandBuffer>) -> CLResult<()>) -> CLResult<()> {
+        enqueue(self)
+    }
+    fn mark_written(&self) {
+        self.mark();
+    }
+    fn ensure_resident(&self) {
+        self.need_contents();
+    }
+}

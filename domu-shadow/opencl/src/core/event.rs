@@ -1,0 +1,386 @@
+//! Events: of commands, and of the program itself.
+//!
+//! After a move an event has no driver's object any more: it was complete, and its status and times were kept. A
+//! user event without a status gets a new one. Callbacks of user events are made here, without the driver, for only
+//! the program itself sets their status.
+
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use opencl_sys::{
+    CL_COMPLETE, CL_INVALID_EVENT, CL_INVALID_OPERATION, CL_INVALID_VALUE, CL_OUT_OF_RESOURCES,
+    CL_PROFILING_COMMAND_COMPLETE, CL_PROFILING_COMMAND_QUEUED, CL_SUBMITTED, cl_command_type,
+    cl_int,
+};
+
+use super::CLResult;
+use super::context::Context;
+use super::handle::{self, Kind, Object, Slot};
+use super::held;
+use super::queue::Queue;
+use super::real::Real;
+use super::running;
+use crate::driver::dispatch::{create, status};
+use crate::driver::query;
+use runtime::callbacks;
+use runtime::gate::Pass;
+use runtime::start;
+
+/// The program's event callback: event, status, user data.
+pub type Notify = unsafe extern "C" fn(*mut c_void, cl_int, *mut c_void);
+
+/// `QUEUED`, `SUBMIT`, `START`, `END`, `COMPLETE`, each the driver's answer.
+pub type Profile = [CLResult<u64>; 5];
+
+/// A callback: stage, function, user data.
+type Waiting = (cl_int, Notify, usize);
+
+/// No status known here: the driver is asked.
+const ASK: cl_int = cl_int::MAX;
+
+/// Whose status it is.
+enum Maker {
+    /// A command's.
+    Queue(Arc<Queue>),
+    /// The program's own: a user event.
+    Program(Arc<Context>),
+}
+
+/// Small, as programs make one for each command.
+pub struct Event {
+    slot: Slot<Event>,
+    pub real: Real,
+    maker: Maker,
+    pub command: cl_command_type,
+    status: AtomicI32,
+    profile: OnceLock<Box<Profile>>,
+    /// Of a command that a user event holds back; changes only under [`held`]'s lock.
+    held: AtomicBool,
+    /// Callbacks that no driver knows of, of user events and of held commands; `None` once those of a user event have come.
+    waiting: Mutex<Option<Vec<Waiting>>>,
+}
+
+impl Object for Event {
+    const KIND: Kind = Kind::Event;
+    const INVALID: cl_int = CL_INVALID_EVENT;
+    fn slot(&self) -> &Slot<Self> {
+        &self.slot
+    }
+}
+
+impl Event {
+    /// The shadow of a driver's event that this process owns from now on.
+    pub fn of_command(queue: &Queue, command: cl_command_type, real: *mut c_void) -> Arc<Event> {
+        let maker = Maker::Queue(handle::shared(queue));
+        Arc::new(Event::new(maker, command, real, ASK))
+    }
+
+    /// # Errors
+    /// The driver's.
+    pub fn user(context: Arc<Context>) -> CLResult<Arc<Event>> {
+        let event = Event::new(
+            Maker::Program(context),
+            opencl_sys::CL_COMMAND_USER,
+            std::ptr::null_mut(),
+            CL_SUBMITTED,
+        );
+        running::opened();
+        event.make_user()?;
+        Ok(Arc::new(event))
+    }
+
+    fn new(maker: Maker, command: cl_command_type, real: *mut c_void, status: cl_int) -> Event {
+        Event {
+            slot: Slot::reserve(),
+            real: Real::new(real),
+            maker,
+            command,
+            status: AtomicI32::new(status),
+            profile: OnceLock::new(),
+            held: AtomicBool::new(false),
+            waiting: Mutex::new(Some(Vec::new())),
+        }
+    }
+
+    pub fn context(&self) -> &Arc<Context> {
+        match &self.maker {
+            Maker::Queue(queue) => &queue.context,
+            Maker::Program(context) => context,
+        }
+    }
+
+    /// `None` for user events.
+    pub fn queue(&self) -> Option<&Queue> {
+        match &self.maker {
+            Maker::Queue(queue) => Some(queue),
+            Maker::Program(_) => None,
+        }
+    }
+
+    fn make_user(&self) -> CLResult<()> {
+        let context = self.context().real.get();
+        self.real.set(create!(context, clCreateUserEvent(context))?);
+        Ok(())
+    }
+
+    /// `CL_EVENT_COMMAND_EXECUTION_STATUS`.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn status(&self) -> CLResult<cl_int> {
+        match self.status.load(Ordering::Acquire) {
+            ASK => query::event_status(self.real.get()),
+            known => Ok(known),
+        }
+    }
+
+    /// A user event whose status the program has not set yet.
+    pub fn is_open_user_event(&self) -> bool {
+        self.queue().is_none() && self.status.load(Ordering::Acquire) > CL_COMPLETE
+    }
+
+    /// Whether a user event holds its command back.
+    pub fn is_held(&self) -> bool {
+        self.held.load(Ordering::Acquire)
+    }
+
+    /// A user event holds its command back.
+    pub fn hold(&self) {
+        self.held.store(true, Ordering::Release);
+    }
+
+    /// Nothing does any more: the driver learns of the callbacks.
+    pub fn release_hold(self: &Arc<Self>) {
+        self.held.store(false, Ordering::Release);
+        for (stage, call, user) in self.waiting().replace(Vec::new()).into_iter().flatten() {
+            if let Err(code) = self.ask_driver(stage, call, user) {
+                log::error!("a driver refused an event callback: error {code}");
+            }
+        }
+    }
+
+    /// `clSetUserEventStatus`.
+    ///
+    /// # Errors
+    /// `CL_INVALID_VALUE`, `CL_INVALID_OPERATION` if it was set before, `CL_INVALID_EVENT` if it is none, the driver's.
+    pub fn set_user_status(self: &Arc<Self>, status: cl_int) -> CLResult<()> {
+        if self.queue().is_some() {
+            return Err(CL_INVALID_EVENT);
+        }
+        if status > CL_COMPLETE {
+            return Err(CL_INVALID_VALUE);
+        }
+        self.status
+            .compare_exchange(CL_SUBMITTED, status, Ordering::AcqRel, Ordering::Acquire)
+            .map_err(|_| CL_INVALID_OPERATION)?;
+        held::need_contents();
+        let real = self.real.get();
+        let answer = status!(real, clSetUserEventStatus(real, status));
+        held::released();
+        let mut waiting = self.waiting();
+        for (_, call, user) in waiting.take().into_iter().flatten() {
+            self.notify(call, status, user);
+        }
+        answer
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Option<Vec<Waiting>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `clSetEventCallback`.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn on_status(self: &Arc<Self>, stage: cl_int, call: Notify, user: usize) -> CLResult<()> {
+        if self.queue().is_none() {
+            let mut waiting = self.waiting();
+            let status = self.status.load(Ordering::Acquire);
+            match &mut *waiting {
+                // Behind those that were registered before, also while the status is being set.
+                Some(before) if status > stage || status <= CL_COMPLETE => {
+                    before.push((stage, call, user));
+                }
+                _ => self.notify(call, status.min(stage), user),
+            }
+            return Ok(());
+        }
+        if held::if_held(self, || {
+            self.waiting()
+                .get_or_insert_default()
+                .push((stage, call, user))
+        }) {
+            return Ok(());
+        }
+        self.ask_driver(stage, call, user)
+    }
+
+    fn ask_driver(self: &Arc<Self>, stage: cl_int, call: Notify, user: usize) -> CLResult<()> {
+        let real = self.real.get();
+        if real.is_null() {
+            // Complete before a move.
+            self.notify(call, self.status()?.min(stage), user);
+            return Ok(());
+        }
+        let owed = Box::into_raw(Box::new(Owed {
+            event: Arc::clone(self),
+            call,
+            user,
+        }));
+        callbacks::owe();
+        let answer = status!(
+            real,
+            clSetEventCallback(real, stage, Some(driver_says), owed.cast())
+        );
+        if answer.is_err() {
+            callbacks::settle();
+            // SAFETY: the driver refused the callback, so the box is still ours.
+            drop(unsafe { Box::from_raw(owed) });
+        }
+        answer
+    }
+
+    /// Calls the program; the event lives until the callback returns.
+    fn notify(self: &Arc<Self>, call: Notify, status: cl_int, user: usize) {
+        let event = Arc::clone(self);
+        callbacks::run(move || {
+            // SAFETY: the program registered the function for a call with its event and its own user data.
+            unsafe { call(event.slot.handle(), status, user as *mut c_void) };
+            let _inside = start::enter(Pass::Drains);
+            drop(event);
+        });
+    }
+
+    /// `CL_PROFILING_COMMAND_*`, ns.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn profile(&self, parameter: u32) -> CLResult<u64> {
+        if let Some(profile) = self.profile.get() {
+            let at = parameter
+                .checked_sub(CL_PROFILING_COMMAND_QUEUED)
+                .ok_or(CL_INVALID_VALUE)?;
+            return profile
+                .get(at as usize)
+                .copied()
+                .unwrap_or(Err(CL_INVALID_VALUE));
+        }
+        let real = self.real.get();
+        query::number(&|size, value, size_ret| {
+            status!(
+                real,
+                clGetEventProfilingInfo(real, parameter, size, value, size_ret)
+            )
+        })
+    }
+
+    /// Before a move: keeps what the driver knows, and releases its event. The command has ended.
+    ///
+    /// # Errors
+    /// The status, if the command has not ended and nothing of the program's holds it back.
+    pub fn settle(&self) -> Result<(), cl_int> {
+        if self.is_held() {
+            return Ok(());
+        }
+        if self.queue().is_some() && self.status.load(Ordering::Acquire) == ASK {
+            let status = self.status().unwrap_or(CL_OUT_OF_RESOURCES);
+            if status > CL_COMPLETE {
+                return Err(status);
+            }
+            self.profile.get_or_init(|| {
+                let first = CL_PROFILING_COMMAND_QUEUED;
+                debug_assert_eq!(first + 4, CL_PROFILING_COMMAND_COMPLETE);
+                Box::new(std::array::from_fn(|at| {
+                    self.profile_of_driver(first + at as u32)
+                }))
+            });
+            self.status.store(status, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    fn profile_of_driver(&self, parameter: u32) -> CLResult<u64> {
+        let real = self.real.get();
+        query::number(&|size, value, size_ret| {
+            status!(
+                real,
+                clGetEventProfilingInfo(real, parameter, size, value, size_ret)
+            )
+        })
+    }
+
+    /// Before a move, with nothing running: releases the driver's event.
+    pub fn unmake(&self) {
+        // Nobody waits for it, but NVIDIA's driver waits for it when the context goes. The program's own callbacks are
+        // made here, so none comes of this.
+        self.unmake_user(CL_COMPLETE);
+        self.release();
+    }
+
+    /// The same for a user event that the program has not set; the driver's event gets `status`.
+    pub fn unmake_user(&self, status: cl_int) {
+        let real = self.real.get();
+        if self.is_open_user_event() && !real.is_null() {
+            if let Err(code) = status!(real, clSetUserEventStatus(real, status)) {
+                log::warn!("a driver refused to end a user event: error {code}");
+            }
+            self.release();
+        }
+    }
+
+    fn release(&self) {
+        if let Some(real) = self.real.take()
+            && let Err(code) = status!(real, clReleaseEvent(real))
+        {
+            log::warn!("a driver refused to release an event: error {code}");
+        }
+    }
+
+    /// After a move: open user events need a driver's event again.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn remake(&self) -> CLResult<()> {
+        if self.is_open_user_event() && self.real.get().is_null() {
+            self.make_user()
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        if self.is_open_user_event() {
+            running::closed();
+        }
+        self.release();
+    }
+}
+
+/// A callback registered with the driver.
+struct Owed {
+    event: Arc<Event>,
+    call: Notify,
+    user: usize,
+}
+
+unsafe extern "C" fn driver_says(_real: *mut c_void, status: cl_int, owed: *mut c_void) {
+    // SAFETY: `owed` is the box leaked for this call, which a driver makes once.
+    let owed = unsafe { Box::from_raw(owed.cast::<Owed>()) };
+    callbacks::run(move || {
+        // Some drivers say only the stage of a command that had failed before they were asked for the callback.
+        let known = {
+            let _inside = start::enter(Pass::Drains);
+            owed.event.status()
+        };
+        let status = known.ok().filter(|&known| known < 0).unwrap_or(status);
+        // SAFETY: the program registered the function for a call with its event and its own user data.
+        unsafe { (owed.call)(owed.event.slot.handle(), status, owed.user as *mut c_void) };
+        // It may be the last to refer to the event, and to a queue: what they still have with the driver goes now.
+        let _inside = start::enter(Pass::Drains);
+        drop(owed);
+    });
+    callbacks::settle();
+}

@@ -1,0 +1,351 @@
+//! The program's handles: addresses of 64-byte cells in one reserved region.
+//!
+//! A handle is checked by range, alignment and the kind its cell names: NULL, garbage, a freed handle or one of
+//! another kind is answered with the specification's error, never with a crash. Freed cells are used again in the
+//! order in which they were freed, so a stale handle stays invalid for long. This is the only module that turns a
+//! handle into a reference.
+
+use std::collections::VecDeque;
+use std::ffi::c_void;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use opencl_sys::{CL_FALSE, cl_bool, cl_int};
+
+use super::CLResult;
+use crate::api::caller::Caller;
+
+/// Address space reserved for cells, bytes; pages are backed when first used.
+const REGION: usize = 4 << 30;
+const CELL: usize = 64;
+/// Freed cells that must wait before the oldest is used again.
+const RESTING: usize = 4096;
+
+/// What a cell holds; the values are unlikely in memory that is not a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Kind {
+    Platform = 0x7067_7001,
+    Device,
+    Context,
+    Queue,
+    Mem,
+    Program,
+    Kernel,
+    Event,
+    Sampler,
+    CommandBuffer,
+    Semaphore,
+}
+
+/// A shadow object that a handle can stand for.
+pub trait Object: Send + Sync + Sized + 'static {
+    const KIND: Kind;
+    /// The specification's error for a handle that is not one of this kind.
+    const INVALID: cl_int;
+    fn slot(&self) -> &Slot<Self>;
+}
+
+#[repr(C, align(64))]
+struct Cell {
+    /// Where an ICD's objects have their dispatch table: ours, so that another loader could call us.
+    dispatch: AtomicPtr<c_void>,
+    object: AtomicPtr<c_void>,
+    id: AtomicU64,
+    kind: AtomicU32,
+    /// References held by the program.
+    references: AtomicU32,
+}
+
+const _: () = assert!(size_of::<Cell>() == CELL);
+
+static BASE: AtomicUsize = AtomicUsize::new(0);
+static CELLS: Mutex<Cells> = Mutex::new(Cells {
+    used: 0,
+    last_id: 0,
+    free: VecDeque::new(),
+});
+
+struct Cells {
+    used: usize,
+    last_id: u64,
+    free: VecDeque<&'static Cell>,
+}
+
+fn cells() -> MutexGuard<'static, Cells> {
+    CELLS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// For a fork: nothing here changes until this is dropped. `None` while another thread changes it.
+pub fn hold() -> Option<MutexGuard<'static, impl Sized>> {
+    runtime::locks::try_lock(&CELLS)
+}
+
+/// Reserves the region; called before any thread passes the gate.
+pub fn prepare() {
+    let mut base = BASE.load(Ordering::Acquire);
+    if base == 0 {
+        let _guard = cells();
+        base = super::host_memory::reserve(REGION).expect("4 GiB of address space can be reserved");
+        BASE.store(base, Ordering::Release);
+    }
+}
+
+fn cell_at(base: usize, index: usize) -> &'static Cell {
+    assert!(index < REGION / CELL, "out of OpenCL handles");
+    let address = base + index * CELL;
+    // SAFETY: the region is mapped readable and writable for the life of the process, zero-filled, and `index` is
+    // inside it; a zeroed cell is a valid value (null pointers, kind 0), and all fields are atomics.
+    unsafe { &*std::ptr::with_exposed_provenance::<Cell>(address) }
+}
+
+/// The live cell that `handle` names, if it is one of kind `T`. O(1), no lock.
+#[inline]
+fn find<T: Object>(handle: *mut c_void) -> Option<&'static Cell> {
+    let base = BASE.load(Ordering::Relaxed);
+    let offset = (handle as usize).wrapping_sub(base);
+    if offset >= REGION || !offset.is_multiple_of(CELL) || base == 0 {
+        return None;
+    }
+    let cell = cell_at(base, offset / CELL);
+    (cell.kind.load(Ordering::Acquire) == T::KIND as u32).then_some(cell)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn fetch_early(_: &'static Cell) {}
+
+#[cfg(target_arch = "x86_64")]
+fn fetch_early(cell: &'static Cell) {
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    // SAFETY: a hint, which has no effect but on time; x86-64 has it.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(cell).cast()) };
+}
+
+/// A cell reserved by its object; freed when the object is dropped.
+pub struct Slot<T: Object> {
+    cell: &'static Cell,
+    id: u64,
+    _object: PhantomData<fn(T)>,
+}
+
+impl<T: Object> Slot<T> {
+    /// Takes a free cell; it stays invalid until [`publish`].
+    pub fn reserve() -> Self {
+        prepare();
+        let base = BASE.load(Ordering::Relaxed);
+        let mut cells = cells();
+        let rested = if cells.free.len() > RESTING {
+            let rested = cells.free.pop_front();
+            // It has rested until it was in no cache; the next one shall be there when it is taken.
+            if let Some(next) = cells.free.front() {
+                fetch_early(next);
+            }
+            rested
+        } else {
+            None
+        };
+        let cell = rested.unwrap_or_else(|| {
+            cells.used += 1;
+            cell_at(base, cells.used - 1)
+        });
+        cells.last_id += 1;
+        let id = cells.last_id;
+        drop(cells);
+        cell.id.store(id, Ordering::Relaxed);
+        Slot {
+            cell,
+            id,
+            _object: PhantomData,
+        }
+    }
+
+    /// What the program gets.
+    pub fn handle(&self) -> *mut c_void {
+        std::ptr::from_ref(self.cell).cast_mut().cast()
+    }
+
+    /// Unique in this process, never used again; the object's name in a capture.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// References that the program holds.
+    pub fn references(&self) -> u32 {
+        self.cell.references.load(Ordering::Relaxed)
+    }
+}
+
+impl<T: Object> Drop for Slot<T> {
+    fn drop(&mut self) {
+        let mut cells = cells();
+        self.cell.kind.store(0, Ordering::Release);
+        // Nobody else writes it: a published cell belongs to its object alone.
+        let weak = self.cell.object.load(Ordering::Acquire);
+        self.cell
+            .object
+            .store(std::ptr::null_mut(), Ordering::Release);
+        cells.free.push_back(self.cell);
+        drop(cells);
+        if !weak.is_null() {
+            // SAFETY: `publish` stored a pointer from `Weak::<T>::into_raw`, and nobody finds it any more.
+            drop(unsafe { Weak::from_raw(weak.cast::<T>()) });
+        }
+    }
+}
+
+/// Makes the object's handle valid, with one reference that the program holds.
+pub fn publish<T: Object>(object: Arc<T>) -> *mut c_void {
+    let cell = object.slot().cell;
+    let handle = object.slot().handle();
+    cell.dispatch
+        .store(crate::table::table(), Ordering::Relaxed);
+    cell.references.store(1, Ordering::Relaxed);
+    cell.object.store(
+        Weak::into_raw(Arc::downgrade(&object)).cast_mut().cast(),
+        Ordering::Relaxed,
+    );
+    cell.kind.store(T::KIND as u32, Ordering::Release);
+    // The program's references are one strong reference together; `release` takes it back.
+    std::mem::forget(object);
+    handle
+}
+
+fn upgrade<T: Object>(cell: &Cell) -> Option<Arc<T>> {
+    let pointer = cell.object.load(Ordering::Acquire);
+    if pointer.is_null() {
+        return None;
+    }
+    // SAFETY: a non-null pointer comes from `Weak::<T>::into_raw` (the cell's kind was checked against `T`), whose
+    // count the cell still owns; `ManuallyDrop` leaves it there.
+    ManuallyDrop::new(unsafe { Weak::from_raw(pointer.cast_const().cast::<T>()) }).upgrade()
+}
+
+/// The object behind a handle, for a call that neither waits nor wakes: the program keeps its own reference until the call
+/// returns, for nothing else tells it that the call has taken effect.
+///
+/// Where something else may tell, a callback, another thread that was woken, or contents that have arrived, the program may release
+/// the object before the call returns: [`share`] or [`lend`] it there.
+#[inline]
+pub fn borrow<T: Object>(_caller: &Caller, handle: *mut c_void) -> CLResult<&T> {
+    let cell = find::<T>(handle).ok_or(T::INVALID)?;
+    let pointer = cell.object.load(Ordering::Acquire).cast_const().cast::<T>();
+    // SAFETY: the cell is published, so the pointer is that of a live `T` inside an `Arc`, and the program holds a
+    // reference (or a child that does) until the call returns; null only in a race with a release, which is checked.
+    unsafe { pointer.as_ref() }.ok_or(T::INVALID)
+}
+
+/// An object of a call that may block: [`lend`].
+pub struct Lent<'a, T> {
+    object: &'a T,
+    blocking: cl_bool,
+    /// While the call blocks.
+    _kept: Option<Arc<T>>,
+}
+
+impl<T> Lent<'_, T> {
+    /// The call's `blocking_read` or the like.
+    pub fn blocking(&self) -> cl_bool {
+        self.blocking
+    }
+}
+
+impl<T> Deref for Lent<'_, T> {
+    type Target = T;
+    #[inline]
+    fn deref(&self) -> &T {
+        self.object
+    }
+}
+
+/// The object behind a handle, for a call that blocks if `blocking` says so: kept alive then, for the program may see what the
+/// command does before the call returns. Else it is only borrowed.
+#[inline]
+pub fn lend<T: Object>(
+    caller: &Caller,
+    handle: *mut c_void,
+    blocking: cl_bool,
+) -> CLResult<Lent<'_, T>> {
+    let object = borrow::<T>(caller, handle)?;
+    let _kept = (blocking != CL_FALSE).then(|| shared(object));
+    Ok(Lent {
+        object,
+        blocking,
+        _kept,
+    })
+}
+
+/// The object behind a handle, kept alive beyond the call.
+pub fn share<T: Object>(handle: *mut c_void) -> CLResult<Arc<T>> {
+    find::<T>(handle).and_then(upgrade).ok_or(T::INVALID)
+}
+
+/// Another owner of an object that is only borrowed.
+pub fn shared<T: Object>(object: &T) -> Arc<T> {
+    upgrade(object.slot().cell).expect("a borrowed object is published and alive")
+}
+
+/// The live object whose handle is `handle`, if its id is still `id`: not a later one in the same cell.
+#[inline]
+pub fn share_if_same<T: Object>(handle: *mut c_void, id: u64) -> Option<Arc<T>> {
+    let cell = find::<T>(handle).filter(|cell| cell.id.load(Ordering::Relaxed) == id)?;
+    upgrade::<T>(cell).filter(|object| object.slot().id == id)
+}
+
+/// `clRetain…`.
+pub fn retain<T: Object>(handle: *mut c_void) -> CLResult<()> {
+    let cell = find::<T>(handle).ok_or(T::INVALID)?;
+    let alive = upgrade::<T>(cell).ok_or(T::INVALID)?;
+    if cell.references.fetch_add(1, Ordering::AcqRel) == 0 {
+        // A parent that the program had released and got back from an info query.
+        std::mem::forget(alive);
+    }
+    Ok(())
+}
+
+/// `clRelease…`.
+pub fn release<T: Object>(handle: *mut c_void) -> CLResult<()> {
+    let cell = find::<T>(handle).ok_or(T::INVALID)?;
+    let before = cell
+        .references
+        .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
+            count.checked_sub(1)
+        })
+        .map_err(|_| T::INVALID)?;
+    if before == 1 {
+        let object = cell.object.load(Ordering::Acquire).cast_const().cast::<T>();
+        // SAFETY: the count going from 1 to 0 gives back the one strong reference that `publish` or `retain` forgot; until then
+        // it kept the object, and with it the pointer in its cell.
+        drop(unsafe { Arc::from_raw(object) });
+    }
+    Ok(())
+}
+
+/// How many objects of a kind are being dropped: no longer among [`all`], and not gone yet.
+pub fn leaving<T: Object>() -> usize {
+    let base = BASE.load(Ordering::Acquire);
+    let guard = cells();
+    // Under the lock no cell is freed, so every weak pointer read here is still owned by its cell.
+    (0..guard.used)
+        .map(|index| cell_at(base, index))
+        .filter(|cell| cell.kind.load(Ordering::Acquire) == T::KIND as u32)
+        .filter(|cell| upgrade::<T>(cell).is_none())
+        .count()
+}
+
+/// Every live object of a kind, oldest first.
+pub fn all<T: Object>() -> Vec<Arc<T>> {
+    let base = BASE.load(Ordering::Acquire);
+    let guard = cells();
+    // Under the lock no cell is freed, so every weak pointer read here is still owned by its cell.
+    let mut found: Vec<Arc<T>> = (0..guard.used)
+        .map(|index| cell_at(base, index))
+        .filter(|cell| cell.kind.load(Ordering::Acquire) == T::KIND as u32)
+        .filter_map(upgrade::<T>)
+        .collect();
+    drop(guard);
+    found.sort_by_key(|object| object.slot().id);
+    found
+}

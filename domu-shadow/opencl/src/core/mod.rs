@@ -1,0 +1,40 @@
+//! The shadow objects: what the program's handles stand for.
+//!
+//! Each object keeps what is needed to make the driver's object again, and its parents, so that a released context
+//! lives while its children do. Reference counts are ours; the driver only ever sees one reference.
+
+pub mod binaries;
+pub mod build;
+pub mod command;
+pub mod command_buffer;
+pub mod context;
+pub mod device;
+pub mod event;
+pub mod farewell;
+pub mod handle;
+pub mod held;
+pub mod host_memory;
+pub mod image;
+pub mod kernel;
+pub mod kernel_arg;
+pub mod map;
+pub mod mem;
+mod notified;
+pub mod obstacles;
+pub mod partition;
+pub mod plain;
+pub mod platform;
+pub mod program;
+pub mod queue;
+pub mod real;
+mod remake;
+pub mod retired;
+pub mod running;
+pub mod sampler;
+pub mod semaphore;
+pub mod svm;
+pub mod transfer;
+pub mod usm;
+
+/// What an API function answers: a value, or one of the specification's error codes.
+pub type CLResult<T> = Result<T, opencl_sys::cl_int>;

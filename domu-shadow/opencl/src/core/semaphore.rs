@@ -1,0 +1,65 @@
+//! Semaphores (`cl_khr_semaphore`): made once, by the driver that the process stays with while there are any.
+
+use std::sync::Arc;
+
+use opencl_sys::{CL_INVALID_SEMAPHORE_KHR, cl_int};
+
+use super::CLResult;
+use super::context::Context;
+use super::handle::{Kind, Object, Slot};
+use runtime::blocked::Hold;
+
+use super::obstacles;
+use super::real::Real;
+use crate::driver::functions::{create_extended, extended};
+
+pub struct Semaphore {
+    slot: Slot<Semaphore>,
+    pub real: Real,
+    pub context: Arc<Context>,
+    /// As the program passed them, ending zero included; empty where it passed NULL.
+    pub properties: Vec<u64>,
+    _hold: Hold,
+}
+
+impl Object for Semaphore {
+    const KIND: Kind = Kind::Semaphore;
+    const INVALID: cl_int = CL_INVALID_SEMAPHORE_KHR;
+    fn slot(&self) -> &Slot<Self> {
+        &self.slot
+    }
+}
+
+impl Semaphore {
+    /// `real` are the properties with the driver's handles; `None` for NULL.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn create(
+        context: Arc<Context>,
+        properties: Vec<u64>,
+        real: Option<&[u64]>,
+    ) -> CLResult<Arc<Semaphore>> {
+        let hold = obstacles::SEMAPHORE.hold();
+        let c = context.real.get();
+        let list = real.map_or(std::ptr::null(), <[u64]>::as_ptr);
+        let real = create_extended!(context, clCreateSemaphoreWithPropertiesKHR(c, list))?;
+        Ok(Arc::new(Semaphore {
+            slot: Slot::reserve(),
+            real: Real::new(real),
+            context,
+            properties,
+            _hold: hold,
+        }))
+    }
+}
+
+impl Drop for Semaphore {
+    fn drop(&mut self) {
+        if let Some(real) = self.real.take()
+            && let Err(code) = extended!(self.context, clReleaseSemaphoreKHR(real))
+        {
+            log::warn!("a driver refused to release a semaphore: error {code}");
+        }
+    }
+}

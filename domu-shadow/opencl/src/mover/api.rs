@@ -1,0 +1,64 @@
+//! OpenCL as one of the process's APIs.
+
+use runtime::gpu_api::{self, ApiCapture, GpuApi};
+use runtime::locks::Held;
+use runtime::mover::{MoveError, Summary};
+
+use super::capture::Capture;
+use super::lanes::root_buffers;
+use crate::core::platform;
+use crate::core::queue::Queue;
+use crate::core::{handle, held, obstacles, retired, running, svm};
+
+struct OpenCl;
+
+runtime::at_load!(register);
+
+fn register() {
+    gpu_api::register(&OpenCl);
+}
+
+impl GpuApi for OpenCl {
+    fn number(&self) -> u8 {
+        0
+    }
+
+    fn name(&self) -> &'static str {
+        "OpenCL"
+    }
+
+    fn prepare(&self) {
+        handle::prepare();
+    }
+
+    fn hold_locks(&self, in_call: bool) -> Option<Held> {
+        let mut held: Held = vec![Box::new(svm::hold()?), Box::new(handle::hold()?)];
+        if !in_call {
+            held.push(Box::new(held::hold()?));
+            held.push(Box::new(running::hold()?));
+            held.push(Box::new(retired::hold()?));
+        }
+        Some(held)
+    }
+
+    fn blocked(&self) -> Option<String> {
+        obstacles::blocked().map(str::to_owned)
+    }
+
+    fn summarize(&self, summary: &mut Summary) {
+        let platforms = platform::known();
+        let names = platforms.iter().map(|platform| platform.name.clone());
+        summary.platforms.extend(names);
+        let devices = platforms.iter().flat_map(|platform| platform.devices());
+        let names = devices.map(|device| device.name.clone());
+        summary.devices.extend(names);
+        let buffers = root_buffers();
+        summary.buffers += buffers.len() as u64;
+        summary.bytes += buffers.iter().map(|mem| mem.size as u64).sum::<u64>();
+        summary.queues += handle::all::<Queue>().len() as u64;
+    }
+
+    fn begin(&self) -> Result<Box<dyn ApiCapture>, MoveError> {
+        Ok(Box::new(Capture::begin()))
+    }
+}

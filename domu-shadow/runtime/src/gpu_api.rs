@@ -1,0 +1,189 @@
+//! What a GPU API gives a move, and which APIs there are.
+//!
+//! A move goes through all of them as one ([`crate::mover`]): one gate is closed, every API comes to rest, and so on. What cannot be
+//! done for one is undone for all.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use channel::guest::Whole;
+use channel::memory::SharedPages;
+
+use crate::delta::sink::{Sink, SinkError};
+use crate::gate::Draining;
+use crate::locks::Held;
+use crate::mover::error::{MoveError, Unrest};
+use crate::mover::memory::HostBytes;
+use crate::mover::round::{Program, Round, Sent};
+use crate::mover::summary::Summary;
+use crate::mover::transfer::Pending;
+use crate::phase_timer::PhaseTimer;
+use crate::residency::Resident;
+
+/// One GPU API of this process.
+pub trait GpuApi: Send + Sync {
+    /// The top byte of its objects' ids.
+    fn number(&self) -> u8;
+
+    /// Its name, for messages.
+    fn name(&self) -> &'static str;
+
+    /// Called once, before any call passes the gate.
+    fn prepare(&self);
+
+    /// The locks that its calls may take and that are no object's own, for a fork; `None` where another thread has one. In a call
+    /// those are left alone that the thread may have while it is with the driver.
+    fn hold_locks(&self, in_call: bool) -> Option<Held>;
+
+    /// Why the process cannot be moved, if so.
+    fn blocked(&self) -> Option<String>;
+
+    /// Adds what it has.
+    fn summarize(&self, summary: &mut Summary);
+
+    /// Starts a capture beside the program.
+    ///
+    /// # Errors
+    /// The driver's.
+    fn begin(&self) -> Result<Box<dyn ApiCapture>, MoveError>;
+}
+
+/// One API's part of a move, from the capture to the last byte that arrives. Dropping it ends the capture; the program notices
+/// nothing.
+pub trait ApiCapture: Send {
+    /// Has the driver pin `pages`, for transfers at the bus's rate. Where it refuses, transfers are slower.
+    fn pin(&mut self, pages: &SharedPages);
+
+    /// Makes ready to compare on the device.
+    fn compare(&mut self);
+
+    /// Fetches what the stop and the way back will need, while `go_on` says so.
+    fn prepare(&mut self, go_on: &dyn Fn() -> bool);
+
+    /// Adds to `round` what has to be sent now. While the program waits nothing can be left for the next.
+    fn round(&mut self, program: Program, round: &mut Round);
+
+    /// Sends what changed in what the last [`ApiCapture::round`] named to be compared.
+    ///
+    /// # Errors
+    /// The sink's.
+    fn send_changed(
+        &mut self,
+        round: &Round,
+        program: Program,
+        sink: &mut dyn Sink,
+        sent: &mut Sent,
+    ) -> Result<(), MoveError>;
+
+    /// What was sent so far counts as lost.
+    fn start_over(&mut self);
+
+    /// Bytes that the next round would send now. `alive` is called now and then.
+    ///
+    /// # Errors
+    /// What `alive` said.
+    fn dirty_bytes(
+        &mut self,
+        alive: &mut dyn FnMut() -> Result<(), SinkError>,
+    ) -> Result<u64, MoveError>;
+
+    /// Bytes of objects that are not compared, and why some of them are not.
+    fn whole(&self) -> (u64, Whole);
+
+    /// All objects whose contents move: id and size in bytes.
+    fn objects(&self) -> Vec<(u64, u64)>;
+
+    /// Starts to read `to.len()` bytes of an object, from `offset` on.
+    ///
+    /// # Safety
+    /// The memory stays valid until the answer is dropped.
+    ///
+    /// # Errors
+    /// `Gone` where the program has released the object, `OutOfRange`, the driver's.
+    unsafe fn start_read(
+        &self,
+        object: u64,
+        offset: u64,
+        to: &dyn HostBytes,
+    ) -> Result<Box<dyn Pending>, MoveError>;
+
+    /// Waits until nothing of the program's runs. To be called again where [`ApiCapture::settle`] says so.
+    ///
+    /// # Errors
+    /// Why it does not come to rest. What was done is undone.
+    fn quiesce(&mut self, gate: &Draining, deadline: Instant) -> Result<(), Unrest>;
+
+    /// The gate is closed. False if something has begun to run since `quiesce`: the gate must drain once more.
+    ///
+    /// # Errors
+    /// Why the API is not at rest.
+    fn settle(&mut self, deadline: Instant) -> Result<bool, Unrest>;
+
+    /// Undoes `quiesce`, before the gate opens. Not called after a release.
+    fn resume(&mut self) {}
+
+    /// Releases all that the driver has. Its contents are only where they were sent from here on. What could not be released, to be
+    /// said: while there is any, the GPU cannot be taken away.
+    fn release_driver(&mut self, timer: &mut PhaseTimer) -> Vec<String>;
+
+    /// Loads the driver and makes every object again. Where it fails, [`ApiCapture::release_driver`] follows.
+    ///
+    /// # Errors
+    /// `NoDevice`, the driver's.
+    fn recreate(&mut self, timer: &mut PhaseTimer) -> Result<(), MoveError>;
+
+    /// After `recreate`: the objects whose contents have to come now.
+    fn awaited(&mut self) -> Vec<Arc<dyn Resident>>;
+
+    /// Starts to write `from.len()` bytes of an object, from `offset` on.
+    ///
+    /// # Safety
+    /// The memory stays valid until the answer is dropped.
+    ///
+    /// # Errors
+    /// As `start_read`.
+    unsafe fn start_write(
+        &self,
+        object: u64,
+        offset: u64,
+        from: &dyn HostBytes,
+    ) -> Result<Box<dyn Pending>, MoveError>;
+
+    /// Starts to write zeros.
+    ///
+    /// # Errors
+    /// As `start_read`.
+    fn start_zero(&self, object: u64, offset: u64, len: u64)
+    -> Result<Box<dyn Pending>, MoveError>;
+
+    /// The link is gone: no page of it stays pinned. No transfer is under way.
+    fn close(&mut self);
+}
+
+/// Number of the API that an object belongs to.
+pub fn api_of(object: u64) -> u8 {
+    (object >> 56) as u8
+}
+
+/// More than there are in the world.
+static ALL: [OnceLock<&'static dyn GpuApi>; 4] = [const { OnceLock::new() }; 4];
+
+/// Adds an API, while the library is loaded.
+///
+/// # Panics
+/// At the fifth.
+pub fn register(api: &'static dyn GpuApi) {
+    let is_added = ALL.iter().any(|place| place.set(api).is_ok());
+    assert!(is_added, "too many GPU APIs");
+}
+
+/// All APIs, in the order in which they were registered.
+pub fn all() -> impl Iterator<Item = &'static dyn GpuApi> {
+    ALL.iter().map_while(|place| place.get().copied())
+}
+
+/// Their names, for messages.
+pub fn names() -> String {
+    let names: Vec<&str> = all().map(|api| api.name()).collect();
+    names.join(" and ")
+}

@@ -1,0 +1,41 @@
+//! Moving the process's GPU state: the safe interface that a session uses.
+//!
+//! ```text
+//!            begin()            quiesce()             unload()              reload()           finish()
+//!  (runs) ─────────▶ Capture ─────────────▶ Quiesced ─────────▶ Detached ─────────▶ Arriving ─────────▶ (runs)
+//!                    ▲   │ round, read,       │ last_round, read,   nothing of a      write
+//!                    │   │ send_changed       │ send_changed        driver is left
+//!                    └───┴─────── reopen() ───┘
+//! ```
+//!
+//! The program runs in `Capture` and in `Arriving`; from `Quiesced` to `reload` its calls wait at the gate (the
+//! *blackout*). In `Arriving` only those wait that name an object whose contents have not come: [`crate::residency`].
+//! The objects themselves stay in the process; only their contents go out and come back, by the object's id (`object`, unique in
+//! the process, never 0).
+
+mod arriving;
+mod capture;
+mod composite;
+mod detached;
+pub mod error;
+mod fetch_order;
+pub mod memory;
+mod quiesced;
+mod reasons;
+pub mod round;
+pub mod summary;
+pub mod transfer;
+mod way_back;
+
+pub use arriving::{Arriving, Blackout};
+pub use capture::{Capture, begin};
+pub use detached::Detached;
+pub use error::MoveError;
+pub use fetch_order::Piece;
+pub use memory::{HostBytes, OwnedBytes};
+pub use quiesced::Quiesced;
+pub use reasons::blocked;
+pub use round::{Program, Region, Round, Sent};
+pub use summary::{Summary, summary};
+pub use transfer::Transfer;
+pub use way_back::lacks_room;

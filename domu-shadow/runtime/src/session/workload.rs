@@ -1,0 +1,355 @@
+//! The process' GPU state as the channel's workload.
+
+use super::clock::Moment;
+use super::fetch::fetch_all;
+use super::flow::{SIGN_OF_LIFE, Sender, failed};
+use super::identity::Identity;
+use crate::delta::sink::Sink;
+use crate::mover::{self, Arriving, Capture, Detached, Quiesced};
+use crate::process_exit;
+use crate::vendor::foreign;
+use channel::guest::{
+    Arrived, Begun, Inbox, Interrupt, Opened, Outbox, Pulse, Round, StepError, Stop, Unload, Whole,
+    Workload,
+};
+use channel::image::{
+    Api, BufferEntry, DeviceEntry, MANIFEST_MINOR, MANIFEST_OBJECT, MANIFEST_VERSION, Manifest,
+};
+use channel::link::Others;
+use std::sync::MutexGuard;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+/// Environment variable: `0` has buffers sent whole, and none compared on the device.
+const DELTA_ENV: &str = "XL_GPU_DELTA";
+
+/// Capture and restore by the [`mover`].
+pub(super) struct GpuWorkload {
+    program: String,
+    pid: u32,
+    compares: bool,
+}
+
+/// The program at rest, and since when.
+pub(super) struct AtRest {
+    quiesced: Quiesced,
+    since: Moment,
+}
+
+/// Without a driver, and since when the program waits.
+pub(super) struct Gone {
+    detached: Detached,
+    since: Moment,
+}
+
+impl GpuWorkload {
+    pub(super) fn new(identity: &Identity) -> Self {
+        GpuWorkload {
+            program: identity.program.clone(),
+            pid: identity.pid,
+            compares: std::env::var_os(DELTA_ENV).is_none_or(|value| value != "0"),
+        }
+    }
+
+    fn manifest(&self, generation: u64, objects: &[(u64, u64)]) -> Result<Vec<u8>, StepError> {
+        let device = |name| DeviceEntry {
+            api: Api::OPENCL,
+            name,
+            vendor: String::new(),
+            driver: String::new(),
+        };
+        let manifest = Manifest {
+            version: MANIFEST_VERSION,
+            minor: MANIFEST_MINOR,
+            program: self.program.clone(),
+            pid: self.pid,
+            generation,
+            devices: mover::summary().devices.into_iter().map(device).collect(),
+            buffers: objects
+                .iter()
+                .map(|(id, bytes)| BufferEntry {
+                    id: (*id).into(),
+                    bytes: *bytes,
+                })
+                .collect(),
+        };
+        manifest.to_bytes().map_err(StepError::failed)
+    }
+
+    /// What can be done while the program runs.
+    fn prepare(
+        &self,
+        capture: &mut Capture,
+        busy: impl FnMut() -> Result<(), Interrupt>,
+    ) -> Result<(), StepError> {
+        let work = |go_on: &(dyn Fn() -> bool + Sync)| {
+            if self.compares {
+                capture.compare();
+            }
+            capture.prepare(go_on);
+        };
+        alive_while(work, busy)
+    }
+
+    /// The last round and the manifest.
+    fn last_round(
+        &self,
+        quiesced: &mut Quiesced,
+        generation: u64,
+        out: &mut Outbox<'_>,
+    ) -> Result<Stop, StepError> {
+        let start = Instant::now();
+        let round = quiesced.last_round();
+        let objects = quiesced.objects();
+        let mut sender = Sender::new(out);
+        let report = sender.round(quiesced, &round)?;
+        sender.object(MANIFEST_OBJECT, &self.manifest(generation, &objects)?)?;
+        Ok(Stop {
+            bytes: sender.finish()?,
+            buffers: objects.len() as u64,
+            drain_ns: 0,
+            copy_ns: start.elapsed().as_nanos() as u64,
+            compare_ns: report.waited.as_nanos() as u64,
+            examined: report.examined_bytes,
+        })
+    }
+}
+
+/// No step begins once the program exits, which waits for the last one.
+fn step() -> Result<MutexGuard<'static, ()>, StepError> {
+    process_exit::step().ok_or_else(exits)
+}
+
+/// For a step that may take long.
+pub(super) fn go_on() -> Result<(), StepError> {
+    if process_exit::is_under_way() {
+        Err(exits())
+    } else {
+        Ok(())
+    }
+}
+
+fn exits() -> StepError {
+    StepError::Failed("the program exits".into())
+}
+
+/// A round while the program runs.
+fn one_round(capture: &mut Capture, out: &mut Outbox<'_>) -> Result<Round, StepError> {
+    let round = capture.round();
+    let mut sender = Sender::new(out);
+    sender.round(capture, &round)?;
+    // The program's buffers are held no longer than they must be.
+    drop(round);
+    let bytes = sender.finish()?;
+    let dirty = capture.dirty_bytes(&mut || Sink::alive(&mut sender));
+    let dirty = dirty.map_err(|e| sender.reason(e))?;
+    let (whole, why) = capture.whole();
+    Ok(Round {
+        bytes,
+        dirty,
+        whole,
+        why,
+    })
+}
+
+/// Does work that the driver may block, calling `busy` meanwhile. Work that can end early asks what it is given.
+fn alive_while<T: Send>(
+    work: impl FnOnce(&(dyn Fn() -> bool + Sync)) -> T + Send,
+    mut busy: impl FnMut() -> Result<(), Interrupt>,
+) -> Result<T, StepError> {
+    let (ended, end) = mpsc::sync_channel::<()>(1);
+    let called_off = AtomicBool::new(false);
+    let go_on = || !called_off.load(Ordering::Relaxed) && !process_exit::is_under_way();
+    std::thread::scope(|scope| {
+        let worker = std::thread::Builder::new().name(foreign::SESSION_THREAD.into());
+        // Dropped with the work's end, also in a panic.
+        let worker = worker.spawn_scoped(scope, || {
+            crate::fork::is_movers_thread();
+            let _ended = ended;
+            work(&go_on)
+        });
+        let worker = worker.map_err(|e| StepError::failed(format!("no thread: {e}")))?;
+        // What the driver does cannot be interrupted: an error waits for its end.
+        let mut said = Ok(());
+        while end.recv_timeout(SIGN_OF_LIFE) == Err(RecvTimeoutError::Timeout) {
+            said = said.and_then(|()| busy());
+            called_off.store(said.is_err(), Ordering::Relaxed);
+        }
+        let done = worker.join();
+        said?;
+        done.map_err(|_| StepError::Failed("a bug: the driver's worker panicked".into()))
+    })
+}
+
+impl Workload for GpuWorkload {
+    type Copying = Capture;
+    type Quiesced = AtRest;
+    type Detached = Gone;
+    type Arriving = Arriving;
+
+    fn blocked(&self) -> Option<String> {
+        mover::blocked()
+    }
+
+    fn others(&self) -> Others {
+        let found = foreign::other_processes();
+        Others {
+            holders: found.holders,
+            unseen: found.unseen,
+        }
+    }
+
+    fn begin(&mut self, pulse: &mut Pulse<'_>) -> Result<(Begun, Capture), StepError> {
+        let _step = step()?;
+        // Compilers register exit handlers when they are first used.
+        process_exit::register();
+        let mut capture = mover::begin().map_err(failed)?;
+        // Building kernels would count against the first round's rate.
+        self.prepare(&mut capture, || pulse.busy())?;
+        process_exit::register();
+        let summary = mover::summary();
+        Ok((
+            Begun {
+                buffers: summary.buffers,
+                bytes: summary.bytes,
+            },
+            capture,
+        ))
+    }
+
+    fn round(
+        &mut self,
+        capture: &mut Capture,
+        _number: u32,
+        out: &mut Outbox<'_>,
+    ) -> Result<Round, StepError> {
+        let _step = step()?;
+        capture.pin(out.pages());
+        self.prepare(capture, || out.busy())?;
+        // A round that failed may have lost anything; where dom0 gives the capture up it does not matter.
+        let mut round = one_round(capture, out).inspect_err(|_| capture.start_over())?;
+        if !self.compares {
+            round.why = Whole::Off;
+        }
+        Ok(round)
+    }
+
+    fn stop(
+        &mut self,
+        mut capture: Capture,
+        timeout: Duration,
+        generation: u64,
+        out: &mut Outbox<'_>,
+    ) -> Result<(Stop, AtRest), (Capture, StepError)> {
+        let _step = match step() {
+            Ok(step) => step,
+            Err(e) => return Err((capture, e)),
+        };
+        capture.pin(out.pages());
+        let fetch = |go_on: &(dyn Fn() -> bool + Sync)| capture.prepare(go_on);
+        if let Err(e) = alive_while(fetch, || out.busy()) {
+            return Err((capture, e));
+        }
+        let since = Moment::now();
+        let mut quiesced = capture
+            .quiesce(timeout)
+            .map_err(|(capture, e)| (capture, failed(e)))?;
+        // Handlers of the program's own would wait at the gate.
+        process_exit::register();
+        let drain_ns = since.elapsed_ns();
+        match self.last_round(&mut quiesced, generation, out) {
+            Ok(stop) => Ok((Stop { drain_ns, ..stop }, AtRest { quiesced, since })),
+            Err(e) => {
+                let mut capture = quiesced.reopen();
+                capture.start_over();
+                Err((capture, e))
+            }
+        }
+    }
+
+    fn unload(&mut self, rest: AtRest) -> Result<(Unload, Gone), (AtRest, StepError)> {
+        let _step = match step() {
+            Ok(step) => step,
+            Err(e) => return Err((rest, e)),
+        };
+        let start = Instant::now();
+        let AtRest { quiesced, since } = rest;
+        match quiesced.unload() {
+            Ok(detached) => {
+                let unload_ns = start.elapsed().as_nanos() as u64;
+                Ok((
+                    Unload {
+                        unload_ns,
+                        libraries: detached.libraries_held().len() as u64,
+                        devices: detached.devices_held().len() as u64,
+                    },
+                    Gone { detached, since },
+                ))
+            }
+            Err((quiesced, e)) => Err((AtRest { quiesced, since }, failed(e))),
+        }
+    }
+
+    fn give_up(&mut self, capture: Capture) {
+        match step() {
+            Ok(_step) => drop(capture),
+            // What it has of the drivers goes with them.
+            Err(_) => std::mem::forget(capture),
+        }
+    }
+
+    fn reopen(&mut self, rest: AtRest) -> u64 {
+        let capture = rest.quiesced.reopen();
+        self.give_up(capture);
+        rest.since.elapsed_ns()
+    }
+
+    fn make_room(&mut self, gone: &mut Gone) {
+        gone.detached.make_room_for_link();
+    }
+
+    fn restore(&mut self, gone: Gone) -> Result<(Opened, Arriving), (Gone, StepError)> {
+        let _step = match step() {
+            Ok(step) => step,
+            Err(e) => return Err((gone, e)),
+        };
+        let Gone { detached, since } = gone;
+        let start = Instant::now();
+        match detached.reload() {
+            Ok((arriving, _)) => {
+                let opened = Opened {
+                    blackout_ns: since.elapsed_ns(),
+                    downtime_ns: since.paused_ns(),
+                    reload_ns: start.elapsed().as_nanos() as u64,
+                };
+                Ok((opened, arriving))
+            }
+            Err((detached, e)) => {
+                log::warn!("the program waits, and dom0 tries again: {e}");
+                Err((Gone { detached, since }, failed(e)))
+            }
+        }
+    }
+
+    fn arrive(
+        &mut self,
+        mut arriving: Arriving,
+        inbox: &mut Inbox<'_>,
+    ) -> Result<Arrived, (Arriving, StepError)> {
+        let _step = match step() {
+            Ok(step) => step,
+            Err(e) => return Err((arriving, e)),
+        };
+        match fetch_all(&mut arriving, inbox) {
+            Ok(bytes) => {
+                arriving.finish();
+                Ok(Arrived { bytes })
+            }
+            Err(e) => {
+                arriving.rewind();
+                Err((arriving, e))
+            }
+        }
+    }
+}

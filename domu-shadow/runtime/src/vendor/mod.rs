@@ -1,0 +1,19 @@
+//! Vendors' libraries: what they open and leave behind, and who else has the GPU.
+//!
+//! | room | purpose |
+//! |---|---|
+//! | [`loaded`] | opening libraries, and noting what they open |
+//! | [`unload`] | closing them, and what they leave behind |
+//! | `family` | libraries that a driver opens by itself and forgets |
+//! | [`heap`], `relocations` | memory that they forget, and the calls through which that is seen |
+//! | [`foreign`], `cuda` | other users of the GPU, in this process and in others |
+//! | [`snapshot`] | what the process has open and mapped |
+
+mod cuda;
+mod family;
+pub mod foreign;
+pub mod heap;
+pub mod loaded;
+mod relocations;
+pub mod snapshot;
+pub mod unload;

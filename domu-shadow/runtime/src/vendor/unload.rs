@@ -1,0 +1,323 @@
+//! Unloading the drivers for real.
+//!
+//! The order is the point: objects first (by the caller), then the libraries in dependency order until none is
+//! mapped, and only then the device files and mappings that the driver left behind. Where a library's threads live on,
+//! or a library stays mapped, it is left alone and reported as a holder.
+
+use std::collections::BTreeSet;
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::family::{self, FAMILY_NODES, library_stem};
+use super::heap;
+use super::loaded::{self, Loaded, Vendor};
+use super::snapshot::{Mapping, Snapshot, UNREAD, file_name, is_short};
+use crate::phase_timer::PhaseTimer;
+
+/// How long threads that end with the driver's last objects may take for it.
+const ENDING: Duration = Duration::from_secs(1);
+
+/// What is still there after unloading.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holders {
+    /// Libraries that stay mapped, with the reason. Harmless unless they hold a device.
+    pub libraries: Vec<String>,
+    /// Device nodes still open or mapped: the GPU cannot be taken away.
+    pub devices: Vec<String>,
+}
+
+/// Closes every vendor's library and what it left behind. No object of a driver may be in use any more.
+pub fn unload(timer: &mut PhaseTimer) -> Holders {
+    let mut loaded = loaded::loaded();
+    let before = loaded.before.clone().unwrap_or_default();
+    let mut holders = Holders::default();
+    let had_any = !loaded.vendors.is_empty();
+    for vendor in std::mem::take(&mut loaded.vendors) {
+        let threads = lasting_threads(&before, &vendor);
+        timer.lap("threads");
+        if threads.as_ref().is_some_and(Vec::is_empty) {
+            close(vendor, &before, &mut holders);
+            timer.lap("library");
+        } else {
+            let why = threads.map_or(UNREAD.to_owned(), |threads| {
+                format!("{} of its threads live on", threads.len())
+            });
+            let name = vendor.name.display();
+            holders.libraries.push(format!("{name}: {why}"));
+            loaded.vendors.push(vendor);
+        }
+    }
+    let now = Snapshot::take();
+    let family_stays =
+        !now.is_whole || family::stems().any(|stem| newly_mapped(stem, &now, &before).is_some());
+    let vendor_stays = !holders.libraries.is_empty();
+    let left = Left::of(&loaded, &now, &before);
+    timer.lap("looking");
+    left.close(|path, is_drivers| {
+        // That family opens some whenever it likes, and has these nodes for itself.
+        if path.to_string_lossy().starts_with(FAMILY_NODES) {
+            !family_stays
+        } else {
+            !vendor_stays && is_drivers
+        }
+    });
+    timer.lap("what it left open");
+    if !family_stays {
+        let pieces = heap::free_forgotten();
+        log::debug!("{pieces} pieces of memory, left by a driver, are freed");
+    }
+    if !family_stays && !vendor_stays {
+        give_back(std::mem::take(&mut loaded.reserved));
+    }
+    let now = Snapshot::take();
+    holders.devices = Left::of(&loaded, &now, &before).names();
+    if had_any && !now.is_whole {
+        holders.devices.push(UNREAD.to_owned());
+    }
+    loaded.forget_closed(&now);
+    // What is held now must not look as if it had been there before the next load.
+    if loaded.vendors.is_empty() && holders == Holders::default() {
+        loaded.before = None;
+    }
+    if had_any {
+        // The list of exit handlers can be used again from where the drivers' began.
+        crate::process_exit::register();
+        // SAFETY: gives free pages of the allocator back to the kernel; any thread may call it at any time.
+        unsafe { libc::malloc_trim(0) };
+    }
+    timer.lap("the rest");
+    holders
+}
+
+fn close(vendor: Vendor, before: &Snapshot, holders: &mut Holders) {
+    let name = vendor.name.clone();
+    if let Err(error) = vendor.library.close() {
+        holders
+            .libraries
+            .push(format!("{}: {error}", name.display()));
+        return;
+    }
+    // Closing one may let another go, or show one that it had kept.
+    for _ in 0..3 {
+        let members = family::of(&name).iter();
+        members.for_each(|member| close_member(member, before));
+    }
+    let now = Snapshot::take();
+    if let Some(path) = newly_mapped(&library_stem(&name), &now, before) {
+        holders
+            .libraries
+            .push(format!("{path}: stays mapped after dlclose"));
+    } else if !now.is_whole {
+        holders
+            .libraries
+            .push(format!("{}: {UNREAD}", name.display()));
+    }
+}
+
+fn newly_mapped(stem: &str, now: &Snapshot, before: &Snapshot) -> Option<String> {
+    if before.maps_library(stem) {
+        return None;
+    }
+    now.mappings
+        .iter()
+        .find(|m| file_name(&m.path).starts_with(stem))
+        .map(|m| m.path.display().to_string())
+}
+
+/// Drops every reference to the libraries of one family member that were not there before the driver.
+fn close_member(stem: &str, before: &Snapshot) {
+    const MOST_REFERENCES: usize = 32;
+    if before.maps_library(stem) {
+        return;
+    }
+    let now = Snapshot::take();
+    let paths: BTreeSet<_> = now
+        .mappings
+        .into_iter()
+        .map(|m| m.path)
+        .filter(|path| file_name(path).starts_with(stem))
+        .collect();
+    for path in paths {
+        let Ok(name) = CString::new(path.as_os_str().as_bytes()) else {
+            continue;
+        };
+        for _ in 0..MOST_REFERENCES {
+            // SAFETY: with RTLD_NOLOAD this only looks for a library that is mapped; no code of it runs.
+            let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_NOLOAD) };
+            if handle.is_null() {
+                break;
+            }
+            // SAFETY: the first call gives back the reference just taken, the second one that the driver left: no
+            // thread of the family lives and no object of it is in use.
+            unsafe {
+                libc::dlclose(handle);
+                libc::dlclose(handle);
+            }
+        }
+    }
+}
+
+/// The driver's threads that do not end although no object of it is left; `None` where they cannot be seen.
+fn lasting_threads(before: &Snapshot, vendor: &Vendor) -> Option<Vec<i32>> {
+    let deadline = Instant::now() + ENDING;
+    loop {
+        let now = Snapshot::take();
+        let threads = now.is_whole.then(|| threads_in(&now, before, vendor));
+        if threads.as_ref().is_some_and(Vec::is_empty) || Instant::now() >= deadline {
+            return threads;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Threads that came after the driver, never called OpenCL themselves, and have the library's code on their stacks.
+fn threads_in(now: &Snapshot, before: &Snapshot, vendor: &Vendor) -> Vec<i32> {
+    let stem = library_stem(&vendor.name);
+    let code: Vec<_> = now
+        .mappings
+        .iter()
+        .filter(|mapping| mapping.executable && file_name(&mapping.path).starts_with(&stem))
+        .map(|mapping| mapping.range.clone())
+        .collect();
+    let own = crate::gate::known_threads();
+    let is_new = |thread: &&i32| !before.threads.contains(thread) && !own.contains(thread);
+    let this = crate::thread::current();
+    now.threads
+        .iter()
+        .filter(is_new)
+        .copied()
+        .filter(|&thread| thread != this && stack_has(thread, &code))
+        .collect()
+}
+
+/// Whether a sleeping thread's stack holds a return address into `code`. One that runs, or cannot be looked at, counts as
+/// having one.
+fn stack_has(thread: i32, code: &[std::ops::Range<usize>]) -> bool {
+    const DEEPEST: usize = 64 << 10;
+    let line = match fs::read_to_string(format!("/proc/self/task/{thread}/syscall")) {
+        Ok(line) => line,
+        Err(e) => return is_short(&e),
+    };
+    let words: Vec<&str> = line.split_whitespace().collect();
+    // proc_pid_syscall(5): "running", or number, six arguments, stack pointer, program counter.
+    let Some(stack) = words
+        .len()
+        .checked_sub(2)
+        .and_then(|at| words[at].strip_prefix("0x"))
+    else {
+        return words.first() == Some(&"running");
+    };
+    let Ok(stack) = usize::from_str_radix(stack, 16) else {
+        return true;
+    };
+    let content = match read_memory(stack, DEEPEST) {
+        Ok(content) => content,
+        Err(e) => return is_short(&e),
+    };
+    content
+        .chunks_exact(size_of::<usize>())
+        .map(|word| usize::from_ne_bytes(word.try_into().expect("a chunk is one word")))
+        .any(|word| code.iter().any(|range| range.contains(&word)))
+}
+
+/// Reads this process's memory through the kernel, which stops at the end of the mapping instead of faulting.
+fn read_memory(address: usize, bytes: usize) -> io::Result<Vec<u8>> {
+    use std::os::unix::fs::FileExt;
+    const PAGE: usize = 4096;
+    let mut content = Vec::new();
+    let memory = fs::File::open("/proc/self/mem")?;
+    while content.len() < bytes {
+        let at = address + content.len();
+        let mut page = vec![0; PAGE - at % PAGE];
+        match memory.read_at(&mut page, at as u64) {
+            Ok(read) if read > 0 => content.extend_from_slice(&page[..read]),
+            _ => break,
+        }
+    }
+    Ok(content)
+}
+
+/// Unmaps the address space that drivers reserved and forgot: NVIDIA's (580.159) takes one of 127 places at each load, and
+/// has no platform when none is left.
+fn give_back(reserved: Vec<Range<usize>>) {
+    for left in Snapshot::take().reserved {
+        if reserved
+            .iter()
+            .any(|range| range.start <= left.start && left.end <= range.end)
+        {
+            let start = std::ptr::with_exposed_provenance_mut(left.start);
+            // SAFETY: reserved by a driver that is unloaded, and nothing can be reached there.
+            unsafe { libc::munmap(start, left.len()) };
+        }
+    }
+}
+
+/// What is open or mapped of the drivers' device nodes that was not before them; and whether a driver was seen to do it.
+#[derive(Default)]
+struct Left {
+    files: Vec<(i32, PathBuf, bool)>,
+    mappings: Vec<(Mapping, bool)>,
+}
+
+impl Left {
+    fn of(loaded: &Loaded, now: &Snapshot, before: &Snapshot) -> Left {
+        let mut left = Left::default();
+        for (&number, path) in &now.files {
+            if is_drivers_node(loaded, path) && before.files.get(&number) != Some(path) {
+                let is_drivers = loaded.files.contains(&(number, path.clone()));
+                left.files.push((number, path.clone(), is_drivers));
+            }
+        }
+        for mapping in &now.mappings {
+            if is_drivers_node(loaded, &mapping.path) && !before.mappings.contains(mapping) {
+                let is_drivers = loaded.mappings.contains(mapping);
+                left.mappings.push((mapping.clone(), is_drivers));
+            }
+        }
+        left
+    }
+
+    fn names(&self) -> Vec<String> {
+        let files = self.files.iter();
+        let files =
+            files.map(|(number, path, _)| format!("{} (file descriptor {number})", path.display()));
+        let mappings = self.mappings.iter().map(|(mapping, _)| {
+            format!(
+                "{} (mapped at {:#x})",
+                mapping.path.display(),
+                mapping.range.start
+            )
+        });
+        files.chain(mappings).collect()
+    }
+
+    /// Only what no library that is left can use, nor the program.
+    fn close(&self, may_close: impl Fn(&Path, bool) -> bool) {
+        for (number, path, is_drivers) in &self.files {
+            if may_close(path, *is_drivers) {
+                log::debug!("closing {}, left open by a driver", path.display());
+                // SAFETY: the descriptor was opened by a driver that is unloaded, on a GPU's device node.
+                unsafe { libc::close(*number) };
+            }
+        }
+        for (mapping, is_drivers) in &self.mappings {
+            if may_close(&mapping.path, *is_drivers) {
+                let start = std::ptr::with_exposed_provenance_mut(mapping.range.start);
+                // SAFETY: the mapping belongs to a driver that is unloaded; no code refers to it.
+                unsafe { libc::munmap(start, mapping.range.len()) };
+            }
+        }
+    }
+}
+
+/// Whether a driver has opened the node, or one of the family's that always go together.
+fn is_drivers_node(loaded: &Loaded, path: &Path) -> bool {
+    let is_familys = |path: &Path| path.to_string_lossy().starts_with(FAMILY_NODES);
+    loaded.nodes.contains(path)
+        || is_familys(path) && loaded.nodes.iter().any(|node| is_familys(node))
+}
