@@ -8,9 +8,10 @@
 //! No two chunks are equal; in the last column all are, and travel as references.
 
 use channel::guest::{
-    Arrived, Begun, Inbox, Opened, Outbox, Pulse, Round, Session, StepError, Stop, Unload, Workload,
+    BatchSender, Begun, Fetched, Fetcher, KeepAlive, Opened, RoundDone, Session, StepError,
+    Stopped, Unloaded, Workload,
 };
-use channel::host::{Attached, Limits, Patience, Sink};
+use channel::host::{Attached, HostTimeouts, Sink, StepLimits};
 use channel::image::{Batch, Digest, Extent, SessionId, SessionKey};
 use channel::link::{Announcement, Peer, Residence};
 use channel::loopback::{LoopbackListener, LoopbackRendezvous};
@@ -33,13 +34,13 @@ impl Workload for Sender {
     type Copying = ();
     type Quiesced = ();
     type Detached = ();
-    type Arriving = ();
+    type PostCopy = ();
 
     fn blocked(&self) -> Option<String> {
         None
     }
 
-    fn begin(&mut self, _: &mut Pulse<'_>) -> Result<(Begun, ()), StepError> {
+    fn begin(&mut self, _: &mut KeepAlive<'_>) -> Result<(Begun, ()), StepError> {
         Ok((
             Begun {
                 buffers: 1,
@@ -49,7 +50,12 @@ impl Workload for Sender {
         ))
     }
 
-    fn round(&mut self, _: &mut (), _: u32, out: &mut Outbox<'_>) -> Result<Round, StepError> {
+    fn round(
+        &mut self,
+        _: &mut (),
+        _: u32,
+        out: &mut BatchSender<'_>,
+    ) -> Result<RoundDone, StepError> {
         let mut at = 0;
         while at < self.0 {
             let slot = out.slot()?;
@@ -69,10 +75,10 @@ impl Workload for Sender {
             out.send(slot, &plan)?;
             at += len;
         }
-        Ok(Round {
+        Ok(RoundDone {
             bytes: at,
             dirty: at,
-            ..Round::default()
+            ..RoundDone::default()
         })
     }
 
@@ -81,12 +87,12 @@ impl Workload for Sender {
         _: (),
         _: Duration,
         _: u64,
-        _: &mut Outbox<'_>,
-    ) -> Result<(Stop, ()), ((), StepError)> {
+        _: &mut BatchSender<'_>,
+    ) -> Result<(Stopped, ()), ((), StepError)> {
         Err(((), StepError::Failed("this one only sends rounds".into())))
     }
 
-    fn unload(&mut self, _: ()) -> Result<(Unload, ()), ((), StepError)> {
+    fn unload(&mut self, _: ()) -> Result<(Unloaded, ()), ((), StepError)> {
         Err(((), StepError::Failed("there is no driver".into())))
     }
 
@@ -100,7 +106,7 @@ impl Workload for Sender {
         Err(((), StepError::Failed("there is no driver".into())))
     }
 
-    fn arrive(&mut self, _: (), _: &mut Inbox<'_>) -> Result<Arrived, ((), StepError)> {
+    fn post_copy(&mut self, _: (), _: &mut Fetcher<'_>) -> Result<Fetched, ((), StepError)> {
         Err(((), StepError::Failed("there is no driver".into())))
     }
 }
@@ -164,11 +170,11 @@ fn measure(
     let mut peer = listener.accept(AGES)?;
     std::fs::remove_file(&path)?;
     let (link, layout) = peer.open(AGES)?;
-    let limits = Limits {
+    let limits = StepLimits {
         round_bytes: u64::MAX,
-        batch: channel::image::Limits::default(),
+        batch: channel::image::BatchLimits::default(),
     };
-    let attached = Attached::new(link, layout, limits, Patience::default());
+    let attached = Attached::new(link, layout, limits, HostTimeouts::default());
     let (_, mut copying) = attached.begin(1).map_err(|r| r.error)?;
     let spool = Spool::new(SpoolConfig {
         memory_bytes: u64::MAX,

@@ -5,8 +5,8 @@ use super::images::Images;
 use super::laps::Laps;
 use super::parallel::in_parallel;
 use super::session::{OpenSession, SessionError};
-use channel::guest::{Begun, Round, Stop, Unload, Whole};
-use channel::host::Limits;
+use channel::guest::{Begun, RoundDone, Stopped, Unloaded, Whole};
+use channel::host::StepLimits;
 use channel::image::SessionKey;
 use channel::link::Peer;
 use protocol::blackout::Part;
@@ -70,7 +70,7 @@ impl Capture {
         domid: u32,
         peers: Vec<Box<dyn Peer>>,
         images: &Images,
-        limits: Limits,
+        limits: StepLimits,
         patience: Duration,
     ) -> Result<(Self, Vec<Begun>), CaptureError> {
         let opened = in_parallel(peers, |peer| {
@@ -155,7 +155,7 @@ impl Capture {
         let rounds = self.each(|s| s.round(number, sink))?;
         Ok(rounds
             .into_iter()
-            .fold(Sums::default(), |sum, r: Round| Sums {
+            .fold(Sums::default(), |sum, r: RoundDone| Sums {
                 bytes: sum.bytes.saturating_add(r.bytes),
                 dirty: sum.dirty.saturating_add(r.dirty),
                 whole: sum.whole.saturating_add(r.whole),
@@ -176,7 +176,7 @@ impl Capture {
         let stops = self.each(|s| s.stop(timeout, sink))?;
         Ok(stops
             .into_iter()
-            .fold(Sums::default(), |sum, s: Stop| Sums {
+            .fold(Sums::default(), |sum, s: Stopped| Sums {
                 bytes: sum.bytes.saturating_add(s.bytes),
                 longest_ns: sum.longest_ns.max(s.drain_ns),
                 examined: sum.examined.saturating_add(s.examined),
@@ -202,7 +202,7 @@ impl Capture {
 
     /// Has all drivers unloaded: the longest time, and all that they left behind. It is logged, too: the GPU may not be free
     /// then, but nothing of its state is lost.
-    pub fn unload(&mut self) -> Result<Unload, SessionError> {
+    pub fn unload(&mut self) -> Result<Unloaded, SessionError> {
         let domid = self.domid;
         let unloads = self.each(|s| {
             let left = s.unload()?;
@@ -216,7 +216,7 @@ impl Capture {
             }
             Ok(left)
         })?;
-        Ok(unloads.iter().fold(Unload::default(), |all, u| Unload {
+        Ok(unloads.iter().fold(Unloaded::default(), |all, u| Unloaded {
             unload_ns: all.unload_ns.max(u.unload_ns),
             libraries: all.libraries.saturating_add(u.libraries),
             devices: all.devices.saturating_add(u.devices),

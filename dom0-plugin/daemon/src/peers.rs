@@ -26,7 +26,7 @@ pub fn peers_to_capture(
     domid: u32,
     announced: &[Announcement],
 ) -> Result<Vec<Box<dyn Peer>>, NotCapturable> {
-    if let Some(a) = announced.iter().find(|a| a.state == Residence::Arriving) {
+    if let Some(a) = announced.iter().find(|a| a.state == Residence::PostCopy) {
         return Err(NotCapturable::Arriving {
             who: who(a),
             generation: a.generation,

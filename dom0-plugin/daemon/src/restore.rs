@@ -4,7 +4,7 @@ use super::image_source::ImageSource;
 use super::passthrough::error::DeviceError;
 use super::session::{CLOSE_PATIENCE, Problem, SessionError, who};
 use channel::guest::{Opened, Restored};
-use channel::host::{Detached, Limits, Patience, Refused};
+use channel::host::{Detached, HostTimeouts, Refused, StepLimits};
 use channel::image::SessionKey;
 use channel::link::Peer;
 use spool::Image;
@@ -26,7 +26,7 @@ pub fn restore(
     mut peer: Box<dyn Peer>,
     key: SessionKey,
     image: &Image,
-    limits: Limits,
+    limits: StepLimits,
     patience: Duration,
     serving: Serving<'_>,
 ) -> Result<Restored, SessionError> {
@@ -40,7 +40,7 @@ pub fn restore(
     let (link, layout) = peer
         .open(patience)
         .map_err(|e| error("opening", Problem::Silent(e)))?;
-    let detached = Detached::new(link, layout, limits, Patience::default());
+    let detached = Detached::new(link, layout, limits, HostTimeouts::default());
     let source = ImageSource::new(image, serving.progress);
     let (restored, link) = match (serving.ready)() {
         Err(e) => (

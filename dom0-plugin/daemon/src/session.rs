@@ -3,8 +3,10 @@
 use super::capture_sink::CaptureSink;
 use super::image_source::{ImageSource, check_manifest};
 use super::passthrough::error::DeviceError;
-use channel::guest::{Begun, Round, Stop, Unload};
-use channel::host::{Attached, Copying, Detached, HostError, Limits, Patience, Quiesced, Refused};
+use channel::guest::{Begun, RoundDone, Stopped, Unloaded};
+use channel::host::{
+    Attached, Copying, Detached, HostError, HostTimeouts, Quiesced, Refused, StepLimits,
+};
 use channel::image::SessionKey;
 use channel::link::{Link, Others, Peer};
 use spool::{Image, SpoolError};
@@ -105,7 +107,7 @@ impl OpenSession {
         mut peer: Box<dyn Peer>,
         key: SessionKey,
         image: Image,
-        limits: Limits,
+        limits: StepLimits,
         patience: Duration,
     ) -> Result<Self, SessionError> {
         let who = who(&*peer);
@@ -115,7 +117,12 @@ impl OpenSession {
                 key,
                 who,
                 pages: layout.pages(),
-                stage: Stage::Attached(Attached::new(link, layout, limits, Patience::default())),
+                stage: Stage::Attached(Attached::new(
+                    link,
+                    layout,
+                    limits,
+                    HostTimeouts::default(),
+                )),
                 image,
                 given_up: false,
             }),
@@ -193,7 +200,11 @@ impl OpenSession {
     }
 
     /// One round while the program runs, into the image and through `sink`.
-    pub fn round(&mut self, number: u32, sink: &CaptureSink<'_>) -> Result<Round, SessionError> {
+    pub fn round(
+        &mut self,
+        number: u32,
+        sink: &CaptureSink<'_>,
+    ) -> Result<RoundDone, SessionError> {
         const STEP: &str = "pre-copy";
         let sink = sink.sink(self.key, &mut self.image);
         let done = match &mut self.stage {
@@ -215,7 +226,7 @@ impl OpenSession {
         &mut self,
         timeout: Duration,
         sink: &CaptureSink<'_>,
-    ) -> Result<Stop, SessionError> {
+    ) -> Result<Stopped, SessionError> {
         const STEP: &str = "stop-and-copy";
         match self.take() {
             Stage::Copying(s) => {
@@ -232,7 +243,7 @@ impl OpenSession {
     }
 
     /// Has the driver unloaded. From here on the image is all there is of the GPU state.
-    pub fn unload(&mut self) -> Result<Unload, SessionError> {
+    pub fn unload(&mut self) -> Result<Unloaded, SessionError> {
         const STEP: &str = "unloading the driver";
         match self.take() {
             Stage::Quiesced(s) => {

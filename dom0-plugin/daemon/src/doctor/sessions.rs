@@ -51,7 +51,7 @@ fn is_blocked(a: &Announcement) -> Option<Finding> {
 
 fn speaks_another(a: &Announcement) -> Option<Finding> {
     let ((oldest, newest), ours) = (a.protocol, channel::PROTOCOL);
-    if oldest <= *ours.end() && newest >= *ours.start() {
+    if a.choose_protocol(ours.clone()).is_some() {
         return None;
     }
     let finding = Finding::error(

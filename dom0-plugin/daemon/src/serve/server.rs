@@ -72,7 +72,7 @@ impl Server {
                 waits => match self
                     .one
                     .images
-                    .due(domid, &key, waits == Residence::Arriving)
+                    .due(domid, &key, waits == Residence::PostCopy)
                 {
                     Some(Due::Now) => {
                         if let Some(lock) = self.locks.serving(domid)

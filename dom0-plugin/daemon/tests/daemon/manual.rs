@@ -47,7 +47,7 @@ fn who_comes_while_contents_arrive_waits() {
         let attach = scope.spawn(|| host.request("attach"));
         eventually("the program runs", || program.state().opened == 1);
         let state = || host.daemon.carrier.sessions(0).unwrap().announced[0].state;
-        eventually("it says so", || state() == Residence::Arriving);
+        eventually("it says so", || state() == Residence::PostCopy);
         let images = host.daemon.images.list(0);
         assert!(images[0].serving, "the image is kept: {images:?}");
         let error = host.request("checkpoint").unwrap_err();

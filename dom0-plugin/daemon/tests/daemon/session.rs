@@ -2,7 +2,7 @@
 
 use crate::host::{AGES, Host, eventually};
 use crate::program::{Program, objects};
-use channel::host::Limits;
+use channel::host::StepLimits;
 use channel::image::SessionKey;
 use channel::layout::Layout;
 use channel::link::{Announcement, Link, Peer};
@@ -49,7 +49,7 @@ fn nonsense_in_a_round_ends_the_link_at_once() {
         generation: 1,
     };
     // Its buffers are larger than any may be.
-    let mut limits: Limits = host.daemon.settings.limits;
+    let mut limits: StepLimits = host.daemon.settings.limits;
     limits.batch.max_object_bytes = 1000;
     let image = host.daemon.images.new_image(0);
     let mut session = OpenSession::open(Box::new(peer), key, image, limits, AGES).unwrap();
