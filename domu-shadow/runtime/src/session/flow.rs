@@ -5,7 +5,7 @@ use super::step::{SIGN_OF_LIFE, failed, go_on};
 use crate::delta::{ExtentKind, PassReport, Piece, Place, Sink};
 use crate::mover::{Contents, MoveError, Region, Round, Transfer};
 use crate::poll;
-use channel::guest::{Outbox, Slot, StepError};
+use channel::guest::{BatchSender, Slot, StepError};
 use channel::image::{BatchLayout, Digest, Extent};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -25,7 +25,7 @@ impl Filling {
 
 /// Sends buffers' contents; small ones share a slot.
 pub(super) struct Sender<'o, 'b> {
-    out: &'o mut Outbox<'b>,
+    out: &'o mut BatchSender<'b>,
     filling: Option<Filling>,
     reading: VecDeque<Filling>,
     /// Slots that the delta engine has, by their token.
@@ -36,7 +36,7 @@ pub(super) struct Sender<'o, 'b> {
 }
 
 impl<'o, 'b> Sender<'o, 'b> {
-    pub(super) fn new(out: &'o mut Outbox<'b>) -> Self {
+    pub(super) fn new(out: &'o mut BatchSender<'b>) -> Self {
         Sender {
             out,
             filling: None,

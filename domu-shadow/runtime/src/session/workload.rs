@@ -10,8 +10,8 @@ use crate::mover::{self, Arriving, Capture, Detached, Quiesced};
 use crate::process_exit;
 use crate::vendor::foreign;
 use channel::guest::{
-    Arrived, Begun, Inbox, Interrupt, Opened, Outbox, Pulse, Round, StepError, Stop, Unload, Whole,
-    Workload,
+    BatchSender, Begun, Fetched, Fetcher, Interrupt, KeepAlive, Opened, RoundDone, StepError,
+    Stopped, Unloaded, Whole, Workload,
 };
 use channel::image::{
     BufferEntry, DeviceEntry, MANIFEST_MINOR, MANIFEST_OBJECT, MANIFEST_VERSION, Manifest,
@@ -95,15 +95,15 @@ impl GpuWorkload {
         &self,
         quiesced: &mut Quiesced,
         generation: u64,
-        out: &mut Outbox<'_>,
-    ) -> Result<Stop, StepError> {
+        out: &mut BatchSender<'_>,
+    ) -> Result<Stopped, StepError> {
         let start = Instant::now();
         let round = quiesced.last_round();
         let objects = quiesced.objects();
         let mut sender = Sender::new(out);
         let report = sender.round(quiesced, &round)?;
         sender.object(MANIFEST_OBJECT, &self.manifest(generation, &objects)?)?;
-        Ok(Stop {
+        Ok(Stopped {
             bytes: sender.finish()?,
             buffers: objects.len() as u64,
             drain_ns: 0,
@@ -115,7 +115,7 @@ impl GpuWorkload {
 }
 
 /// A round while the program runs.
-fn one_round(capture: &mut Capture, out: &mut Outbox<'_>) -> Result<Round, StepError> {
+fn one_round(capture: &mut Capture, out: &mut BatchSender<'_>) -> Result<RoundDone, StepError> {
     let round = capture.round();
     let mut sender = Sender::new(out);
     sender.round(capture, &round)?;
@@ -125,7 +125,7 @@ fn one_round(capture: &mut Capture, out: &mut Outbox<'_>) -> Result<Round, StepE
     let dirty = capture.dirty_bytes(&mut || Sink::alive(&mut sender));
     let dirty = dirty.map_err(failed)?;
     let (whole, why) = capture.whole();
-    Ok(Round {
+    Ok(RoundDone {
         bytes,
         dirty,
         whole,
@@ -137,7 +137,7 @@ impl Workload for GpuWorkload {
     type Copying = Capture;
     type Quiesced = AtRest;
     type Detached = Gone;
-    type Arriving = Arriving;
+    type PostCopy = Arriving;
 
     fn blocked(&self) -> Option<String> {
         mover::blocked()
@@ -151,7 +151,7 @@ impl Workload for GpuWorkload {
         }
     }
 
-    fn begin(&mut self, pulse: &mut Pulse<'_>) -> Result<(Begun, Capture), StepError> {
+    fn begin(&mut self, pulse: &mut KeepAlive<'_>) -> Result<(Begun, Capture), StepError> {
         let _step = step()?;
         // Compilers register exit handlers when they are first used.
         process_exit::register();
@@ -173,8 +173,8 @@ impl Workload for GpuWorkload {
         &mut self,
         capture: &mut Capture,
         _number: u32,
-        out: &mut Outbox<'_>,
-    ) -> Result<Round, StepError> {
+        out: &mut BatchSender<'_>,
+    ) -> Result<RoundDone, StepError> {
         let _step = step()?;
         capture.pin(out.pages());
         self.prepare(capture, || out.busy())?;
@@ -191,8 +191,8 @@ impl Workload for GpuWorkload {
         mut capture: Capture,
         timeout: Duration,
         generation: u64,
-        out: &mut Outbox<'_>,
-    ) -> Result<(Stop, AtRest), (Capture, StepError)> {
+        out: &mut BatchSender<'_>,
+    ) -> Result<(Stopped, AtRest), (Capture, StepError)> {
         let _step = match step() {
             Ok(step) => step,
             Err(e) => return Err((capture, e)),
@@ -210,7 +210,7 @@ impl Workload for GpuWorkload {
         process_exit::register();
         let drain_ns = since.elapsed_ns();
         match self.last_round(&mut quiesced, generation, out) {
-            Ok(stop) => Ok((Stop { drain_ns, ..stop }, AtRest { quiesced, since })),
+            Ok(stop) => Ok((Stopped { drain_ns, ..stop }, AtRest { quiesced, since })),
             Err(e) => {
                 let mut capture = quiesced.reopen();
                 capture.start_over();
@@ -219,7 +219,7 @@ impl Workload for GpuWorkload {
         }
     }
 
-    fn unload(&mut self, rest: AtRest) -> Result<(Unload, Gone), (AtRest, StepError)> {
+    fn unload(&mut self, rest: AtRest) -> Result<(Unloaded, Gone), (AtRest, StepError)> {
         let _step = match step() {
             Ok(step) => step,
             Err(e) => return Err((rest, e)),
@@ -230,7 +230,7 @@ impl Workload for GpuWorkload {
             Ok(detached) => {
                 let unload_ns = start.elapsed().as_nanos() as u64;
                 Ok((
-                    Unload {
+                    Unloaded {
                         unload_ns,
                         libraries: detached.libraries_held().len() as u64,
                         devices: detached.devices_held().len() as u64,
@@ -283,11 +283,11 @@ impl Workload for GpuWorkload {
         }
     }
 
-    fn arrive(
+    fn post_copy(
         &mut self,
         mut arriving: Arriving,
-        inbox: &mut Inbox<'_>,
-    ) -> Result<Arrived, (Arriving, StepError)> {
+        inbox: &mut Fetcher<'_>,
+    ) -> Result<Fetched, (Arriving, StepError)> {
         let _step = match step() {
             Ok(step) => step,
             Err(e) => return Err((arriving, e)),
@@ -295,7 +295,7 @@ impl Workload for GpuWorkload {
         match fetch_all(&mut arriving, inbox) {
             Ok(bytes) => {
                 arriving.finish();
-                Ok(Arrived { bytes })
+                Ok(Fetched { bytes })
             }
             Err(e) => {
                 arriving.rewind();
