@@ -41,6 +41,7 @@ pub mod memory;
 pub mod message;
 pub mod port;
 pub mod ring;
+pub mod xenstore;
 
 /// An error of whoever uses this crate, with its type: a spool's, a stream's, a driver's.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

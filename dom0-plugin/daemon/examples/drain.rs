@@ -15,14 +15,13 @@ use channel::host::{Attached, HostTimeouts, Sink, StepLimits};
 use channel::image::{Batch, Digest, Extent, SessionId, SessionKey};
 use channel::link::{Announcement, Peer, Residence};
 use channel::loopback::{LoopbackListener, LoopbackRendezvous};
-use daemon::stream_end::StreamEnd;
 use daemon::tee::{Counts, ImageSink, Records, Tee};
 use spool::{Spool, SpoolConfig};
 use std::error::Error;
 use std::fs::File;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
-use stream::ImageId;
+use stream::{ImageId, StreamEnd};
 
 /// Grain at which equal contents are found.
 const CHUNK: usize = 4096;

@@ -1,12 +1,13 @@
 //! All sessions of a domain at once: rounds, the stop, the unload, and the way back from any of them.
 
-use super::images::{Images, Purpose};
+use super::images::Images;
 use super::session::{OpenSession, SessionError};
 use super::tee::Tee;
 use channel::guest::{Begun, RoundDone, Stopped, Unloaded, Whole};
 use channel::host::StepLimits;
 use channel::image::{MANIFEST_OBJECT, SessionKey};
 use channel::link::Peer;
+use protocol::status::Purpose;
 use spool::{Image, SpoolError};
 use std::time::Duration;
 use stream::Totals;

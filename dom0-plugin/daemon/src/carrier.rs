@@ -1,9 +1,9 @@
 //! How the daemon meets guests: through XenStore and grants ([`super::xen`]), or loopback ([`super::loopback`]).
 
 use super::passthrough::toolstack::Toolstack;
-use super::steering::Progress;
 use channel::image::SessionId;
 use channel::link::{Announcement, Peer, Residence};
+use protocol::progress::Progress;
 use std::io;
 use std::time::Duration;
 

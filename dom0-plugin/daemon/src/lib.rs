@@ -24,7 +24,6 @@ pub mod config;
 pub mod costs;
 pub mod doctor;
 pub mod images;
-pub mod journey;
 pub mod loopback;
 pub mod manual;
 pub mod migrate;
@@ -40,7 +39,6 @@ pub mod settings;
 pub mod socket;
 pub mod status;
 pub mod steering;
-pub mod stream_end;
 pub mod tee;
 pub mod xen;
 
@@ -48,7 +46,8 @@ use carrier::{Carrier, Event};
 use channel::image::{SessionId, SessionKey};
 use claim::{Busy, Claim, Claims};
 use costs::Experience;
-use images::{Images, Purpose};
+use images::Images;
+use protocol::status::{PublishedState, Purpose};
 use report::Reports;
 use settings::Settings;
 use spool::{Image, SpoolError};
@@ -82,19 +81,10 @@ pub struct Daemon {
     pub settings: Settings,
     /// Who attaches or detaches which domain's PCI devices.
     pub device_locks: passthrough::Locks,
-    told: Mutex<BTreeMap<u32, Told>>,
+    told: Mutex<BTreeMap<u32, PublishedState>>,
     complaints: Mutex<BTreeSet<(u32, SessionKey)>>,
     /// Sessions whose process was killed, until what they left is removed.
     ended: Mutex<BTreeSet<(u32, SessionId)>>,
-}
-
-/// What was last published about a domain.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Told {
-    /// `idle`, `detached`, `migrating`, …: the values of `control/gpu-migration/state`.
-    pub state: String,
-    /// Why the last request failed; empty where it did not.
-    pub error: String,
 }
 
 impl Daemon {
@@ -111,7 +101,7 @@ impl Daemon {
                 .keys(*domid, |_, purpose| purpose == Purpose::Held)
                 .is_empty()
         };
-        let detached = Told {
+        let detached = PublishedState {
             state: "detached".into(),
             error: String::new(),
         };
@@ -189,7 +179,7 @@ impl Daemon {
         identity.map_err(|error| SpoolError::Owner { domid, error })
     }
 
-    fn told_map(&self) -> MutexGuard<'_, BTreeMap<u32, Told>> {
+    fn told_map(&self) -> MutexGuard<'_, BTreeMap<u32, PublishedState>> {
         self.told.lock().unwrap_or_else(|e| e.into_inner())
     }
 
@@ -205,7 +195,7 @@ impl Daemon {
 
     /// Publishes what is going on with a domain. `error` replaces the last one.
     pub fn tell(&self, domid: u32, state: &str, error: Option<&str>) {
-        let told = Told {
+        let told = PublishedState {
             state: state.to_owned(),
             error: error.unwrap_or_default().to_owned(),
         };
@@ -214,9 +204,9 @@ impl Daemon {
     }
 
     /// What was last published.
-    pub fn told(&self, domid: u32) -> Told {
+    pub fn told(&self, domid: u32) -> PublishedState {
         let told = self.told_map().get(&domid).cloned();
-        told.unwrap_or_else(|| Told {
+        told.unwrap_or_else(|| PublishedState {
             state: "idle".into(),
             error: String::new(),
         })

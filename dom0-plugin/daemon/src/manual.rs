@@ -3,7 +3,6 @@
 use super::Daemon;
 use super::capture::{Capture, CaptureError, in_parallel};
 use super::claim::Claim;
-use super::images::Purpose;
 use super::migrate::{ANNOUNCE_PATIENCE, silent};
 use super::steering;
 use super::tee::{Counts, Tee};
@@ -11,6 +10,7 @@ use super::{doctor, serve};
 use channel::image::SessionKey;
 use channel::link::{Announcement, Peer, Residence};
 use protocol::control::{Order, Outcome, Request};
+use protocol::status::Purpose;
 use protocol::text;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -4,13 +4,13 @@
 //! kept apart until the toolstack says that the domain is whole.
 
 use super::Daemon;
-use super::images::{Images, Purpose};
-use super::report::{Report, Role, SessionReport};
+use super::images::Images;
 use super::serve;
 use super::socket::Conversation;
-use super::stream_end::StreamEnd;
 use channel::image::{Extent, ExtentKind, SessionKey};
-use protocol::helper::{Header, Request};
+use protocol::helper::Request;
+use protocol::report::{Report, Role, SessionReport};
+use protocol::status::Purpose;
 use serde_json::json;
 use spool::{Image, SpoolError};
 use std::collections::BTreeMap;
@@ -18,10 +18,10 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
-use stream::{ImageSink, Receiver, RecordHeader, STOP_ROUND, StreamLimits, Totals, is_gpu_type};
-
-/// libxc's `REC_TYPE_END`.
-pub const END: u32 = 0;
+use stream::libxc::END;
+use stream::{
+    ImageSink, Receiver, RecordHeader, STOP_ROUND, StreamEnd, StreamLimits, Totals, is_gpu_type,
+};
 
 /// Speaks with the plugin until the restore is over.
 pub fn converse(daemon: &Arc<Daemon>, talk: &mut Conversation, domid: u32, fd: Option<OwnedFd>) {
@@ -46,17 +46,10 @@ pub fn converse(daemon: &Arc<Daemon>, talk: &mut Conversation, domid: u32, fd: O
     talk.answer(json!({}));
     let accepted = loop {
         match talk.request::<Request>() {
-            Ok(Some(Request::Records { kind, length })) => {
-                let header = RecordHeader {
-                    record_type: kind,
-                    length,
-                };
+            Ok(Some(Request::Records(header))) => {
                 let next = talk.work(&cancelled, || receiving.records(&mut stream, header));
                 match next {
-                    Ok(next) => talk.answer(json!(Header {
-                        kind: next.record_type,
-                        length: next.length
-                    })),
+                    Ok(next) => talk.answer(json!(next)),
                     Err(reason) => {
                         log::error!("domain {domid}: {reason}");
                         talk.refuse(&reason);
@@ -267,7 +260,7 @@ impl<'d> Receiving<'d> {
             report.gpu_bytes.precopy.iter().sum::<u64>(),
             report.gpu_bytes.stop
         );
-        report.journey.arrived();
+        report.handover.arrived();
         daemon.reports.put(report);
         daemon.tell(domid, "detached", None);
         Ok(())

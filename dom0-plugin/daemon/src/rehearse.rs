@@ -3,14 +3,14 @@
 
 use super::Daemon;
 use super::capture::in_parallel;
-use super::images::{Images, Purpose};
+use super::images::Images;
 use super::migrate::Migration;
-use super::receive::{END, Receiving};
-use super::report::{Report, Role};
+use super::receive::Receiving;
 use super::serve;
-use super::stream_end::StreamEnd;
 use channel::image::{SessionId, SessionKey};
 use protocol::helper::Next;
+use protocol::report::{Report, Role};
+use protocol::status::Purpose;
 use spool::{Image, SpoolError};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -18,7 +18,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
-use stream::RecordHeader;
+use stream::libxc::END;
+use stream::{RecordHeader, StreamEnd};
 
 /// Bytes of the pipe that stands for the wire: what Linux lets anybody have.
 const PIPE: usize = 1 << 20;

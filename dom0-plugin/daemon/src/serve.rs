@@ -3,14 +3,15 @@
 use super::Daemon;
 use super::claim::Claim;
 use super::costs::Seen;
-use super::images::{Due, Purpose};
+use super::images::Due;
 use super::migrate::ANNOUNCE_PATIENCE;
 use super::passthrough;
-use super::report::{Report, Role};
 use super::session::{self, Serving};
 use channel::guest::{Opened, Restored};
 use channel::image::{SessionId, SessionKey};
 use channel::link::{Announcement, Residence};
+use protocol::report::{Report, Role};
+use protocol::status::Purpose;
 use spool::Image;
 use std::cell::Cell;
 use std::sync::Arc;

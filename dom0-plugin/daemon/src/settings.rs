@@ -4,7 +4,7 @@ use super::passthrough::Policy;
 use super::rounds::Bounds;
 use crate::config::Config;
 use channel::host::StepLimits;
-use protocol::helper::RamPlan;
+use protocol::ram::RamLimits;
 use std::time::Duration;
 
 /// What the daemon grants guests, and how long it waits for them.
@@ -23,7 +23,7 @@ pub struct Settings {
     /// What is done with PCI devices.
     pub passthrough: Policy,
     /// How RAM is pre-copied while they are assigned, if at all.
-    pub ram: Option<RamPlan>,
+    pub ram: Option<RamLimits>,
 }
 
 impl From<&Config> for Settings {
@@ -47,7 +47,7 @@ impl From<&Config> for Settings {
                 bytes: config.precopy_bytes,
             },
             passthrough: Policy::from(config),
-            ram: config.ram_precopy.then_some(RamPlan {
+            ram: config.ram_precopy.then_some(RamLimits {
                 threads: config.ram_threads,
                 passes: config.ram_passes,
                 enough: config.ram_stop_below,

@@ -3,8 +3,9 @@
 use super::Daemon;
 use super::steering;
 use super::{doctor, manual, migrate, receive, rehearse, status};
-use protocol::control::Control;
-use protocol::helper::{LINE_MAX, Reply, Request};
+use protocol::control::{Control, Forgotten};
+use protocol::conversation::{Caller, LINE_MAX, Mismatch, Reply, Version, told};
+use protocol::helper::Request;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use serde::de::DeserializeOwned;
@@ -109,6 +110,7 @@ fn allowed(stream: UnixStream) -> io::Result<UnixStream> {
 }
 
 fn converse(daemon: &Arc<Daemon>, talk: &mut Conversation) {
+    let mut versions_agree = false;
     loop {
         let line = match talk.line() {
             Ok(Some(line)) => line,
@@ -116,7 +118,19 @@ fn converse(daemon: &Arc<Daemon>, talk: &mut Conversation) {
             Err(e) => return talk.refuse(&e.to_string()),
         };
         // The plugin's requests and the CLI's share the field `op`, and no value of it.
-        if let Ok(request) = serde_json::from_slice::<Request>(&line) {
+        let helper = serde_json::from_slice::<Request>(&line);
+        if !versions_agree {
+            let caller = match helper.is_ok() {
+                true => Caller::Helper,
+                false => Caller::CommandLine,
+            };
+            if let Err(mismatch) = talk.compare_versions(caller, &line) {
+                log::warn!("a conversation is refused: {mismatch}");
+                return talk.refuse(&mismatch.to_string());
+            }
+            versions_agree = true;
+        }
+        if let Ok(request) = helper {
             let fd = talk.descriptor.take();
             return match request {
                 Request::Save { domid, .. } => migrate::converse(daemon, talk, domid, fd),
@@ -158,7 +172,7 @@ fn obey(daemon: &Arc<Daemon>, talk: &Conversation, control: Control) -> Result<V
             .work(&cancelled, || doctor::examine(daemon, &domain, save_helper))
             .map(|diagnosis| json!(diagnosis)),
         Control::Forget { domid, session } => {
-            status::forget(daemon, domid, session).map(|dropped| json!({ "images": dropped }))
+            status::forget(daemon, domid, session).map(|images| json!(Forgotten { images }))
         }
         Control::MigrateLoopback { domid, session } => talk
             .work(&cancelled, || {
@@ -238,6 +252,17 @@ impl Conversation {
             None => Ok(None),
             Some(line) => Ok(Some(serde_json::from_slice(&line)?)),
         }
+    }
+
+    /// Answers what a first line tells of its sender's version.
+    fn compare_versions(&self, caller: Caller, first_line: &[u8]) -> Result<(), Mismatch> {
+        let theirs = told(first_line);
+        if theirs.is_some()
+            && let Err(e) = self.reply(&Reply::Version(Version::OURS))
+        {
+            log::debug!("the version was not taken: {e}");
+        }
+        Mismatch::check(caller, theirs.unwrap_or(Version::UNTOLD), Version::OURS)
     }
 
     fn reply(&self, reply: &Reply<Value>) -> io::Result<()> {

@@ -2,83 +2,17 @@
 
 use super::carrier::{Nonsense, Sessions};
 use super::claim::Patience;
-use super::images::Listed;
-use super::report::Report;
-use super::steering::Progress;
-use super::{Daemon, Told, serve};
+use super::{Daemon, serve};
 use channel::image::SessionId;
 use channel::link::Residence;
+use protocol::status::{DomainStatus, SessionStatus, Status, Usage};
 use protocol::text;
-use serde::Serialize;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 /// How long those who wait for a session may take to notice that it is forgotten.
 const FORGET_PATIENCE: Duration = Duration::from_secs(5);
-
-/// Everything.
-#[derive(Debug, Serialize)]
-pub struct Status {
-    /// Version of xl-gpud.
-    pub version: &'static str,
-    /// `xen` or `loopback`.
-    pub carrier: &'static str,
-    /// Memory the spool uses, in bytes.
-    pub spool_memory: Used,
-    /// Domains that have sessions, images or a report.
-    pub domains: Vec<DomainStatus>,
-}
-
-/// A budget.
-#[derive(Debug, Serialize)]
-pub struct Used {
-    /// Bytes in use.
-    pub used: u64,
-    /// Bytes there are.
-    pub limit: u64,
-}
-
-/// One domain.
-#[derive(Debug, Serialize)]
-pub struct DomainStatus {
-    /// Its number.
-    pub domid: u32,
-    /// Its name.
-    pub name: String,
-    /// What was last published about it.
-    #[serde(flatten)]
-    pub told: Told,
-    /// What is going on now, if anything.
-    pub busy: Option<&'static str>,
-    /// What its migration is at, where one is under way.
-    pub progress: Option<Progress>,
-    /// Its sessions.
-    pub sessions: Vec<SessionStatus>,
-    /// Images kept for it.
-    pub images: Vec<Listed>,
-    /// Its last migration.
-    pub report: Option<Report>,
-}
-
-/// One session.
-#[derive(Debug, Serialize)]
-pub struct SessionStatus {
-    /// Its id.
-    pub session: String,
-    /// Process id in the guest.
-    pub pid: u32,
-    /// Program, as the guest tells it.
-    pub program: String,
-    /// `attached`, `detached` or `arriving`; empty where its nodes make no sense.
-    pub state: String,
-    /// Generation of its newest image.
-    pub generation: u64,
-    /// Why it cannot be moved.
-    pub blocked: Option<String>,
-    /// What is wrong with it, and what to do.
-    pub problem: Option<String>,
-}
 
 /// Collects it.
 pub fn status(daemon: &Arc<Daemon>) -> Result<Status, String> {
@@ -95,9 +29,9 @@ pub fn status(daemon: &Arc<Daemon>) -> Result<Status, String> {
     }
     let memory = daemon.images.spool().memory();
     Ok(Status {
-        version: env!("CARGO_PKG_VERSION"),
-        carrier: daemon.carrier.name(),
-        spool_memory: Used {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        carrier: daemon.carrier.name().to_owned(),
+        spool_memory: Usage {
             used: memory.used(),
             limit: memory.limit(),
         },
@@ -160,8 +94,8 @@ fn domain_status(daemon: &Arc<Daemon>, domid: u32, name: String) -> DomainStatus
     DomainStatus {
         domid,
         name,
-        told: daemon.told(domid),
-        busy: daemon.claims.what(domid),
+        published: daemon.told(domid),
+        busy: daemon.claims.what(domid).map(str::to_owned),
         progress: daemon.moving.progress(domid),
         sessions,
         images,

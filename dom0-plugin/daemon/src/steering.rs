@@ -4,10 +4,10 @@
 //! the middle of one too.
 
 use super::Daemon;
-use super::rounds::{Rounds, Wish};
+use super::rounds::Rounds;
 use super::tee::Counts;
 use protocol::control::Order;
-use serde::{Deserialize, Serialize};
+use protocol::progress::{Phase, Progress, StandingOrder};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -19,56 +19,9 @@ const PACE: Duration = Duration::from_millis(500);
 /// Why an aborted migration ended.
 pub const ABORTED: &str = "called off by the operator; the programs go on here";
 
-/// What a migration is at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Phase {
-    /// Sessions are being opened.
-    Opening,
-    /// A round is under way.
-    Round,
-    /// Between two rounds: memory's turn, or a hold.
-    Between,
-    /// The programs' GPU calls wait.
-    Stop,
-    /// The GPU state is in the stream, and the guest about to be suspended or so already.
-    Left,
-}
-
-/// A migration under way, in bytes, bytes per second and milliseconds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
-    /// What it is at.
-    pub phase: Phase,
-    /// What the operator wants: `none`, `hold` or `force`.
-    pub wish: Wish,
-    /// Number of the round, or of the last one.
-    pub round: u32,
-    /// Sent in this round, or in the stop, so far.
-    pub bytes: u64,
-    /// What that is expected to come to.
-    pub expected: u64,
-    /// Of `bytes`, what travelled as references to equal ones.
-    pub copies: u64,
-    /// Beside `bytes`, what was said to be zero in this round or in the stop so far.
-    pub zero: u64,
-    /// What may have changed again since it was sent, after the last round.
-    pub dirty: Option<u64>,
-    /// The last telling round's rate.
-    pub rate: Option<u64>,
-    /// The blackout if the programs were stopped now.
-    pub predicted: Option<u64>,
-    /// The blackout that is aimed at.
-    pub budget: u64,
-    /// Until the programs can be stopped; absent where that is out of reach.
-    pub eta: Option<u64>,
-    /// Since it began.
-    pub elapsed: u64,
-}
-
 #[derive(Debug)]
 struct State {
-    wish: Wish,
+    wish: StandingOrder,
     aborted: bool,
     /// The domain has been let go.
     committed: bool,
@@ -96,7 +49,7 @@ impl Steering {
     fn new(budget: Duration, cancelled: Arc<AtomicBool>) -> Self {
         let shown = Progress {
             phase: Phase::Opening,
-            wish: Wish::None,
+            wish: StandingOrder::None,
             round: 0,
             bytes: 0,
             expected: 0,
@@ -111,7 +64,7 @@ impl Steering {
         };
         Steering {
             state: Mutex::new(State {
-                wish: Wish::None,
+                wish: StandingOrder::None,
                 aborted: false,
                 committed: false,
                 over: false,
@@ -135,9 +88,9 @@ impl Steering {
             return Err("too late: its GPU state has left".into());
         }
         match order {
-            Order::Hold => state.wish = Wish::Hold,
-            Order::Release => state.wish = Wish::None,
-            Order::Force => state.wish = Wish::Force,
+            Order::Hold => state.wish = StandingOrder::Hold,
+            Order::Release => state.wish = StandingOrder::None,
+            Order::Force => state.wish = StandingOrder::Force,
             Order::Abort => {
                 state.aborted = true;
                 self.cancelled.store(true, Ordering::Relaxed);
@@ -149,7 +102,7 @@ impl Steering {
     }
 
     /// What the operator wants.
-    pub fn wish(&self) -> Wish {
+    pub fn wish(&self) -> StandingOrder {
         self.state().wish
     }
 
@@ -339,9 +292,9 @@ mod tests {
     fn orders_are_wishes_and_an_abort_ends_waits() {
         let (steering, cancelled) = steering();
         for (order, wish) in [
-            (Order::Hold, Wish::Hold),
-            (Order::Release, Wish::None),
-            (Order::Force, Wish::Force),
+            (Order::Hold, StandingOrder::Hold),
+            (Order::Release, StandingOrder::None),
+            (Order::Force, StandingOrder::Force),
         ] {
             steering.order(order).unwrap();
             assert_eq!(steering.progress().wish, wish);
@@ -362,7 +315,7 @@ mod tests {
             while !pausing.is_finished() {
                 let wish = steering.wish();
                 let order = match wish {
-                    Wish::Hold => Order::Release,
+                    StandingOrder::Hold => Order::Release,
                     _ => Order::Hold,
                 };
                 steering.order(order).unwrap();

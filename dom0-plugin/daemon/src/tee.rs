@@ -3,12 +3,11 @@
 //! Several threads bring them at once. Copying and digesting go side by side; only the write into the stream is one after
 //! the other. What the stream has put somewhere before travels as a reference ([`RecordSender`]).
 
-use super::stream_end::StreamEnd;
 use channel::host::{Sink, workers_each};
 use channel::image::{Batch, SessionKey};
-use spool::{Filling, Image};
+use spool::{Image, ParallelWriter};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use stream::RecordSender;
+use stream::{RecordSender, StreamEnd};
 
 /// A stream's records, for the sessions of a domain together.
 pub type Records = RecordSender<StreamEnd>;
@@ -55,7 +54,7 @@ impl<'a> Tee<'a> {
         ImageSink {
             tee: *self,
             key,
-            image: Filling::new(image),
+            image: ParallelWriter::new(image),
         }
     }
 }
@@ -64,7 +63,7 @@ impl<'a> Tee<'a> {
 pub struct ImageSink<'a> {
     tee: Tee<'a>,
     key: SessionKey,
-    image: Filling<'a>,
+    image: ParallelWriter<'a>,
 }
 
 impl Sink for ImageSink<'_> {
@@ -85,10 +84,10 @@ impl Sink for ImageSink<'_> {
             return Ok(());
         };
         let sent = records.send(&self.key, round, batch);
-        let travelled = sent?;
+        let elided = sent?;
         let Counts { copies, zero, .. } = self.tee.sent;
-        copies.fetch_add(travelled.copies, Ordering::Relaxed);
-        zero.fetch_add(travelled.zero, Ordering::Relaxed);
+        copies.fetch_add(elided.copies, Ordering::Relaxed);
+        zero.fetch_add(elided.zero, Ordering::Relaxed);
         Ok(())
     }
 }

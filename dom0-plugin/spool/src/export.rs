@@ -2,8 +2,9 @@
 
 use channel::image::{Batch, BatchBuilder, BatchLimits};
 
+use super::error::SpoolError;
+use super::image::Image;
 use super::object::GRANULE;
-use super::{Image, SpoolError};
 
 /// Longest zero extent written: whole granules, so that it makes holes at the other side.
 const MAX_ZERO: u64 = (u32::MAX as u64) / GRANULE * GRANULE;

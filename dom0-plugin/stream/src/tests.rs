@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::convert::Infallible;
 use std::io::{self, Cursor, ErrorKind, IoSlice, Write};
+use std::sync::Arc;
 
 use channel::image::{Batch, BatchBuilder, BatchLimits, Extent, ExtentKind, SessionId, SessionKey};
 use proptest::prelude::*;
@@ -421,10 +422,14 @@ fn a_nonblocking_pipe_carries_a_stream() {
     let expected = stream(&records);
     assert!(expected.0.len() > 256 << 10);
     let sender = std::thread::spawn(move || {
-        let (mut to, ..) = write(StreamFd::new(writer), &records).unwrap();
+        let (mut to, ..) =
+            write(StreamEnd::new(writer, Arc::default()).unwrap(), &records).unwrap();
         to.write_all(&END.to_bytes()).unwrap();
     });
-    let (mut from, mut sink) = (StreamFd::new(reader), Plain::default());
+    let (mut from, mut sink) = (
+        StreamEnd::new(reader, Arc::default()).unwrap(),
+        Plain::default(),
+    );
     let mut receiver = Receiver::new(StreamLimits::default());
     let first = receiver.reader().read_header(&mut from).unwrap();
     assert_eq!(receiver.records(&mut from, first, &mut sink).unwrap(), END);

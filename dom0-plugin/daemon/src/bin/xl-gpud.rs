@@ -10,7 +10,7 @@ use daemon::report::Reports;
 use daemon::settings::Settings;
 use daemon::xen::XenCarrier;
 use daemon::{Daemon, socket};
-use protocol::helper::SOCKET_VARIABLE;
+use protocol::conversation::SOCKET_VARIABLE;
 use rustix::fs::{Access, FlockOperation, access, flock};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use spool::Spool;

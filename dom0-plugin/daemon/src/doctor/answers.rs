@@ -1,8 +1,8 @@
 //! Sessions, by what they answer once they are opened.
 
-use super::finding::Finding;
 use super::patient::{Answer, Patient};
 use crate::passthrough;
+use protocol::diagnosis::Finding;
 use std::collections::BTreeSet;
 
 /// A channel of fewer pages moves less than half a MiB at a time.

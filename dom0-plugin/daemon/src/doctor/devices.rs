@@ -1,10 +1,10 @@
 //! PCI devices that have to leave with the domain, or that it is to get.
 
-use super::finding::Finding;
 use super::patient::Patient;
 use crate::passthrough::device::Device;
 use crate::passthrough::toolstack::{Configuration, InDom0, Toolstack};
 use crate::passthrough::{self};
+use protocol::diagnosis::Finding;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! The host: who works on the domain, and what the toolstack would run.
 
-use super::finding::Finding;
 use super::patient::{Asked, Patient};
+use protocol::diagnosis::Finding;
 use std::path::Path;
 use xen_bindings::guest::Version;
 

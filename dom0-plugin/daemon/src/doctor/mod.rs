@@ -6,13 +6,11 @@
 
 mod answers;
 mod devices;
-mod finding;
 mod host;
 mod patient;
 mod sessions;
 mod spool;
 
-pub use finding::{Finding, Severity};
 pub use patient::{Answer, Asked, Patient, who};
 pub use sessions::cannot_be_captured;
 
@@ -23,7 +21,7 @@ use super::{Daemon, serve};
 use channel::guest::Begun;
 use channel::image::{SessionId, SessionKey};
 use channel::link::{Peer, Residence};
-use serde::Serialize;
+use protocol::diagnosis::{Diagnosis, Finding, Severity};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -50,21 +48,6 @@ const ANSWERED: [AnswerCheck; 4] = [
     answers::held_by_others,
     spool::room,
 ];
-
-/// What an examination came to.
-#[derive(Debug, Clone, Serialize)]
-pub struct Diagnosis {
-    /// The domain.
-    pub domid: u32,
-    /// Its name.
-    pub name: String,
-    /// Its sessions.
-    pub sessions: usize,
-    /// Nothing that is known would refuse a migration.
-    pub can_migrate: bool,
-    /// What was found, errors first.
-    pub findings: Vec<Finding>,
-}
 
 impl Patient<'_> {
     /// What can be seen from here.

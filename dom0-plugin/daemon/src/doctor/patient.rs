@@ -2,11 +2,11 @@
 
 use crate::Daemon;
 use crate::carrier::Nonsense;
-use crate::images::Listed;
 use crate::session::OpenSession;
 use channel::guest::Begun;
 use channel::image::SessionId;
 use channel::link::{Announcement, Others};
+use protocol::status::StoredImage;
 
 /// Who wants to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct Patient<'d> {
     /// What should be a session and is none.
     pub nonsense: Vec<Nonsense>,
     /// Images kept for it.
-    pub images: Vec<Listed>,
+    pub images: Vec<StoredImage>,
 }
 
 /// What one session answered when it was opened.

@@ -1,9 +1,9 @@
 //! Sessions, by what they announce.
 
-use super::finding::Finding;
 use super::patient::{Patient, who};
-use crate::images::Purpose;
 use channel::link::{Announcement, Residence};
+use protocol::diagnosis::Finding;
+use protocol::status::Purpose;
 
 /// Nodes that no session can be made of.
 pub fn nonsense(patient: &Patient) -> Vec<Finding> {

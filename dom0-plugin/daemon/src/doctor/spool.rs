@@ -1,7 +1,7 @@
 //! Whether what is on the GPU now finds room here.
 
-use super::finding::Finding;
 use super::patient::{Answer, Patient};
+use protocol::diagnosis::Finding;
 use protocol::text::bytes;
 
 /// The domain's quota, and memory and disk of this host. Zeros take no space, so less may do; nobody knows before.

@@ -19,23 +19,24 @@ use crate::capture::Capture;
 use crate::claim::Claim;
 use crate::doctor::{self, Asked, Patient};
 use crate::manual::peers_to_capture;
-use crate::report::{Report, Role, SessionReport};
+use crate::ram_report;
 use crate::rounds::{Costs, Rounds};
 use crate::serve;
 use crate::socket::Conversation;
 use crate::steering::UnderWay;
-use crate::stream_end::StreamEnd;
 use crate::tee::Records;
 use crate::{Daemon, passthrough};
 use channel::image::{SessionId, SessionKey};
 use channel::link::{Announcement, Residence};
-use protocol::helper::{RamFigures, Request};
+use protocol::helper::Request;
+use protocol::ram::RamFigures;
+use protocol::report::{Report, Role, SessionReport};
 use serde_json::json;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
-use stream::{ImageId, MAX_EXTENTS, MAX_PAYLOAD, Travelled, Written};
+use stream::{Elided, ImageId, MAX_EXTENTS, MAX_PAYLOAD, StreamEnd, Written};
 
 mod precopy;
 mod stop;
@@ -259,15 +260,13 @@ impl<'d> Migration<'d> {
 
     /// The plugin has pre-copied RAM a bit further.
     pub fn ram(&mut self, figures: RamFigures) {
-        self.report
-            .ram
-            .get_or_insert_default()
-            .learn(self.domid, figures);
+        let ram = self.report.ram.get_or_insert_default();
+        ram_report::learn(ram, self.domid, figures);
     }
 
     /// What has not been carried so far.
     fn note_travelled(&mut self, written: Written) {
-        let Travelled { zero, copies } = written.travelled;
+        let Elided { zero, copies } = written.elided;
         self.report.gpu_bytes.zero = zero;
         self.report.gpu_bytes.copies = copies;
     }
@@ -298,7 +297,7 @@ impl<'d> Migration<'d> {
             capture.undo(&self.daemon.images);
         }
         self.report.total_s = Some(self.started.elapsed().as_secs_f64());
-        self.report.journey.gone();
+        self.report.handover.gone();
         let error = self.report.error.take().or(failed.map(str::to_owned));
         self.report.ok = Some(error.is_none());
         self.report.error = error.clone();

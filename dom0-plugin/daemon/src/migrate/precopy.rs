@@ -2,11 +2,11 @@
 
 use super::Migration;
 use crate::capture::Capture;
-use crate::report::{Precopy, RoundReport};
-use crate::rounds::{Decision, End, Sent, Wish};
-use crate::steering::Phase;
+use crate::rounds::{Decision, Sent};
 use crate::tee::{Records, Tee};
 use protocol::helper::{Next, Round};
+use protocol::progress::{Phase, StandingOrder};
+use protocol::report::{Precopy, PrecopyEnd, RoundReport};
 use std::time::{Duration, Instant};
 
 /// Bytes of a page of guest memory.
@@ -41,7 +41,10 @@ impl Migration<'_> {
         }
         let due = self.round_began + HELD_PACE;
         let early = due.saturating_sub(self.started.elapsed());
-        if self.under_way.wish() == Wish::Hold && self.rounds.next() > 0 && !early.is_zero() {
+        if self.under_way.wish() == StandingOrder::Hold
+            && self.rounds.next() > 0
+            && !early.is_zero()
+        {
             self.under_way.pause(early);
         }
         self.rounds.is_of_use(self.under_way.wish())
@@ -114,7 +117,7 @@ impl Migration<'_> {
         let (next, ended) = match decision {
             Decision::GoOn => (Next::Round, None),
             Decision::Hold => (Next::Hold, None),
-            Decision::Stop(End::Forced) => (Next::Force, Some(End::Forced)),
+            Decision::Stop(PrecopyEnd::Forced) => (Next::Force, Some(PrecopyEnd::Forced)),
             Decision::Stop(end) => (Next::Stop, Some(end)),
         };
         let precopy = self.report.precopy.get_or_insert_with(Precopy::default);

@@ -2,13 +2,14 @@
 
 use super::Migration;
 use crate::costs::Seen;
-use crate::images::Purpose;
 use crate::passthrough;
-use crate::report::{Role, nanos};
-use crate::steering::Phase;
+use crate::report::nanos;
 use crate::tee::Tee;
 use channel::image::SessionKey;
 use channel::link::Residence;
+use protocol::progress::Phase;
+use protocol::report::Role;
+use protocol::status::Purpose;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -30,7 +31,7 @@ impl Migration<'_> {
         match stopped {
             Ok(()) => {
                 self.left = true;
-                self.report.journey.left();
+                self.report.handover.left();
                 self.under_way.enter(Phase::Left);
                 self.learn();
                 self.daemon.reports.put(self.report.clone());
@@ -90,8 +91,8 @@ impl Migration<'_> {
             self.domid,
             written.data_records,
             written.stream_bytes,
-            written.travelled.copies,
-            written.travelled.zero
+            written.elided.copies,
+            written.elided.zero
         );
         self.note_travelled(written);
         if self.cancelled.load(Ordering::Relaxed) {
@@ -212,7 +213,7 @@ impl Migration<'_> {
     /// survive the move.
     pub fn suspended(&mut self, ok: bool, took: Duration) -> Result<(), String> {
         if ok {
-            self.report.journey.suspended(took);
+            self.report.handover.suspended(took);
         }
         let left = match ok {
             true => self

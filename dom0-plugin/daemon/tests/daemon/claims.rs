@@ -3,8 +3,8 @@
 use crate::host::{Host, eventually};
 use crate::program::{Program, objects};
 use crate::toolstack::{FakeToolstack, WithDevices};
-use daemon::images::Purpose;
 use daemon::passthrough::device::Device;
+use protocol::status::Purpose;
 use serde_json::json;
 use std::io::Read;
 use std::os::fd::AsFd;

@@ -176,13 +176,19 @@ impl Talk {
         self.reply()
     }
 
+    /// The next line, whatever it is.
+    pub fn line(&mut self) -> Value {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap_or(Value::Null)
+    }
+
     fn reply(&mut self) -> Result<Value, String> {
         loop {
-            let mut line = String::new();
-            if self.0.read_line(&mut line).unwrap() == 0 {
+            let reply = self.line();
+            if reply.is_null() {
                 return Err("the daemon hung up".into());
             }
-            let reply: Value = serde_json::from_str(&line).unwrap();
             if let Some(error) = reply["error"].as_str() {
                 return Err(error.to_owned());
             }

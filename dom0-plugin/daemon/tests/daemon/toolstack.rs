@@ -10,7 +10,7 @@ use daemon::carrier::{Carrier, Domain, Sessions};
 use daemon::loopback::LoopbackCarrier;
 use daemon::passthrough::device::Device;
 use daemon::passthrough::toolstack::{Configuration, GuestKind, InDom0, Link, Toolstack};
-use daemon::steering::Progress;
+use protocol::progress::Progress;
 
 /// What the test and the toolstack share.
 pub struct Pci {

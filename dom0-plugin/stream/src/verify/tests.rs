@@ -166,14 +166,14 @@ fn every_container_is_walked_to_its_end() {
     assert_eq!(
         session.rounds,
         [
-            Round {
+            RoundCounts {
                 round: Some(0),
                 extents: 2,
                 data_bytes: 40,
                 zero_bytes: 60,
                 copy_bytes: 0
             },
-            Round {
+            RoundCounts {
                 round: None,
                 extents: 4,
                 data_bytes: 3 + size,

@@ -1,8 +1,7 @@
 //! Buffer contents from the slots into the driver, several transfers in flight.
 
-use super::flow::{SIGN_OF_LIFE, failed};
 use super::lend::{SlotBytes, lend};
-use super::workload::go_on;
+use super::step::{SIGN_OF_LIFE, failed, go_on};
 use crate::mover::{Arriving, MoveError, OwnedBytes, Piece, Transfer};
 use crate::poll;
 use channel::guest::{Fetcher, Filled, StepError};

@@ -1,14 +1,14 @@
 //! Buffer contents from the driver into the slots, several transfers in flight.
 
 use super::lend::{SlotBytes, lend, place};
-use super::workload::go_on;
+use super::step::{SIGN_OF_LIFE, failed, go_on};
 use crate::delta::{ExtentKind, PassReport, Piece, Place, Sink, SinkError};
 use crate::mover::{HostBytes, MoveError, Region, Round, Sent, Transfer};
 use crate::poll;
 use channel::guest::{BatchSender, Slot, StepError};
 use channel::image::{BatchLayout, Digest, Extent};
 use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A slot whose bytes are on their way from the driver.
 struct Filling {
@@ -63,9 +63,6 @@ impl Filling {
         self.transfers.iter().all(Transfer::is_done)
     }
 }
-
-/// How often a step with nothing to send says that it is alive.
-pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 
 /// Sends buffers' contents; small ones share a slot.
 pub(super) struct Sender<'o, 'b> {
@@ -331,8 +328,4 @@ impl Sink for Sender<'_, '_> {
         let alive = self.sign_of_life();
         self.end_pass(alive)
     }
-}
-
-pub(super) fn failed(e: MoveError) -> StepError {
-    StepError::failed(e)
 }

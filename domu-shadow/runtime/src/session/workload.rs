@@ -1,9 +1,10 @@
 //! The process' GPU state as the channel's workload.
 
-use super::clock::Moment;
 use super::fetch::fetch_all;
-use super::flow::{SIGN_OF_LIFE, Sender, failed};
+use super::flow::Sender;
 use super::identity::Identity;
+use super::step::{alive_while, failed, step};
+use crate::clock::Moment;
 use crate::delta::sink::Sink;
 use crate::mover::{self, Arriving, Capture, Detached, Quiesced};
 use crate::process_exit;
@@ -13,12 +14,9 @@ use channel::guest::{
     Stopped, Unloaded, Whole, Workload,
 };
 use channel::image::{
-    Api, BufferEntry, DeviceEntry, MANIFEST_MINOR, MANIFEST_OBJECT, MANIFEST_VERSION, Manifest,
+    BufferEntry, DeviceEntry, MANIFEST_MINOR, MANIFEST_OBJECT, MANIFEST_VERSION, Manifest,
 };
 use channel::link::Others;
-use std::sync::MutexGuard;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 /// Environment variable: `0` has buffers sent whole, and none compared on the device.
@@ -53,8 +51,8 @@ impl GpuWorkload {
     }
 
     fn manifest(&self, generation: u64, objects: &[(u64, u64)]) -> Result<Vec<u8>, StepError> {
-        let device = |name| DeviceEntry {
-            api: Api::OPENCL,
+        let device = |(api, name)| DeviceEntry {
+            api,
             name,
             vendor: String::new(),
             driver: String::new(),
@@ -65,7 +63,7 @@ impl GpuWorkload {
             program: self.program.clone(),
             pid: self.pid,
             generation,
-            devices: mover::summary().devices.into_iter().map(device).collect(),
+            devices: mover::devices().into_iter().map(device).collect(),
             buffers: objects
                 .iter()
                 .map(|(id, bytes)| BufferEntry {
@@ -116,24 +114,6 @@ impl GpuWorkload {
     }
 }
 
-/// No step begins once the program exits, which waits for the last one.
-fn step() -> Result<MutexGuard<'static, ()>, StepError> {
-    process_exit::step().ok_or_else(exits)
-}
-
-/// For a step that may take long.
-pub(super) fn go_on() -> Result<(), StepError> {
-    if process_exit::is_under_way() {
-        Err(exits())
-    } else {
-        Ok(())
-    }
-}
-
-fn exits() -> StepError {
-    StepError::Failed("the program exits".into())
-}
-
 /// A round while the program runs.
 fn one_round(capture: &mut Capture, out: &mut BatchSender<'_>) -> Result<RoundDone, StepError> {
     let round = capture.round();
@@ -150,35 +130,6 @@ fn one_round(capture: &mut Capture, out: &mut BatchSender<'_>) -> Result<RoundDo
         dirty,
         whole,
         why,
-    })
-}
-
-/// Does work that the driver may block, calling `busy` meanwhile. Work that can end early asks what it is given.
-fn alive_while<T: Send>(
-    work: impl FnOnce(&(dyn Fn() -> bool + Sync)) -> T + Send,
-    mut busy: impl FnMut() -> Result<(), Interrupt>,
-) -> Result<T, StepError> {
-    let (ended, end) = mpsc::sync_channel::<()>(1);
-    let called_off = AtomicBool::new(false);
-    let go_on = || !called_off.load(Ordering::Relaxed) && !process_exit::is_under_way();
-    std::thread::scope(|scope| {
-        let worker = std::thread::Builder::new().name(foreign::SESSION_THREAD.into());
-        // Dropped with the work's end, also in a panic.
-        let worker = worker.spawn_scoped(scope, || {
-            crate::fork::is_movers_thread();
-            let _ended = ended;
-            work(&go_on)
-        });
-        let worker = worker.map_err(|e| StepError::failed(format!("no thread: {e}")))?;
-        // What the driver does cannot be interrupted: an error waits for its end.
-        let mut said = Ok(());
-        while end.recv_timeout(SIGN_OF_LIFE) == Err(RecvTimeoutError::Timeout) {
-            said = said.and_then(|()| busy());
-            called_off.store(said.is_err(), Ordering::Relaxed);
-        }
-        let done = worker.join();
-        said?;
-        done.map_err(|_| StepError::Failed("a bug: the driver's worker panicked".into()))
     })
 }
 

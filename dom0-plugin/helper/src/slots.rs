@@ -1,17 +1,17 @@
 //! The symbols that come before libxenguest's and libxenctrl's own.
 //!
-//! Each is one jump through a slot. The slots are filled before `main`: with the plugin's handlers beside a
-//! libxenguest of a known version, else with the originals. A jump passes on every argument there is, so beside an
-//! unknown version the plugin is not there, whatever the prototypes have become.
+//! Each is one jump through a slot. A jump passes on every argument there is, so a slot that holds the original is as
+//! if the library were not there, whatever the prototypes have become.
 
 use std::arch::naked_asm;
 use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use super::originals::{self, AllocPages, FreePages, ReadExact, ShadowControl, Symbols};
-use super::report::{self, Level};
-use super::{restore, save};
+use super::messages::{Level, say};
+use super::originals::{
+    self, AllocPages, FreePages, InterfaceOpen, ReadExact, Restore, Save, ShadowControl, Symbols,
+};
 
 type Slot = AtomicPtr<c_void>;
 
@@ -38,15 +38,15 @@ macro_rules! jump {
 }
 
 jump! {
-    /// Saves a domain: to [`save::xc_domain_save`].
+    /// Saves a domain: to `save::xc_domain_save`.
     xc_domain_save through SAVE;
-    /// Restores a domain: to [`restore::xc_domain_restore`].
+    /// Restores a domain: to `restore::xc_domain_restore`.
     xc_domain_restore through RESTORE;
     /// Reads from the stream: to the original, except while a domain is restored.
     read_exact through READ_EXACT;
     /// Switches log-dirty on and off: to the original, except while a domain with GPU state is saved.
     xc_shadow_control through SHADOW_CONTROL;
-    /// Opens libxenctrl: to [`report::xc_interface_open`], which remembers the helper's logger.
+    /// Opens libxenctrl: to `messages::xc_interface_open`, which remembers the helper's logger.
     xc_interface_open through INTERFACE_OPEN;
     /// Makes a buffer for hypercalls: to the original, except while RAM is pre-copied by the plugin.
     xc__hypercall_buffer_alloc_pages through ALLOC_PAGES;
@@ -54,32 +54,26 @@ jump! {
     xc__hypercall_buffer_free_pages through FREE_PAGES;
 }
 
-/// The dynamic linker calls what is listed in this section, after it has loaded all libraries and before `main`.
-#[used]
-#[unsafe(link_section = ".init_array")]
-static INITIALISE: extern "C" fn() = initialise;
+/// Fills all slots with the originals.
+pub fn fill(symbols: &Symbols) {
+    for (slot, original) in [
+        (&SAVE, symbols.save),
+        (&RESTORE, symbols.restore),
+        (&READ_EXACT, symbols.read_exact),
+        (&SHADOW_CONTROL, symbols.shadow_control),
+        (&INTERFACE_OPEN, symbols.interface_open),
+        (&ALLOC_PAGES, symbols.alloc_pages),
+        (&FREE_PAGES, symbols.free_pages),
+    ] {
+        slot.store(original, Ordering::Release);
+    }
+}
 
-extern "C" fn initialise() {
-    let _ = std::panic::catch_unwind(|| {
-        let Some(symbols) = Symbols::find() else {
-            return;
-        }; // not in a process with libxenguest
-        SAVE.store(symbols.save, Ordering::Release);
-        RESTORE.store(symbols.restore, Ordering::Release);
-        READ_EXACT.store(symbols.read_exact, Ordering::Release);
-        SHADOW_CONTROL.store(symbols.shadow_control, Ordering::Release);
-        INTERFACE_OPEN.store(symbols.interface_open, Ordering::Release);
-        ALLOC_PAGES.store(symbols.alloc_pages, Ordering::Release);
-        FREE_PAGES.store(symbols.free_pages, Ordering::Release);
-        match symbols.known() {
-            Some(_) => {
-                SAVE.store(save::xc_domain_save as *mut c_void, Ordering::Release);
-                RESTORE.store(restore::xc_domain_restore as *mut c_void, Ordering::Release);
-                INTERFACE_OPEN.store(report::xc_interface_open as *mut c_void, Ordering::Release);
-            }
-            None => report::unknown_version(symbols.version),
-        }
-    });
+/// Puts handlers in front of the functions that a save, a restore and the helper itself begin with.
+pub fn intercept(save: Save, restore: Restore, interface_open: InterfaceOpen) {
+    SAVE.store(save as *mut c_void, Ordering::Release);
+    RESTORE.store(restore as *mut c_void, Ordering::Release);
+    INTERFACE_OPEN.store(interface_open as *mut c_void, Ordering::Release);
 }
 
 /// Sends `read_exact` to `handler` until the value is dropped.
@@ -98,7 +92,7 @@ impl ReadHook {
             Some(originals) => {
                 READ_EXACT.store(originals.read_exact as *mut c_void, Ordering::Release)
             }
-            None => report::say(Level::Error, "no original read_exact"),
+            None => say(Level::Error, "no original read_exact"),
         }
     }
 }

@@ -27,11 +27,11 @@ pub fn libxc_default(stats: PrecopyStats) -> c_int {
 
 /// Joins the two sides' wishes.
 #[derive(Debug, Default)]
-pub struct Joint {
+pub struct JointPolicy {
     put_off: u32,
 }
 
-impl Joint {
+impl JointPolicy {
     /// `memory` is the decision of libxl's or libxc's policy. Stops when both sides want to; the operator may hold it
     /// for as long as he likes, or force it.
     pub fn decide(&mut self, memory: c_int, gpu: Next) -> c_int {
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn stops_only_when_both_want_to() {
-        let mut joint = Joint::default();
+        let mut joint = JointPolicy::default();
         assert_eq!(joint.decide(CONTINUE, Next::Stop), CONTINUE);
         assert_eq!(joint.decide(STOP, Next::Round), CONTINUE);
         assert_eq!(joint.decide(STOP, Next::Stop), STOP);
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn the_operator_holds_and_forces() {
-        let mut joint = Joint::default();
+        let mut joint = JointPolicy::default();
         assert_eq!(joint.decide(CONTINUE, Next::Force), STOP);
         for _ in 0..2 * PATIENCE {
             assert_eq!(joint.decide(STOP, Next::Hold), CONTINUE);
@@ -91,13 +91,13 @@ mod tests {
     #[test]
     fn abort_is_never_put_off() {
         for gpu in [Next::Round, Next::Hold, Next::Stop, Next::Force] {
-            assert_eq!(Joint::default().decide(ABORT, gpu), ABORT);
+            assert_eq!(JointPolicy::default().decide(ABORT, gpu), ABORT);
         }
     }
 
     #[test]
     fn the_gpu_cannot_put_off_the_stop_for_ever() {
-        let mut joint = Joint::default();
+        let mut joint = JointPolicy::default();
         let asked = (1..)
             .find(|_| joint.decide(STOP, Next::Round) == STOP)
             .unwrap();

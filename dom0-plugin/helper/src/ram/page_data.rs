@@ -1,74 +1,35 @@
 //! PAGE_DATA records, as `write_batch` in libxc's `xg_sr_save.c` makes them.
 
-use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, OwnedFd};
-
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::FileType;
-use rustix::io::Errno;
-use rustix::net::{SendAncillaryBuffer, SendFlags};
+use std::io::{IoSlice, Write};
 
 use super::error::RamError;
-use super::{BATCH, PAGE};
+use super::page::{BATCH, PAGE};
 use crate::stream_fd::StreamFd;
-use stream::without_blocking;
+use stream::libxc::PAGE_DATA;
+use stream::{RecordHeader, StreamEnd};
 
-/// `REC_TYPE_PAGE_DATA`
-const PAGE_DATA: u32 = 1;
-/// Bytes before the pages' numbers: record header, count of pages, a reserved word.
-const FIXED: usize = 16;
+/// Bytes of the body before the pages' numbers: count of pages, a reserved word.
+const FIXED: usize = 8;
 
-/// How to write without blocking to a stream whose flags are the toolstack's: a cancel must be heard while its reader
-/// stalls.
+/// Writes records of plain pages, and hears of a cancel while the stream's reader stalls.
 #[derive(Debug)]
-enum Way {
-    /// A socket is asked each time.
-    Socket,
-    /// A pipe is opened anew.
-    Pipe(OwnedFd),
-    /// A file does not stall; a pipe without a reader fails.
-    Plain,
-}
-
-impl Way {
-    fn to(stream: &StreamFd) -> Way {
-        let mode = rustix::fs::fstat(stream.borrow()).map(|s| s.st_mode);
-        match mode.map(FileType::from_raw_mode) {
-            Ok(FileType::Socket) => Way::Socket,
-            Ok(FileType::Fifo) => without_blocking(stream.borrow()).map_or(Way::Plain, Way::Pipe),
-            _ => Way::Plain,
-        }
-    }
-}
-
-/// Writes records of plain pages.
-#[derive(Debug)]
-pub struct Records<'s> {
-    stream: &'s StreamFd,
-    way: Way,
+pub struct PageRecords {
+    stream: StreamFd,
+    to: StreamEnd<StreamFd>,
     /// Bytes written.
     pub bytes: u64,
 }
 
-impl<'s> Records<'s> {
-    pub fn new(stream: &'s StreamFd) -> Self {
-        Self {
+impl PageRecords {
+    /// # Errors
+    /// [`RamError::Reopen`]
+    pub fn new(stream: StreamFd) -> Result<Self, RamError> {
+        let to = StreamEnd::cancelled_by(stream, move || stream.cancelled());
+        Ok(Self {
             stream,
-            way: Way::to(stream),
+            to: to.map_err(RamError::Reopen)?,
             bytes: 0,
-        }
-    }
-
-    fn transfer(&self, parts: &[IoSlice<'_>]) -> rustix::io::Result<usize> {
-        match &self.way {
-            Way::Socket => {
-                let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-                let mut nothing = SendAncillaryBuffer::default();
-                rustix::net::sendmsg(self.stream.borrow(), parts, &mut nothing, flags)
-            }
-            Way::Pipe(own) => rustix::io::writev(own, parts),
-            Way::Plain => rustix::io::writev(self.stream.borrow(), parts),
-        }
+        })
     }
 
     /// One record: `pages` holds the contents of those numbers, one after the other. None at all for no pages: the
@@ -85,44 +46,28 @@ impl<'s> Records<'s> {
         let mut parts = [IoSlice::new(&head), IoSlice::new(pages)];
         let mut left = &mut parts[..];
         while !left.is_empty() {
-            if self.stream.cancelled() {
-                return Err(RamError::Cancelled);
-            }
-            match self.transfer(left) {
+            match self.to.write_vectored(left) {
                 Ok(written) => {
                     self.bytes += written as u64;
                     IoSlice::advance_slices(&mut left, written);
                 }
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => self.wait()?,
                 Err(_) if self.stream.cancelled() => return Err(RamError::Cancelled),
-                Err(e) => return Err(RamError::Stream(e.into())),
+                Err(e) => return Err(RamError::Stream(e)),
             }
         }
         Ok(())
-    }
-
-    fn wait(&self) -> Result<(), RamError> {
-        let tick = Timespec {
-            tv_sec: 0,
-            tv_nsec: 100_000_000,
-        };
-        let stream = match &self.way {
-            Way::Pipe(own) => own.as_fd(),
-            _ => self.stream.borrow(),
-        };
-        match poll(&mut [PollFd::new(&stream, PollFlags::OUT)], Some(&tick)) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(e) => Err(RamError::Stream(io::Error::from(e))),
-        }
     }
 }
 
 /// The record up to the contents. A page's type is in the upper half of its number; 0 is that of plain ones.
 fn head(pfns: &[u64]) -> Vec<u8> {
-    let body = FIXED - 8 + pfns.len() * (8 + PAGE);
-    let mut head = Vec::with_capacity(FIXED + 8 * pfns.len());
-    for word in [PAGE_DATA, body as u32, pfns.len() as u32, 0] {
+    let header = RecordHeader {
+        record_type: PAGE_DATA,
+        length: (FIXED + pfns.len() * (8 + PAGE)) as u32,
+    };
+    let mut head = Vec::with_capacity(RecordHeader::BYTES + FIXED + 8 * pfns.len());
+    head.extend_from_slice(&header.to_bytes());
+    for word in [pfns.len() as u32, 0] {
         head.extend_from_slice(&word.to_ne_bytes());
     }
     head.extend(pfns.iter().flat_map(|pfn| pfn.to_ne_bytes()));
@@ -132,8 +77,8 @@ fn head(pfns: &[u64]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read;
-    use std::os::fd::AsRawFd;
+    use std::io::{self, Read};
+    use std::os::fd::{AsRawFd, OwnedFd};
 
     #[test]
     fn a_cancel_is_heard_while_the_stream_stalls() {
@@ -144,7 +89,7 @@ mod tests {
             let stream = unsafe { StreamFd::new(end.as_raw_fd()) };
             std::thread::scope(|scope| {
                 let writing = scope.spawn(|| {
-                    let mut records = Records::new(&stream);
+                    let mut records = PageRecords::new(stream).unwrap();
                     let pages = vec![7; PAGE * BATCH];
                     let pfns = vec![1; BATCH];
                     loop {
@@ -169,7 +114,7 @@ mod tests {
         let (mut reader, writer) = io::pipe().unwrap();
         // SAFETY: open until the end of the test.
         let stream = unsafe { StreamFd::new(writer.as_raw_fd()) };
-        let mut records = Records::new(&stream);
+        let mut records = PageRecords::new(stream).unwrap();
         records.write(&[], &[]).unwrap();
         let pages = [[7; PAGE], [9; PAGE]].concat();
         records.write(&[3, 0x10_0000_0001], &pages).unwrap();

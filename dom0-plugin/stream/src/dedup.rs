@@ -1,4 +1,4 @@
-//! How a batch travels: chunks that the stream has put somewhere before become copy extents.
+//! Deduplication: chunks that the stream has put somewhere before become copy extents.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use channel::image::{
     MANIFEST_OBJECT,
 };
 
-use super::known::{CHUNK, Chunk, Known, Secret};
+use super::chunk_index::{CHUNK, Chunk, ChunkIndex, Secret};
 use super::wire::{MAX_EXTENTS, MAX_PAYLOAD};
 
 /// A batch whose extents and chunks have been digested.
@@ -35,7 +35,7 @@ impl<'a> Digested<'a> {
                 ExtentKind::Zero | ExtentKind::Drop => continue,
                 ExtentKind::Copy => return Err(BatchError::CopyOutsideStream { index, object }),
             }
-            // Piece by piece, so that a chunk is fetched from memory once.
+            // Chunk by chunk, so that a chunk is fetched from memory once.
             let mut all = DigestStream::new();
             let (before, rest) = bytes.split_at(before_chunks(extent));
             all.update(before);
@@ -58,26 +58,26 @@ impl<'a> Digested<'a> {
         Ok(Digested { extents, chunks })
     }
 
-    /// Decides what travels how, and brings `known` up to date: it is then what the stream says once this batch's record
+    /// Decides what travels how, and brings `index` up to date: it is then what the stream says once this batch's record
     /// has been written, which must be the session's next.
-    pub fn plan(&self, known: &mut Known) -> Plan<'a> {
-        let mut plan = Plan::default();
+    pub fn deduplicate(&self, index: &mut ChunkIndex) -> Deduplicated<'a> {
+        let mut batch = Deduplicated::default();
         let mut digests = self.chunks.iter().copied();
         for &(extent, bytes) in &self.extents {
             let end = extent.offset + u64::from(extent.len);
             match extent.kind {
-                ExtentKind::Data => plan.data(extent, bytes, &mut digests, known),
+                ExtentKind::Data => batch.data(extent, bytes, &mut digests, index),
                 ExtentKind::Drop => {
-                    known.forget_object(extent.object);
-                    plan.pieces.push(Piece::whole(extent, bytes));
+                    index.forget_object(extent.object);
+                    batch.parts.push(Part::whole(extent, bytes));
                 }
                 _ => {
-                    known.forget(extent.object, extent.offset / CHUNK..end.div_ceil(CHUNK));
-                    plan.pieces.push(Piece::whole(extent, bytes));
+                    index.forget(extent.object, extent.offset / CHUNK..end.div_ceil(CHUNK));
+                    batch.parts.push(Part::whole(extent, bytes));
                 }
             }
         }
-        plan
+        batch
     }
 
     /// The extents as they came, with their digests.
@@ -94,12 +94,12 @@ fn before_chunks(extent: &Extent) -> usize {
 
 /// What becomes of a batch.
 #[derive(Default)]
-pub(super) struct Plan<'a> {
-    pieces: Vec<Piece<'a>>,
+pub(super) struct Deduplicated<'a> {
+    parts: Vec<Part<'a>>,
 }
 
 /// An extent, or a part of one, with its bytes, and where they are copied from, if they are.
-struct Piece<'a> {
+struct Part<'a> {
     extent: Extent,
     bytes: &'a [u8],
     from: Option<CopySource>,
@@ -107,7 +107,7 @@ struct Piece<'a> {
     cut: bool,
 }
 
-impl<'a> Plan<'a> {
+impl<'a> Deduplicated<'a> {
     /// Cuts a data extent into runs that are sent and runs that are copied. They are in the order of offsets, and the
     /// receiver applies them in that order: what a chunk was looked up in is what it will find.
     fn data(
@@ -115,7 +115,7 @@ impl<'a> Plan<'a> {
         extent: Extent,
         bytes: &'a [u8],
         digests: &mut impl Iterator<Item = u128>,
-        known: &mut Known,
+        index: &mut ChunkIndex,
     ) {
         let Extent { object, offset, .. } = extent;
         let whole = before_chunks(&extent);
@@ -126,7 +126,7 @@ impl<'a> Plan<'a> {
         };
         if whole > 0 {
             let number = offset / CHUNK;
-            known.forget(object, number..number + 1);
+            index.forget(object, number..number + 1);
             runs.add(0..whole, None);
         }
         let (chunks, tail) = bytes[whole..].as_chunks::<{ CHUNK as usize }>();
@@ -134,8 +134,8 @@ impl<'a> Plan<'a> {
         for digest in digests.take(chunks.len()) {
             let number = (offset + at as u64) / CHUNK;
             let chunk = Chunk { object, number };
-            let found = known.find(digest).filter(|_| object != MANIFEST_OBJECT);
-            known.say(chunk, digest);
+            let found = index.find(digest).filter(|_| object != MANIFEST_OBJECT);
+            index.say(chunk, digest);
             let from = found.map(|found| CopySource {
                 object: found.object,
                 offset: found.number * CHUNK,
@@ -146,27 +146,27 @@ impl<'a> Plan<'a> {
         }
         if !tail.is_empty() {
             let number = (offset + at as u64) / CHUNK;
-            known.forget(object, number..number + 1);
+            index.forget(object, number..number + 1);
             runs.add(at..bytes.len(), None);
         }
-        let piece = |run: Run| Piece::part(&extent, bytes, run);
-        self.pieces.extend(runs.done.into_iter().map(piece));
+        let cut = |run: Run| Part::of_run(&extent, bytes, run);
+        self.parts.extend(runs.done.into_iter().map(cut));
     }
 
     /// The batch to send; `None` where nothing of it is copied, or where it has become too many extents: as it came it
     /// says the same.
     pub fn rebuilt(&self) -> Option<BatchBuilder> {
-        if self.pieces.iter().all(|piece| piece.from.is_none()) {
+        if self.parts.iter().all(|part| part.from.is_none()) {
             return None;
         }
         let mut builder = BatchBuilder::new(MAX_PAYLOAD, MAX_EXTENTS);
-        let fits = self.pieces.iter().all(|piece| {
-            let mut extent = piece.extent;
-            if piece.cut {
-                extent.digest = Digest::of(piece.bytes);
+        let fits = self.parts.iter().all(|part| {
+            let mut extent = part.extent;
+            if part.cut {
+                extent.digest = Digest::of(part.bytes);
             }
-            match piece.from {
-                None => builder.push(extent, piece.bytes),
+            match part.from {
+                None => builder.push(extent, part.bytes),
                 Some(from) => builder.push(extent, &from.to_payload()),
             }
         });
@@ -174,9 +174,9 @@ impl<'a> Plan<'a> {
     }
 }
 
-impl<'a> Piece<'a> {
+impl<'a> Part<'a> {
     fn whole(extent: Extent, bytes: &'a [u8]) -> Self {
-        Piece {
+        Part {
             extent,
             bytes,
             from: None,
@@ -184,11 +184,11 @@ impl<'a> Piece<'a> {
         }
     }
 
-    fn part(extent: &Extent, bytes: &'a [u8], run: Run) -> Self {
-        let Run { part, from } = run;
-        let len = part.len() as u32;
-        let piece = Extent {
-            offset: extent.offset + part.start as u64,
+    fn of_run(extent: &Extent, bytes: &'a [u8], run: Run) -> Self {
+        let Run { range, from } = run;
+        let len = range.len() as u32;
+        let extent_of_run = Extent {
+            offset: extent.offset + range.start as u64,
             len,
             kind: match from {
                 Some(_) => ExtentKind::Copy,
@@ -196,9 +196,9 @@ impl<'a> Piece<'a> {
             },
             ..*extent
         };
-        Piece {
-            extent: piece,
-            bytes: &bytes[part],
+        Part {
+            extent: extent_of_run,
+            bytes: &bytes[range],
             from,
             cut: len != extent.len,
         }
@@ -214,22 +214,22 @@ struct Runs {
 
 struct Run {
     /// Within the extent.
-    part: Range<usize>,
+    range: Range<usize>,
     from: Option<CopySource>,
 }
 
 impl Runs {
     /// The next part, as more of the last run where they go together.
-    fn add(&mut self, part: Range<usize>, from: Option<CopySource>) {
+    fn add(&mut self, range: Range<usize>, from: Option<CopySource>) {
         if let Some(last) = self.done.last_mut() {
             let goes = match (last.from, from) {
                 (None, None) => true,
                 (Some(run), Some(next)) => {
                     let follows = run.object == next.object
-                        && run.offset + last.part.len() as u64 == next.offset;
+                        && run.offset + last.range.len() as u64 == next.offset;
                     // A copy's bytes are all taken before any of them is put: what it puts cannot be part of them.
-                    let to = self.offset + last.part.start as u64;
-                    let len = (part.end - last.part.start) as u64;
+                    let to = self.offset + last.range.start as u64;
+                    let len = (range.end - last.range.start) as u64;
                     let apart = run.object != self.object
                         || run.offset == to
                         || run.offset.abs_diff(to) >= len;
@@ -238,10 +238,10 @@ impl Runs {
                 _ => false,
             };
             if goes {
-                last.part.end = part.end;
+                last.range.end = range.end;
                 return;
             }
         }
-        self.done.push(Run { part, from });
+        self.done.push(Run { range, from });
     }
 }

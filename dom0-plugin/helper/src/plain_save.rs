@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::panic::catch_unwind;
 
-use super::report::{Level, say};
+use super::messages::{Level, say};
 use super::{errno, sessions};
 
 type Suspend = unsafe extern "C" fn(*mut c_void) -> c_int;
@@ -13,12 +13,12 @@ type Suspend = unsafe extern "C" fn(*mut c_void) -> c_int;
 thread_local! {
     /// The domain and libxl's own callback. All callbacks share one `data`, which stays libxl's; libxc calls them on the
     /// thread that called it.
-    static PASSING: Cell<Option<(u32, Suspend)>> = const { Cell::new(None) };
+    static PLAIN: Cell<Option<(u32, Suspend)>> = const { Cell::new(None) };
 }
 
 /// A save begins in which [`suspend`] stands for `original`.
 pub fn begin(domid: u32, original: Suspend) {
-    PASSING.set(Some((domid, original)));
+    PLAIN.set(Some((domid, original)));
 }
 
 /// In front of libxl's callback. 0 makes libxc give up cleanly: the guest runs on.
@@ -26,7 +26,7 @@ pub fn begin(domid: u32, original: Suspend) {
 /// # Safety
 /// As libxl's callback, after [`begin`] on this thread.
 pub unsafe extern "C" fn suspend(data: *mut c_void) -> c_int {
-    let Some((domid, original)) = PASSING.get() else {
+    let Some((domid, original)) = PLAIN.get() else {
         return 0;
     };
     // Before, so that the guest need not stop for nothing; after, because only then nobody can come any more.

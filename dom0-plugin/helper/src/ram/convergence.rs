@@ -9,7 +9,7 @@ const HELPS: (u64, u64) = (4, 5);
 
 /// Counts passes and decides.
 #[derive(Debug)]
-pub struct Settle {
+pub struct Convergence {
     limit: u32,
     enough: u64,
     passes: u32,
@@ -21,7 +21,7 @@ pub struct Settle {
     stale: bool,
 }
 
-impl Settle {
+impl Convergence {
     /// Passes until one sends no more than `enough` bytes, or does not help, or was the last of `limit`.
     pub fn new(limit: u32, enough: u64) -> Self {
         Self {
@@ -64,16 +64,16 @@ mod tests {
 
     /// Plays passes that send these bytes with a GPU that is finished from its n-th round on; `p` and `r` in order.
     fn play(limit: u32, enough: u64, sends: &[u64], finished_at: u32) -> String {
-        let mut settle = Settle::new(limit, enough);
+        let mut convergence = Convergence::new(limit, enough);
         let (mut sends, mut rounds, mut order) = (sends.iter(), 0, String::new());
         loop {
-            if settle.wants_pass() {
+            if convergence.wants_pass() {
                 order.push('p');
-                settle.passed(*sends.next().unwrap_or(&0));
+                convergence.passed(*sends.next().unwrap_or(&0));
             }
             order.push('r');
             rounds += 1;
-            if settle.gpu_round(rounds >= finished_at) {
+            if convergence.gpu_round(rounds >= finished_at) {
                 return order;
             }
         }

@@ -23,31 +23,10 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use xen_bindings::guest::XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY;
 
 use super::callbacks::Save;
-use super::entry::ShadowHook;
+use super::devices::Devices;
+use super::slots::ShadowHook;
 use super::{errno, originals};
 use protocol::helper::Next;
-
-/// PCI devices of a domain that is being saved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Devices {
-    None,
-    /// Assigned, in use.
-    Assigned,
-    /// Detached, and the GPU state is in the stream.
-    Away,
-    /// They could not be sent away: nothing that needs them gone may be done.
-    Stuck,
-}
-
-impl Devices {
-    /// Of a domain with `assigned` devices.
-    pub fn new(assigned: u32) -> Self {
-        match assigned {
-            0 => Devices::None,
-            _ => Devices::Assigned,
-        }
-    }
-}
 
 static SAVE: AtomicPtr<Save> = AtomicPtr::new(null_mut());
 

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{Image, OBJECT_COST};
-use crate::object::{Home, Object};
+use crate::budget::Budget;
+use crate::error::SpoolError;
+use crate::object::{Medium, Object};
 use crate::store::Store;
-use crate::{Budget, SpoolError};
 
 /// Most objects of an image: each takes the daemon's own memory, too.
 const MAX_OBJECTS: usize = 1 << 20;
@@ -44,11 +45,11 @@ impl Image {
     fn place(&mut self, object: u64, size: u64) -> Result<Object, SpoolError> {
         // An object's whole size is taken out of the memory budget: it may fill up.
         let in_memory = size <= i64::MAX as u64 && self.shared.memory.take(Object::addressed(size));
-        let home = match in_memory {
-            true => Home::Memory,
-            false => Home::Disk,
+        let medium = match in_memory {
+            true => Medium::Memory,
+            false => Medium::Disk,
         };
-        let placed = self.place_in(home, object, size);
+        let placed = self.place_in(medium, object, size);
         if placed.is_err() && in_memory {
             self.shared.memory.give_back(Object::addressed(size));
         }
@@ -59,10 +60,10 @@ impl Image {
     /// data, or is there.
     pub(super) fn move_to_disk(&mut self, number: u64) -> Result<bool, SpoolError> {
         let size = match self.objects.get(&number) {
-            Some(o) if o.home == Home::Memory && o.stored() == 0 => o.size,
+            Some(o) if o.medium == Medium::Memory && o.stored() == 0 => o.size,
             _ => return Ok(false),
         };
-        let moved = self.place_in(Home::Disk, number, size)?;
+        let moved = self.place_in(Medium::Disk, number, size)?;
         if let Some(old) = self.objects.insert(number, moved) {
             let addressed = Object::addressed(old.size);
             self.shared.memory.give_back(addressed);
@@ -73,7 +74,7 @@ impl Image {
         Ok(true)
     }
 
-    fn place_in(&mut self, home: Home, object: u64, size: u64) -> Result<Object, SpoolError> {
+    fn place_in(&mut self, medium: Medium, object: u64, size: u64) -> Result<Object, SpoolError> {
         let too_large = |place: &str| {
             let place = place.to_owned();
             SpoolError::TooLarge {
@@ -88,15 +89,15 @@ impl Image {
         let addressed = Object::addressed(size);
         let keep_free = self.shared.keep_free;
         let (dir, memory_dir) = (&self.shared.dir, self.shared.memory_dir.as_deref());
-        let placed = match home {
-            Home::Memory => open(&mut self.memory, || Store::in_memory(memory_dir)),
-            Home::Disk => open(&mut self.disk, || Store::on_disk(dir, keep_free)),
+        let placed = match medium {
+            Medium::Memory => open(&mut self.memory, || Store::in_memory(memory_dir)),
+            Medium::Disk => open(&mut self.disk, || Store::on_disk(dir, keep_free)),
         };
         placed.and_then(|store| {
             let base = store
                 .place_object(addressed)
                 .ok_or_else(|| too_large(store.place()))?;
-            Ok(Object::new(size, home, base))
+            Ok(Object::new(size, medium, base))
         })
     }
 
@@ -108,12 +109,12 @@ impl Image {
         self.bytes -= object.size;
         self.shared.quota.give_back(OBJECT_COST + object.stored());
         let addressed = Object::addressed(object.size);
-        let store = match object.home {
-            Home::Memory => &mut self.memory,
-            Home::Disk => &mut self.disk,
+        let store = match object.medium {
+            Medium::Memory => &mut self.memory,
+            Medium::Disk => &mut self.disk,
         };
         let Some(store) = store else { return Ok(()) };
-        if object.home == Home::Memory {
+        if object.medium == Medium::Memory {
             self.shared.memory.give_back(addressed);
         }
         // One call: most of an object is holes or not, either way the filesystem knows best.
@@ -163,9 +164,9 @@ pub(super) fn parts<'a>(
     let object = objects
         .get_mut(&number)
         .ok_or(SpoolError::NoObject(number))?;
-    let store = match object.home {
-        Home::Memory => memory,
-        Home::Disk => disk,
+    let store = match object.medium {
+        Medium::Memory => memory,
+        Medium::Disk => disk,
     };
     Ok((store.as_ref().ok_or(SpoolError::NoObject(number))?, object))
 }

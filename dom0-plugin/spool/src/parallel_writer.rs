@@ -1,4 +1,4 @@
-//! An image that several threads fill at once.
+//! Writing an image from several threads at once.
 //!
 //! ```text
 //!  reserve   image locked    object found or made, space taken and marked
@@ -15,21 +15,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use channel::image::{Batch, Extent, ExtentKind};
 
-use super::image::Reserved;
-use super::{Image, SpoolError};
+use super::error::SpoolError;
+use super::image::Image;
+use super::image::write::Reserved;
 
 /// Several threads' way into an image.
 #[derive(Debug)]
-pub struct Filling<'a> {
+pub struct ParallelWriter<'a> {
     image: Mutex<&'a mut Image>,
     /// Held shared by those who write, alone by those who give space back.
     writing: RwLock<()>,
 }
 
-impl<'a> Filling<'a> {
+impl<'a> ParallelWriter<'a> {
     /// Until it is dropped, the image is filled through this alone.
     pub fn new(image: &'a mut Image) -> Self {
-        Filling {
+        ParallelWriter {
             image: Mutex::new(image),
             writing: RwLock::new(()),
         }

@@ -1,12 +1,12 @@
-//! What a stream has said so far of one session's chunks, as far as a fixed budget of memory goes.
+//! Where a stream has put which chunks of one session, as far as a fixed budget of memory goes.
 //!
 //! ```text
-//!  digest ──> index: slots, some of them stale ──> places: object, chunk and the digest last said of it
+//!  digest ──> hints: slots, some of them stale ──> places: object, chunk and the digest last said of it
 //! ```
 //!
 //! `places` is a record: it is brought up to date with every extent, in the order of the stream, so an entry is what a
 //! receiver's image holds there at this point. Entries push each other out, and then nothing is known of a place; a wrong
-//! one cannot arise. `index` is a hint where to look for a digest, and is believed only if the record agrees.
+//! one cannot arise. `hints` say where to look for a digest, and are believed only if the record agrees.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -58,29 +58,29 @@ impl Secret {
     }
 }
 
-/// See the module.
-pub(super) struct Known {
+/// Chunks by their digest.
+pub(super) struct ChunkIndex {
     places: Vec<Place>,
     /// A slot in the lower half and some of the digest in the upper: others need not be looked at.
-    index: Vec<[u64; WAYS]>,
+    hints: Vec<[u64; WAYS]>,
     lives: Vec<u32>,
 }
 
-impl Known {
+impl ChunkIndex {
     /// Nothing; no more than `bytes` of memory, but for at least one chunk.
-    pub fn within(bytes: usize) -> Known {
+    pub fn within(bytes: usize) -> ChunkIndex {
         let lives = LIVES * size_of::<u32>();
         let count = (bytes.saturating_sub(lives) / COST).clamp(1, u32::MAX as usize);
-        Known {
+        ChunkIndex {
             places: vec![[0; 4]; count],
-            index: vec![[0; WAYS]; (count / WAYS).max(1)],
+            hints: vec![[0; WAYS]; (count / WAYS).max(1)],
             lives: vec![0; LIVES],
         }
     }
 
     /// Where the stream has put bytes of this digest, and nothing else since.
     pub fn find(&self, digest: u128) -> Option<Chunk> {
-        let hints = self.index[self.line(digest)].iter();
+        let hints = self.hints[self.line(digest)].iter();
         let likely = hints.filter(|hint| (**hint >> 32) as u32 == tag(digest));
         likely.map(|hint| *hint as u32).find_map(|slot| {
             let [low, high, object, rest] = self.places[slot as usize];
@@ -106,7 +106,7 @@ impl Known {
         // The first place stays: later chunks then follow each other there, too.
         if self.find(digest).is_none() {
             let line = self.line(digest);
-            let hints = &mut self.index[line];
+            let hints = &mut self.hints[line];
             let same = hints
                 .iter()
                 .position(|hint| (hint >> 32) as u32 == tag(digest));
@@ -147,7 +147,7 @@ impl Known {
     }
 
     fn line(&self, digest: u128) -> usize {
-        scaled(halves(digest)[1], self.index.len() as u64) as usize
+        scaled(halves(digest)[1], self.hints.len() as u64) as usize
     }
 }
 
@@ -202,25 +202,25 @@ mod tests {
         /// Whatever is pushed out or forgotten: what is found is what was said last.
         #[test]
         fn what_is_found_was_said_and_stands(events in prop::collection::vec(event(), 0..200), room in 1..40usize) {
-            let mut known = Known::within(LIVES * 4 + room * COST);
+            let mut index = ChunkIndex::within(LIVES * 4 + room * COST);
             let mut said = BTreeMap::new();
             for event in events {
                 match event {
                     Event::Say(object, number, digest) => {
-                        known.say(Chunk { object, number }, digest);
+                        index.say(Chunk { object, number }, digest);
                         said.insert((object, number), digest);
                     }
                     Event::Forget(object, from, to) => {
-                        known.forget(object, from..to);
+                        index.forget(object, from..to);
                         said.retain(|(o, n), _| *o != object || !(from..to).contains(n));
                     }
                     Event::Gone(object) => {
-                        known.forget_object(object);
+                        index.forget_object(object);
                         said.retain(|(o, _), _| *o != object);
                     }
                 }
                 for digest in (0..6u128).map(|d| d << 125 | d << 31) {
-                    if let Some(Chunk { object, number }) = known.find(digest) {
+                    if let Some(Chunk { object, number }) = index.find(digest) {
                         prop_assert_eq!(said.get(&(object, number)), Some(&digest));
                     }
                 }
@@ -230,28 +230,28 @@ mod tests {
 
     #[test]
     fn with_room_for_all_everything_is_found() {
-        let mut known = Known::within(1 << 20);
+        let mut index = ChunkIndex::within(1 << 20);
         let chunk = |number| Chunk { object: 7, number };
         let digest = |n: u64| u128::from(mixed(n)) << 64 | u128::from(n);
         for n in 0..1000 {
-            known.say(chunk(n), digest(n));
+            index.say(chunk(n), digest(n));
         }
-        let found = (0..1000).filter(|n| known.find(digest(*n)) == Some(chunk(*n)));
+        let found = (0..1000).filter(|n| index.find(digest(*n)) == Some(chunk(*n)));
         assert_eq!(found.count(), 1000);
     }
 
     #[test]
     fn a_life_that_comes_round_is_not_believed() {
-        let mut known = Known::within(1 << 20);
+        let mut index = ChunkIndex::within(1 << 20);
         let chunk = Chunk {
             object: 7,
             number: 1,
         };
-        known.say(chunk, 5);
-        known.lives[life(7)] = u32::MAX;
-        assert_eq!(known.find(5), None);
-        known.forget_object(7);
-        assert_eq!((known.lives[life(7)], known.find(5)), (0, None));
+        index.say(chunk, 5);
+        index.lives[life(7)] = u32::MAX;
+        assert_eq!(index.find(5), None);
+        index.forget_object(7);
+        assert_eq!((index.lives[life(7)], index.find(5)), (0, None));
     }
 
     #[test]

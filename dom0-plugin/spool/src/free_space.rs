@@ -1,13 +1,13 @@
 //! How much the spool can still take.
 
-use super::Spool;
+use super::spool::Spool;
 use super::store::reserve;
 use rustix::fs::statvfs;
 use std::path::{Path, PathBuf};
 
 /// Bytes that can still be kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Room {
+pub struct FreeSpace {
     /// Of one guest's images, wherever.
     pub quota: u64,
     /// In memory, for all guests.
@@ -19,12 +19,12 @@ pub struct Room {
 }
 
 impl Spool {
-    /// Room for a guest that has `quota` bytes left.
-    pub fn room(&self, quota: u64) -> Room {
+    /// For a guest that has `quota` bytes of its own left.
+    pub fn free_space(&self, quota: u64) -> FreeSpace {
         let (memory, dir) = (self.memory(), self.dir());
         let left = memory.limit().saturating_sub(memory.used());
         let there = self.memory_dir().map(|dir| free(dir, false).unwrap_or(0));
-        Room {
+        FreeSpace {
             quota,
             memory: left.min(there.unwrap_or(u64::MAX)),
             disk: free(dir, self.memory_dir().is_some()),

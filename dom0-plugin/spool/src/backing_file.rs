@@ -18,13 +18,13 @@ const WINDOW: u64 = 1 << 30;
 
 /// A store's file.
 #[derive(Debug)]
-pub(super) struct Body {
+pub(super) struct BackingFile {
     pub file: File,
     /// Mappings by number of window; `None` for a file on disk.
     windows: Option<Mutex<BTreeMap<u64, Arc<Window>>>>,
 }
 
-impl Body {
+impl BackingFile {
     /// Of a file in memory.
     pub fn mapped(file: File) -> Self {
         Self {
@@ -127,7 +127,7 @@ impl Window {
     fn write(&self, at: usize, bytes: &[u8]) {
         assert!(at + bytes.len() <= WINDOW as usize, "beyond the window");
         // SAFETY: in bounds. The space has been allocated and is punched by nobody who does not hold the image alone, so
-        // there is memory behind it. Two who write the same place may mix their bytes (see `super::filling`), as with
+        // there is memory behind it. Two who write the same place may mix their bytes (see `super::parallel_writer`), as with
         // write(2): nobody refers to them.
         unsafe {
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.0.as_ptr().add(at), bytes.len());
@@ -157,8 +157,8 @@ mod tests {
     fn mapped_and_plain_say_the_same_across_windows() {
         let at = WINDOW - 3;
         for body in [
-            Body::mapped(file(WINDOW + 8)),
-            Body::plain(file(WINDOW + 8)),
+            BackingFile::mapped(file(WINDOW + 8)),
+            BackingFile::plain(file(WINDOW + 8)),
         ] {
             body.write(at, b"sixsix").unwrap();
             body.write(WINDOW + 3, b"after").unwrap();
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn threads_side_by_side() {
-        let body = Body::mapped(file(16 << 12));
+        let body = BackingFile::mapped(file(16 << 12));
         std::thread::scope(|scope| {
             for n in 0..16u8 {
                 let body = &body;

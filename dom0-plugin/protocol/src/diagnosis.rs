@@ -1,7 +1,22 @@
-//! What an examination finds.
+//! What an examination of a domain finds: `xl-gpu doctor`.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+
+/// What an examination came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Diagnosis {
+    /// The domain.
+    pub domid: u32,
+    /// Its name.
+    pub name: String,
+    /// Its sessions.
+    pub sessions: usize,
+    /// Nothing that is known would refuse a migration.
+    pub can_migrate: bool,
+    /// What was found, errors first.
+    pub findings: Vec<Finding>,
+}
 
 /// What a finding means for a migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -13,6 +28,16 @@ pub enum Severity {
     Warning,
     /// Good to know.
     Note,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Note => "note",
+        })
+    }
 }
 
 /// One thing that was found.
