@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use channel::BoxError;
-use channel::host::{Attached, Contents, Limits, Patience, SerialSink, Source, one_by_one};
+use channel::host::{Attached, Contents, HostTimeouts, SerialSink, Source, StepLimits, one_by_one};
 use channel::image::{Batch, ExtentKind, MANIFEST_OBJECT};
 use channel::link::Peer;
 use channel::loopback::LoopbackListener;
@@ -55,11 +55,11 @@ fn dom0_sees_one_session() {
     let second = listener.accept(Duration::from_millis(200));
     assert!(second.is_err(), "the other API has a session of its own");
     let (link, layout) = peer.open(PATIENCE).unwrap();
-    let limits = Limits {
+    let limits = StepLimits {
         round_bytes: 1 << 20,
-        batch: channel::image::Limits::default(),
+        batch: channel::image::BatchLimits::default(),
     };
-    let patience = Patience { silence: PATIENCE };
+    let patience = HostTimeouts { silence: PATIENCE };
     let mut image = Image::default();
     let (_, copying) = Attached::new(link, layout, limits, patience)
         .begin(1)
