@@ -63,8 +63,8 @@ pub(super) fn bounded(
         .ok_or(HostError::Outside { what, value })
 }
 
-/// Figures that a guest tells are claims; those no machine has would overflow the sums made of them, or spoil what is
-/// expected of the next step. How long a program has been held is not among them: a saved domain may rest for years.
+/// Refuses figures that no machine has: they would overflow sums, or spoil the prediction for the next step. How long a
+/// program was held is not checked: a domain may stay saved for years.
 pub(super) fn plausible(message: ToHost) -> Result<ToHost, HostError> {
     let count = |what, value| (what, value, MAX_CLAIM);
     let time = |what, value| (what, value, MAX_TIME);
