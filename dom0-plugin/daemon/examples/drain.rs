@@ -15,7 +15,7 @@ use channel::host::{Attached, HostTimeouts, Sink, StepLimits};
 use channel::image::{Batch, Digest, Extent, SessionId, SessionKey};
 use channel::link::{Announcement, Peer, Residence};
 use channel::loopback::{LoopbackListener, LoopbackRendezvous};
-use daemon::tee::{Counts, ImageSink, Records, Tee};
+use daemon::capture_sink::{CaptureSink, Counts, Records, SessionSink};
 use spool::{Spool, SpoolConfig};
 use std::error::Error;
 use std::fs::File;
@@ -112,7 +112,7 @@ impl Workload for Sender {
 }
 
 /// The daemon's own sink, with another number of threads.
-struct With<'a>(ImageSink<'a>, usize);
+struct With<'a>(SessionSink<'a>, usize);
 
 impl Sink for With<'_> {
     fn workers(&self) -> usize {
@@ -189,14 +189,14 @@ fn measure(
     let sent = Counts::default();
     let mut rates = [0.0; 2];
     for (number, rate) in rates.iter_mut().enumerate() {
-        let tee = Tee {
+        let sink = CaptureSink {
             records: (!matches!(stream, Stream::None)).then_some(&records),
             cancelled: &cancelled,
             sent: &sent,
             sessions: 1,
         };
         let begun = Instant::now();
-        copying.round(number as u32, &With(tee.sink(key, &mut image), threads))?;
+        copying.round(number as u32, &With(sink.sink(key, &mut image), threads))?;
         *rate = bytes as f64 / begun.elapsed().as_secs_f64() / 1e9;
     }
     peer.close(copying.into_link(), AGES)?;

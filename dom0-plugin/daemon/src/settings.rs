@@ -1,6 +1,6 @@
 //! Limits and time-outs of the daemon.
 
-use super::passthrough::Policy;
+use super::passthrough::policy::Policy;
 use super::rounds::Bounds;
 use crate::config::Config;
 use channel::host::StepLimits;

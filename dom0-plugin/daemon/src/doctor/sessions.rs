@@ -1,6 +1,7 @@
 //! Sessions, by what they announce.
 
-use super::patient::{Patient, who};
+use super::patient::Patient;
+use crate::carrier::who;
 use channel::link::{Announcement, Residence};
 use protocol::diagnosis::Finding;
 use protocol::status::Purpose;

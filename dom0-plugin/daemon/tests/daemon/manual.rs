@@ -93,7 +93,7 @@ fn a_session_that_refuses_to_stop_leaves_all_running() {
     );
     assert_eq!(stubborn.bytes(), Some(objects(1, 3)));
     assert_eq!(other.bytes(), Some(objects(2, 3)));
-    assert_eq!(host.daemon.told(0).state, "failed");
+    assert_eq!(host.daemon.publisher.last_of(0).state.as_str(), "failed");
     assert!(host.daemon.images.list(0).is_empty());
     stubborn.state().refuse_stop = false;
     host.request("detach").unwrap();
@@ -168,8 +168,8 @@ fn unknown_requests_change_nothing() {
     let program = Program::start(&host.programs, 1, objects(1, 2));
     host.expect_sessions(1);
     daemon::manual::from_store(&host.daemon, 0, "explode\n");
-    let told = host.daemon.told(0);
-    assert_eq!(told.state, "idle");
+    let told = host.daemon.publisher.last_of(0);
+    assert_eq!(told.state.as_str(), "idle");
     assert!(told.error.contains("`explode?`"), "{}", told.error);
     assert_eq!(program.bytes(), Some(objects(1, 2)));
 }
