@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::panic::catch_unwind;
 
-use super::messages::{Level, say};
+use super::messages::say;
 use super::{errno, sessions};
 
 type Suspend = unsafe extern "C" fn(*mut c_void) -> c_int;
@@ -63,9 +63,9 @@ fn somebody_came(domid: u32) -> bool {
     else {
         return false;
     };
-    say(
-        Level::Error,
-        &format!("domain {domid} is not suspended, it runs on: {reason}"),
+    say!(
+        Error,
+        "domain {domid} is not suspended, it runs on: {reason}"
     );
     true
 }

@@ -10,7 +10,7 @@ use xen_bindings::guest::xc_stream_type_t;
 
 use super::client::{Client, ClientError};
 use super::errno;
-use super::messages::{Level, say};
+use super::messages::say;
 use super::originals::{self, Originals};
 use super::slots::ReadHook;
 use super::stream_cursor::{Part, StreamCursor};
@@ -141,12 +141,10 @@ fn end(rc: c_int) -> c_int {
     match client.call::<Done>(&Request::Done { rc, ram: None }, None, WORK, &|| false) {
         Ok(_) => rc,
         Err(e) => {
-            say(
-                Level::Error,
-                &format!(
-                    "domain {}: its GPU state was not accepted: {e}",
-                    restore.domid
-                ),
+            say!(
+                Error,
+                "domain {}: its GPU state was not accepted: {e}",
+                restore.domid
             );
             -1
         }
@@ -274,7 +272,7 @@ impl Restore {
     }
 
     fn refuse(&mut self, reason: &RestoreError) -> c_int {
-        say(Level::Error, &format!("domain {}: {reason}", self.domid));
+        say!(Error, "domain {}: {reason}", self.domid);
         self.failed = true;
         self.cursor.lost();
         fail()
