@@ -84,14 +84,14 @@ impl Save {
     fn call<T: serde::de::DeserializeOwned>(
         &mut self,
         request: &Request,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<T, ClientError> {
         let stream = self.stream;
         let client = self
             .client
             .as_mut()
             .ok_or_else(|| ClientError::Lost(std::io::ErrorKind::NotConnected.into()))?;
-        let result = client.call(request, None, patience, &|| stream.cancelled());
+        let result = client.call(request, None, timeout, &|| stream.cancelled());
         if !matches!(result, Ok(_) | Err(ClientError::Refused(_))) {
             self.client = None;
         }

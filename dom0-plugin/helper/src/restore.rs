@@ -262,13 +262,13 @@ impl Restore {
     fn ask<T: serde::de::DeserializeOwned>(
         &mut self,
         request: &Request,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<T, ClientError> {
         let client = self
             .client
             .as_mut()
             .ok_or_else(|| ClientError::Lost(std::io::ErrorKind::NotConnected.into()))?;
-        client.call(request, None, patience, &|| false)
+        client.call(request, None, timeout, &|| false)
     }
 
     fn refuse(&mut self, reason: &RestoreError) -> c_int {
