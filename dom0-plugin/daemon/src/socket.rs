@@ -4,7 +4,7 @@ use super::Daemon;
 use super::steering;
 use super::{doctor, manual, migrate, receive, rehearse, status};
 use protocol::control::{Control, Forgotten};
-use protocol::conversation::{Caller, LINE_MAX, Mismatch, Reply, Version, told};
+use protocol::conversation::{Caller, LINE_MAX, Mismatch, Reply, Version, stated_version};
 use protocol::helper::Request;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
@@ -254,15 +254,15 @@ impl Conversation {
         }
     }
 
-    /// Answers what a first line tells of its sender's version.
+    /// Answers a first line's version with ours.
     fn compare_versions(&self, caller: Caller, first_line: &[u8]) -> Result<(), Mismatch> {
-        let theirs = told(first_line);
+        let theirs = stated_version(first_line);
         if theirs.is_some()
             && let Err(e) = self.reply(&Reply::Version(Version::OURS))
         {
             log::debug!("the version was not taken: {e}");
         }
-        Mismatch::check(caller, theirs.unwrap_or(Version::UNTOLD), Version::OURS)
+        Mismatch::check(caller, theirs.unwrap_or(Version::UNSTATED), Version::OURS)
     }
 
     fn reply(&self, reply: &Reply<Value>) -> io::Result<()> {
