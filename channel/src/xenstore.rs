@@ -119,7 +119,7 @@ impl FromStr for Residence {
         let all = [
             Residence::Attached,
             Residence::Detached,
-            Residence::Arriving,
+            Residence::PostCopy,
         ];
         all.into_iter()
             .find(|state| state.to_string() == text)
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn states_are_read_as_they_are_written() {
-        assert_eq!("arriving".parse(), Ok(Residence::Arriving));
+        assert_eq!("arriving".parse(), Ok(Residence::PostCopy));
         assert_eq!("Attached".parse::<Residence>(), Err(UnknownResidence));
     }
 }

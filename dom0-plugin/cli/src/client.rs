@@ -101,13 +101,13 @@ fn find(domains: &[DomainStatus], domain: Option<&str>) -> anyhow::Result<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::status::PublishedState;
+    use protocol::status::Published;
 
     fn domain(domid: u32, name: &str) -> DomainStatus {
         DomainStatus {
             domid,
             name: name.into(),
-            published: PublishedState::default(),
+            published: Published::default(),
             busy: None,
             progress: None,
             sessions: Vec::new(),

@@ -142,8 +142,8 @@ impl Images {
         self.with(domid, |g| g.insert(key, image, purpose))
     }
 
-    /// Borrows an image to serve it: it stays listed, and comes back by [`Images::put_back`] or
-    /// [`Images::served`]. `None` where there is none, or it is being served already.
+    /// Borrows an image to serve it: it stays listed, and comes back by [`Images::put_back`] or ends by
+    /// [`Images::drop_image`]. `None` where there is none, or it is being served already.
     pub fn take(&self, domid: u32, key: SessionKey) -> Option<Image> {
         self.with(domid, |g| {
             let image = g.spool.remove(&key)?;
@@ -173,12 +173,7 @@ impl Images {
         }
     }
 
-    /// An image that its session has back: it is of no more use.
-    pub fn served(&self, domid: u32, key: SessionKey) {
-        self.drop_image(domid, key);
-    }
-
-    /// Drops an image; false where there is none.
+    /// Drops an image, one that its session has back among them; false where there is none.
     pub fn drop_image(&self, domid: u32, key: SessionKey) -> bool {
         self.with(domid, |g| {
             g.spool.remove(&key);

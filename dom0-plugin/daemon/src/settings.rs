@@ -1,9 +1,9 @@
-//! Limits and patience of the daemon.
+//! Limits and time-outs of the daemon.
 
-use super::passthrough::Policy;
+use super::passthrough::policy::Policy;
 use super::rounds::Bounds;
 use crate::config::Config;
-use channel::host::Limits;
+use channel::host::StepLimits;
 use protocol::ram::RamLimits;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Bounds of what a session may send.
-    pub limits: Limits,
+    pub limits: StepLimits,
     /// How long a session may take to share its pages.
     pub open_patience: Duration,
     /// How long a program's queues may take to become idle at a stop.
@@ -29,12 +29,12 @@ pub struct Settings {
 impl From<&Config> for Settings {
     fn from(config: &Config) -> Self {
         Settings {
-            limits: Limits {
+            limits: StepLimits {
                 // A round may send everything the guest may keep, and then some that was written meanwhile.
                 round_bytes: config.spool_guest_quota.saturating_mul(2),
-                batch: channel::image::Limits {
+                batch: channel::image::BatchLimits {
                     max_object_bytes: config.max_object,
-                    ..channel::image::Limits::default()
+                    ..channel::image::BatchLimits::default()
                 },
             },
             open_patience: config.timeout_open,

@@ -73,24 +73,6 @@ impl Request {
             _ => None,
         }
     }
-
-    /// What the daemon is at meanwhile.
-    pub fn doing(self) -> &'static str {
-        match self {
-            Request::Checkpoint => "checkpointing",
-            Request::Detach => "detaching",
-            Request::Attach => "attaching",
-        }
-    }
-
-    /// What the domain is then.
-    pub fn done(self) -> &'static str {
-        match self {
-            Request::Checkpoint => "checkpointed",
-            Request::Detach => "detached",
-            Request::Attach => "attached",
-        }
-    }
 }
 
 /// What came of a request.

@@ -8,6 +8,7 @@
 //! | [`control`] | requests of the command line |
 //! | [`status`] | domains, their sessions and images |
 //! | [`progress`] | a migration under way |
+//! | [`blackout`] | the parts of the time in which programs' GPU calls were blocked |
 //! | [`report`] | what a migration cost |
 //! | [`diagnosis`] | why a domain could not migrate |
 //! | [`xenstore`] | paths and nodes in XenStore, for guests too |
@@ -15,6 +16,7 @@
 
 pub use channel::xenstore;
 
+pub mod blackout;
 pub mod control;
 pub mod conversation;
 pub mod diagnosis;

@@ -2,11 +2,11 @@
 //!
 //! The source knows the phases up to the suspend, the destination what came and how long the programs waited.
 
+use crate::blackout::Blackout;
 use crate::ram::RamFigures;
 use channel::image::SessionKey;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::time::{Duration, Instant};
 
 /// Which end wrote a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,45 +154,19 @@ pub struct Report {
     /// Of the stop, the time in which there was nothing to do but wait for comparisons.
     #[serde(default)]
     pub compare_s: Option<f64>,
-    /// Longest time that a program's GPU calls were blocked.
-    pub gpu_blackout_s: Option<f64>,
+    /// Longest time that a program's GPU calls were blocked, and what it consisted of.
+    #[serde(flatten)]
+    pub blackout: Blackout,
     /// Of it, the time the VCPUs were paused.
     pub vm_downtime_s: Option<f64>,
-    /// From the closed gate to idle queues.
-    pub drain_s: Option<f64>,
-    /// The last chunks.
-    #[serde(default)]
-    pub copy_s: Option<f64>,
-    /// Sealing the stream and putting images on record.
-    #[serde(default)]
-    pub seal_s: Option<f64>,
-    /// Releasing objects and unloading the driver.
-    pub unload_s: Option<f64>,
-    /// Unmapping pages, and the guest's ending its side.
-    #[serde(default)]
-    pub close_s: Option<f64>,
     /// The whole stop, detaching included.
     pub stop_s: Option<f64>,
     /// PCI devices that were detached.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<String>,
-    /// Detaching them.
-    #[serde(default)]
-    pub detach_s: Option<f64>,
-    /// Until the guest had its PCI devices again, once it ran.
-    #[serde(default)]
-    pub attach_s: Option<f64>,
-    /// Opening the sessions again.
-    #[serde(default)]
-    pub connect_s: Option<f64>,
     /// Memory, where PCI devices were detached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ram: Option<RamReport>,
-    /// What the toolstack took in between.
-    #[serde(flatten)]
-    pub handover: HandoverTiming,
-    /// Loading the driver and making objects again.
-    pub reload_s: Option<f64>,
     /// Serving the images, until all contents had arrived: the programs run for most of it.
     pub restore_s: Option<f64>,
     /// From the first word to the last at this end.
@@ -218,21 +192,11 @@ impl Report {
             uncompared: None,
             compared_bytes: None,
             compare_s: None,
-            gpu_blackout_s: None,
             vm_downtime_s: None,
-            drain_s: None,
-            copy_s: None,
-            seal_s: None,
-            unload_s: None,
-            close_s: None,
             stop_s: None,
             devices: Vec::new(),
-            detach_s: None,
-            attach_s: None,
-            connect_s: None,
             ram: None,
-            handover: HandoverTiming::default(),
-            reload_s: None,
+            blackout: Blackout::default(),
             restore_s: None,
             total_s: None,
         }
@@ -248,64 +212,4 @@ pub struct RamReport {
     /// From the first device's detaching to the suspended guest: what the copy of its memory adds to the GPU's absence.
     #[serde(default)]
     pub detach_to_suspend_s: Option<f64>,
-}
-
-/// What the toolstack takes between the moment the programs' GPU state has left them and the first of them being opened
-/// again.
-///
-/// Part of a report: the first three are known to the source, the last one to the destination. In seconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct HandoverTiming {
-    /// Memory that is compared and copied while the domain runs without its GPU: nothing, unless PCI devices had to be
-    /// detached before.
-    pub memory_s: Option<f64>,
-    /// Suspending the domain.
-    pub suspend_s: Option<f64>,
-    /// The rest of its memory, until the toolstack was done with it here.
-    pub transfer_s: Option<f64>,
-    /// From the whole stream to the first program that is opened again: the toolstack builds and starts the domain.
-    pub resume_s: Option<f64>,
-    /// When the part that is under way began.
-    #[serde(skip)]
-    since: Option<Instant>,
-}
-
-impl HandoverTiming {
-    fn lap(&mut self) -> Option<Duration> {
-        let now = Instant::now();
-        self.since.replace(now).map(|since| now - since)
-    }
-
-    /// No GPU state and no device is left in the domain.
-    pub fn left(&mut self) {
-        self.lap();
-    }
-
-    /// It is suspended, and that took `took`.
-    pub fn suspended(&mut self, took: Duration) {
-        let both = self.lap();
-        self.suspend_s = Some(took.as_secs_f64());
-        self.memory_s = both.map(|both| both.saturating_sub(took).as_secs_f64());
-    }
-
-    /// It is gone.
-    pub fn gone(&mut self) {
-        // Not suspended: it did not go.
-        if self.suspend_s.is_some() {
-            self.transfer_s = self.lap().map(|took| took.as_secs_f64());
-        }
-    }
-
-    /// All of it has come.
-    pub fn arrived(&mut self) {
-        self.lap();
-    }
-
-    /// A program of it has been opened; the first one counts.
-    pub fn resumed(&mut self) {
-        if self.suspend_s.is_none() && self.resume_s.is_none() {
-            self.resume_s = self.lap().map(|took| took.as_secs_f64());
-        }
-    }
 }

@@ -1,5 +1,6 @@
 //! What `xl-gpu status` shows.
 
+use crate::control::Request;
 use crate::progress::Progress;
 use crate::report::Report;
 use channel::image::SessionKey;
@@ -37,7 +38,7 @@ pub struct DomainStatus {
     pub name: String,
     /// What was last published about it.
     #[serde(flatten)]
-    pub published: PublishedState,
+    pub published: Published,
     /// What is going on now, if anything.
     pub busy: Option<String>,
     /// What its migration is at, where one is under way.
@@ -69,13 +70,70 @@ pub struct SessionStatus {
     pub problem: Option<String>,
 }
 
-/// What was last published about a domain.
+/// What was last published about a domain: `control/gpu-migration/state` and `error`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PublishedState {
-    /// `idle`, `detached`, `migrating`, …: the values of `control/gpu-migration/state`.
-    pub state: String,
+pub struct Published {
+    /// The state.
+    pub state: PublishedState,
     /// Why the last request failed; empty where it did not.
     pub error: String,
+}
+
+/// The values of `control/gpu-migration/state`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PublishedState {
+    #[default]
+    Idle,
+    Migrating,
+    Checkpointing,
+    Checkpointed,
+    Detaching,
+    Detached,
+    Attaching,
+    Attached,
+    Failed,
+}
+
+impl PublishedState {
+    /// While `request` is being done.
+    pub fn doing(request: Request) -> Self {
+        match request {
+            Request::Checkpoint => PublishedState::Checkpointing,
+            Request::Detach => PublishedState::Detaching,
+            Request::Attach => PublishedState::Attaching,
+        }
+    }
+
+    /// Once `request` has been done.
+    pub fn done(request: Request) -> Self {
+        match request {
+            Request::Checkpoint => PublishedState::Checkpointed,
+            Request::Detach => PublishedState::Detached,
+            Request::Attach => PublishedState::Attached,
+        }
+    }
+
+    /// The node's value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PublishedState::Idle => "idle",
+            PublishedState::Migrating => "migrating",
+            PublishedState::Checkpointing => "checkpointing",
+            PublishedState::Checkpointed => "checkpointed",
+            PublishedState::Detaching => "detaching",
+            PublishedState::Detached => "detached",
+            PublishedState::Attaching => "attaching",
+            PublishedState::Attached => "attached",
+            PublishedState::Failed => "failed",
+        }
+    }
+}
+
+impl fmt::Display for PublishedState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// What an image is kept for.

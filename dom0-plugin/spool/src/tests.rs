@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use channel::image::{
-    Batch, BatchBuilder, BufferEntry, Digest, Extent, ExtentKind, Limits, MANIFEST_MINOR,
+    Batch, BatchBuilder, BatchLimits, BufferEntry, Digest, Extent, ExtentKind, MANIFEST_MINOR,
     MANIFEST_VERSION, Manifest, SessionId, SessionKey,
 };
 use proptest::prelude::*;
@@ -115,7 +115,7 @@ fn bring(writer: &ParallelWriter<'_>, pieces: &[(u64, u64, u64, Vec<u8>)]) {
         assert!(fits);
     }
     let table = builder.table();
-    let batch = Batch::parse(builder.payload(), &table, &Limits::default()).unwrap();
+    let batch = Batch::parse(builder.payload(), &table, &BatchLimits::default()).unwrap();
     writer.apply(&batch).unwrap();
 }
 

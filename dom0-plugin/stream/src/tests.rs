@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::io::{self, Cursor, ErrorKind, IoSlice, Write};
 use std::sync::Arc;
 
-use channel::image::{Batch, BatchBuilder, Extent, ExtentKind, Limits, SessionId, SessionKey};
+use channel::image::{Batch, BatchBuilder, BatchLimits, Extent, ExtentKind, SessionId, SessionKey};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -92,7 +92,8 @@ fn write<W: Write>(to: W, records: &[Content]) -> Result<(W, Written, Plain), Wr
             assert!(fits);
         }
         let table = builder.table();
-        let batch = Batch::parse(builder.payload(), &table, &Limits::default()).expect("own batch");
+        let batch =
+            Batch::parse(builder.payload(), &table, &BatchLimits::default()).expect("own batch");
         for (extent, bytes) in batch.iter() {
             let Ok(()) = model.apply(&key(*session), *round, &extent, bytes);
         }
@@ -266,7 +267,7 @@ fn a_stranger_session_and_a_wrong_total_are_refused() {
         let mut builder = BatchBuilder::new(64, 1);
         assert!(builder.push_data(1, 8, 0, b"contents"));
         let table = builder.table();
-        let batch = Batch::parse(builder.payload(), &table, &Limits::default()).unwrap();
+        let batch = Batch::parse(builder.payload(), &table, &BatchLimits::default()).unwrap();
         let mut writer = RecordWriter::start(Vec::new(), ImageId([1; 16]), sessions).unwrap();
         writer.data(&sessions[0], 0, &batch).unwrap();
         let (mut bytes, _) = writer.seal(|_| totals).unwrap();
@@ -384,7 +385,7 @@ fn a_torn_stream_takes_no_more_records() {
     let mut builder = BatchBuilder::new(64, 1);
     assert!(builder.push_zero(1, 8, 0, 8));
     let table = builder.table();
-    let batch = Batch::parse(&[], &table, &Limits::default()).unwrap();
+    let batch = Batch::parse(&[], &table, &BatchLimits::default()).unwrap();
     let head = 8 + 32 + 24;
     let to = Failing {
         taken: Vec::new(),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, Read};
 
-use channel::image::{Limits, SessionId, SessionKey};
+use channel::image::{BatchLimits, SessionId, SessionKey};
 use serde::{Serialize, Serializer};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -139,8 +139,8 @@ impl RawKey {
 }
 
 /// Batch limits that match the bounds of a DATA record.
-pub(super) fn batch_limits(max_object_bytes: u64) -> Limits {
-    Limits {
+pub(super) fn batch_limits(max_object_bytes: u64) -> BatchLimits {
+    BatchLimits {
         max_object_bytes,
         max_extents: MAX_EXTENTS,
         max_data_bytes: MAX_PAYLOAD as u32,

@@ -1,9 +1,11 @@
 //! `xl-gpu report`.
 
 use super::ram;
+use protocol::blackout::Part;
 use protocol::report::{PrecopyEnd, Report};
 use protocol::text::bytes;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 /// How a migration went, as far as this end knows.
 pub fn outcome(report: &Report) -> String {
@@ -65,26 +67,28 @@ pub fn text(report: &Report) -> String {
     if let Some(why) = &report.uncompared {
         let _ = writeln!(out, "  {why}");
     }
-    let handover = &report.handover;
+    let seconds = |time: Option<Duration>| time.map(|t| t.as_secs_f64());
+    let part = |part| seconds(report.blackout.get(part));
     for (name, seconds) in [
         ("predicted blackout", report.predicted_blackout_s),
-        ("GPU calls blocked", report.gpu_blackout_s),
+        ("GPU calls blocked", seconds(report.blackout.whole())),
         ("of it VCPUs paused", report.vm_downtime_s),
         ("stopping in all", report.stop_s),
-        ("draining queues", report.drain_s),
-        ("last chunks", report.copy_s),
+        ("draining queues", part(Part::Drain)),
+        ("last chunks", part(Part::Copy)),
         ("of it only comparing", report.compare_s),
-        ("seal and record", report.seal_s),
-        ("unloading the driver", report.unload_s),
-        ("unmapping pages", report.close_s),
-        ("detaching PCI devices", report.detach_s),
-        ("memory without the GPU", handover.memory_s),
-        ("suspending", handover.suspend_s),
-        ("the rest of memory", handover.transfer_s),
-        ("resuming", handover.resume_s),
-        ("attaching PCI devices", report.attach_s),
-        ("opening sessions", report.connect_s),
-        ("loading the driver again", report.reload_s),
+        ("seal and record", part(Part::Seal)),
+        ("unloading the driver", part(Part::Unload)),
+        ("unmapping pages", part(Part::Close)),
+        ("detaching PCI devices", part(Part::Detach)),
+        ("memory without the GPU", part(Part::Memory)),
+        ("suspending", part(Part::Suspend)),
+        ("the rest of memory", part(Part::Transfer)),
+        ("resuming", part(Part::Resume)),
+        ("opening sessions", part(Part::Connect)),
+        ("attaching PCI devices", part(Part::Attach)),
+        ("loading the driver again", part(Part::Reload)),
+        ("elsewhere and in between", seconds(report.blackout.rest())),
         ("until all had arrived", report.restore_s),
         ("total here", report.total_s),
     ] {

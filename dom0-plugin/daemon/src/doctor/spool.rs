@@ -8,7 +8,7 @@ use protocol::text::bytes;
 pub fn room(patient: &Patient, answers: &[Answer]) -> Vec<Finding> {
     let resident = answers.iter().filter_map(|a| a.begun.as_ref().ok());
     let resident = resident.fold(0u64, |sum, (begun, _)| sum.saturating_add(begun.bytes));
-    let room = patient.daemon.images.room(patient.domid);
+    let room = &patient.room;
     let mut findings = Vec::new();
     if room.quota < resident {
         findings.push(

@@ -13,6 +13,7 @@ use channel::link::{Peer, Residence};
 use channel::xenstore;
 use channel::xenstore::session::{CHANNEL, ERROR, PROTOCOL};
 use protocol::progress::Progress;
+use protocol::status::PublishedState;
 use protocol::text;
 use std::collections::BTreeMap;
 use std::io;
@@ -148,9 +149,9 @@ impl Carrier for XenCarrier {
         self.store.read(&format!("{}/vm", xenstore::home(domid)))
     }
 
-    fn tell(&self, domid: u32, state: &str, error: Option<&str>) {
+    fn tell(&self, domid: u32, state: PublishedState, error: Option<&str>) {
         self.control(domid, xenstore::control::ERROR, error);
-        self.control(domid, xenstore::control::STATE, Some(state));
+        self.control(domid, xenstore::control::STATE, Some(state.as_str()));
     }
 
     fn tell_progress(&self, domid: u32, progress: Option<&Progress>) {

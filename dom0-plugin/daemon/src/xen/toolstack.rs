@@ -74,8 +74,9 @@ impl Toolstack for Xl {
 
     fn kind(&self, domid: u32) -> io::Result<GuestKind> {
         match self.store.read(&format!("/libxl/{domid}/type"))?.as_deref() {
-            Some("pv") => Ok(GuestKind::Paravirtual),
-            _ => Ok(GuestKind::Emulated),
+            Some("pv") => Ok(GuestKind::Pv),
+            Some("pvh") => Ok(GuestKind::Pvh),
+            _ => Ok(GuestKind::Hvm),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Histories of contents, sent by the real writer and received into a real spool.
 
-use channel::image::{Batch, BatchBuilder, BatchError, Limits, SessionId, SessionKey};
+use channel::image::{Batch, BatchBuilder, BatchError, BatchLimits, SessionId, SessionKey};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use std::collections::BTreeMap;
@@ -144,7 +144,7 @@ fn send(sender: &RecordSender<Vec<u8>>, round: u32, ops: &[Op]) -> Elided {
     let mut builder = BatchBuilder::new(MAX_PAYLOAD, MAX_EXTENTS);
     ops.iter().for_each(|op| op.build(&mut builder));
     let table = builder.table();
-    let batch = Batch::parse(builder.payload(), &table, &Limits::default()).unwrap();
+    let batch = Batch::parse(builder.payload(), &table, &BatchLimits::default()).unwrap();
     sender.send(&KEY, round, &batch).unwrap()
 }
 
@@ -388,7 +388,7 @@ fn sessions_do_not_refer_to_each_other() {
     let mut builder = BatchBuilder::new(MAX_PAYLOAD, MAX_EXTENTS);
     chunk(1, 0, 3).build(&mut builder);
     let table = builder.table();
-    let batch = Batch::parse(builder.payload(), &table, &Limits::default()).unwrap();
+    let batch = Batch::parse(builder.payload(), &table, &BatchLimits::default()).unwrap();
     assert_eq!(sender.send(&other, 0, &batch).unwrap().copies, 0);
 }
 
@@ -400,7 +400,7 @@ fn the_manifest_is_never_a_copy() {
     assert!(builder.push_data(1, bytes.len() as u64, 0, &bytes));
     assert!(builder.push_data(0, bytes.len() as u64, 0, &bytes));
     let table = builder.table();
-    let batch = Batch::parse(builder.payload(), &table, &Limits::default()).unwrap();
+    let batch = Batch::parse(builder.payload(), &table, &BatchLimits::default()).unwrap();
     let sent = sender.send(&KEY, 0, &batch).unwrap();
     assert_eq!(sent.copies, 2 * CHUNK);
     let model = BTreeMap::from([(0, bytes.clone()), (1, bytes)]);

@@ -48,9 +48,9 @@ proptest! {
 fn a_guest_s_copies_and_wrong_digests_are_refused() {
     let sender = start(1 << 20);
     let refused = |builder: &BatchBuilder| {
-        let limits = Limits {
+        let limits = BatchLimits {
             copies: true,
-            ..Limits::default()
+            ..BatchLimits::default()
         };
         let table = builder.table();
         let batch = Batch::parse(builder.payload(), &table, &limits).unwrap();
@@ -90,9 +90,9 @@ fn copies_that_make_no_sense_are_refused_with_their_place() {
         let mut builder = BatchBuilder::new(1000, 4);
         assert!(builder.push_data(1, 50, 0, &[7; 30]));
         assert!(builder.push_copy(2, 100, 60, len, digest, source));
-        let limits = Limits {
+        let limits = BatchLimits {
             copies: true,
-            ..Limits::default()
+            ..BatchLimits::default()
         };
         let table = builder.table();
         let batch = Batch::parse(builder.payload(), &table, &limits).unwrap();
@@ -177,7 +177,8 @@ fn after_a_record_that_was_not_written_none_is() {
                 let mut builder = BatchBuilder::new(MAX_PAYLOAD, MAX_EXTENTS);
                 data(3, &[thread, thread + 10, thread + 20]).build(&mut builder);
                 let table = builder.table();
-                let batch = Batch::parse(builder.payload(), &table, &Limits::default()).unwrap();
+                let batch =
+                    Batch::parse(builder.payload(), &table, &BatchLimits::default()).unwrap();
                 for _ in 0..3 {
                     errors
                         .lock()

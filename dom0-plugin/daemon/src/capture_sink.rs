@@ -34,7 +34,7 @@ impl Counts {
 
 /// What the sessions of a capture share.
 #[derive(Debug, Clone, Copy)]
-pub struct Tee<'a> {
+pub struct CaptureSink<'a> {
     /// The stream; none for a capture that stays here.
     pub records: Option<&'a Records>,
     /// Set when the operation is called off.
@@ -45,14 +45,14 @@ pub struct Tee<'a> {
     pub sessions: usize,
 }
 
-impl<'a> Tee<'a> {
+impl<'a> CaptureSink<'a> {
     /// The sink of one session.
-    pub fn sink(&self, key: SessionKey, image: &'a mut Image) -> ImageSink<'a>
+    pub fn sink(&self, key: SessionKey, image: &'a mut Image) -> SessionSink<'a>
     where
         Self: 'a,
     {
-        ImageSink {
-            tee: *self,
+        SessionSink {
+            sink: *self,
             key,
             image: ParallelWriter::new(image),
         }
@@ -60,32 +60,32 @@ impl<'a> Tee<'a> {
 }
 
 /// One session's sink.
-pub struct ImageSink<'a> {
-    tee: Tee<'a>,
+pub struct SessionSink<'a> {
+    sink: CaptureSink<'a>,
     key: SessionKey,
     image: ParallelWriter<'a>,
 }
 
-impl Sink for ImageSink<'_> {
+impl Sink for SessionSink<'_> {
     fn workers(&self) -> usize {
-        workers_each(self.tee.sessions)
+        workers_each(self.sink.sessions)
     }
 
     fn called_off(&self) -> Option<channel::BoxError> {
-        let cancelled = self.tee.cancelled.load(Ordering::Relaxed);
+        let cancelled = self.sink.cancelled.load(Ordering::Relaxed);
         cancelled.then(|| "the operation was cancelled".into())
     }
 
     fn batch(&self, round: u32, batch: &Batch<'_>) -> Result<(), channel::BoxError> {
         self.image.apply(batch)?;
         let bytes = batch.payload().len() as u64;
-        self.tee.sent.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let Some(records) = self.tee.records else {
+        self.sink.sent.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let Some(records) = self.sink.records else {
             return Ok(());
         };
         let sent = records.send(&self.key, round, batch);
         let elided = sent?;
-        let Counts { copies, zero, .. } = self.tee.sent;
+        let Counts { copies, zero, .. } = self.sink.sent;
         copies.fetch_add(elided.copies, Ordering::Relaxed);
         zero.fetch_add(elided.zero, Ordering::Relaxed);
         Ok(())
@@ -105,7 +105,7 @@ mod tests {
             guest_bytes: 0,
         });
         let workers = |sessions| {
-            let tee = Tee {
+            let sink = CaptureSink {
                 records: None,
                 cancelled: &AtomicBool::new(false),
                 sent: &Counts::default(),
@@ -115,7 +115,7 @@ mod tests {
                 session: channel::image::SessionId([1; 16]),
                 generation: 1,
             };
-            tee.sink(key, &mut spool.guest().new_image()).workers()
+            sink.sink(key, &mut spool.guest().new_image()).workers()
         };
         assert_eq!(workers(64), 1);
         for sessions in 1..=16 {

@@ -3,12 +3,12 @@
 //! ```text
 //!  producer                       consumer
 //!   write entry                    pop: entry? ── yes ──> done
-//!   publish index  (release)       sleep until the bell rings
-//!   ring the bell                  clear the bell
+//!   publish index  (release)       sleep until the doorbell rings
+//!   ring the doorbell              clear the doorbell
 //!                                  again: pop (acquire)
 //! ```
 //!
-//! The bell stays rung until it is cleared, and it is cleared only *before* a look at the ring: a ring
+//! The doorbell stays rung until it is cleared, and it is cleared only *before* a look at the ring: a ring
 //! taken by `clear` belongs to an entry that the following pop sees. `tests/loom.rs` runs this very
 //! code through every interleaving.
 
@@ -26,43 +26,43 @@ pub enum Woken {
 }
 
 /// A doorbell between two parties: level-triggered, one bit.
-pub trait Bell {
+pub trait Doorbell {
     /// What can go wrong with it, or with the ring it belongs to.
     type Error: From<Corrupt>;
     /// Rings at the peer.
     fn ring(&mut self) -> Result<(), Self::Error>;
-    /// Blocks until our own bell is rung, or something else ends the wait.
+    /// Blocks until our own doorbell is rung, or something else ends the wait.
     fn sleep(&mut self) -> Result<Woken, Self::Error>;
     /// Takes the rings so far.
     fn clear(&mut self) -> Result<(), Self::Error>;
 }
 
 /// Appends an entry and rings; `Ok(false)` where the ring is full.
-pub fn send<B: Bell>(
+pub fn send<B: Doorbell>(
     producer: &mut Producer,
     mem: &impl RingMem,
-    bell: &mut B,
+    doorbell: &mut B,
     entry: &Entry,
 ) -> Result<bool, B::Error> {
     let sent = producer.push(mem, entry)?;
     if sent {
-        bell.ring()?;
+        doorbell.ring()?;
     }
     Ok(sent)
 }
 
 /// The next entry; `Ok(None)` where the wait was called off and nothing had come before that.
-pub fn receive<B: Bell>(
+pub fn receive<B: Doorbell>(
     consumer: &mut Consumer,
     mem: &impl RingMem,
-    bell: &mut B,
+    doorbell: &mut B,
 ) -> Result<Option<Entry>, B::Error> {
     loop {
         if let Some(entry) = consumer.pop(mem)? {
             return Ok(Some(entry));
         }
-        match bell.sleep()? {
-            Woken::Rang => bell.clear()?,
+        match doorbell.sleep()? {
+            Woken::Rang => doorbell.clear()?,
             Woken::CalledOff => return Ok(consumer.pop(mem)?),
         }
     }

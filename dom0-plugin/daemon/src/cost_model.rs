@@ -1,7 +1,7 @@
 //! What a blackout costs beside copying, as earlier ones here have shown.
 //!
 //! Learnt for each session, and for the host as a whole: a session that has come from elsewhere is expected to cost
-//! what the last one did. A host without experience expects [`DEFAULTS`].
+//! what the last one did. A host that has learnt nothing expects [`DEFAULTS`].
 
 use super::rounds::Costs;
 use channel::image::SessionId;
@@ -84,9 +84,9 @@ struct Book {
 
 /// What was learnt, by session.
 #[derive(Debug, Default)]
-pub struct Experience(Mutex<Book>);
+pub struct CostModel(Mutex<Book>);
 
-impl Experience {
+impl CostModel {
     fn book(&self) -> MutexGuard<'_, Book> {
         self.0.lock().unwrap_or_else(|e| e.into_inner())
     }
@@ -162,75 +162,68 @@ mod tests {
     #[test]
     fn a_session_costs_what_it_has_cost_else_what_another_has() {
         let [a, b, c] = [1, 2, 3].map(|n| SessionId([n; 16]));
-        let experience = Experience::default();
-        assert_eq!(experience.expect([(a, 0)], false).unload, DEFAULTS.unload);
-        experience.learn([(a, 0)], unload(3 * S));
-        experience.learn([(b, 0)], unload(2 * S));
-        assert_eq!(experience.expect([(a, 0)], false).unload, 3 * S);
-        assert_eq!(experience.expect([(b, 0)], false).unload, 2 * S);
+        let costs = CostModel::default();
+        assert_eq!(costs.expect([(a, 0)], false).unload, DEFAULTS.unload);
+        costs.learn([(a, 0)], unload(3 * S));
+        costs.learn([(b, 0)], unload(2 * S));
+        assert_eq!(costs.expect([(a, 0)], false).unload, 3 * S);
+        assert_eq!(costs.expect([(b, 0)], false).unload, 2 * S);
+        assert_eq!(costs.expect([(c, 0)], false).unload, 2 * S, "the last one");
         assert_eq!(
-            experience.expect([(c, 0)], false).unload,
-            2 * S,
-            "the last one"
-        );
-        assert_eq!(
-            experience.expect([(a, 0), (b, 0)], false).unload,
+            costs.expect([(a, 0), (b, 0)], false).unload,
             3 * S,
             "the longest"
         );
-        experience.learn(
+        costs.learn(
             [(a, 0)],
             Seen {
                 drain: Some(S),
                 ..Seen::default()
             },
         );
-        let costs = experience.expect([(a, 0)], false);
+        let costs = costs.expect([(a, 0)], false);
         assert_eq!((costs.drain, costs.unload), (S, 3 * S), "parts are kept");
     }
 
     #[test]
     fn what_one_session_tells_hardly_matters_to_others() {
         let [liar, other] = [1, 2].map(|n| SessionId([n; 16]));
-        let experience = Experience::default();
-        experience.learn([(liar, 0)], unload(3600 * S));
-        assert_eq!(experience.expect([(liar, 0)], false).unload, 3600 * S);
-        assert_eq!(
-            experience.expect([(other, 0)], false).unload,
-            MOST_OF_OTHERS
-        );
+        let costs = CostModel::default();
+        costs.learn([(liar, 0)], unload(3600 * S));
+        assert_eq!(costs.expect([(liar, 0)], false).unload, 3600 * S);
+        assert_eq!(costs.expect([(other, 0)], false).unload, MOST_OF_OTHERS);
     }
 
     #[test]
     fn buffers_take_their_time_to_be_freed() {
         const GIB: u64 = 1 << 30;
         let [a, b] = [1, 2].map(|n| SessionId([n; 16]));
-        let experience = Experience::default();
-        let first = experience.expect([(a, 100 * GIB)], false).unload;
+        let costs = CostModel::default();
+        let first = costs.expect([(a, 100 * GIB)], false).unload;
         assert_eq!(first, DEFAULTS.unload + 100 * FREEING);
-        experience.learn([(a, 100 * GIB), (b, GIB)], unload(S));
-        assert_eq!(experience.expect([(a, 100 * GIB)], false).unload, S);
-        let small = experience.expect([(b, GIB)], false).unload;
+        costs.learn([(a, 100 * GIB), (b, GIB)], unload(S));
+        assert_eq!(costs.expect([(a, 100 * GIB)], false).unload, S);
+        let small = costs.expect([(b, GIB)], false).unload;
         assert_eq!(small, S - 99 * FREEING);
-        let absurd = experience.expect([(b, u64::MAX)], false).unload;
+        let absurd = costs.expect([(b, u64::MAX)], false).unload;
         assert!(absurd > 3600 * S, "{absurd:?}");
     }
 
     #[test]
     fn devices_cost_where_there_are_any() {
-        let experience = Experience::default();
-        assert_eq!(experience.expect(NOBODY, false).detach, Duration::ZERO);
-        assert_eq!(experience.expect(NOBODY, true).detach, DEFAULTS.detach);
+        let costs = CostModel::default();
+        assert_eq!(costs.expect(NOBODY, false).detach, Duration::ZERO);
+        assert_eq!(costs.expect(NOBODY, true).detach, DEFAULTS.detach);
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let experience = Experience::default();
+        let costs = CostModel::default();
         for n in 0..2 * MAX_SESSIONS as u64 {
             let mut id = [0; 16];
             id[..8].copy_from_slice(&n.to_be_bytes());
-            experience.learn([(SessionId(id), 0)], unload(S));
+            costs.learn([(SessionId(id), 0)], unload(S));
         }
-        assert!(experience.book().sessions.len() <= MAX_SESSIONS);
+        assert!(costs.book().sessions.len() <= MAX_SESSIONS);
     }
 }

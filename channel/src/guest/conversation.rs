@@ -1,8 +1,8 @@
 //! One open link, as the guest's steps use it.
 
-use super::Patience;
 use super::interrupt::Interrupt;
 use super::slots::{Slot, Slots};
+use super::timeouts::GuestTimeouts;
 use crate::link::{GuestLink, Rendezvous, Request, wait_readable};
 use crate::memory::SharedBytes;
 use crate::message::{ToGuest, ToHost};
@@ -10,39 +10,39 @@ use crate::port::{Port, PortError};
 use std::time::Duration;
 
 /// What lasts as long as the link is open.
-pub(super) struct Line {
+pub(super) struct OpenLink {
     pub(super) port: Port<Box<dyn GuestLink>>,
     pub(super) slots: Slots,
     /// A command that came in the middle of a step, to be obeyed next.
     called_off: Option<ToGuest>,
     /// A request that came meanwhile: it ends the link.
     request: Option<Request>,
-    patience: Patience,
+    timeouts: GuestTimeouts,
 }
 
-impl Line {
-    pub(super) fn new(port: Port<Box<dyn GuestLink>>, patience: Patience) -> Line {
+impl OpenLink {
+    pub(super) fn new(port: Port<Box<dyn GuestLink>>, timeouts: GuestTimeouts) -> OpenLink {
         let slots = Slots::new(port.layout().slots());
-        Line {
+        OpenLink {
             port,
             slots,
             called_off: None,
             request: None,
-            patience,
+            timeouts,
         }
     }
 }
 
-/// The line and the meeting place, while something waits for either.
-pub(super) struct Traffic<'a> {
-    pub(super) line: &'a mut Line,
+/// The link and the meeting place, while something waits for either.
+pub(super) struct Conversation<'a> {
+    pub(super) link: &'a mut OpenLink,
     pub(super) rendezvous: &'a mut dyn Rendezvous,
 }
 
-impl Traffic<'_> {
-    pub(super) fn reborrow(&mut self) -> Traffic<'_> {
-        Traffic {
-            line: &mut *self.line,
+impl Conversation<'_> {
+    pub(super) fn reborrow(&mut self) -> Conversation<'_> {
+        Conversation {
+            link: &mut *self.link,
             rendezvous: &mut *self.rendezvous,
         }
     }
@@ -52,7 +52,7 @@ impl Traffic<'_> {
     fn stirred(&mut self) -> Result<(), Interrupt> {
         match self.rendezvous.next()? {
             Some(request) => {
-                self.line.request = Some(request);
+                self.link.request = Some(request);
                 Err(Interrupt::Request)
             }
             None => Ok(()),
@@ -61,13 +61,13 @@ impl Traffic<'_> {
 
     /// A request that has ended the link.
     pub(super) fn request(&mut self) -> Option<Request> {
-        self.line.request.take()
+        self.link.request.take()
     }
 
     /// Any message, within `patience`.
     fn recv_any(&mut self, patience: Duration) -> Result<ToGuest, Interrupt> {
         loop {
-            let port = &mut self.line.port;
+            let port = &mut self.link.port;
             match port.recv_from_host(Some(patience), self.rendezvous.fd()) {
                 Ok(message) => return Ok(message),
                 Err(PortError::Interrupted) => self.stirred()?,
@@ -78,18 +78,18 @@ impl Traffic<'_> {
 
     /// The next command, within `patience`. Slots that earlier steps left at dom0 come back meanwhile.
     pub(super) fn command(&mut self, patience: Duration) -> Result<ToGuest, Interrupt> {
-        self.line.slots.next_step();
-        if let Some(command) = self.line.called_off.take() {
+        self.link.slots.next_step();
+        if let Some(command) = self.link.called_off.take() {
             return Ok(command);
         }
         loop {
             match self.recv_any(patience)? {
-                ToGuest::SlotFree { slot } => self.line.slots.copied(slot)?,
+                ToGuest::SlotFree { slot } => self.link.slots.copied(slot)?,
                 ToGuest::Filled { slot, .. } | ToGuest::FilledZero { slot, .. } => {
-                    let slot = self.line.slots.filled(slot)?;
-                    self.line.slots.put_back(slot);
+                    let slot = self.link.slots.filled(slot)?;
+                    self.link.slots.put_back(slot);
                 }
-                ToGuest::FetchFailed { slot } => self.line.slots.unfilled(slot)?,
+                ToGuest::FetchFailed { slot } => self.link.slots.unfilled(slot)?,
                 command => return Ok(command),
             }
         }
@@ -97,7 +97,7 @@ impl Traffic<'_> {
 
     /// A message within a step: any command calls the step off.
     pub(super) fn recv(&mut self) -> Result<ToGuest, Interrupt> {
-        let message = self.recv_any(self.line.patience.silence)?;
+        let message = self.recv_any(self.link.timeouts.silence)?;
         self.within_step(message)
     }
 
@@ -108,7 +108,7 @@ impl Traffic<'_> {
             | ToGuest::FilledZero { .. }
             | ToGuest::FetchFailed { .. }) => Ok(message),
             command => {
-                self.line.called_off = Some(command);
+                self.link.called_off = Some(command);
                 Err(Interrupt::CalledOff)
             }
         }
@@ -116,7 +116,7 @@ impl Traffic<'_> {
 
     /// A message within a step that is there already.
     pub(super) fn try_recv(&mut self) -> Result<Option<ToGuest>, Interrupt> {
-        match self.line.port.try_recv_from_host() {
+        match self.link.port.try_recv_from_host() {
             Ok(Some(message)) => self.within_step(message).map(Some),
             Ok(None) => Ok(None),
             Err(e) => Err(e.into()),
@@ -133,7 +133,7 @@ impl Traffic<'_> {
 
     pub(super) fn send(&mut self, message: ToHost) -> Result<(), Interrupt> {
         loop {
-            let (port, patience) = (&mut self.line.port, self.line.patience.silence);
+            let (port, patience) = (&mut self.link.port, self.link.timeouts.silence);
             match port.send_to_host(message, patience, self.rendezvous.fd()) {
                 Ok(()) => return Ok(()),
                 Err(PortError::Interrupted) => self.stirred()?,
@@ -145,16 +145,16 @@ impl Traffic<'_> {
     /// Tells dom0 why a step failed. The text needs a slot, and one that dom0 still has to read must not be
     /// overwritten: waits until it has copied one.
     pub(super) fn fail(&mut self, reason: &str) -> Result<(), Interrupt> {
-        self.line.slots.next_step();
+        self.link.slots.next_step();
         let slot = loop {
-            if let Some(slot) = self.line.slots.take() {
+            if let Some(slot) = self.link.slots.take() {
                 break slot;
             }
             match self.recv()? {
-                ToGuest::SlotFree { slot } => self.line.slots.copied(slot)?,
-                ToGuest::FetchFailed { slot } => self.line.slots.unfilled(slot)?,
+                ToGuest::SlotFree { slot } => self.link.slots.copied(slot)?,
+                ToGuest::FetchFailed { slot } => self.link.slots.unfilled(slot)?,
                 ToGuest::Filled { slot, .. } | ToGuest::FilledZero { slot, .. } => {
-                    break self.line.slots.filled(slot)?;
+                    break self.link.slots.filled(slot)?;
                 }
                 other => return Err(Interrupt::Unexpected(other)),
             }
@@ -167,13 +167,13 @@ impl Traffic<'_> {
             slot: slot.index() as u64,
             len: len as u64,
         };
-        self.line.slots.sent(&slot);
+        self.link.slots.sent(&slot);
         self.send(message)
     }
 
     pub(super) fn payload(&self, slot: &Slot) -> SharedBytes<'_> {
-        self.line.slots.check(slot);
-        let port = &self.line.port;
+        self.link.slots.check(slot);
+        let port = &self.link.port;
         port.layout().payload(port.link().memory(), slot.index())
     }
 }

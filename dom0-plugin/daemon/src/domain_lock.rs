@@ -43,16 +43,16 @@ type Progress = Arc<AtomicU64>;
 
 /// How long those who are being served are waited for.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct LockPatience {
     /// While none of them moves on.
     pub standstill: Duration,
     /// In all: a guest decides how fast its programs move on.
     pub in_all: Duration,
 }
 
-impl Patience {
+impl LockPatience {
     /// Not at all.
-    pub const NONE: Patience = Patience {
+    pub const NONE: LockPatience = LockPatience {
         standstill: Duration::ZERO,
         in_all: Duration::ZERO,
     };
@@ -67,23 +67,23 @@ struct State {
 
 /// Who works on which domain.
 #[derive(Debug, Default)]
-pub struct Claims {
+pub struct DomainLocks {
     state: Mutex<State>,
     changed: Condvar,
-    /// Told of a domain that has to be looked at, because a look at it fell into a claim that is over now.
+    /// Told of a domain that has to be looked at, because a look at it fell into a lock that is over now.
     look_again: Option<Sender<u32>>,
 }
 
 const SERVING: &str = "contents of its programs' buffers have not all arrived yet";
-/// A claim that is over soon, and changes nothing.
+/// A lock that is over soon, and changes nothing.
 pub const EXAMINATION: &str = "it is being examined";
 
-impl Claims {
+impl DomainLocks {
     /// Nobody works; `look_again` is told of domains whose looks were refused, when they are free for one.
     pub fn new(look_again: Sender<u32>) -> Self {
-        Claims {
+        DomainLocks {
             look_again: Some(look_again),
-            ..Claims::default()
+            ..DomainLocks::default()
         }
     }
 
@@ -97,9 +97,9 @@ impl Claims {
         self: &Arc<Self>,
         domid: u32,
         what: &'static str,
-        patience: Patience,
+        patience: LockPatience,
         cancelled: &AtomicBool,
-    ) -> Result<Claim, Busy> {
+    ) -> Result<DomainLock, Busy> {
         let begun = Instant::now();
         let end = begun + patience.in_all;
         let mut deadline = begun + patience.standstill;
@@ -109,8 +109,8 @@ impl Claims {
             match state.held.get(&domid) {
                 None => {
                     state.held.insert(domid, Held::Alone(what));
-                    return Ok(Claim {
-                        claims: self.clone(),
+                    return Ok(DomainLock {
+                        locks: self.clone(),
                         domid,
                         progress: Progress::default(),
                     });
@@ -143,7 +143,7 @@ impl Claims {
 
     /// Joins those who serve sessions of the domain; `None` while somebody has it alone, and the domain will be looked at
     /// again after that.
-    pub fn serving(self: &Arc<Self>, domid: u32) -> Option<Claim> {
+    pub fn serving(self: &Arc<Self>, domid: u32) -> Option<DomainLock> {
         let State { held, missed } = &mut *self.state();
         let entry = held.entry(domid);
         let progress = match entry.or_insert_with(|| Held::Serving(0, Progress::default())) {
@@ -156,8 +156,8 @@ impl Claims {
                 progress.clone()
             }
         };
-        Some(Claim {
-            claims: self.clone(),
+        Some(DomainLock {
+            locks: self.clone(),
             domid,
             progress,
         })
@@ -171,13 +171,13 @@ impl Claims {
 
 /// A taken domain; given back when dropped.
 #[derive(Debug)]
-pub struct Claim {
-    claims: Arc<Claims>,
+pub struct DomainLock {
+    locks: Arc<DomainLocks>,
     domid: u32,
     progress: Progress,
 }
 
-impl Claim {
+impl DomainLock {
     /// Something has moved on: who waits for the domain waits on.
     pub fn moved_on(&self) {
         self.progress.fetch_add(1, Ordering::Relaxed);
@@ -186,18 +186,18 @@ impl Claim {
     /// From alone to serving, without a moment in which somebody else could take the domain. Looks that were refused are
     /// made up for at the end: whoever shares serves first.
     pub fn share(&self) {
-        let mut state = self.claims.state();
+        let mut state = self.locks.state();
         state
             .held
             .insert(self.domid, Held::Serving(1, self.progress.clone()));
         drop(state);
-        self.claims.changed.notify_all();
+        self.locks.changed.notify_all();
     }
 }
 
-impl Drop for Claim {
+impl Drop for DomainLock {
     fn drop(&mut self) {
-        let mut state = self.claims.state();
+        let mut state = self.locks.state();
         if let Some(Held::Serving(n, _)) = state.held.get_mut(&self.domid)
             && *n > 1
         {
@@ -207,8 +207,8 @@ impl Drop for Claim {
         state.held.remove(&self.domid);
         let missed = state.missed.remove(&self.domid);
         drop(state);
-        self.claims.changed.notify_all();
-        if let Some(look_again) = self.claims.look_again.as_ref().filter(|_| missed) {
+        self.locks.changed.notify_all();
+        if let Some(look_again) = self.locks.look_again.as_ref().filter(|_| missed) {
             // Nobody listens where the daemon ends.
             let _ = look_again.send(self.domid);
         }
@@ -219,53 +219,57 @@ impl Drop for Claim {
 mod tests {
     use super::*;
 
-    const AGES: Patience = Patience {
+    const AGES: LockPatience = LockPatience {
         standstill: Duration::from_secs(60),
         in_all: Duration::from_secs(3600),
     };
 
-    fn alone(claims: &Arc<Claims>, what: &'static str, patience: Patience) -> Result<Claim, Busy> {
-        claims.alone(1, what, patience, &AtomicBool::new(false))
+    fn alone(
+        locks: &Arc<DomainLocks>,
+        what: &'static str,
+        patience: LockPatience,
+    ) -> Result<DomainLock, Busy> {
+        locks.alone(1, what, patience, &AtomicBool::new(false))
     }
 
     #[test]
     fn alone_keeps_everybody_out() {
-        let claims = Arc::new(Claims::default());
-        let claim = alone(&claims, "a migration", Patience::NONE).unwrap();
-        assert!(claims.serving(1).is_none());
-        let busy = alone(&claims, "detach", AGES).unwrap_err();
+        let locks = Arc::new(DomainLocks::default());
+        let lock = alone(&locks, "a migration", LockPatience::NONE).unwrap();
+        assert!(locks.serving(1).is_none());
+        let busy = alone(&locks, "detach", AGES).unwrap_err();
         assert!(busy.to_string().contains("a migration"), "{busy}");
-        let other = claims.alone(2, "detach", Patience::NONE, &AtomicBool::new(false));
+        let other = locks.alone(2, "detach", LockPatience::NONE, &AtomicBool::new(false));
         assert!(other.is_ok());
-        drop(claim);
-        assert!(claims.serving(1).is_some());
+        drop(lock);
+        assert!(locks.serving(1).is_some());
     }
 
     #[test]
     fn those_who_serve_are_waited_for() {
-        let claims = Arc::new(Claims::default());
-        let first = claims.serving(1).unwrap();
-        let second = claims.serving(1).unwrap();
-        assert!(alone(&claims, "a migration", Patience::NONE).is_err());
+        let locks = Arc::new(DomainLocks::default());
+        let first = locks.serving(1).unwrap();
+        let second = locks.serving(1).unwrap();
+        assert!(alone(&locks, "a migration", LockPatience::NONE).is_err());
         let waiting = std::thread::spawn({
-            let claims = claims.clone();
-            move || alone(&claims, "a migration", AGES).map(drop)
+            let locks = locks.clone();
+            move || alone(&locks, "a migration", AGES).map(drop)
         });
         drop(first);
         drop(second);
         waiting.join().unwrap().unwrap();
-        assert_eq!(claims.what(1), None);
+        assert_eq!(locks.what(1), None);
     }
 
     #[test]
     fn those_who_move_on_are_waited_for_longer() {
-        let claims = Arc::new(Claims::default());
-        let serving = claims.serving(1).unwrap();
+        let locks = Arc::new(DomainLocks::default());
+        let serving = locks.serving(1).unwrap();
         let standstill = 4 * LOOK;
-        let patience = Patience { standstill, ..AGES };
+        let patience = LockPatience { standstill, ..AGES };
         let waiting = std::thread::spawn({
-            let claims = claims.clone();
-            move || alone(&claims, "a migration", patience).map(drop)
+            let locks = locks.clone();
+            move || alone(&locks, "a migration", patience).map(drop)
         });
         let begun = Instant::now();
         while begun.elapsed() < 3 * standstill {
@@ -278,14 +282,14 @@ mod tests {
 
     #[test]
     fn those_who_move_on_for_ever_are_not_waited_for_so_long() {
-        let claims = Arc::new(Claims::default());
-        let serving = claims.serving(1).unwrap();
-        let patience = Patience {
+        let locks = Arc::new(DomainLocks::default());
+        let serving = locks.serving(1).unwrap();
+        let patience = LockPatience {
             in_all: 4 * LOOK,
             ..AGES
         };
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| alone(&claims, "a migration", patience).map(drop));
+            let waiting = scope.spawn(|| alone(&locks, "a migration", patience).map(drop));
             while !waiting.is_finished() {
                 serving.moved_on();
                 std::thread::sleep(LOOK / 4);
@@ -296,18 +300,16 @@ mod tests {
 
     #[test]
     fn a_wait_can_be_called_off() {
-        let claims = Arc::new(Claims::default());
-        let _serving = claims.serving(1).unwrap();
+        let locks = Arc::new(DomainLocks::default());
+        let _serving = locks.serving(1).unwrap();
         let cancelled = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| {
-                let endless = Patience {
+                let endless = LockPatience {
                     standstill: Duration::from_secs(3600),
                     ..AGES
                 };
-                claims
-                    .alone(1, "a migration", endless, &cancelled)
-                    .map(drop)
+                locks.alone(1, "a migration", endless, &cancelled).map(drop)
             });
             cancelled.store(true, Ordering::Relaxed);
             waiting.join().unwrap().unwrap_err();
@@ -316,36 +318,36 @@ mod tests {
 
     #[test]
     fn a_shared_claim_lets_others_serve() {
-        let claims = Arc::new(Claims::default());
-        let claim = alone(&claims, "a migration", Patience::NONE).unwrap();
-        claim.share();
-        let other = claims.serving(1).unwrap();
-        drop(claim);
-        assert!(alone(&claims, "detach", Patience::NONE).is_err());
+        let locks = Arc::new(DomainLocks::default());
+        let lock = alone(&locks, "a migration", LockPatience::NONE).unwrap();
+        lock.share();
+        let other = locks.serving(1).unwrap();
+        drop(lock);
+        assert!(alone(&locks, "detach", LockPatience::NONE).is_err());
         drop(other);
-        assert!(alone(&claims, "detach", Patience::NONE).is_ok());
+        assert!(alone(&locks, "detach", LockPatience::NONE).is_ok());
     }
 
     #[test]
     fn a_look_that_was_refused_is_made_up_for() {
         let (sender, looks) = std::sync::mpsc::channel();
-        let claims = Arc::new(Claims::new(sender));
-        let claim = alone(&claims, "a migration", Patience::NONE).unwrap();
-        drop(claim);
+        let locks = Arc::new(DomainLocks::new(sender));
+        let lock = alone(&locks, "a migration", LockPatience::NONE).unwrap();
+        drop(lock);
         assert!(looks.try_recv().is_err(), "nobody was refused");
         for shared in [false, true] {
-            let claim = alone(&claims, "a migration", Patience::NONE).unwrap();
-            assert!(claims.serving(1).is_none());
-            assert!(claims.serving(1).is_none());
+            let lock = alone(&locks, "a migration", LockPatience::NONE).unwrap();
+            assert!(locks.serving(1).is_none());
+            assert!(locks.serving(1).is_none());
             assert!(looks.try_recv().is_err(), "it would be refused again");
             if shared {
-                claim.share();
-                let other = claims.serving(1).unwrap();
-                drop(claim);
+                lock.share();
+                let other = locks.serving(1).unwrap();
+                drop(lock);
                 assert!(looks.try_recv().is_err(), "whoever shares serves first");
                 drop(other);
             } else {
-                drop(claim);
+                drop(lock);
             }
             assert_eq!(looks.try_recv(), Ok(1));
             assert!(looks.try_recv().is_err(), "once");

@@ -1,9 +1,9 @@
 //! The conversation under dom0's states: commands out, answers in. Batches: [`super::capture`]; fetches:
 //! [`super::restore`].
 
-use super::clock::{Clock, Patience};
+use super::clock::{Clock, HostTimeouts};
 use super::error::{HostError, printable};
-use super::limits::{Limits, Tally, bounded, plausible};
+use super::limits::{StepLimits, Tally, bounded, plausible};
 use super::workers::Buffers;
 use crate::link::Link;
 use crate::message::{ToGuest, ToHost};
@@ -14,22 +14,22 @@ use std::time::{Duration, Instant};
 const FAILURE_TEXT: usize = 2000;
 
 /// A port with its limits.
-pub(super) struct Wire<L> {
+pub(super) struct Commander<L> {
     pub(super) port: Port<L>,
-    pub(super) patience: Patience,
-    pub(super) limits: Limits,
+    pub(super) timeouts: HostTimeouts,
+    pub(super) limits: StepLimits,
     payload: Vec<u8>,
     pub(super) buffers: Buffers,
     /// A step was cut short: its answer may still come, after a silence of up to this much beyond the usual.
     pub(super) cut_short: Option<Duration>,
 }
 
-impl<L: Link> Wire<L> {
-    pub(super) fn boxed(port: Port<L>, limits: Limits, patience: Patience) -> Box<Self> {
+impl<L: Link> Commander<L> {
+    pub(super) fn boxed(port: Port<L>, limits: StepLimits, timeouts: HostTimeouts) -> Box<Self> {
         let payload = vec![0; port.layout().payload_size()];
-        Box::new(Wire {
+        Box::new(Commander {
             port,
-            patience,
+            timeouts,
             limits,
             payload,
             buffers: Buffers::default(),
@@ -98,7 +98,7 @@ impl<L: Link> Wire<L> {
         if self.cut_short.is_some() {
             return Err(HostError::CutShort(command));
         }
-        let mut clock = Clock::start(self.patience, allowance);
+        let mut clock = Clock::start(self.timeouts, allowance);
         self.send(&mut clock, command)?;
         Ok(clock)
     }
@@ -120,7 +120,7 @@ impl<L: Link> Wire<L> {
     /// Gives a capture up: what is still in flight of it is dropped. Nanoseconds of blackout.
     pub(super) fn resume(&mut self) -> Result<u64, HostError> {
         let command = ToGuest::Resume {};
-        let mut clock = Clock::start(self.patience, self.cut_short.unwrap_or_default());
+        let mut clock = Clock::start(self.timeouts, self.cut_short.unwrap_or_default());
         self.send(&mut clock, command)?;
         // Of the step that was cut short: each slot once, as none comes back before the guest has read this
         // command, and then its answer.
