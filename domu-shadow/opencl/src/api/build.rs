@@ -8,11 +8,11 @@ use opencl_sys::{
     cl_platform_id, cl_program,
 };
 
-use super::caller::Caller;
 use super::context::devices_of;
 use super::entry::{code, entry};
-use crate::core::CLResult;
+use crate::CLResult;
 use crate::core::build;
+use crate::core::caller::Caller;
 use crate::core::context::Context;
 use crate::core::device::Device;
 use crate::core::handle;

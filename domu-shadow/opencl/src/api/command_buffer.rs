@@ -14,10 +14,10 @@ use opencl_sys::{
     cl_mutable_command_khr,
 };
 
-use super::caller::Caller;
 use super::entry::entry;
 use super::info::Answer;
-use crate::core::CLResult;
+use crate::CLResult;
+use crate::core::caller::Caller;
 use crate::core::command::{Command, Repeat, WaitList, issue_once};
 use crate::core::command_buffer::{Aside, CommandBuffer, Objects};
 use crate::core::handle::{self, Object};

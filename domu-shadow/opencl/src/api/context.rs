@@ -11,10 +11,10 @@ use opencl_sys::{
     cl_context_info, cl_context_properties, cl_device_id, cl_device_type,
 };
 
-use super::caller::Caller;
 use super::entry::entry;
 use super::info::Answer;
-use crate::core::CLResult;
+use crate::CLResult;
+use crate::core::caller::Caller;
 use crate::core::context::{Context, Notify};
 use crate::core::device::Device;
 use crate::core::farewell::Destructor;

@@ -8,7 +8,7 @@ use opencl_sys::{
 };
 
 use super::entry::entry;
-use crate::core::CLResult;
+use crate::CLResult;
 use crate::core::command::{Command, Order, Place, Repeat, WaitList, issue, issue_once, marker};
 use crate::core::handle;
 use crate::core::kernel::Kernel;

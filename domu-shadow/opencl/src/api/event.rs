@@ -12,7 +12,7 @@ use opencl_sys::{
 
 use super::entry::entry;
 use super::info::Answer;
-use crate::core::CLResult;
+use crate::CLResult;
 use crate::core::context::Context;
 use crate::core::event::{Event, Notify};
 use crate::core::handle::{self, Object};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use opencl_sys::cl_platform_id;
 
-use super::caller::Caller;
+use crate::core::caller::Caller;
 use crate::core::device::Device;
 use crate::core::handle;
 use crate::core::platform::{self, Platform};

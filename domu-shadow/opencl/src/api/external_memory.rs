@@ -9,7 +9,7 @@ use opencl_sys::{
 };
 
 use super::entry::entry;
-use crate::core::CLResult;
+use crate::CLResult;
 use crate::core::command::{Command, Repeat, WaitList, issue_once};
 use crate::core::handle;
 use crate::core::mem::Mem;

@@ -10,12 +10,12 @@ use opencl_sys::{
     cl_mem_flags, cl_mem_object_type, cl_mem_properties,
 };
 
-use super::caller::Caller;
 use super::entry::entry;
 use super::info::Answer;
 use super::memory::check_flags;
 use super::properties;
-use crate::core::CLResult;
+use crate::CLResult;
+use crate::core::caller::Caller;
 use crate::core::context::Context;
 use crate::core::device::Device;
 use crate::core::handle::{self, Object};

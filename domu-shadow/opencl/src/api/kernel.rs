@@ -9,9 +9,9 @@ use opencl_sys::{
     cl_program,
 };
 
-use super::caller::Caller;
 use super::entry::entry;
-use crate::core::CLResult;
+use crate::CLResult;
+use crate::core::caller::Caller;
 use crate::core::handle::{self, Object};
 use crate::core::kernel::{Kernel, set_handle};
 use crate::core::kernel_arg::{Arg, ArgKind};

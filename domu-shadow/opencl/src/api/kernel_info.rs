@@ -9,10 +9,10 @@ use opencl_sys::{
     cl_kernel_sub_group_info, cl_kernel_work_group_info,
 };
 
-use super::caller::Caller;
 use super::entry::entry;
 use super::info::Answer;
-use crate::core::CLResult;
+use crate::CLResult;
+use crate::core::caller::Caller;
 use crate::core::device::Device;
 use crate::core::handle::{self, Object};
 use crate::core::kernel::{ARG_INFO, Kernel};

@@ -10,10 +10,10 @@ use opencl_sys::{
     cl_map_flags, cl_mem,
 };
 
-use super::caller::Caller;
 use super::entry::entry;
 use super::transfer::{check_host_reads, check_host_writes};
-use crate::core::CLResult;
+use crate::CLResult;
+use crate::core::caller::Caller;
 use crate::core::command::{Command, Place, WaitList, issue, marker};
 use crate::core::handle::{self, Object};
 use crate::core::image::Area;

@@ -14,7 +14,7 @@ use opencl_sys::{
 use super::entry::entry;
 use super::info::Answer;
 use super::properties;
-use crate::core::CLResult;
+use crate::CLResult;
 use crate::core::context::Context;
 use crate::core::farewell::Destructor;
 use crate::core::handle::{self, Object};

@@ -4,7 +4,6 @@
 //! around it (gate, panics, `errcode_ret`) comes from there.
 
 pub mod build;
-pub(crate) mod caller;
 pub(crate) mod command_buffer;
 pub mod context;
 pub mod device;

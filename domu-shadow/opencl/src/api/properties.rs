@@ -6,8 +6,8 @@ use opencl_sys::{
     CL_SEMAPHORE_EXPORT_HANDLE_TYPES_KHR, cl_mem_properties,
 };
 
-use super::caller::Caller;
-use crate::core::CLResult;
+use crate::CLResult;
+use crate::core::caller::Caller;
 use crate::core::device::Device;
 use crate::core::handle;
 use crate::core::mem::Properties;

@@ -11,7 +11,7 @@ use opencl_sys::{
 
 use super::entry::entry;
 use super::info::Answer;
-use crate::core::CLResult;
+use crate::CLResult;
 use crate::core::context::Context;
 use crate::core::device::Device;
 use crate::core::handle::{self, Object};

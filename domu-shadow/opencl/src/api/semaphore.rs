@@ -12,7 +12,7 @@ use opencl_sys::{
 use super::entry::entry;
 use super::info::Answer;
 use super::properties;
-use crate::core::CLResult;
+use crate::CLResult;
 use crate::core::command::{Command, Kept, Operands, Repeat, WaitList, issue_once};
 use crate::core::context::Context;
 use crate::core::device::Device;

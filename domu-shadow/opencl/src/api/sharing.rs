@@ -17,9 +17,9 @@ use opencl_sys::{
     cl_int, cl_mem, cl_mem_flags,
 };
 
-use super::caller::Caller;
 use super::entry::entry;
-use crate::core::CLResult;
+use crate::CLResult;
+use crate::core::caller::Caller;
 use crate::core::command::WaitList;
 use crate::core::context::Context;
 use crate::core::handle;

@@ -13,7 +13,7 @@ use opencl_sys::{
 };
 
 use super::entry::entry;
-use crate::core::CLResult;
+use crate::CLResult;
 use crate::core::command::{Command, Place, Repeat, WaitList, issue, issue_once};
 use crate::core::context::Context;
 use crate::core::handle;

@@ -11,7 +11,7 @@ use opencl_sys::{
 };
 
 use super::entry::entry;
-use crate::core::CLResult;
+use crate::CLResult;
 use crate::core::command::{Command, WaitList, issue};
 use crate::core::handle;
 use crate::core::mem::Mem;

@@ -10,10 +10,10 @@ use opencl_sys::{
     cl_kernel, cl_mem_migration_flags,
 };
 
-use super::caller::Caller;
 use super::entry::entry;
 use super::info::Answer;
-use crate::core::CLResult;
+use crate::CLResult;
+use crate::core::caller::Caller;
 use crate::core::command::{Command, Place, Repeat, WaitList, issue_once};
 use crate::core::context::Context;
 use crate::core::device::Device;

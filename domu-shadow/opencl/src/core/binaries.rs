@@ -9,10 +9,10 @@ use opencl_sys::{
     CL_DRIVER_VERSION, CL_PROGRAM_BINARIES, CL_PROGRAM_BINARY_SIZES, CL_PROGRAM_NUM_KERNELS,
 };
 
-use super::CLResult;
 use super::device::Device;
 use super::handle::Object;
 use super::program::{Building, Origin, Program, Step};
+use crate::CLResult;
 use crate::driver::dispatch::status;
 use crate::driver::query;
 

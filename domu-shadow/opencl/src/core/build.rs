@@ -8,12 +8,12 @@ use opencl_sys::{
     CL_LINK_PROGRAM_FAILURE, CL_PROGRAM_BUILD_GLOBAL_VARIABLE_TOTAL_SIZE, CL_SUCCESS, cl_int,
 };
 
-use super::CLResult;
 use super::context::Context;
 use super::device::Device;
 use super::notified::{self, Notify};
 use super::plain;
 use super::program::{self, Step};
+use crate::CLResult;
 use crate::driver::dispatch::{check, status, table_of};
 use crate::driver::query;
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use opencl_sys::{CL_FALSE, cl_bool, cl_command_type, cl_event, cl_int};
 
-use super::CLResult;
+use super::caller::Caller;
 use super::event::Event;
 use super::handle::{self, Lent};
 use super::held;
@@ -17,7 +17,7 @@ use super::kernel::Kernel;
 use super::mem::Mem;
 use super::queue::Queue;
 use super::running;
-use crate::api::caller::Caller;
+use crate::CLResult;
 use crate::driver::dispatch::{create, status};
 use runtime::residency::ensure_resident;
 

@@ -11,21 +11,21 @@ use opencl_sys::{
     cl_int,
 };
 
-use super::CLResult;
 use super::command::{Kept, Operands, Place};
 use super::context::Context;
+use super::driver_handle::DriverHandle;
 use super::handle::{self, Kind, Object, Slot};
 use super::kernel::{self, Kernel, Run};
 use super::mem::{Mem, TRACKING};
 use super::queue::Queue;
-use super::real::Real;
+use crate::CLResult;
 use crate::driver::functions::{create_extended, extended};
 use crate::driver::record::{Prototypes, Spot};
 use runtime::residency::{self, ensure_resident};
 
 pub struct CommandBuffer {
     slot: Slot<CommandBuffer>,
-    pub real: Real,
+    pub real: DriverHandle,
     pub queue: Arc<Queue>,
     /// As the program passed them, ending zero included; `None` where it passed NULL.
     pub properties: Option<Vec<u64>>,
@@ -168,7 +168,7 @@ impl CommandBuffer {
     pub fn create(queue: Arc<Queue>, properties: Option<Vec<u64>>) -> CLResult<Arc<CommandBuffer>> {
         let buffer = CommandBuffer {
             slot: Slot::reserve(),
-            real: Real::new(std::ptr::null_mut()),
+            real: DriverHandle::new(std::ptr::null_mut()),
             queue,
             properties,
             recording: Mutex::default(),

@@ -9,13 +9,13 @@ use opencl_sys::{
     CL_INVALID_PROPERTY, cl_context_properties, cl_int,
 };
 
-use super::CLResult;
 use super::device::Device;
+use super::driver_handle::DriverHandle;
 use super::farewell::Destructors;
 use super::handle::{Kind, Object, Slot};
 use super::queue::Queue;
-use super::real::Real;
 use super::usm::Allocations;
+use crate::CLResult;
 use crate::driver::dispatch::{create, status};
 use crate::driver::functions::Functions;
 use runtime::blocked;
@@ -29,7 +29,7 @@ const GRAPHICS_PROPERTIES: std::ops::RangeInclusive<cl_context_properties> = 0x2
 
 pub struct Context {
     slot: Slot<Context>,
-    pub real: Real,
+    pub real: DriverHandle,
     pub devices: Vec<Arc<Device>>,
     /// As the program passed them, ending zero included; `None` where it passed NULL.
     pub properties: Option<Vec<cl_context_properties>>,
@@ -61,7 +61,7 @@ impl Context {
     ) -> CLResult<Arc<Context>> {
         let context = Context {
             slot: Slot::reserve(),
-            real: Real::new(std::ptr::null_mut()),
+            real: DriverHandle::new(std::ptr::null_mut()),
             devices,
             properties,
             notify: notify.map(|pair| &*Box::leak(Box::new(pair))),

@@ -7,17 +7,17 @@ use opencl_sys::{
     CL_INVALID_DEVICE, CL_PLATFORM_NAME, cl_int,
 };
 
-use super::CLResult;
+use super::driver_handle::DriverHandle;
 use super::handle::{Kind, Object, Slot};
 use super::partition::Partition;
 use super::platform::Platform;
-use super::real::Real;
+use crate::CLResult;
 use crate::driver::query;
 
 pub struct Device {
     pub(super) slot: Slot<Device>,
     pub platform: Arc<Platform>,
-    pub real: Real,
+    pub real: DriverHandle,
     pub name: String,
     /// `CL_DEVICE_TYPE_*` bits.
     pub device_type: u64,

@@ -14,13 +14,13 @@ use opencl_sys::{
     cl_int,
 };
 
-use super::CLResult;
 use super::context::Context;
+use super::driver_handle::DriverHandle;
 use super::handle::{self, Kind, Object, Slot};
 use super::held;
 use super::queue::Queue;
-use super::real::Real;
 use super::running;
+use crate::CLResult;
 use crate::driver::dispatch::{create, status};
 use crate::driver::query;
 use runtime::callbacks;
@@ -50,7 +50,7 @@ enum Maker {
 /// Small, as programs make one for each command.
 pub struct Event {
     slot: Slot<Event>,
-    pub real: Real,
+    pub real: DriverHandle,
     maker: Maker,
     pub command: cl_command_type,
     status: AtomicI32,
@@ -93,7 +93,7 @@ impl Event {
     fn new(maker: Maker, command: cl_command_type, real: *mut c_void, status: cl_int) -> Event {
         Event {
             slot: Slot::reserve(),
-            real: Real::new(real),
+            real: DriverHandle::new(real),
             maker,
             command,
             status: AtomicI32::new(status),

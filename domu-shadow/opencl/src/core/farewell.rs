@@ -6,7 +6,7 @@
 use std::ffi::c_void;
 use std::sync::{Mutex, PoisonError};
 
-use super::CLResult;
+use crate::CLResult;
 
 /// The program's function: object, user data.
 pub type Destructor = unsafe extern "C" fn(*mut c_void, *mut c_void);

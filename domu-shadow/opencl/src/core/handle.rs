@@ -15,8 +15,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use opencl_sys::{CL_FALSE, cl_bool, cl_int};
 
-use super::CLResult;
-use crate::api::caller::Caller;
+use super::caller::Caller;
+use super::host_memory;
+use crate::CLResult;
 
 /// Address space reserved for cells, bytes; pages are backed when first used.
 const REGION: usize = 4 << 30;
@@ -63,6 +64,8 @@ struct Cell {
 const _: () = assert!(size_of::<Cell>() == CELL);
 
 static BASE: AtomicUsize = AtomicUsize::new(0);
+/// What [`prepare`] was given.
+static DISPATCH: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
 static CELLS: Mutex<Cells> = Mutex::new(Cells {
     used: 0,
     last_id: 0,
@@ -84,14 +87,11 @@ pub fn hold() -> Option<MutexGuard<'static, impl Sized>> {
     runtime::locks::try_lock(&CELLS)
 }
 
-/// Reserves the region; called before any thread passes the gate.
-pub fn prepare() {
-    let mut base = BASE.load(Ordering::Acquire);
-    if base == 0 {
-        let _guard = cells();
-        base = super::host_memory::reserve(REGION).expect("4 GiB of address space can be reserved");
-        BASE.store(base, Ordering::Release);
-    }
+/// Reserves the region, and says what every cell's dispatch table is; called once, before any thread passes the gate.
+pub fn prepare(dispatch: *mut c_void) {
+    let base = host_memory::reserve(REGION).expect("4 GiB of address space can be reserved");
+    DISPATCH.store(dispatch, Ordering::Relaxed);
+    BASE.store(base, Ordering::Release);
 }
 
 fn cell_at(base: usize, index: usize) -> &'static Cell {
@@ -134,8 +134,8 @@ pub struct Slot<T: Object> {
 impl<T: Object> Slot<T> {
     /// Takes a free cell; it stays invalid until [`publish`].
     pub fn reserve() -> Self {
-        prepare();
-        let base = BASE.load(Ordering::Relaxed);
+        let base = BASE.load(Ordering::Acquire);
+        assert_ne!(base, 0, "handles are prepared before the first call");
         let mut cells = cells();
         let rested = if cells.free.len() > RESTING {
             let rested = cells.free.pop_front();
@@ -201,7 +201,7 @@ pub fn publish<T: Object>(object: Arc<T>) -> *mut c_void {
     let cell = object.slot().cell;
     let handle = object.slot().handle();
     cell.dispatch
-        .store(crate::table::table(), Ordering::Relaxed);
+        .store(DISPATCH.load(Ordering::Relaxed), Ordering::Relaxed);
     cell.references.store(1, Ordering::Relaxed);
     cell.object.store(
         Weak::into_raw(Arc::downgrade(&object)).cast_mut().cast(),

@@ -17,13 +17,13 @@ use opencl_sys::{
     cl_event,
 };
 
-use super::CLResult;
+use super::caller::Caller;
 use super::command::{Command, Ended, Kept, Operands, Order, Place, Repeat};
 use super::event::Event;
 use super::handle::{self, Object};
 use super::queue::Queue;
 use super::running;
-use crate::api::caller::Caller;
+use crate::CLResult;
 use crate::driver::dispatch::status;
 use crate::driver::query;
 use runtime::{gate, residency};

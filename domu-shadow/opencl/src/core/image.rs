@@ -13,8 +13,8 @@ use opencl_sys::{
     cl_image_format, cl_mem_flags, cl_mem_object_type,
 };
 
-use super::CLResult;
 use super::transfer::Part;
+use crate::CLResult;
 use crate::driver::dispatch::{create, status, table_of};
 use crate::driver::query;
 

@@ -15,16 +15,16 @@ use opencl_sys::{
     cl_int,
 };
 
-use super::CLResult;
 use super::command::Kept;
 use super::context::Context;
+use super::driver_handle::DriverHandle;
 use super::handle::{self, Kind, Object, Slot};
 use super::kernel_arg::{Arg, ArgKind, ArgValue};
 use super::mem::{Mem, TRACKING};
 use super::program::Program;
 use super::queue::Queue;
-use super::real::Real;
 use super::sampler::Sampler;
+use crate::CLResult;
 use crate::driver::dispatch::{create, status};
 use crate::driver::functions::extended;
 use crate::driver::query;
@@ -60,7 +60,7 @@ type ExecInfo = BTreeMap<u32, Vec<u8>>;
 
 pub struct Kernel {
     slot: Slot<Kernel>,
-    pub real: Real,
+    pub real: DriverHandle,
     pub program: Arc<Program>,
     pub name: CString,
     pub args: Box<[Arg]>,
@@ -108,7 +108,7 @@ impl Kernel {
         let args = args.map(|info| Arg::new(kind(info))).collect();
         Ok(Arc::new(Kernel {
             slot: Slot::reserve(),
-            real: Real::new(real),
+            real: DriverHandle::new(real),
             program,
             name,
             args,

@@ -11,14 +11,14 @@ use opencl_sys::{
     cl_int, cl_mem_flags,
 };
 
-use super::CLResult;
 use super::context::Context;
+use super::driver_handle::DriverHandle;
 use super::farewell::Destructors;
 use super::handle::{Kind, Object, Slot};
 use super::host_memory::HostMemory;
 use super::image::Image;
 use super::map::Maps;
-use super::real::Real;
+use crate::CLResult;
 use crate::driver::dispatch::{create, status};
 use runtime::blocked::{self, Hold};
 use runtime::residency::{Residency, Resident, ensure_resident};
@@ -83,7 +83,7 @@ pub struct Properties {
 
 pub struct Mem {
     slot: Slot<Mem>,
-    pub real: Real,
+    pub real: DriverHandle,
     pub context: Arc<Context>,
     /// As the program passed them; a sub-buffer's with what it inherits.
     pub flags: cl_mem_flags,
@@ -149,7 +149,7 @@ impl Mem {
         };
         let mem = Mem {
             slot: Slot::reserve(),
-            real: Real::new(std::ptr::null_mut()),
+            real: DriverHandle::new(std::ptr::null_mut()),
             context,
             flags,
             form: Form::Buffer,
@@ -204,7 +204,7 @@ impl Mem {
     ) -> CLResult<Arc<Mem>> {
         let mem = Mem {
             slot: Slot::reserve(),
-            real: Real::new(std::ptr::null_mut()),
+            real: DriverHandle::new(std::ptr::null_mut()),
             context: Arc::clone(&parent.context),
             flags: flags | parent.inherited(flags) | parent.flags & HOST_POINTER,
             form: Form::Buffer,
@@ -257,7 +257,7 @@ impl Mem {
         let uses_host = flags & CL_MEM_USE_HOST_PTR != 0;
         Ok(Arc::new(Mem {
             slot: Slot::reserve(),
-            real: Real::new(real),
+            real: DriverHandle::new(real),
             context,
             flags: flags | inherited,
             size: image.size(),
@@ -281,7 +281,7 @@ impl Mem {
         blocked::block("a pipe");
         Arc::new(Mem {
             slot: Slot::reserve(),
-            real: Real::new(real),
+            real: DriverHandle::new(real),
             context,
             flags,
             form: Form::Pipe,

@@ -5,10 +5,12 @@
 
 pub mod binaries;
 pub mod build;
+pub mod caller;
 pub mod command;
 pub mod command_buffer;
 pub mod context;
 pub mod device;
+pub mod driver_handle;
 pub mod event;
 pub mod farewell;
 pub mod handle;
@@ -26,7 +28,6 @@ pub mod plain;
 pub mod platform;
 pub mod program;
 pub mod queue;
-pub mod real;
 mod remake;
 pub mod retired;
 pub mod running;
@@ -35,6 +36,3 @@ pub mod semaphore;
 pub mod svm;
 pub mod transfer;
 pub mod usm;
-
-/// What an API function answers: a value, or one of the specification's error codes.
-pub type CLResult<T> = Result<T, opencl_sys::cl_int>;

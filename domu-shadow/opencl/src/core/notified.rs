@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use super::CLResult;
+use crate::CLResult;
 
 /// `pfn_notify` of `clBuildProgram` and its kin.
 pub type Notify = unsafe extern "C" fn(*mut c_void, *mut c_void);

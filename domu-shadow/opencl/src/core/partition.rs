@@ -8,10 +8,10 @@ use opencl_sys::{
     CL_DEVICE_NAME, CL_DEVICE_PARTITION_FAILED, CL_DEVICE_TYPE, cl_device_partition_property,
 };
 
-use super::CLResult;
 use super::device::Device;
+use super::driver_handle::DriverHandle;
 use super::handle::{self, Slot};
-use super::real::Real;
+use crate::CLResult;
 use crate::driver::dispatch::status;
 use crate::driver::query;
 
@@ -68,7 +68,7 @@ pub fn create(
         Arc::new(Device {
             slot: Slot::reserve(),
             platform: Arc::clone(&partition.parent.platform),
-            real: Real::new(real),
+            real: DriverHandle::new(real),
             name: query::device_text(real, CL_DEVICE_NAME).unwrap_or_default(),
             device_type: query::device_number(real, CL_DEVICE_TYPE).unwrap_or_default(),
             part: Some((Arc::clone(&partition), index)),

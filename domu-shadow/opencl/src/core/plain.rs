@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use opencl_sys::{CL_INVALID_PROGRAM, CL_KERNEL_ARG_INFO_NOT_AVAILABLE};
 
-use super::CLResult;
 use super::binaries;
 use super::build::link_with;
 use super::kernel::{self, Kernel};
 use super::program::{self, Program, Step};
+use crate::CLResult;
 use crate::driver::dispatch::create;
 
 /// A driver's program that is released when dropped.

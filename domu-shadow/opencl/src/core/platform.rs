@@ -9,13 +9,13 @@ use opencl_sys::{
 };
 
 use super::device::Device;
+use super::driver_handle::DriverHandle;
 use super::handle::{self, Kind, Object, Slot};
-use super::real::Real;
 use crate::driver::{loader, query};
 
 pub struct Platform {
     slot: Slot<Platform>,
-    pub real: Real,
+    pub real: DriverHandle,
     pub name: String,
     devices: Mutex<Vec<Arc<Device>>>,
 }
@@ -51,7 +51,7 @@ impl Platform {
     fn found(real: *mut c_void) -> Arc<Platform> {
         let platform = Arc::new(Platform {
             slot: Slot::reserve(),
-            real: Real::new(real),
+            real: DriverHandle::new(real),
             name: query::platform_text(real, CL_PLATFORM_NAME).unwrap_or_default(),
             devices: Mutex::new(Vec::new()),
         });
@@ -71,7 +71,7 @@ impl Platform {
         let device = Arc::new(Device {
             slot: Slot::reserve(),
             platform: Arc::clone(self),
-            real: Real::new(real),
+            real: DriverHandle::new(real),
             name: query::device_text(real, CL_DEVICE_NAME).unwrap_or_default(),
             device_type: query::device_number(real, CL_DEVICE_TYPE).unwrap_or_default(),
             part: None,

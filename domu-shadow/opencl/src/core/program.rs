@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use opencl_sys::{CL_BUILD_SUCCESS, CL_INVALID_OPERATION, CL_INVALID_PROGRAM, cl_int};
 
-use super::CLResult;
 use super::binaries::Binaries;
 use super::build::{self, Made, has_arg_info};
 use super::context::Context;
@@ -14,11 +13,12 @@ use super::device::Device;
 use super::farewell::Destructors;
 use super::handle::{self, Kind, Object, Slot};
 use super::kernel::{Kernel, Signature};
+use crate::CLResult;
 use runtime::blocked::Hold;
 
+use super::driver_handle::DriverHandle;
 use super::obstacles;
 use super::plain::Plain;
-use super::real::Real;
 use super::remake;
 use crate::driver::dispatch::status;
 
@@ -154,7 +154,7 @@ impl Building {
 
 pub struct Program {
     pub(super) slot: Slot<Program>,
-    pub real: Real,
+    pub real: DriverHandle,
     pub context: Arc<Context>,
     pub devices: Vec<Arc<Device>>,
     pub origin: Origin,
@@ -165,7 +165,7 @@ pub struct Program {
     /// `clSetProgramReleaseCallback`.
     pub destructors: Destructors,
     /// One that was replaced. Another thread may be using it, so it stays until the program goes.
-    pub(super) replaced: Real,
+    pub(super) replaced: DriverHandle,
 }
 
 impl Object for Program {
@@ -186,14 +186,14 @@ impl Program {
     ) -> Arc<Program> {
         Arc::new(Program {
             slot: Slot::reserve(),
-            real: Real::new(real),
+            real: DriverHandle::new(real),
             context,
             devices,
             origin,
             building: Mutex::default(),
             at_driver: Mutex::default(),
             destructors: Destructors::default(),
-            replaced: Real::new(std::ptr::null_mut()),
+            replaced: DriverHandle::new(std::ptr::null_mut()),
         })
     }
 

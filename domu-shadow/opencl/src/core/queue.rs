@@ -9,13 +9,13 @@ use opencl_sys::{
     CL_QUEUE_PROPERTIES, cl_event, cl_int, cl_queue_properties,
 };
 
-use super::CLResult;
 use super::context::Context;
 use super::device::Device;
+use super::driver_handle::DriverHandle;
 use super::handle::{Kind, Object, Slot};
-use super::real::Real;
 use super::retired;
 use super::running::{self, Running};
+use crate::CLResult;
 use crate::driver::dispatch::{create, status, table_of};
 use crate::driver::query;
 
@@ -30,7 +30,7 @@ pub enum Creation {
 
 pub struct Queue {
     slot: Slot<Queue>,
-    pub real: Real,
+    pub real: DriverHandle,
     pub context: Arc<Context>,
     pub device: Arc<Device>,
     pub creation: Creation,
@@ -57,7 +57,7 @@ impl Queue {
     ) -> CLResult<Arc<Queue>> {
         let queue = Queue {
             slot: Slot::reserve(),
-            real: Real::new(std::ptr::null_mut()),
+            real: DriverHandle::new(std::ptr::null_mut()),
             context,
             device,
             creation,

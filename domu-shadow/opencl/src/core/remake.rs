@@ -7,11 +7,11 @@ use opencl_sys::{
     CL_PROGRAM_BUILD_STATUS, cl_int,
 };
 
-use super::CLResult;
 use super::build::{self, reals};
 use super::device::Device;
 use super::handle::Object;
 use super::program::{Built, Constants, Origin, Outcome, Program, Step, release};
+use crate::CLResult;
 use crate::driver::dispatch::{create, status};
 use crate::driver::{extension, query};
 

@@ -9,10 +9,10 @@ use opencl_sys::{
     cl_sampler_properties,
 };
 
-use super::CLResult;
 use super::context::Context;
+use super::driver_handle::DriverHandle;
 use super::handle::{Kind, Object, Slot};
-use super::real::Real;
+use crate::CLResult;
 use crate::driver::dispatch::{create, status, table_of};
 
 /// How the program created the sampler: made again the same way.
@@ -30,7 +30,7 @@ pub enum Creation {
 
 pub struct Sampler {
     slot: Slot<Sampler>,
-    pub real: Real,
+    pub real: DriverHandle,
     pub context: Arc<Context>,
     pub creation: Creation,
 }
@@ -49,7 +49,7 @@ impl Sampler {
     pub fn create(context: Arc<Context>, creation: Creation) -> CLResult<Arc<Sampler>> {
         let sampler = Sampler {
             slot: Slot::reserve(),
-            real: Real::new(std::ptr::null_mut()),
+            real: DriverHandle::new(std::ptr::null_mut()),
             context,
             creation,
         };

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use opencl_sys::{CL_INVALID_SEMAPHORE_KHR, cl_int};
 
-use super::CLResult;
 use super::context::Context;
 use super::handle::{Kind, Object, Slot};
+use crate::CLResult;
 use runtime::blocked::Hold;
 
+use super::driver_handle::DriverHandle;
 use super::obstacles;
-use super::real::Real;
 use crate::driver::functions::{create_extended, extended};
 
 pub struct Semaphore {
     slot: Slot<Semaphore>,
-    pub real: Real,
+    pub real: DriverHandle,
     pub context: Arc<Context>,
     /// As the program passed them, ending zero included; empty where it passed NULL.
     pub properties: Vec<u64>,
@@ -46,7 +46,7 @@ impl Semaphore {
         let real = create_extended!(context, clCreateSemaphoreWithPropertiesKHR(c, list))?;
         Ok(Arc::new(Semaphore {
             slot: Slot::reserve(),
-            real: Real::new(real),
+            real: DriverHandle::new(real),
             context,
             properties,
             _hold: hold,

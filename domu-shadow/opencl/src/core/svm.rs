@@ -14,10 +14,10 @@ use opencl_sys::{
     CL_INVALID_VALUE, CL_OUT_OF_HOST_MEMORY,
 };
 
-use super::CLResult;
 use super::context::Context;
 use super::device::Device;
 use super::host_memory::HostMemory;
+use crate::CLResult;
 use crate::driver::query;
 
 /// Why a process that has a driver's cannot be moved.

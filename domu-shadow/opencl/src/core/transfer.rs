@@ -2,9 +2,9 @@
 
 use std::ffi::c_void;
 
-use super::CLResult;
 use super::command::Place;
 use super::image::Area;
+use crate::CLResult;
 use crate::driver::dispatch::status;
 
 /// Which part.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::CLResult;
+use crate::CLResult;
 use runtime::blocked::Hold;
 
 use super::obstacles;

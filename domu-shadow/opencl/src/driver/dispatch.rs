@@ -5,7 +5,7 @@ use std::ffi::c_void;
 use opencl_sys::cl_icd::cl_icd_dispatch;
 use opencl_sys::{CL_SUCCESS, cl_int};
 
-use crate::core::CLResult;
+use crate::CLResult;
 
 /// Every entry absent: what an object without a driver answers from.
 // SAFETY: the table holds only `Option<fn>` (zero is `None`) and integers.

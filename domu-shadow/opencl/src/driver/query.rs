@@ -5,7 +5,7 @@ use std::ffi::c_void;
 use opencl_sys::cl_int;
 
 use super::dispatch::status;
-use crate::core::CLResult;
+use crate::CLResult;
 
 /// One info query of the driver: `(size, value, size_ret)` as every `clGet*Info` takes them.
 pub type Ask<'a> = &'a dyn Fn(usize, *mut c_void, *mut usize) -> CLResult<()>;

@@ -9,7 +9,7 @@ use opencl_sys::{CL_DEVICE_EXTENSIONS_WITH_VERSION, CL_INVALID_OPERATION, cl_int
 use super::dispatch::{check, status};
 use super::functions::Functions;
 use super::query;
-use crate::core::CLResult;
+use crate::CLResult;
 
 /// The extension's name.
 pub const NAME: &str = "cl_khr_command_buffer";

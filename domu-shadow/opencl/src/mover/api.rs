@@ -9,6 +9,7 @@ use super::lanes::root_buffers;
 use crate::core::platform;
 use crate::core::queue::Queue;
 use crate::core::{handle, held, obstacles, retired, running, svm};
+use crate::table;
 
 struct OpenCl;
 
@@ -28,7 +29,7 @@ impl GpuApi for OpenCl {
     }
 
     fn prepare(&self) {
-        handle::prepare();
+        handle::prepare(table::table());
     }
 
     fn hold_locks(&self, in_call: bool) -> Option<Held> {

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 ///
 /// Loads are relaxed: handles only change while the gate is closed, and passing the gate orders them.
 #[derive(Debug)]
-pub struct Real(AtomicPtr<c_void>);
+pub struct DriverHandle(AtomicPtr<c_void>);
 
-impl Real {
+impl DriverHandle {
     pub const fn new(handle: *mut c_void) -> Self {
-        Real(AtomicPtr::new(handle))
+        DriverHandle(AtomicPtr::new(handle))
     }
 
     #[inline]

@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, CString, c_char, c_void};
 
-use crate::core::CLResult;
+use crate::CLResult;
 
 /// Sizes that the program passed, which outlive the call.
 #[derive(Clone, Copy)]
