@@ -12,6 +12,7 @@ pub mod enqueue;
 pub(crate) mod entry;
 pub mod event;
 pub mod extension;
+pub(crate) mod extension_names;
 pub(crate) mod external_memory;
 pub mod image;
 pub mod image_transfer;

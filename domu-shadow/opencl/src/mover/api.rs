@@ -6,7 +6,7 @@ use runtime::mover::{MoveError, Summary};
 
 use super::capture::Capture;
 use super::lanes::root_buffers;
-use crate::core::platform;
+use crate::core::inventory;
 use crate::core::queue::Queue;
 use crate::core::{handle, held, obstacles, retired, running, svm};
 use crate::table;
@@ -47,10 +47,12 @@ impl GpuApi for OpenCl {
     }
 
     fn summarize(&self, summary: &mut Summary) {
-        let platforms = platform::known();
+        let platforms = inventory::known_platforms();
         let names = platforms.iter().map(|platform| platform.name.clone());
         summary.platforms.extend(names);
-        let devices = platforms.iter().flat_map(|platform| platform.devices());
+        let devices = platforms
+            .iter()
+            .flat_map(|platform| inventory::root_devices(platform));
         let names = devices.map(|device| device.name.clone());
         summary.devices.extend(names);
         let buffers = root_buffers();

@@ -11,14 +11,14 @@ use crate::core::context::Context;
 use crate::core::event::Event;
 use crate::core::handle;
 use crate::core::held;
+use crate::core::inventory;
 use crate::core::kernel::Kernel;
 use crate::core::mem::Mem;
-use crate::core::partition;
-use crate::core::platform;
 use crate::core::program::Program;
 use crate::core::queue::Queue;
 use crate::core::retired;
 use crate::core::sampler::Sampler;
+use crate::core::sub_devices;
 use crate::core::svm;
 use crate::driver::workers;
 
@@ -58,10 +58,10 @@ pub(super) fn release_all(timer: &mut PhaseTimer, release_ours: impl FnOnce()) {
     handle::all::<Context>()
         .iter()
         .for_each(|context| context.unmake());
-    partition::unmake_all();
+    sub_devices::release_driver_all();
     timer.lap("contexts");
-    for platform in platform::known() {
-        let devices = platform.devices();
+    for platform in inventory::known_platforms() {
+        let devices = inventory::root_devices(platform);
         devices
             .iter()
             .for_each(|device| device.real.set(std::ptr::null_mut()));
@@ -73,7 +73,7 @@ pub(super) fn release_all(timer: &mut PhaseTimer, release_ours: impl FnOnce()) {
 pub(super) fn make_all(timer: &mut PhaseTimer) -> Result<(), MoveError> {
     matching::load()?;
     timer.lap("libraries, devices");
-    partition::make_all().map_err(driver("making a sub-device again"))?;
+    sub_devices::recreate_all().map_err(driver("making a sub-device again"))?;
     fn each<T>(
         what: &'static str,
         objects: &[T],

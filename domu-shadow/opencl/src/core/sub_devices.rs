@@ -4,28 +4,16 @@ use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::sync::Arc;
 
-use opencl_sys::{
-    CL_DEVICE_NAME, CL_DEVICE_PARTITION_FAILED, CL_DEVICE_TYPE, cl_device_partition_property,
-};
+use opencl_sys::{CL_DEVICE_PARTITION_FAILED, cl_device_partition_property};
 
-use super::device::Device;
-use super::driver_handle::DriverHandle;
-use super::handle::{self, Slot};
+use super::device::{Device, Partition, release};
+use super::handle;
 use crate::CLResult;
 use crate::driver::dispatch::status;
-use crate::driver::query;
-
-/// One call of `clCreateSubDevices`.
-pub struct Partition {
-    pub parent: Arc<Device>,
-    /// As the program passed it, ending zero included.
-    list: Vec<cl_device_partition_property>,
-    count: u32,
-}
 
 impl Partition {
     /// The driver's new sub-devices; the caller owns them.
-    fn make(&self) -> CLResult<Vec<*mut c_void>> {
+    fn create_driver(&self) -> CLResult<Vec<*mut c_void>> {
         let device = self.parent.real.get();
         let mut reals = vec![std::ptr::null_mut(); self.count as usize];
         let (list, room) = (self.list.as_ptr(), reals.as_mut_ptr());
@@ -43,12 +31,6 @@ impl Partition {
     }
 }
 
-fn release(real: *mut c_void) {
-    if let Err(code) = status!(real, clReleaseDevice(real)) {
-        log::warn!("a driver refused to release a sub-device: error {code}");
-    }
-}
-
 /// Partitions a device.
 ///
 /// # Errors
@@ -63,24 +45,19 @@ pub fn create(
         list,
         count,
     });
-    let reals = partition.make()?;
+    let reals = partition.create_driver()?;
     let of = |(index, real): (usize, *mut c_void)| {
-        Arc::new(Device {
-            slot: Slot::reserve(),
-            platform: Arc::clone(&partition.parent.platform),
-            real: DriverHandle::new(real),
-            name: query::device_text(real, CL_DEVICE_NAME).unwrap_or_default(),
-            device_type: query::device_number(real, CL_DEVICE_TYPE).unwrap_or_default(),
-            part: Some((Arc::clone(&partition), index)),
-        })
+        let platform = Arc::clone(&partition.parent.platform);
+        let part = Some((Arc::clone(&partition), index));
+        Arc::new(Device::of(platform, real, part))
     };
     Ok(reals.into_iter().enumerate().map(of).collect())
 }
 
 /// Before a move: releases the driver's sub-devices, the youngest first.
-pub fn unmake_all() {
+pub fn release_driver_all() {
     for device in handle::all::<Device>().iter().rev() {
-        device.release_part();
+        device.release_driver();
     }
 }
 
@@ -88,7 +65,7 @@ pub fn unmake_all() {
 ///
 /// # Errors
 /// The driver's.
-pub fn make_all() -> CLResult<()> {
+pub fn recreate_all() -> CLResult<()> {
     let mut made: BTreeMap<usize, Vec<*mut c_void>> = BTreeMap::new();
     let mut answer = Ok(());
     for device in handle::all::<Device>() {
@@ -97,7 +74,7 @@ pub fn make_all() -> CLResult<()> {
         };
         let reals = match made.entry(Arc::as_ptr(partition) as usize) {
             std::collections::btree_map::Entry::Occupied(reals) => reals.into_mut(),
-            std::collections::btree_map::Entry::Vacant(place) => match partition.make() {
+            std::collections::btree_map::Entry::Vacant(place) => match partition.create_driver() {
                 Ok(reals) => place.insert(reals),
                 Err(code) => {
                     answer = Err(code);
@@ -113,25 +90,4 @@ pub fn make_all() -> CLResult<()> {
     let left = made.into_values().flatten().filter(|real| !real.is_null());
     left.for_each(release);
     answer
-}
-
-impl Device {
-    /// The device that this one is a part of.
-    pub fn parent(&self) -> Option<&Arc<Device>> {
-        self.part.as_ref().map(|(partition, _)| &partition.parent)
-    }
-
-    fn release_part(&self) {
-        if self.part.is_some()
-            && let Some(real) = self.real.take()
-        {
-            release(real);
-        }
-    }
-}
-
-impl Drop for Device {
-    fn drop(&mut self) {
-        self.release_part();
-    }
 }
