@@ -11,11 +11,13 @@ use opencl_sys::{
 use super::context::devices_of;
 use super::entry::{code, entry};
 use crate::CLResult;
-use crate::core::build;
 use crate::core::caller::Caller;
 use crate::core::context::Context;
 use crate::core::device::Device;
 use crate::core::handle;
+use crate::core::kernel::Kernel;
+use crate::core::program::compiler;
+use crate::core::program::link::link;
 use crate::core::program::{Origin, Program, Step};
 use crate::driver::dispatch::status;
 use runtime::callbacks;
@@ -50,7 +52,7 @@ fn finish(
     notify: NotifyArgument,
     user: *mut c_void,
 ) -> CLResult<()> {
-    if let Some(call) = notify.filter(|_| build::has_ended(answer)) {
+    if let Some(call) = notify.filter(|_| compiler::has_ended(answer)) {
         let (program, user) = (program as usize, user as usize);
         // SAFETY: the program gave the function for a call with its program and its own user data.
         callbacks::run(move || unsafe { call(program as *mut c_void, user as *mut c_void) });
@@ -79,7 +81,7 @@ entry! {
         let shadow = handle::share::<Program>(program)?;
         check_notify(notify, user)?;
         let devices = build_devices(caller, &shadow.devices, count, devices)?;
-        let answer = shadow.build(devices, Step::Build { options: caller.text(options) }, notify.is_some());
+        let answer = shadow.build(devices, Step::Build { options: caller.text(options) }, notify.is_some(), Kernel::any_of);
         finish(program, answer, notify, user)
     }
 
@@ -107,7 +109,7 @@ entry! {
             .zip(names)
             .map(|(&header, &name)| Ok((caller.text(name).unwrap_or_default(), handle::share::<Program>(header)?)))
             .collect::<CLResult<Vec<(CString, Arc<Program>)>>>()?;
-        let answer = shadow.build(devices, Step::Compile { options: caller.text(options), headers }, notify.is_some());
+        let answer = shadow.build(devices, Step::Compile { options: caller.text(options), headers }, notify.is_some(), Kernel::any_of);
         finish(program, answer, notify, user)
     }
 
@@ -132,7 +134,7 @@ entry! {
         let inputs = caller.list(inputs, input_count as usize).iter();
         let inputs = inputs.map(|&input| handle::share::<Program>(input)).collect::<CLResult<Vec<_>>>()?;
         let step = Step::Link { options: caller.text(options), inputs };
-        let (real, made) = build::link(&context, &devices, &step, true, notify.is_some());
+        let (real, made) = link(&context, &devices, &step, true, notify.is_some());
         if real.is_null() {
             return Err(made.answer.err().unwrap_or(CL_OUT_OF_HOST_MEMORY));
         }

@@ -283,7 +283,7 @@ entry! {
             return Err(CL_INVALID_CONTEXT);
         }
         let wait = WaitList::new(caller, wait_count, wait)?;
-        buffer.need_contents();
+        buffer.ensure_resident();
         let command = Command::new(queue, CL_COMMAND_COMMAND_BUFFER_KHR, &wait, event);
         issue_once(caller, command, Repeat::MustRun, buffer, move |place, buffer| buffer.enqueue(place, count == 1))?;
         buffer.mark();

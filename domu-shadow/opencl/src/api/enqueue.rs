@@ -38,7 +38,7 @@ entry! {
         let queue = handle::borrow::<Queue>(caller, queue)?;
         let kernel = handle::borrow::<Kernel>(caller, kernel)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
-        kernel.need_arguments();
+        kernel.ensure_resident();
         let sizes = dimensions as usize;
         let (offset, global) = (caller.sizes(offset, sizes), caller.sizes(global, sizes));
         let local = caller.sizes(local, sizes);
@@ -61,7 +61,7 @@ entry! {
         let queue = handle::borrow::<Queue>(caller, queue)?;
         let kernel = handle::borrow::<Kernel>(caller, kernel)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
-        kernel.need_arguments();
+        kernel.ensure_resident();
         let command = Command::new(queue, CL_COMMAND_TASK, &wait, event);
         issue(caller, command, kernel, move |place, &k| {
             let q = place.queue;

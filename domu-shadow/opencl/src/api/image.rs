@@ -19,7 +19,7 @@ use crate::core::caller::Caller;
 use crate::core::context::Context;
 use crate::core::device::Device;
 use crate::core::handle::{self, Object};
-use crate::core::image::Image;
+use crate::core::mem::image::Image;
 use crate::core::mem::{Mem, Properties};
 use crate::driver::dispatch::status;
 use crate::driver::query;

@@ -16,7 +16,7 @@ use super::info::Answer;
 use super::properties;
 use crate::CLResult;
 use crate::core::context::Context;
-use crate::core::farewell::Destructor;
+use crate::core::destructor_callbacks::Destructor;
 use crate::core::handle::{self, Object};
 use crate::core::mem::{HOST_ACCESS, HOST_POINTER, Mem, Properties};
 use crate::core::svm;

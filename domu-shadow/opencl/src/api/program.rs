@@ -13,11 +13,11 @@ use opencl_sys::{
 use super::context::devices_of;
 use super::entry::entry;
 use super::info::Answer;
-use crate::core::build::{self, reals};
 use crate::core::context::Context;
-use crate::core::device::Device;
-use crate::core::farewell::Destructor;
+use crate::core::destructor_callbacks::Destructor;
+use crate::core::device::{Device, driver_handles};
 use crate::core::handle::{self, Object};
+use crate::core::program::arg_info_option::without_our_option;
 use crate::core::program::{Origin, Program};
 use crate::driver::dispatch::{create, status};
 use crate::driver::query;
@@ -65,7 +65,7 @@ entry! {
         let copies = pointers.iter().zip(lengths).map(|(&pointer, &length)| caller.list(pointer, length).to_vec());
         let copies = copies.collect();
         let real = context.real.get();
-        let reals = reals(&devices);
+        let reals = driver_handles(&devices);
         let program = create!(
             real,
             clCreateProgramWithBinary(real, count, reals.as_ptr(), lengths.as_ptr(), binaries, binary_status)
@@ -202,7 +202,7 @@ entry! {
             }
             (CL_PROGRAM_BUILD_LOG, Some(kept)) => answer.bytes(&kept.log),
             (CL_PROGRAM_BUILD_LOG, None) if program.adds_arg_info() => {
-                answer.bytes(&build::without_our_option(query::bytes(&|size, value, size_ret| {
+                answer.bytes(&without_our_option(query::bytes(&|size, value, size_ret| {
                     status!(real, clGetProgramBuildInfo(real, real_device, parameter, size, value, size_ret))
                 })?))
             }

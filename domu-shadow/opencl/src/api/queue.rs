@@ -12,10 +12,10 @@ use opencl_sys::{
 use super::entry::entry;
 use super::info::Answer;
 use crate::CLResult;
+use crate::core::command::event_status;
 use crate::core::context::Context;
 use crate::core::device::Device;
 use crate::core::handle::{self, Object};
-use crate::core::held;
 use crate::core::queue::{Creation, Queue};
 use crate::driver::dispatch::status;
 use crate::driver::query;
@@ -127,7 +127,7 @@ entry! {
         let q = queue.as_ref().map_or(std::ptr::null_mut(), |queue| queue.real.get());
         status!(c, clSetDefaultDeviceCommandQueue(c, d, q))?;
         if let (Some(device), Some(queue)) = (device, queue) {
-            context.set_default_queue(device, &queue);
+            context.set_default_queue(device, queue.slot().id());
         }
         Ok(())
     }
@@ -139,7 +139,7 @@ entry! {
 
     fn clFinish(_caller, queue: cl_command_queue) -> status {
         let queue = handle::share::<Queue>(queue)?;
-        held::wait_for_queue(&queue);
+        event_status::wait_for_queue(&queue);
         let real = queue.real.get();
         status!(real, clFinish(real))
     }

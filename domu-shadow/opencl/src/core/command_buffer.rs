@@ -15,7 +15,8 @@ use super::command::{Kept, Operands, Place};
 use super::context::Context;
 use super::driver_handle::DriverHandle;
 use super::handle::{self, Kind, Object, Slot};
-use super::kernel::{self, Kernel, Run};
+use super::kernel::launch::KernelLaunch;
+use super::kernel::{self, Kernel};
 use super::mem::{Mem, TRACKING};
 use super::queue::Queue;
 use crate::CLResult;
@@ -47,7 +48,7 @@ struct Recording {
 pub struct Objects {
     reads: Vec<Arc<Mem>>,
     writes: Vec<Arc<Mem>>,
-    run: Option<Run>,
+    run: Option<KernelLaunch>,
 }
 
 impl Objects {
@@ -69,14 +70,14 @@ impl Objects {
     /// A kernel with its arguments of now.
     pub fn run(kernel: &Kernel) -> Objects {
         Objects {
-            run: Some(Run::of(kernel)),
+            run: Some(KernelLaunch::of(kernel)),
             ..Objects::default()
         }
     }
 
     fn mems(&self) -> impl Iterator<Item = &Mem> {
         let named = self.reads.iter().chain(&self.writes).map(|mem| &**mem);
-        named.chain(self.run.iter().flat_map(Run::mems))
+        named.chain(self.run.iter().flat_map(KernelLaunch::mems))
     }
 
     fn mark(&self) {
@@ -173,7 +174,7 @@ impl CommandBuffer {
             properties,
             recording: Mutex::default(),
         };
-        buffer.make()?;
+        buffer.recreate()?;
         Ok(Arc::new(buffer))
     }
 
@@ -191,7 +192,7 @@ impl CommandBuffer {
     ///
     /// # Errors
     /// The driver's.
-    pub fn make(&self) -> CLResult<()> {
+    pub fn recreate(&self) -> CLResult<()> {
         let queue = self.queue.real.get();
         let list = self.properties.as_ref();
         let list = list.map_or(std::ptr::null(), |list| list.as_ptr());
@@ -207,7 +208,12 @@ impl CommandBuffer {
         } = &mut *recording;
         points.clear();
         for command in commands.iter() {
-            let kernel = command.objects.run.as_ref().map(Run::make).transpose()?;
+            let kernel = command
+                .objects
+                .run
+                .as_ref()
+                .map(KernelLaunch::create_driver)
+                .transpose()?;
             kernels.extend(kernel);
             points.extend(command.record(self, real, points, kernel)?);
         }
@@ -253,16 +259,16 @@ impl CommandBuffer {
         Ok(())
     }
 
-    /// It is to be enqueued: waits until the contents of all that it names are there. See [`Mem::need`].
+    /// It is to be enqueued: waits until the contents of all that it names are there. See [`Mem::ensure_resident`].
     #[inline]
-    pub fn need_contents(&self) {
+    pub fn ensure_resident(&self) {
         if residency::is_watched() {
-            self.need_each();
+            self.ensure_each_resident();
         }
     }
 
     #[cold]
-    fn need_each(&self) {
+    fn ensure_each_resident(&self) {
         let recording = self.recording();
         let mems = recording.commands.iter();
         ensure_resident(mems.flat_map(|command| command.objects.mems()));
@@ -301,8 +307,8 @@ impl CommandBuffer {
         )
     }
 
-    /// Releases the driver's command buffer; made again by [`CommandBuffer::make`].
-    pub fn unmake(&self) {
+    /// Releases the driver's command buffer; made again by [`CommandBuffer::recreate`].
+    pub fn release_driver(&self) {
         if let Some(real) = self.real.take()
             && let Err(code) = extended!(self.context(), clReleaseCommandBufferKHR(real))
         {
@@ -315,7 +321,7 @@ impl CommandBuffer {
 
 impl Drop for CommandBuffer {
     fn drop(&mut self) {
-        self.unmake();
+        self.release_driver();
     }
 }
 
@@ -339,6 +345,6 @@ impl Kept for Arc<CommandBuffer> {
         self.mark();
     }
     fn ensure_resident(&self) {
-        self.need_contents();
+        CommandBuffer::ensure_resident(self);
     }
 }

@@ -2,18 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char, c_void};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use opencl_sys::{
     CL_CONTEXT_INTEROP_USER_SYNC, CL_CONTEXT_PLATFORM, CL_INVALID_CONTEXT, CL_INVALID_OPERATION,
     CL_INVALID_PROPERTY, cl_context_properties, cl_int,
 };
 
+use super::destructor_callbacks::DestructorCallbacks;
 use super::device::Device;
 use super::driver_handle::DriverHandle;
-use super::farewell::Destructors;
 use super::handle::{Kind, Object, Slot};
-use super::queue::Queue;
 use super::usm::Allocations;
 use crate::CLResult;
 use crate::driver::dispatch::{create, status};
@@ -35,12 +34,12 @@ pub struct Context {
     pub properties: Option<Vec<cl_context_properties>>,
     /// Leaked: a driver may call until long after the release, and these are few and small.
     notify: Option<&'static (Notify, usize)>,
-    pub destructors: Destructors,
+    pub destructors: DestructorCallbacks,
     /// The driver's extension functions.
     pub functions: Functions,
     pub usm: Allocations,
-    /// By device id: what `clSetDefaultDeviceCommandQueue` set last.
-    default_queues: Mutex<BTreeMap<u64, Weak<Queue>>>,
+    /// By device id: the id of the queue that `clSetDefaultDeviceCommandQueue` set last.
+    default_queues: Mutex<BTreeMap<u64, u64>>,
 }
 
 impl Object for Context {
@@ -65,7 +64,7 @@ impl Context {
             devices,
             properties,
             notify: notify.map(|pair| &*Box::leak(Box::new(pair))),
-            destructors: Destructors::default(),
+            destructors: DestructorCallbacks::default(),
             functions: Functions::default(),
             usm: Allocations::default(),
             default_queues: Mutex::default(),
@@ -73,7 +72,7 @@ impl Context {
         if context.wants_graphics() {
             return Err(CL_INVALID_PROPERTY);
         }
-        context.make()?;
+        context.recreate()?;
         if context.shares_with_others() {
             blocked::block("a context shares objects with another API (context properties)");
         }
@@ -84,7 +83,7 @@ impl Context {
     ///
     /// # Errors
     /// The driver's.
-    pub fn make(&self) -> CLResult<()> {
+    pub fn recreate(&self) -> CLResult<()> {
         let device = self.devices.first().ok_or(CL_INVALID_OPERATION)?;
         let properties = self.real_properties();
         let properties = properties
@@ -138,20 +137,17 @@ impl Context {
         })
     }
 
-    /// Remembers a device's default queue.
-    pub fn set_default_queue(&self, device: &Device, queue: &Arc<Queue>) {
-        self.default_queues()
-            .insert(device.slot.id(), Arc::downgrade(queue));
+    /// Remembers a device's default queue, by its id.
+    pub fn set_default_queue(&self, device: &Device, queue: u64) {
+        self.default_queues().insert(device.slot.id(), queue);
     }
 
-    /// Whether `queue` is its device's default by `clSetDefaultDeviceCommandQueue`.
-    pub fn is_default_queue(&self, queue: &Queue) -> bool {
-        let queues = self.default_queues();
-        let default = queues.get(&queue.device.slot.id());
-        default.is_some_and(|default| std::ptr::eq(default.as_ptr(), queue))
+    /// The id of the queue that `clSetDefaultDeviceCommandQueue` set last for a device.
+    pub fn default_queue(&self, device: &Device) -> Option<u64> {
+        self.default_queues().get(&device.slot.id()).copied()
     }
 
-    fn default_queues(&self) -> MutexGuard<'_, BTreeMap<u64, Weak<Queue>>> {
+    fn default_queues(&self) -> MutexGuard<'_, BTreeMap<u64, u64>> {
         self.default_queues
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -171,8 +167,8 @@ impl Context {
         device.map_or(std::ptr::null_mut(), |device| device.slot.handle())
     }
 
-    /// Releases the driver's context; made again by [`Context::make`].
-    pub fn unmake(&self) {
+    /// Releases the driver's context; made again by [`Context::recreate`].
+    pub fn release_driver(&self) {
         self.functions.forget();
         if let Some(real) = self.real.take()
             && let Err(code) = status!(real, clReleaseContext(real))
@@ -184,8 +180,8 @@ impl Context {
 
 impl Drop for Context {
     fn drop(&mut self) {
-        self.unmake();
-        self.destructors.farewell(self.slot.handle()).say();
+        self.release_driver();
+        self.destructors.take(self.slot.handle()).call();
     }
 }
 

@@ -105,6 +105,11 @@ impl Drop for Device {
     }
 }
 
+/// The driver's handles of some devices.
+pub fn driver_handles(devices: &[Arc<Device>]) -> Vec<*mut c_void> {
+    devices.iter().map(|device| device.real.get()).collect()
+}
+
 /// Releases a driver's sub-device.
 pub(super) fn release(real: *mut c_void) {
     if let Err(code) = status!(real, clReleaseDevice(real)) {

@@ -53,7 +53,7 @@ impl Sampler {
             context,
             creation,
         };
-        sampler.make()?;
+        sampler.recreate()?;
         Ok(Arc::new(sampler))
     }
 
@@ -61,7 +61,7 @@ impl Sampler {
     ///
     /// # Errors
     /// The driver's.
-    pub fn make(&self) -> CLResult<()> {
+    pub fn recreate(&self) -> CLResult<()> {
         let context = self.context.real.get();
         let real = match &self.creation {
             Creation::Classic {
@@ -78,8 +78,8 @@ impl Sampler {
         Ok(())
     }
 
-    /// Releases the driver's sampler; made again by [`Sampler::make`].
-    pub fn unmake(&self) {
+    /// Releases the driver's sampler; made again by [`Sampler::recreate`].
+    pub fn release_driver(&self) {
         if let Some(real) = self.real.take()
             && let Err(code) = status!(real, clReleaseSampler(real))
         {
@@ -122,6 +122,6 @@ fn classic(
 
 impl Drop for Sampler {
     fn drop(&mut self) {
-        self.unmake();
+        self.release_driver();
     }
 }

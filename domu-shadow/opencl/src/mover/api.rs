@@ -6,9 +6,10 @@ use runtime::mover::{MoveError, Summary};
 
 use super::capture::Capture;
 use super::lanes::root_buffers;
+use crate::core::command::deferred_commands;
 use crate::core::inventory;
 use crate::core::queue::Queue;
-use crate::core::{handle, held, obstacles, retired, running, svm};
+use crate::core::{handle, obstacles, open_user_events, retired_queues, svm};
 use crate::table;
 
 struct OpenCl;
@@ -35,9 +36,9 @@ impl GpuApi for OpenCl {
     fn hold_locks(&self, in_call: bool) -> Option<Held> {
         let mut held: Held = vec![Box::new(svm::hold()?), Box::new(handle::hold()?)];
         if !in_call {
-            held.push(Box::new(held::hold()?));
-            held.push(Box::new(running::hold()?));
-            held.push(Box::new(retired::hold()?));
+            held.push(Box::new(deferred_commands::hold()?));
+            held.push(Box::new(open_user_events::hold()?));
+            held.push(Box::new(retired_queues::hold()?));
         }
         Some(held)
     }

@@ -8,9 +8,10 @@ use runtime::mover::MoveError;
 
 use super::error::driver;
 use crate::core::command::Place;
-use crate::core::image;
+use crate::core::command::transfer;
 use crate::core::mem::Mem;
-use crate::core::transfer::{self, Part};
+use crate::core::mem::area::Part;
+use crate::core::mem::image;
 use crate::driver::dispatch::status;
 
 /// What one command moves, or a part of a pixel, which none can.

@@ -1,18 +1,14 @@
-//! Programs' binaries, which make them again at the same driver in little time: fetched while the program runs, because a
-//! driver may compile for it, and kept until the next build.
+//! A program's binaries, as the driver gives them.
 
 use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::sync::Arc;
 
-use opencl_sys::{
-    CL_DRIVER_VERSION, CL_PROGRAM_BINARIES, CL_PROGRAM_BINARY_SIZES, CL_PROGRAM_NUM_KERNELS,
-};
+use opencl_sys::{CL_DRIVER_VERSION, CL_PROGRAM_BINARIES, CL_PROGRAM_BINARY_SIZES};
 
-use super::device::Device;
-use super::handle::Object;
-use super::program::{Building, Origin, Program, Step};
 use crate::CLResult;
+use crate::core::device::Device;
+use crate::core::handle::Object;
 use crate::driver::dispatch::status;
 use crate::driver::query;
 
@@ -25,6 +21,18 @@ pub struct Binaries {
 }
 
 impl Binaries {
+    /// Asks the driver for those of a program. May take long.
+    pub(super) fn fetch(real: *mut c_void, devices: &[Arc<Device>]) -> Binaries {
+        Binaries {
+            was_asked: true,
+            by_device: of_each(real, devices),
+        }
+    }
+
+    pub(super) fn was_asked(&self) -> bool {
+        self.was_asked
+    }
+
     /// To be asked for again.
     pub(super) fn forget(&mut self) {
         *self = Binaries::default();
@@ -39,72 +47,6 @@ impl Binaries {
         devices.iter().map(of_one).collect()
     }
 }
-
-impl Program {
-    /// Fetches the binaries of its builds, unless that was done since the last one or it is better built again, or it is
-    /// being built. May take long.
-    pub fn keep_binaries(&self) {
-        let Some(_one) = self.at_driver_if_free() else {
-            return;
-        };
-        let real = self.real.get();
-        let is_needed = || {
-            let building = self.building();
-            !building.binaries.was_asked && self.needs_binaries(&building)
-        };
-        if real.is_null() || !is_needed() {
-            return;
-        }
-        let by_device = fetch(real, &self.devices);
-        self.building().binaries = Binaries {
-            was_asked: true,
-            by_device,
-        };
-    }
-
-    fn needs_binaries(&self, building: &Building) -> bool {
-        let is_built = !building.builds.is_empty();
-        let is_built_in = matches!(self.origin, Origin::BuiltIn(_));
-        is_built && !is_built_in && !(self.is_complete(building) && self.is_sooner_built())
-    }
-
-    /// Whether building it needs nothing beside what is kept here: no file, no other program.
-    fn is_complete(&self, building: &Building) -> bool {
-        let includes = |text: &[u8]| text.windows(INCLUDE.len()).any(|part| part == INCLUDE);
-        let is_plain = |step: &Step| match step {
-            Step::Build { options } => !options.as_ref().is_some_and(|o| includes(o.as_bytes())),
-            Step::Compile { .. } | Step::Link { .. } => false,
-        };
-        let mut steps = building.builds.iter().map(|built| &built.step);
-        steps.all(is_plain)
-            && match &self.origin {
-                Origin::Source(text) => !includes(text),
-                Origin::Il(_) | Origin::Binary(_) => true,
-                Origin::BuiltIn(_) | Origin::Linked => false,
-            }
-    }
-
-    /// For a binary pocl compiles every kernel, used or not, and keeps the program's calls waiting meanwhile. From its
-    /// source it has a program in a tenth of a second, by its cache.
-    fn is_sooner_built(&self) -> bool {
-        if !self.devices.iter().any(|device| device.is_pocls()) {
-            return false;
-        }
-        let real = self.real.get();
-        let kernels = query::number(&|size, value, size_ret| {
-            status!(
-                real,
-                clGetProgramInfo(real, CL_PROGRAM_NUM_KERNELS, size, value, size_ret)
-            )
-        });
-        kernels.is_ok_and(|kernels| kernels > POCL_BINARY_KERNELS)
-    }
-}
-
-const INCLUDE: &[u8] = b"include";
-
-/// pocl 3.1 compiles about ten kernels a second.
-const POCL_BINARY_KERNELS: u64 = 16;
 
 /// Device name and driver version: what a binary is good for.
 fn driver_of(device: &Device) -> String {
@@ -133,7 +75,7 @@ fn lack_memory(devices: &[Arc<Device>]) -> bool {
 }
 
 /// None where the driver has not one for each device.
-fn fetch(real: *mut c_void, devices: &[Arc<Device>]) -> BTreeMap<u64, (String, Vec<u8>)> {
+fn of_each(real: *mut c_void, devices: &[Arc<Device>]) -> BTreeMap<u64, (String, Vec<u8>)> {
     if lack_memory(devices) {
         log::info!("no memory for a program's binary: it will be built from its source");
         return BTreeMap::new();

@@ -2,23 +2,10 @@
 
 use std::ffi::c_void;
 
-use super::command::Place;
-use super::image::Area;
+use super::place::Place;
 use crate::CLResult;
+use crate::core::mem::area::Part;
 use crate::driver::dispatch::status;
-
-/// Which part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// Of a buffer.
-    Bytes { offset: usize, len: usize },
-    /// Of an image, with the pitches of the host memory.
-    Pixels {
-        area: Area,
-        row_pitch: usize,
-        slice_pitch: usize,
-    },
-}
 
 macro_rules! transfer {
     ($(#[$doc:meta])* $name:ident, $host:ty, $buffer:ident, $image:ident) => {

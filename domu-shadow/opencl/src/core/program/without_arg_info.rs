@@ -4,29 +4,16 @@
 use std::ffi::c_void;
 use std::sync::Arc;
 
-use opencl_sys::{CL_INVALID_PROGRAM, CL_KERNEL_ARG_INFO_NOT_AVAILABLE};
+use opencl_sys::CL_INVALID_PROGRAM;
 
 use super::binaries;
-use super::build::link_with;
-use super::kernel::{self, Kernel};
-use super::program::{self, Program, Step};
+use super::compiler::link_with;
+use super::driver_program::DriverProgram;
+use super::object::{Program, Step};
 use crate::CLResult;
-use crate::driver::dispatch::create;
-
-/// A driver's program that is released when dropped.
-pub struct Plain(*mut c_void);
-
-// SAFETY: a handle, which any thread may use.
-unsafe impl Send for Plain {}
-
-impl Drop for Plain {
-    fn drop(&mut self) {
-        program::release(self.0);
-    }
-}
 
 /// Whether any of these has argument info behind the program's back.
-pub fn add_arg_info(programs: &[Arc<Program>]) -> bool {
+pub(super) fn any_needed(programs: &[Arc<Program>]) -> bool {
     programs.iter().any(|program| program.adds_arg_info())
 }
 
@@ -34,8 +21,8 @@ pub fn add_arg_info(programs: &[Arc<Program>]) -> bool {
 ///
 /// # Errors
 /// The driver's.
-pub fn of_each(programs: &[Arc<Program>]) -> CLResult<Option<Vec<Option<Plain>>>> {
-    if !add_arg_info(programs) {
+pub(super) fn of_each(programs: &[Arc<Program>]) -> CLResult<Option<Vec<Option<DriverProgram>>>> {
+    if !any_needed(programs) {
         return Ok(None);
     }
     let plain = programs.iter().map(|program| of(program));
@@ -43,16 +30,19 @@ pub fn of_each(programs: &[Arc<Program>]) -> CLResult<Option<Vec<Option<Plain>>>
 }
 
 /// The driver's programs, with what was made once more instead of the original.
-pub fn replaced(programs: &[Arc<Program>], plain: &[Option<Plain>]) -> Vec<*mut c_void> {
+pub(super) fn replaced(
+    programs: &[Arc<Program>],
+    plain: &[Option<DriverProgram>],
+) -> Vec<*mut c_void> {
     let pairs = programs.iter().zip(plain);
-    let real = |(program, plain): (&Arc<Program>, &Option<Plain>)| {
+    let real = |(program, plain): (&Arc<Program>, &Option<DriverProgram>)| {
         plain.as_ref().map_or(program.real.get(), |plain| plain.0)
     };
     pairs.map(real).collect()
 }
 
 /// A program made once more as it was asked for; `None` where the driver's is just that.
-fn of(program: &Program) -> CLResult<Option<Plain>> {
+fn of(program: &Program) -> CLResult<Option<DriverProgram>> {
     if !program.adds_arg_info() {
         return Ok(None);
     }
@@ -71,12 +61,12 @@ fn of(program: &Program) -> CLResult<Option<Plain>> {
     let parts = replaced(inputs, &plain);
     let (context, options, none) = (&program.context, options.as_ref(), std::ptr::null_mut());
     let (real, answer) = link_with(context, &link.devices, options, &parts, None, none);
-    let made = (!real.is_null()).then(|| Plain(real));
+    let made = (!real.is_null()).then(|| DriverProgram(real));
     answer.map(|()| made)
 }
 
-fn built(program: &Program) -> CLResult<Plain> {
-    let plain = Plain(program.original()?);
+fn built(program: &Program) -> CLResult<DriverProgram> {
+    let plain = DriverProgram(program.original()?);
     let builds = program.building().builds.clone();
     let mut answer = Err(CL_INVALID_PROGRAM);
     for one in &builds {
@@ -89,15 +79,15 @@ fn built(program: &Program) -> CLResult<Plain> {
 impl Program {
     /// Calls `ask` with the driver's program that the program may know.
     pub fn with_plain<T>(&self, ask: impl FnOnce(*mut c_void) -> T) -> T {
-        if self.building().plain.is_none() {
+        if self.building().without_arg_info.is_none() {
             let made = of(self).unwrap_or_else(|code| {
                 log::info!("a program is not made without argument info: error {code}");
                 None
             });
-            self.building().plain = made;
+            self.building().without_arg_info = made;
         }
         let building = self.building();
-        let plain = building.plain.as_ref();
+        let plain = building.without_arg_info.as_ref();
         ask(plain.map_or(self.real.get(), |plain| plain.0))
     }
 }
@@ -126,22 +116,5 @@ impl Program {
     /// The binaries of those sizes.
     pub fn told(&self) -> Option<Arc<Vec<Vec<u8>>>> {
         self.building().told.clone()
-    }
-}
-
-impl Kernel {
-    /// Calls `ask` with a kernel of the driver's that has no more argument info than the program asked for.
-    ///
-    /// # Errors
-    /// Those of `ask`; `CL_KERNEL_ARG_INFO_NOT_AVAILABLE` where there is no such kernel.
-    pub fn with_plain(&self, ask: impl FnOnce(*mut c_void) -> CLResult<()>) -> CLResult<()> {
-        self.program.with_plain(|program| {
-            let name = self.name.as_ptr();
-            let made = create!(program, clCreateKernel(program, name));
-            let plain = made.map_err(|_| CL_KERNEL_ARG_INFO_NOT_AVAILABLE)?;
-            let answer = ask(plain);
-            kernel::release(plain);
-            answer
-        })
     }
 }

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use opencl_sys::{CL_MAP_WRITE, CL_MAP_WRITE_INVALIDATE_REGION};
 
-use super::image::Area;
+use super::area::Area;
 
 /// One `clEnqueueMapBuffer` or `clEnqueueMapImage` that is not unmapped yet.
 #[derive(Clone, Debug)]

@@ -5,22 +5,7 @@
 
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-/// What the kernel's signature says about an argument.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ArgKind {
-    /// A `cl_mem`; whether the kernel may write through it.
-    Mem { writable: bool },
-    /// A `cl_sampler`.
-    Sampler,
-    /// A `cl_command_queue` on the device (`queue_t`).
-    Queue,
-    /// `__local` memory: only a size.
-    Local,
-    /// Bytes.
-    Value,
-    /// No argument info (a binary built without it): eight bytes that are a live handle are one.
-    Unknown,
-}
+use super::arg_kind::ArgKind;
 
 /// What is remembered.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,9 +13,9 @@ pub type Destructor = unsafe extern "C" fn(*mut c_void, *mut c_void);
 
 /// Those registered with one object.
 #[derive(Default)]
-pub struct Destructors(Mutex<Vec<(Destructor, usize)>>);
+pub struct DestructorCallbacks(Mutex<Vec<(Destructor, usize)>>);
 
-impl Destructors {
+impl DestructorCallbacks {
     pub fn add(&self, call: Destructor, user: usize) {
         self.0
             .lock()
@@ -24,8 +24,8 @@ impl Destructors {
     }
 
     /// Takes them out, when the object of this handle is dropped.
-    pub fn farewell(&mut self, handle: *mut c_void) -> Farewell {
-        Farewell {
+    pub fn take(&mut self, handle: *mut c_void) -> PendingCallbacks {
+        PendingCallbacks {
             handle: handle as usize,
             calls: std::mem::take(self.0.get_mut().unwrap_or_else(PoisonError::into_inner)),
         }
@@ -33,14 +33,14 @@ impl Destructors {
 }
 
 /// The callbacks of an object that the program has released, on their way to the moment when it is gone.
-pub struct Farewell {
+pub struct PendingCallbacks {
     handle: usize,
     calls: Vec<(Destructor, usize)>,
 }
 
-impl Farewell {
+impl PendingCallbacks {
     /// Calls them.
-    pub fn say(self) {
+    pub fn call(self) {
         for (call, user) in self.calls.into_iter().rev() {
             let handle = self.handle;
             // SAFETY: the program registered the function for a call with its object and its own user data.
@@ -52,7 +52,7 @@ impl Farewell {
 
     /// Releases the driver's object by `release`, and calls them when it is gone: commands may still use it, so
     /// `register` has the driver say when. Where it refuses that, at once.
-    pub fn say_when_gone(
+    pub fn call_when_gone(
         self,
         register: impl FnOnce(Destructor, *mut c_void) -> CLResult<()>,
         release: impl FnOnce(),
@@ -61,16 +61,16 @@ impl Farewell {
             return release();
         }
         let user = Box::into_raw(Box::new(self));
-        let registered = register(driver_says, user.cast());
+        let registered = register(object_gone, user.cast());
         release();
         if registered.is_err() {
             // SAFETY: the driver refused the callback, so the box is still ours.
-            unsafe { Box::from_raw(user) }.say();
+            unsafe { Box::from_raw(user) }.call();
         }
     }
 }
 
-unsafe extern "C" fn driver_says(_real: *mut c_void, user: *mut c_void) {
+unsafe extern "C" fn object_gone(_real: *mut c_void, user: *mut c_void) {
     // SAFETY: `user` is the box leaked for this call, which a driver makes once.
-    unsafe { Box::from_raw(user.cast::<Farewell>()) }.say();
+    unsafe { Box::from_raw(user.cast::<PendingCallbacks>()) }.call();
 }
