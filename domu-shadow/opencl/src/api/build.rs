@@ -11,14 +11,10 @@ use opencl_sys::{
 use super::context::devices_of;
 use super::entry::{code, entry};
 use crate::CLResult;
-use crate::core::caller::Caller;
-use crate::core::context::Context;
-use crate::core::device::Device;
-use crate::core::handle;
-use crate::core::kernel::Kernel;
 use crate::core::program::compiler;
 use crate::core::program::link::link;
-use crate::core::program::{Origin, Program, Step};
+use crate::core::program::{Origin, Step};
+use crate::core::{Caller, Context, Device, Kernel, Program, handle};
 use crate::driver::dispatch::status;
 use runtime::callbacks;
 

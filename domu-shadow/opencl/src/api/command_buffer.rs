@@ -17,14 +17,9 @@ use opencl_sys::{
 use super::entry::entry;
 use super::info::Answer;
 use crate::CLResult;
-use crate::core::caller::Caller;
 use crate::core::command::{Command, Repeat, WaitList, issue_once};
-use crate::core::command_buffer::{Aside, CommandBuffer, Objects};
-use crate::core::handle::{self, Object};
-use crate::core::kernel::Kernel;
-use crate::core::mem::Mem;
-use crate::core::queue::Queue;
-use crate::core::svm;
+use crate::core::command_buffer::{Aside, Objects};
+use crate::core::{Caller, CommandBuffer, Kernel, Mem, Object, Queue, handle, svm};
 use crate::driver::functions::extended;
 use crate::driver::query;
 use crate::driver::record::{self, Prototypes, Spot};

@@ -14,13 +14,9 @@ use opencl_sys::{
 use super::entry::entry;
 use super::info::Answer;
 use crate::CLResult;
-use crate::core::caller::Caller;
-use crate::core::context::{Context, Notify};
+use crate::core::context::Notify;
 use crate::core::destructor_callbacks::Destructor;
-use crate::core::device::Device;
-use crate::core::handle::{self, Object};
-use crate::core::inventory;
-use crate::core::platform::Platform;
+use crate::core::{Caller, Context, Device, Object, Platform, handle, inventory};
 use crate::driver::dispatch::{create, status};
 use crate::driver::loader;
 use runtime::vendor::loaded;

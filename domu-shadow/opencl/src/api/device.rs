@@ -11,11 +11,7 @@ use opencl_sys::{
 use super::entry::entry;
 use super::extension_names;
 use super::info::Answer;
-use crate::core::device::Device;
-use crate::core::handle::{self, Object};
-use crate::core::inventory;
-use crate::core::platform::Platform;
-use crate::core::sub_devices;
+use crate::core::{Device, Object, Platform, handle, inventory, sub_devices};
 use crate::driver::dispatch::status;
 use crate::driver::query;
 

@@ -10,11 +10,8 @@ use opencl_sys::{
 use super::entry::entry;
 use crate::CLResult;
 use crate::core::command::{Command, Order, Place, Repeat, WaitList, issue, issue_once, marker};
-use crate::core::handle;
-use crate::core::kernel::Kernel;
-use crate::core::mem::Mem;
-use crate::core::queue::Queue;
-use crate::driver::dispatch::{status, table_of};
+use crate::core::{Kernel, Mem, Queue, handle};
+use crate::driver::dispatch::{pointer, status, table_of};
 use runtime::residency::ensure_resident;
 
 fn barrier(place: &Place) -> CLResult<()> {
@@ -87,7 +84,7 @@ entry! {
         let command = Command::new(&queue, CL_COMMAND_NATIVE_KERNEL, &wait, event);
         issue_once(caller, command, Repeat::CallsProgram, mems.clone(), move |place, reals| {
             let q = place.queue;
-            let list = if reals.is_empty() { std::ptr::null() } else { reals.as_ptr() };
+            let list = pointer(reals);
             status!(q, clEnqueueNativeKernel(
                 q, function, args, args_size, count, list, places, place.count, place.list, place.event
             ))

@@ -18,7 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use opencl_sys::{CL_OUT_OF_RESOURCES, CL_SUCCESS, cl_int};
 
 use crate::CLResult;
-use crate::core::caller::Caller;
+use crate::core::Caller;
 use runtime::gate::Pass;
 use runtime::start;
 

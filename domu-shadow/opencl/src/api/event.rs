@@ -14,9 +14,8 @@ use super::entry::entry;
 use super::info::Answer;
 use crate::CLResult;
 use crate::core::command::event_status;
-use crate::core::context::Context;
-use crate::core::event::{Event, Notify};
-use crate::core::handle::{self, Object};
+use crate::core::event::Notify;
+use crate::core::{Context, Event, Object, handle};
 
 entry! {
     fn clCreateUserEvent(_caller, context: cl_context) -> object {

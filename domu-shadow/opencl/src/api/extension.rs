@@ -6,11 +6,7 @@ use std::sync::Arc;
 use opencl_sys::cl_platform_id;
 
 use super::extension_names::shows_blocking;
-use crate::core::caller::Caller;
-use crate::core::device::Device;
-use crate::core::handle;
-use crate::core::inventory;
-use crate::core::platform::Platform;
+use crate::core::{Caller, Device, Platform, handle, inventory};
 use crate::driver::record::Prototypes;
 use runtime::gate::Pass;
 use runtime::start;

@@ -15,12 +15,9 @@ use super::info::Answer;
 use super::memory::check_flags;
 use super::properties;
 use crate::CLResult;
-use crate::core::caller::Caller;
-use crate::core::context::Context;
-use crate::core::device::Device;
-use crate::core::handle::{self, Object};
+use crate::core::mem::Properties;
 use crate::core::mem::image::Image;
-use crate::core::mem::{Mem, Properties};
+use crate::core::{Caller, Context, Device, Mem, Object, handle};
 use crate::driver::dispatch::status;
 use crate::driver::query;
 

@@ -12,12 +12,8 @@ use opencl_sys::{
 use super::entry::entry;
 use super::info::Answer;
 use crate::CLResult;
-use crate::core::caller::Caller;
-use crate::core::device::Device;
-use crate::core::handle::{self, Object};
-use crate::core::kernel::Kernel;
 use crate::core::program::signature::ARG_INFO;
-use crate::core::queue::Queue;
+use crate::core::{Caller, Device, Kernel, Object, Queue, handle};
 use crate::driver::dispatch::{status, table_of};
 use crate::driver::extension::suggest_local_size;
 

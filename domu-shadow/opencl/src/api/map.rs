@@ -13,15 +13,12 @@ use opencl_sys::{
 use super::entry::entry;
 use super::transfer::{check_host_reads, check_host_writes};
 use crate::CLResult;
-use crate::core::caller::Caller;
 use crate::core::command::transfer::{read, write};
 use crate::core::command::{Command, Place, WaitList, issue, marker};
-use crate::core::handle::{self, Object};
-use crate::core::mem::Mem;
 use crate::core::mem::area::Area;
 use crate::core::mem::area::Part;
 use crate::core::mem::map::Map;
-use crate::core::queue::Queue;
+use crate::core::{Caller, Mem, Object, Queue, handle};
 use crate::driver::dispatch::status;
 
 fn check_map(queue: &Queue, mem: &Mem, flags: cl_map_flags) -> CLResult<()> {

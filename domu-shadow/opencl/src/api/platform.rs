@@ -8,9 +8,7 @@ use opencl_sys::{
 use super::entry::entry;
 use super::extension_names;
 use super::info::Answer;
-use crate::core::handle::{self, Object};
-use crate::core::inventory;
-use crate::core::platform::Platform;
+use crate::core::{Object, Platform, handle, inventory};
 use crate::driver::dispatch::status;
 use crate::driver::query;
 

@@ -13,13 +13,12 @@ use opencl_sys::{
 use super::context::devices_of;
 use super::entry::entry;
 use super::info::Answer;
-use crate::core::context::Context;
 use crate::core::destructor_callbacks::Destructor;
-use crate::core::device::{Device, driver_handles};
-use crate::core::handle::{self, Object};
+use crate::core::device::driver_handles;
+use crate::core::program::Origin;
 use crate::core::program::arg_info_option::without_our_option;
-use crate::core::program::{Origin, Program};
-use crate::driver::dispatch::{create, status};
+use crate::core::{Context, Device, Object, Program, handle};
+use crate::driver::dispatch::{ask, create, status};
 use crate::driver::query;
 
 /// A program release callback that asks whether a driver takes them.
@@ -202,9 +201,7 @@ entry! {
             }
             (CL_PROGRAM_BUILD_LOG, Some(kept)) => answer.bytes(&kept.log),
             (CL_PROGRAM_BUILD_LOG, None) if program.adds_arg_info() => {
-                answer.bytes(&without_our_option(query::bytes(&|size, value, size_ret| {
-                    status!(real, clGetProgramBuildInfo(real, real_device, parameter, size, value, size_ret))
-                })?))
+                answer.bytes(&without_our_option(query::bytes(ask!(real, clGetProgramBuildInfo(real, real_device, parameter)))?))
             }
             (CL_PROGRAM_BINARY_TYPE, Some(kept)) if !kept.binary_type.is_empty() => answer.bytes(&kept.binary_type),
             (CL_PROGRAM_BUILD_STATUS, Some(kept)) => answer.bytes(&kept.status.to_ne_bytes()),

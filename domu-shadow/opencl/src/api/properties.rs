@@ -7,11 +7,8 @@ use opencl_sys::{
 };
 
 use crate::CLResult;
-use crate::core::caller::Caller;
-use crate::core::device::Device;
-use crate::core::handle;
 use crate::core::mem::Properties;
-use crate::core::obstacles;
+use crate::core::{Caller, Device, handle, obstacles};
 
 /// One list, ending zero included: as the program passed it, and with the driver's handles.
 #[derive(Default)]

@@ -13,11 +13,9 @@ use super::entry::entry;
 use super::info::Answer;
 use crate::CLResult;
 use crate::core::command::event_status;
-use crate::core::context::Context;
-use crate::core::device::Device;
-use crate::core::handle::{self, Object};
-use crate::core::queue::{Creation, Queue};
-use crate::driver::dispatch::status;
+use crate::core::queue::Creation;
+use crate::core::{Context, Device, Object, Queue, handle};
+use crate::driver::dispatch::{ask, status};
 use crate::driver::query;
 
 fn parents(context: cl_context, device: cl_device_id) -> CLResult<(Arc<Context>, Arc<Device>)> {
@@ -83,9 +81,7 @@ entry! {
             CL_QUEUE_DEVICE => answer.handle(queue.device.slot().handle()),
             CL_QUEUE_REFERENCE_COUNT => answer.uint(queue.slot().references()),
             CL_QUEUE_DEVICE_DEFAULT => {
-                let default = query::number(&|size, value, size_ret| {
-                    status!(real, clGetCommandQueueInfo(real, parameter, size, value, size_ret))
-                })?;
+                let default = query::number(ask!(real, clGetCommandQueueInfo(real, parameter)))?;
                 let queues = handle::all::<Queue>();
                 let default = queues.iter().find(|queue| queue.real.get() as u64 == default);
                 answer.handle(default.map_or(std::ptr::null_mut(), |queue| queue.slot().handle()))

@@ -13,13 +13,8 @@ use opencl_sys::{
 use super::entry::entry;
 use super::info::Answer;
 use crate::CLResult;
-use crate::core::caller::Caller;
 use crate::core::command::{Command, Place, Repeat, WaitList, issue_once};
-use crate::core::context::Context;
-use crate::core::device::Device;
-use crate::core::handle;
-use crate::core::kernel::Kernel;
-use crate::core::queue::Queue;
+use crate::core::{Caller, Context, Device, Kernel, Queue, handle};
 use crate::driver::dispatch::check;
 use crate::driver::functions::{create_extended, extended};
 use crate::driver::query;

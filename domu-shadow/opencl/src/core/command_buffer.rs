@@ -4,24 +4,25 @@
 //! again. Synchronization points are numbered here, from 1: a driver's numbers may be others the second time.
 
 use std::ffi::c_void;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use opencl_sys::{
     CL_INVALID_COMMAND_BUFFER_KHR, CL_INVALID_OPERATION, CL_INVALID_SYNC_POINT_WAIT_LIST_KHR,
-    cl_int,
 };
 
 use super::command::{Kept, Operands, Place};
 use super::context::Context;
 use super::driver_handle::DriverHandle;
-use super::handle::{self, Kind, Object, Slot};
+use super::handle::{self, Slot, object};
 use super::kernel::launch::KernelLaunch;
 use super::kernel::{self, Kernel};
 use super::mem::{Mem, TRACKING};
 use super::queue::Queue;
 use crate::CLResult;
+use crate::driver::dispatch::released;
 use crate::driver::functions::{create_extended, extended};
 use crate::driver::record::{Prototypes, Spot};
+use runtime::locks::lock;
 use runtime::residency::{self, ensure_resident};
 
 pub struct CommandBuffer {
@@ -155,13 +156,7 @@ impl Command {
     }
 }
 
-impl Object for CommandBuffer {
-    const KIND: Kind = Kind::CommandBuffer;
-    const INVALID: cl_int = CL_INVALID_COMMAND_BUFFER_KHR;
-    fn slot(&self) -> &Slot<Self> {
-        &self.slot
-    }
-}
+object!(CommandBuffer, CL_INVALID_COMMAND_BUFFER_KHR);
 
 impl CommandBuffer {
     /// # Errors
@@ -183,9 +178,7 @@ impl CommandBuffer {
     }
 
     fn recording(&self) -> MutexGuard<'_, Recording> {
-        self.recording
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.recording)
     }
 
     /// Makes the driver's command buffer: at creation, and after a move with all that was recorded.
@@ -309,10 +302,11 @@ impl CommandBuffer {
 
     /// Releases the driver's command buffer; made again by [`CommandBuffer::recreate`].
     pub fn release_driver(&self) {
-        if let Some(real) = self.real.take()
-            && let Err(code) = extended!(self.context(), clReleaseCommandBufferKHR(real))
-        {
-            log::warn!("a driver refused to release a command buffer: error {code}");
+        if let Some(real) = self.real.take() {
+            released(
+                "a command buffer",
+                extended!(self.context(), clReleaseCommandBufferKHR(real)),
+            );
         }
         let kernels = std::mem::take(&mut self.recording().kernels);
         kernels.into_iter().for_each(kernel::release);

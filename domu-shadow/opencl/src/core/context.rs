@@ -2,22 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char, c_void};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use opencl_sys::{
     CL_CONTEXT_INTEROP_USER_SYNC, CL_CONTEXT_PLATFORM, CL_INVALID_CONTEXT, CL_INVALID_OPERATION,
-    CL_INVALID_PROPERTY, cl_context_properties, cl_int,
+    CL_INVALID_PROPERTY, cl_context_properties,
 };
 
 use super::destructor_callbacks::DestructorCallbacks;
-use super::device::Device;
+use super::device::{Device, driver_handles};
 use super::driver_handle::DriverHandle;
-use super::handle::{Kind, Object, Slot};
+use super::handle::{Slot, object};
 use super::usm::Allocations;
 use crate::CLResult;
-use crate::driver::dispatch::{create, status};
+use crate::driver::dispatch::{create, released, status};
 use crate::driver::functions::Functions;
 use runtime::blocked;
+use runtime::locks::lock;
 use runtime::vendor::loaded;
 
 /// The program's error callback: `pfn_notify` of `clCreateContext`.
@@ -42,13 +43,7 @@ pub struct Context {
     default_queues: Mutex<BTreeMap<u64, u64>>,
 }
 
-impl Object for Context {
-    const KIND: Kind = Kind::Context;
-    const INVALID: cl_int = CL_INVALID_CONTEXT;
-    fn slot(&self) -> &Slot<Self> {
-        &self.slot
-    }
-}
+object!(Context, CL_INVALID_CONTEXT);
 
 impl Context {
     /// # Errors
@@ -89,11 +84,7 @@ impl Context {
         let properties = properties
             .as_ref()
             .map_or(std::ptr::null(), |list| list.as_ptr());
-        let devices: Vec<*mut c_void> = self
-            .devices
-            .iter()
-            .map(|device| device.real.get())
-            .collect();
+        let devices = driver_handles(&self.devices);
         let count = u32::try_from(devices.len()).unwrap_or(u32::MAX);
         let notify = self.notify.map(|_| notified as Notify);
         let user = self.notify.map_or(std::ptr::null_mut(), |pair| {
@@ -148,9 +139,7 @@ impl Context {
     }
 
     fn default_queues(&self) -> MutexGuard<'_, BTreeMap<u64, u64>> {
-        self.default_queues
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.default_queues)
     }
 
     /// A device of the driver's, by which its extension functions are found.
@@ -170,10 +159,8 @@ impl Context {
     /// Releases the driver's context; made again by [`Context::recreate`].
     pub fn release_driver(&self) {
         self.functions.forget();
-        if let Some(real) = self.real.take()
-            && let Err(code) = status!(real, clReleaseContext(real))
-        {
-            log::warn!("a driver refused to release a context: error {code}");
+        if let Some(real) = self.real.take() {
+            released("a context", status!(real, clReleaseContext(real)));
         }
     }
 }

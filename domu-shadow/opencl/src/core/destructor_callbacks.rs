@@ -7,6 +7,7 @@ use std::ffi::c_void;
 use std::sync::{Mutex, PoisonError};
 
 use crate::CLResult;
+use runtime::locks::lock;
 
 /// The program's function: object, user data.
 pub type Destructor = unsafe extern "C" fn(*mut c_void, *mut c_void);
@@ -17,10 +18,7 @@ pub struct DestructorCallbacks(Mutex<Vec<(Destructor, usize)>>);
 
 impl DestructorCallbacks {
     pub fn add(&self, call: Destructor, user: usize) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push((call, user));
+        lock(&self.0).push((call, user));
     }
 
     /// Takes them out, when the object of this handle is dropped.

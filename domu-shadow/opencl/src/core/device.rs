@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use opencl_sys::{
     CL_DEVICE_IL_VERSION, CL_DEVICE_NAME, CL_DEVICE_PLATFORM, CL_DEVICE_TYPE, CL_DEVICE_TYPE_CPU,
-    CL_INVALID_DEVICE, CL_PLATFORM_NAME, cl_device_partition_property, cl_int,
+    CL_INVALID_DEVICE, CL_PLATFORM_NAME, cl_device_partition_property,
 };
 
 use super::driver_handle::DriverHandle;
-use super::handle::{Kind, Object, Slot};
+use super::handle::{Slot, object};
 use super::platform::Platform;
 use crate::CLResult;
-use crate::driver::dispatch::status;
+use crate::driver::dispatch::{released, status};
 use crate::driver::query;
 
 pub struct Device {
@@ -34,13 +34,7 @@ pub struct Partition {
     pub(super) count: u32,
 }
 
-impl Object for Device {
-    const KIND: Kind = Kind::Device;
-    const INVALID: cl_int = CL_INVALID_DEVICE;
-    fn slot(&self) -> &Slot<Self> {
-        &self.slot
-    }
-}
+object!(Device, CL_INVALID_DEVICE);
 
 impl Device {
     /// The shadow of a driver's device.
@@ -112,7 +106,5 @@ pub fn driver_handles(devices: &[Arc<Device>]) -> Vec<*mut c_void> {
 
 /// Releases a driver's sub-device.
 pub(super) fn release(real: *mut c_void) {
-    if let Err(code) = status!(real, clReleaseDevice(real)) {
-        log::warn!("a driver refused to release a sub-device: error {code}");
-    }
+    released("a sub-device", status!(real, clReleaseDevice(real)));
 }

@@ -6,7 +6,7 @@
 
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use opencl_sys::{
     CL_COMPLETE, CL_INVALID_EVENT, CL_INVALID_OPERATION, CL_INVALID_VALUE, CL_OUT_OF_RESOURCES,
@@ -16,14 +16,15 @@ use opencl_sys::{
 
 use super::context::Context;
 use super::driver_handle::DriverHandle;
-use super::handle::{self, Kind, Object, Slot};
+use super::handle::{self, Slot, object};
 use super::open_user_events;
 use super::queue::Queue;
 use crate::CLResult;
-use crate::driver::dispatch::{create, status};
+use crate::driver::dispatch::{ask, create, released, status};
 use crate::driver::query;
 use runtime::callbacks;
 use runtime::gate::Pass;
+use runtime::locks::lock;
 use runtime::start;
 
 /// The program's event callback: event, status, user data.
@@ -60,13 +61,7 @@ pub struct Event {
     waiting: Mutex<Option<Vec<Waiting>>>,
 }
 
-impl Object for Event {
-    const KIND: Kind = Kind::Event;
-    const INVALID: cl_int = CL_INVALID_EVENT;
-    fn slot(&self) -> &Slot<Self> {
-        &self.slot
-    }
-}
+object!(Event, CL_INVALID_EVENT);
 
 impl Event {
     /// The shadow of a driver's event that this process owns from now on.
@@ -185,7 +180,7 @@ impl Event {
     }
 
     fn waiting(&self) -> MutexGuard<'_, Option<Vec<Waiting>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 
     /// A callback of a user event: at once where it has the status already.
@@ -266,13 +261,7 @@ impl Event {
                 .copied()
                 .unwrap_or(Err(CL_INVALID_VALUE));
         }
-        let real = self.real.get();
-        query::number(&|size, value, size_ret| {
-            status!(
-                real,
-                clGetEventProfilingInfo(real, parameter, size, value, size_ret)
-            )
-        })
+        self.profile_of_driver(parameter)
     }
 
     /// Before a move: keeps what the driver knows, and releases its event. The command has ended.
@@ -302,12 +291,7 @@ impl Event {
 
     fn profile_of_driver(&self, parameter: u32) -> CLResult<u64> {
         let real = self.real.get();
-        query::number(&|size, value, size_ret| {
-            status!(
-                real,
-                clGetEventProfilingInfo(real, parameter, size, value, size_ret)
-            )
-        })
+        query::number(ask!(real, clGetEventProfilingInfo(real, parameter)))
     }
 
     /// Before a move, with nothing running: releases the driver's event.
@@ -330,10 +314,8 @@ impl Event {
     }
 
     fn release(&self) {
-        if let Some(real) = self.real.take()
-            && let Err(code) = status!(real, clReleaseEvent(real))
-        {
-            log::warn!("a driver refused to release an event: error {code}");
+        if let Some(real) = self.real.take() {
+            released("an event", status!(real, clReleaseEvent(real)));
         }
     }
 

@@ -11,13 +11,14 @@ use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use opencl_sys::{CL_FALSE, cl_bool, cl_int};
 
 use super::caller::Caller;
 use super::host_memory;
 use crate::CLResult;
+use runtime::locks::lock;
 
 /// Address space reserved for cells, bytes; pages are backed when first used.
 const REGION: usize = 4 << 30;
@@ -50,6 +51,21 @@ pub trait Object: Send + Sync + Sized + 'static {
     fn slot(&self) -> &Slot<Self>;
 }
 
+/// Makes a type with a field `slot` an [`Object`], by its error for other handles: `object!(Queue, CL_INVALID_COMMAND_QUEUE)`.
+macro_rules! object {
+    ($name:ident, $invalid:ident) => {
+        impl $crate::core::handle::Object for $name {
+            const KIND: $crate::core::handle::Kind = $crate::core::handle::Kind::$name;
+            const INVALID: opencl_sys::cl_int = $invalid;
+            fn slot(&self) -> &$crate::core::handle::Slot<Self> {
+                &self.slot
+            }
+        }
+    };
+}
+
+pub(crate) use object;
+
 #[repr(C, align(64))]
 struct Cell {
     /// Where an ICD's objects have their dispatch table: ours, so that another loader could call us.
@@ -79,7 +95,7 @@ struct Cells {
 }
 
 fn cells() -> MutexGuard<'static, Cells> {
-    CELLS.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&CELLS)
 }
 
 /// For a fork: nothing here changes until this is dropped. `None` while another thread changes it.
@@ -323,29 +339,26 @@ pub fn release<T: Object>(handle: *mut c_void) -> CLResult<()> {
     Ok(())
 }
 
-/// How many objects of a kind are being dropped: no longer among [`all`], and not gone yet.
-pub fn leaving<T: Object>() -> usize {
+/// Every object of a kind; `None` for one that is being dropped.
+fn of_kind<T: Object>() -> Vec<Option<Arc<T>>> {
     let base = BASE.load(Ordering::Acquire);
     let guard = cells();
     // Under the lock no cell is freed, so every weak pointer read here is still owned by its cell.
     (0..guard.used)
         .map(|index| cell_at(base, index))
         .filter(|cell| cell.kind.load(Ordering::Acquire) == T::KIND as u32)
-        .filter(|cell| upgrade::<T>(cell).is_none())
-        .count()
+        .map(upgrade::<T>)
+        .collect()
+}
+
+/// How many objects of a kind are being dropped: no longer among [`all`], and not gone yet.
+pub fn leaving<T: Object>() -> usize {
+    of_kind::<T>().iter().filter(|one| one.is_none()).count()
 }
 
 /// Every live object of a kind, oldest first.
 pub fn all<T: Object>() -> Vec<Arc<T>> {
-    let base = BASE.load(Ordering::Acquire);
-    let guard = cells();
-    // Under the lock no cell is freed, so every weak pointer read here is still owned by its cell.
-    let mut found: Vec<Arc<T>> = (0..guard.used)
-        .map(|index| cell_at(base, index))
-        .filter(|cell| cell.kind.load(Ordering::Acquire) == T::KIND as u32)
-        .filter_map(upgrade::<T>)
-        .collect();
-    drop(guard);
+    let mut found: Vec<Arc<T>> = of_kind().into_iter().flatten().collect();
     found.sort_by_key(|object| object.slot().id);
     found
 }

@@ -4,12 +4,13 @@
 //! program has made a user event, commands are listed here instead: see [`super::open_user_events`].
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use opencl_sys::cl_event;
 
 use crate::driver::dispatch::status;
 use crate::driver::query;
+use runtime::locks::lock;
 
 /// Each command has to be listed.
 static LISTING: AtomicBool = AtomicBool::new(false);
@@ -87,7 +88,7 @@ impl List {
 
 impl InFlight {
     fn list(&self) -> MutexGuard<'_, List> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Takes a driver's event over.

@@ -1,7 +1,7 @@
 //! The platforms and root devices that were found: once, and given other drivers' handles after a move.
 
 use std::ffi::c_void;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use opencl_sys::CL_DEVICE_TYPE_ALL;
 
@@ -9,6 +9,7 @@ use super::device::Device;
 use super::handle;
 use super::platform::Platform;
 use crate::driver::loader;
+use runtime::locks::lock;
 
 static PLATFORMS: OnceLock<Vec<Arc<Platform>>> = OnceLock::new();
 /// Of all platforms.
@@ -39,7 +40,7 @@ fn found(real: *mut c_void) -> Arc<Platform> {
 
 /// The shadow of one of a platform's root devices; `real` is the driver's.
 pub fn root_device(platform: &Arc<Platform>, real: *mut c_void) -> Arc<Device> {
-    let mut devices = DEVICES.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut devices = lock(&DEVICES);
     let known = devices
         .iter()
         .find(|device| Arc::ptr_eq(&device.platform, platform) && device.real.get() == real);
@@ -54,7 +55,7 @@ pub fn root_device(platform: &Arc<Platform>, real: *mut c_void) -> Arc<Device> {
 
 /// A platform's root devices.
 pub fn root_devices(platform: &Platform) -> Vec<Arc<Device>> {
-    let devices = DEVICES.lock().unwrap_or_else(PoisonError::into_inner);
+    let devices = lock(&DEVICES);
     let of_platform = devices
         .iter()
         .filter(|device| std::ptr::eq(&*device.platform, platform));

@@ -46,3 +46,17 @@ pub mod semaphore;
 pub mod sub_devices;
 pub mod svm;
 pub mod usm;
+
+pub use caller::Caller;
+pub use command_buffer::CommandBuffer;
+pub use context::Context;
+pub use device::Device;
+pub use event::Event;
+pub use handle::Object;
+pub use kernel::Kernel;
+pub use mem::Mem;
+pub use platform::Platform;
+pub use program::Program;
+pub use queue::Queue;
+pub use sampler::Sampler;
+pub use semaphore::Semaphore;

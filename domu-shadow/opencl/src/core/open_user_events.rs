@@ -7,13 +7,14 @@
 //! Outside of pocl's queues listing ends some time after the last user event was set: an event for each command costs time.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::handle;
 use super::in_flight;
 use super::queue::Queue;
 use runtime::gate;
+use runtime::locks::lock;
 
 /// User events without a status.
 static OPEN: AtomicUsize = AtomicUsize::new(0);
@@ -41,7 +42,7 @@ pub fn none() -> bool {
 }
 
 fn switch() -> MutexGuard<'static, ()> {
-    SWITCH.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&SWITCH)
 }
 
 fn host_queues() -> Vec<Arc<Queue>> {

@@ -2,10 +2,10 @@
 
 use std::ffi::c_void;
 
-use opencl_sys::{CL_INVALID_PLATFORM, CL_PLATFORM_NAME, cl_int};
+use opencl_sys::{CL_INVALID_PLATFORM, CL_PLATFORM_NAME};
 
 use super::driver_handle::DriverHandle;
-use super::handle::{Kind, Object, Slot};
+use super::handle::{Slot, object};
 use crate::driver::query;
 
 pub struct Platform {
@@ -14,13 +14,7 @@ pub struct Platform {
     pub name: String,
 }
 
-impl Object for Platform {
-    const KIND: Kind = Kind::Platform;
-    const INVALID: cl_int = CL_INVALID_PLATFORM;
-    fn slot(&self) -> &Slot<Self> {
-        &self.slot
-    }
-}
+object!(Platform, CL_INVALID_PLATFORM);
 
 impl Platform {
     /// The shadow of a driver's platform.

@@ -6,17 +6,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use opencl_sys::{
     CL_DEVICE_MAX_ON_DEVICE_QUEUES, CL_INVALID_COMMAND_QUEUE, CL_INVALID_QUEUE_PROPERTIES,
     CL_OUT_OF_RESOURCES, CL_QUEUE_ON_DEVICE, CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE,
-    CL_QUEUE_PROPERTIES, cl_event, cl_int, cl_queue_properties,
+    CL_QUEUE_PROPERTIES, cl_event, cl_queue_properties,
 };
 
 use super::context::Context;
 use super::device::Device;
 use super::driver_handle::DriverHandle;
-use super::handle::{Kind, Object, Slot};
+use super::handle::{Slot, object};
 use super::in_flight::{self, InFlight};
 use super::retired_queues;
 use crate::CLResult;
-use crate::driver::dispatch::{create, status, table_of};
+use crate::driver::dispatch::{create, released, status, table_of};
 use crate::driver::query;
 
 /// How the program created the queue: made again the same way.
@@ -38,13 +38,7 @@ pub struct Queue {
     pub in_flight: InFlight,
 }
 
-impl Object for Queue {
-    const KIND: Kind = Kind::Queue;
-    const INVALID: cl_int = CL_INVALID_COMMAND_QUEUE;
-    fn slot(&self) -> &Slot<Self> {
-        &self.slot
-    }
-}
+object!(Queue, CL_INVALID_COMMAND_QUEUE);
 
 impl Queue {
     /// # Errors
@@ -182,10 +176,11 @@ impl Queue {
 
     /// Releases the driver's queue; made again by [`Queue::recreate`].
     pub fn release_driver(&self) {
-        if let Some(real) = self.real.take()
-            && let Err(code) = status!(real, clReleaseCommandQueue(real))
-        {
-            log::warn!("a driver refused to release a command queue: error {code}");
+        if let Some(real) = self.real.take() {
+            released(
+                "a command queue",
+                status!(real, clReleaseCommandQueue(real)),
+            );
         }
     }
 }

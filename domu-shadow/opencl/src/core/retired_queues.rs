@@ -1,11 +1,12 @@
 //! What queues still had to do when the program released them: their commands run on, and a move waits for them.
 
 use std::ffi::c_void;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::device::Device;
 use crate::driver::dispatch::status;
 use crate::driver::query;
+use runtime::locks::lock;
 
 /// A driver's event that ends with the last command of a released queue.
 struct Last {
@@ -38,7 +39,7 @@ impl Drop for Last {
 static ALL: Mutex<Vec<Last>> = Mutex::new(Vec::new());
 
 fn all() -> MutexGuard<'static, Vec<Last>> {
-    ALL.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&ALL)
 }
 
 /// For a fork: nothing here changes until this is dropped. `None` while another thread changes it.

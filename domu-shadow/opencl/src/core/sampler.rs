@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use opencl_sys::{
     CL_INVALID_OPERATION, CL_INVALID_SAMPLER, CL_SAMPLER_ADDRESSING_MODE, CL_SAMPLER_FILTER_MODE,
-    CL_SAMPLER_NORMALIZED_COORDS, cl_addressing_mode, cl_bool, cl_filter_mode, cl_int,
+    CL_SAMPLER_NORMALIZED_COORDS, cl_addressing_mode, cl_bool, cl_filter_mode,
     cl_sampler_properties,
 };
 
 use super::context::Context;
 use super::driver_handle::DriverHandle;
-use super::handle::{Kind, Object, Slot};
+use super::handle::{Slot, object};
 use crate::CLResult;
-use crate::driver::dispatch::{create, status, table_of};
+use crate::driver::dispatch::{create, released, status, table_of};
 
 /// How the program created the sampler: made again the same way.
 #[derive(Clone, Debug)]
@@ -35,13 +35,7 @@ pub struct Sampler {
     pub creation: Creation,
 }
 
-impl Object for Sampler {
-    const KIND: Kind = Kind::Sampler;
-    const INVALID: cl_int = CL_INVALID_SAMPLER;
-    fn slot(&self) -> &Slot<Self> {
-        &self.slot
-    }
-}
+object!(Sampler, CL_INVALID_SAMPLER);
 
 impl Sampler {
     /// # Errors
@@ -80,10 +74,8 @@ impl Sampler {
 
     /// Releases the driver's sampler; made again by [`Sampler::recreate`].
     pub fn release_driver(&self) {
-        if let Some(real) = self.real.take()
-            && let Err(code) = status!(real, clReleaseSampler(real))
-        {
-            log::warn!("a driver refused to release a sampler: error {code}");
+        if let Some(real) = self.real.take() {
+            released("a sampler", status!(real, clReleaseSampler(real)));
         }
     }
 }

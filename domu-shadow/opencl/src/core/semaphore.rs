@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use opencl_sys::{CL_INVALID_SEMAPHORE_KHR, cl_int};
+use opencl_sys::CL_INVALID_SEMAPHORE_KHR;
 
 use super::context::Context;
-use super::handle::{Kind, Object, Slot};
+use super::handle::{Slot, object};
 use crate::CLResult;
 use runtime::blocked::Hold;
 
 use super::driver_handle::DriverHandle;
 use super::obstacles;
+use crate::driver::dispatch::released;
 use crate::driver::functions::{create_extended, extended};
 
 pub struct Semaphore {
@@ -22,13 +23,7 @@ pub struct Semaphore {
     _hold: Hold,
 }
 
-impl Object for Semaphore {
-    const KIND: Kind = Kind::Semaphore;
-    const INVALID: cl_int = CL_INVALID_SEMAPHORE_KHR;
-    fn slot(&self) -> &Slot<Self> {
-        &self.slot
-    }
-}
+object!(Semaphore, CL_INVALID_SEMAPHORE_KHR);
 
 impl Semaphore {
     /// `real` are the properties with the driver's handles; `None` for NULL.
@@ -56,10 +51,11 @@ impl Semaphore {
 
 impl Drop for Semaphore {
     fn drop(&mut self) {
-        if let Some(real) = self.real.take()
-            && let Err(code) = extended!(self.context, clReleaseSemaphoreKHR(real))
-        {
-            log::warn!("a driver refused to release a semaphore: error {code}");
+        if let Some(real) = self.real.take() {
+            released(
+                "a semaphore",
+                extended!(self.context, clReleaseSemaphoreKHR(real)),
+            );
         }
     }
 }

@@ -54,18 +54,11 @@ pub fn create(
     Ok(reals.into_iter().enumerate().map(of).collect())
 }
 
-/// Before a move: releases the driver's sub-devices, the youngest first.
-pub fn release_driver_all() {
-    for device in handle::all::<Device>().iter().rev() {
-        device.release_driver();
-    }
-}
-
 /// After a move, with all root devices there: makes them again, a device's before those of its parts.
 ///
 /// # Errors
 /// The driver's.
-pub fn recreate_all() -> CLResult<()> {
+pub fn recreate() -> CLResult<()> {
     let mut made: BTreeMap<usize, Vec<*mut c_void>> = BTreeMap::new();
     let mut answer = Ok(());
     for device in handle::all::<Device>() {

@@ -6,12 +6,13 @@
 use std::collections::BTreeMap;
 use std::ffi::{CStr, OsStr, OsString, c_char, c_void};
 use std::mem::{MaybeUninit, offset_of};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use opencl_sys::cl_icd::cl_icd_dispatch;
 use opencl_sys::{CL_SUCCESS, cl_int};
 
 use super::dispatch::{ICD2_TAG, is_tagged};
+use runtime::locks::lock;
 
 type GetFunction = unsafe extern "C" fn(*mut c_void, *const c_char) -> *mut c_void;
 type SetData = unsafe extern "C" fn(*mut c_void, *mut c_void) -> cl_int;
@@ -46,7 +47,7 @@ impl Managed {
 static TABLES: Mutex<BTreeMap<(OsString, usize), usize>> = Mutex::new(BTreeMap::new());
 
 fn table_for(library: &OsStr, number: usize) -> *mut cl_icd_dispatch {
-    let mut tables = TABLES.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut tables = lock(&TABLES);
     let table = tables.entry((library.to_owned(), number));
     let empty = || Box::into_raw(Box::new(MaybeUninit::<cl_icd_dispatch>::zeroed()));
     let address = table.or_insert_with(|| empty().expose_provenance());

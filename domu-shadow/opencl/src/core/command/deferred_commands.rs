@@ -9,7 +9,7 @@
 //! While no user event is open, which is nearly always, all this costs one load per enqueue. While one is, commands are listed
 //! with their events ([`crate::core::in_flight`]), and enqueues take turns, so that the log has their order.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use opencl_sys::CL_COMPLETE;
 
@@ -20,6 +20,7 @@ use crate::core::event::Event;
 use crate::core::handle::Object;
 use crate::core::open_user_events;
 use crate::core::queue::Queue;
+use runtime::locks::lock;
 use runtime::{gate, residency};
 
 /// What a command waits for besides its wait list, in a queue that runs out of order.
@@ -99,7 +100,7 @@ impl<K: Kept, F: Fn(&Place, &K::Reals) -> CLResult<()>> Again for Enqueue<K, F> 
 
 /// The log, while nothing else is enqueued.
 pub(super) fn log() -> MutexGuard<'static, Log> {
-    LOG.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&LOG)
 }
 
 /// For a fork: nothing here changes until this is dropped. `None` while another thread changes it.

@@ -14,7 +14,7 @@ use crate::CLResult;
 use crate::core::event::Event;
 use crate::core::handle;
 use crate::core::queue::Queue;
-use crate::driver::dispatch::status;
+use crate::driver::dispatch::{pointer, status};
 use crate::driver::query;
 
 /// How long a driver may take to end the commands that it will never run.
@@ -84,11 +84,7 @@ pub fn recreate() -> CLResult<()> {
             queue: entry.queue.real.get(),
             blocking: CL_FALSE,
             count: waits.len() as u32,
-            list: if waits.is_empty() {
-                std::ptr::null()
-            } else {
-                waits.as_ptr()
-            },
+            list: pointer(&waits),
             event: &raw mut real,
         };
         entry.again.enqueue(&place)?;

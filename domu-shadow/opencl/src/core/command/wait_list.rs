@@ -9,7 +9,7 @@ use crate::core::caller::Caller;
 use crate::core::event::Event;
 use crate::core::handle;
 use crate::core::queue::Queue;
-use crate::driver::dispatch::{create, status};
+use crate::driver::dispatch::{create, pointer, status};
 
 /// A driver's event that has ended: without one a marker's or barrier's list would be empty, which means all commands.
 pub struct Ended(cl_event);
@@ -112,10 +112,6 @@ impl WaitList {
     /// Null for an empty list, as the specification asks.
     #[inline]
     pub fn pointer(&self) -> *const cl_event {
-        if self.reals.is_empty() {
-            std::ptr::null()
-        } else {
-            self.reals.as_ptr()
-        }
+        pointer(&self.reals)
     }
 }

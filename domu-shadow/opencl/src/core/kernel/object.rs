@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::ffi::{CString, c_void};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use opencl_sys::{
     CL_INVALID_KERNEL, CL_KERNEL_ARG_INFO_NOT_AVAILABLE, CL_KERNEL_ATTRIBUTES,
     CL_KERNEL_EXEC_INFO_INDIRECT_HOST_ACCESS_INTEL,
     CL_KERNEL_EXEC_INFO_INDIRECT_SHARED_ACCESS_INTEL, CL_KERNEL_FUNCTION_NAME, CL_KERNEL_NUM_ARGS,
-    cl_int,
 };
 
 use super::arg::Arg;
@@ -17,12 +16,13 @@ use super::arg_kind::{ArgKind, kind};
 use super::kept_arg::KeptArg;
 use crate::CLResult;
 use crate::core::driver_handle::DriverHandle;
-use crate::core::handle::{self, Kind, Object, Slot};
+use crate::core::handle::{self, Slot, object};
 use crate::core::mem::{Mem, TRACKING};
 use crate::core::program::Program;
 use crate::core::program::signature::{Signature, arg_info};
-use crate::driver::dispatch::{create, status};
+use crate::driver::dispatch::{ask, create, released, status};
 use crate::driver::query;
+use runtime::locks::lock;
 use runtime::residency::{self, ensure_resident};
 
 /// `CL_KERNEL_EXEC_INFO_INDIRECT_*_ACCESS_INTEL`: whether a kernel follows pointers to unified shared memory.
@@ -43,13 +43,7 @@ pub struct Kernel {
     exec_info: Mutex<ExecInfo>,
 }
 
-impl Object for Kernel {
-    const KIND: Kind = Kind::Kernel;
-    const INVALID: cl_int = CL_INVALID_KERNEL;
-    fn slot(&self) -> &Slot<Self> {
-        &self.slot
-    }
-}
+object!(Kernel, CL_INVALID_KERNEL);
 
 impl Kernel {
     /// Whether a program has kernels.
@@ -67,14 +61,7 @@ impl Kernel {
     }
 
     fn ask(program: Arc<Program>, real: *mut c_void) -> CLResult<Arc<Kernel>> {
-        let ask = |parameter: u32| {
-            query::bytes(&|size, value, size_ret| {
-                status!(
-                    real,
-                    clGetKernelInfo(real, parameter, size, value, size_ret)
-                )
-            })
-        };
+        let ask = |parameter: u32| query::bytes(ask!(real, clGetKernelInfo(real, parameter)));
         let name = CString::from_vec_with_nul(ask(CL_KERNEL_FUNCTION_NAME)?).unwrap_or_default();
         let count = ask(CL_KERNEL_NUM_ARGS)?;
         let count = count
@@ -122,9 +109,7 @@ impl Kernel {
     }
 
     pub(super) fn exec_info(&self) -> MutexGuard<'_, ExecInfo> {
-        self.exec_info
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.exec_info)
     }
 
     /// `clSetKernelExecInfo` has been called.
@@ -222,9 +207,7 @@ impl Drop for Kernel {
 
 /// Releases a kernel of the driver's.
 pub fn release(real: *mut c_void) {
-    if let Err(code) = status!(real, clReleaseKernel(real)) {
-        log::warn!("a driver refused to release a kernel: error {code}");
-    }
+    released("a kernel", status!(real, clReleaseKernel(real)));
 }
 
 /// Tells a driver's kernel what `clSetKernelExecInfo` said.

@@ -15,7 +15,7 @@ use opencl_sys::{
 
 use super::area::{Area, Part};
 use crate::CLResult;
-use crate::driver::dispatch::{create, status, table_of};
+use crate::driver::dispatch::{ask, create, table_of};
 use crate::driver::query;
 
 /// A part of the packed bytes, in terms of pixels.
@@ -121,12 +121,7 @@ impl Image {
     /// # Errors
     /// The driver's.
     pub fn learn(&mut self, real: *mut c_void, flags: cl_mem_flags) -> CLResult<()> {
-        let pixel = query::number(&|size, value, size_ret| {
-            status!(
-                real,
-                clGetImageInfo(real, CL_IMAGE_ELEMENT_SIZE, size, value, size_ret)
-            )
-        })?;
+        let pixel = query::number(ask!(real, clGetImageInfo(real, CL_IMAGE_ELEMENT_SIZE)))?;
         self.pixel = usize::try_from(pixel).unwrap_or(0).max(1);
         self.host = self.packed();
         if flags & CL_MEM_USE_HOST_PTR != 0 {

@@ -2,11 +2,11 @@
 
 use std::ffi::c_void;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use opencl_sys::{
     CL_INVALID_MEM_OBJECT, CL_MEM_ALLOC_HOST_PTR, CL_MEM_COPY_HOST_PTR, CL_MEM_HOST_NO_ACCESS,
-    CL_MEM_HOST_READ_ONLY, CL_MEM_HOST_WRITE_ONLY, CL_MEM_READ_ONLY, CL_MEM_USE_HOST_PTR, cl_int,
+    CL_MEM_HOST_READ_ONLY, CL_MEM_HOST_WRITE_ONLY, CL_MEM_READ_ONLY, CL_MEM_USE_HOST_PTR,
     cl_mem_flags,
 };
 
@@ -17,9 +17,10 @@ use super::storage::Storage;
 use crate::core::context::Context;
 use crate::core::destructor_callbacks::DestructorCallbacks;
 use crate::core::driver_handle::DriverHandle;
-use crate::core::handle::{Kind, Object, Slot};
-use crate::driver::dispatch::status;
+use crate::core::handle::{Slot, object};
+use crate::driver::dispatch::{released, status};
 use runtime::blocked::Hold;
+use runtime::locks::lock;
 use runtime::residency::{Residency, Resident, ensure_resident};
 
 /// Kept from the driver, and checked here: a capture must be able to read and write every buffer.
@@ -81,13 +82,7 @@ impl Resident for Mem {
     }
 }
 
-impl Object for Mem {
-    const KIND: Kind = Kind::Mem;
-    const INVALID: cl_int = CL_INVALID_MEM_OBJECT;
-    fn slot(&self) -> &Slot<Self> {
-        &self.slot
-    }
-}
+object!(Mem, CL_INVALID_MEM_OBJECT);
 
 impl Mem {
     /// A root, without a driver's object.
@@ -134,10 +129,7 @@ impl Mem {
     }
 
     pub fn maps(&self) -> MutexGuard<'_, Maps> {
-        self.storage
-            .maps
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.storage.maps)
     }
 
     /// A command that may write this object was enqueued. To be called *after* the driver took the command: a
@@ -195,9 +187,7 @@ impl Mem {
 
 /// Releases a driver's memory object.
 pub(super) fn release(real: *mut c_void) {
-    if let Err(code) = status!(real, clReleaseMemObject(real)) {
-        log::warn!("a driver refused to release a memory object: error {code}");
-    }
+    released("a memory object", status!(real, clReleaseMemObject(real)));
 }
 
 impl Drop for Mem {

@@ -9,7 +9,7 @@ use opencl_sys::{CL_DRIVER_VERSION, CL_PROGRAM_BINARIES, CL_PROGRAM_BINARY_SIZES
 use crate::CLResult;
 use crate::core::device::Device;
 use crate::core::handle::Object;
-use crate::driver::dispatch::status;
+use crate::driver::dispatch::{ask, status};
 use crate::driver::query;
 
 /// What the driver gave for the last builds.
@@ -92,12 +92,7 @@ fn of_each(real: *mut c_void, devices: &[Arc<Device>]) -> BTreeMap<u64, (String,
 
 /// `CL_PROGRAM_BINARY_SIZES`.
 pub(super) fn sizes(real: *mut c_void) -> CLResult<Vec<usize>> {
-    let sizes = query::bytes(&|size, value, size_ret| {
-        status!(
-            real,
-            clGetProgramInfo(real, CL_PROGRAM_BINARY_SIZES, size, value, size_ret)
-        )
-    })?;
+    let sizes = query::bytes(ask!(real, clGetProgramInfo(real, CL_PROGRAM_BINARY_SIZES)))?;
     let sizes = sizes.chunks_exact(8);
     let sizes = sizes.map(|size| usize::from_ne_bytes(size.try_into().expect("a chunk of 8")));
     Ok(sizes.collect())

@@ -10,7 +10,7 @@ use opencl_sys::{
 
 use super::arg_info_option::without_our_option;
 use crate::core::device::Device;
-use crate::driver::dispatch::status;
+use crate::driver::dispatch::ask;
 use crate::driver::query;
 
 /// What the driver said about a build, kept over a move.
@@ -24,13 +24,7 @@ pub struct Outcome {
 
 fn build_info(real: *mut c_void, device: &Device, parameter: u32) -> Vec<u8> {
     let device = device.real.get();
-    query::bytes(&|size, value, size_ret| {
-        status!(
-            real,
-            clGetProgramBuildInfo(real, device, parameter, size, value, size_ret)
-        )
-    })
-    .unwrap_or_default()
+    query::bytes(ask!(real, clGetProgramBuildInfo(real, device, parameter))).unwrap_or_default()
 }
 
 /// A device's build status, as the driver's program has it now.
@@ -57,19 +51,10 @@ pub(super) fn outcome(real: *mut c_void, device: &Device, adds_arg_info: bool) -
 pub(super) fn variables(real: *mut c_void, devices: &[Arc<Device>]) -> u64 {
     let of_one = |device: &Arc<Device>| {
         let device = device.real.get();
-        query::number(&|size, value, size_ret| {
-            status!(
-                real,
-                clGetProgramBuildInfo(
-                    real,
-                    device,
-                    CL_PROGRAM_BUILD_GLOBAL_VARIABLE_TOTAL_SIZE,
-                    size,
-                    value,
-                    size_ret
-                )
-            )
-        })
+        query::number(ask!(
+            real,
+            clGetProgramBuildInfo(real, device, CL_PROGRAM_BUILD_GLOBAL_VARIABLE_TOTAL_SIZE)
+        ))
     };
     // Drivers of before OpenCL 2.0 have none, and an error for the question.
     devices.iter().flat_map(of_one).max().unwrap_or(0)

@@ -14,7 +14,7 @@ use super::object::Step;
 use crate::CLResult;
 use crate::core::context::Context;
 use crate::core::device::{Device, driver_handles};
-use crate::driver::dispatch::{check, status, table_of};
+use crate::driver::dispatch::{check, pointer, status, table_of};
 
 /// What came of a build or link.
 pub struct Made {
@@ -52,11 +52,7 @@ fn run_with(
 ) -> CLResult<()> {
     let list = driver_handles(devices);
     let count = u32::try_from(list.len()).unwrap_or(u32::MAX);
-    let list = if list.is_empty() {
-        std::ptr::null()
-    } else {
-        list.as_ptr()
-    };
+    let list = pointer(&list);
     let options = options.map_or(std::ptr::null(), |options| options.as_ptr());
     match step {
         Step::Build { .. } => {
@@ -103,11 +99,7 @@ pub(super) fn link_with(
     };
     let list = driver_handles(devices);
     let count = u32::try_from(list.len()).unwrap_or(u32::MAX);
-    let list = if list.is_empty() {
-        std::ptr::null()
-    } else {
-        list.as_ptr()
-    };
+    let list = pointer(&list);
     let number = u32::try_from(programs.len()).unwrap_or(u32::MAX);
     let programs = programs.as_ptr();
     let options = options.map_or(std::ptr::null(), |options| options.as_ptr());

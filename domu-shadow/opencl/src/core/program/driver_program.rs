@@ -2,13 +2,11 @@
 
 use std::ffi::c_void;
 
-use crate::driver::dispatch::status;
+use crate::driver::dispatch::{released, status};
 
 /// Releases a driver's program.
 pub(super) fn release(real: *mut c_void) {
-    if let Err(code) = status!(real, clReleaseProgram(real)) {
-        log::warn!("a driver refused to release a program: error {code}");
-    }
+    released("a program", status!(real, clReleaseProgram(real)));
 }
 
 /// Released when dropped.

@@ -5,7 +5,7 @@ use opencl_sys::CL_PROGRAM_NUM_KERNELS;
 
 use super::binaries::Binaries;
 use super::object::{Building, Origin, Program, Step};
-use crate::driver::dispatch::status;
+use crate::driver::dispatch::ask;
 use crate::driver::query;
 
 const INCLUDE: &[u8] = b"include";
@@ -61,12 +61,7 @@ impl Program {
             return false;
         }
         let real = self.real.get();
-        let kernels = query::number(&|size, value, size_ret| {
-            status!(
-                real,
-                clGetProgramInfo(real, CL_PROGRAM_NUM_KERNELS, size, value, size_ret)
-            )
-        });
+        let kernels = query::number(ask!(real, clGetProgramInfo(real, CL_PROGRAM_NUM_KERNELS)));
         kernels.is_ok_and(|kernels| kernels > POCL_BINARY_KERNELS)
     }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CString, c_void};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
-use opencl_sys::{CL_BUILD_SUCCESS, CL_INVALID_PROGRAM, cl_int};
+use opencl_sys::{CL_BUILD_SUCCESS, CL_INVALID_PROGRAM};
 
 use super::binaries::Binaries;
 use super::build_info::{self, Outcome};
@@ -14,9 +14,10 @@ use crate::core::context::Context;
 use crate::core::destructor_callbacks::DestructorCallbacks;
 use crate::core::device::Device;
 use crate::core::driver_handle::DriverHandle;
-use crate::core::handle::{Kind, Object, Slot};
+use crate::core::handle::{Object, Slot, object};
 use crate::driver::dispatch::status;
 use runtime::blocked::Hold;
+use runtime::locks::lock;
 
 /// How the program came to be.
 pub enum Origin {
@@ -155,13 +156,7 @@ pub struct Program {
     pub(super) replaced: DriverHandle,
 }
 
-impl Object for Program {
-    const KIND: Kind = Kind::Program;
-    const INVALID: cl_int = CL_INVALID_PROGRAM;
-    fn slot(&self) -> &Slot<Self> {
-        &self.slot
-    }
-}
+object!(Program, CL_INVALID_PROGRAM);
 
 impl Program {
     /// The shadow of a driver's program that this process owns from now on.
@@ -185,7 +180,7 @@ impl Program {
     }
 
     pub fn building(&self) -> MutexGuard<'_, Building> {
-        self.building.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.building)
     }
 
     /// `None` while a build or a fetch goes on.
@@ -198,9 +193,7 @@ impl Program {
     }
 
     pub(super) fn at_driver(&self) -> MutexGuard<'_, ()> {
-        self.at_driver
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.at_driver)
     }
 
     /// Whether it was built with argument info behind the program's back, which must not see it.

@@ -7,7 +7,7 @@ use opencl_sys::{
     CL_KERNEL_ARG_TYPE_NAME, CL_KERNEL_ARG_TYPE_QUALIFIER,
 };
 
-use crate::driver::dispatch::status;
+use crate::driver::dispatch::ask;
 use crate::driver::query;
 
 /// The driver's answers to `clGetKernelArgInfo`, in the order of [`ARG_INFO`].
@@ -32,13 +32,6 @@ pub struct Signature {
 
 /// Asks the driver about an argument of its kernel.
 pub fn arg_info(real: *mut c_void, index: u32) -> ArgInfo {
-    ARG_INFO.map(|parameter| {
-        query::bytes(&|size, value, size_ret| {
-            status!(
-                real,
-                clGetKernelArgInfo(real, index, parameter, size, value, size_ret)
-            )
-        })
-        .ok()
-    })
+    ARG_INFO
+        .map(|parameter| query::bytes(ask!(real, clGetKernelArgInfo(real, index, parameter))).ok())
 }
