@@ -18,7 +18,7 @@ use super::entry::entry;
 use super::info::Answer;
 use crate::CLResult;
 use crate::core::command::{Command, Repeat, WaitList, issue_once};
-use crate::core::command_buffer::{Aside, Objects};
+use crate::core::command_buffer::{Objects, Options};
 use crate::core::{Caller, CommandBuffer, Kernel, Mem, Object, Queue, handle, svm};
 use crate::driver::functions::extended;
 use crate::driver::query;
@@ -61,13 +61,13 @@ impl At {
         if !self.handle.is_null() {
             return Err(CL_INVALID_VALUE);
         }
-        let aside = Aside {
+        let options = Options {
             queue: queue.transpose()?,
             properties: caller.properties(self.properties),
             waits: caller.list(self.waits, self.count as usize).to_vec(),
             wants_point: !self.point.is_null(),
         };
-        if let Some(point) = buffer.record(aside, objects, kernel, give)? {
+        if let Some(point) = buffer.record(options, objects, kernel, give)? {
             caller.give(self.point, point);
         }
         Ok(())

@@ -159,14 +159,14 @@ entry! {
             (CL_PROGRAM_BINARY_SIZES, _) if !value.is_null() => {
                 answer.longs(Some(program.binary_sizes()?.into_iter().map(|size| size as u64)))
             }
-            (CL_PROGRAM_BINARIES, _) if let Some(told) = program.told() => {
-                let room = told.len() * size_of::<*mut u8>();
+            (CL_PROGRAM_BINARIES, _) if let Some(binaries) = program.sized_binaries() => {
+                let room = binaries.len() * size_of::<*mut u8>();
                 if !value.is_null() && size < room {
                     return Err(CL_INVALID_VALUE);
                 }
                 // "Each entry in this array … can be NULL".
-                let places = caller.list(value.cast::<*mut u8>(), told.len()).iter();
-                places.zip(&*told).for_each(|(&place, binary)| caller.give_list(place, binary));
+                let places = caller.list(value.cast::<*mut u8>(), binaries.len()).iter();
+                places.zip(&*binaries).for_each(|(&place, binary)| caller.give_list(place, binary));
                 caller.give(size_ret, room);
                 Ok(())
             }
@@ -193,7 +193,7 @@ entry! {
             return Err(CL_INVALID_DEVICE);
         }
         let (real, real_device) = (program.real.get(), device.real.get());
-        match (parameter, program.kept(device)) {
+        match (parameter, program.outcome(device)) {
             (CL_PROGRAM_BUILD_OPTIONS, _) => {
                 let building = program.building();
                 let options = building.of(device).and_then(|built| built.step.options().cloned());

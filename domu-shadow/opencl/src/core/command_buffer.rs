@@ -94,7 +94,7 @@ impl Objects {
 type Give = dyn Fn(&Spot<'_>, &[*mut c_void]) -> CLResult<()>;
 
 /// What the program passed beside the command itself.
-pub struct Aside {
+pub struct Options {
     pub queue: Option<Arc<Queue>>,
     pub properties: Option<Vec<u64>>,
     /// Our numbers.
@@ -103,7 +103,7 @@ pub struct Aside {
 }
 
 struct Command {
-    aside: Aside,
+    options: Options,
     objects: Objects,
     give: Box<Give>,
 }
@@ -121,19 +121,19 @@ impl Command {
         points: &[u32],
         kernel: Option<*mut c_void>,
     ) -> CLResult<Option<u32>> {
-        let aside = &self.aside;
+        let options = &self.options;
         let driver_point = |number: &u32| {
             let at = number.checked_sub(1).map(|at| at as usize);
             at.and_then(|at| points.get(at).copied())
                 .ok_or(CL_INVALID_SYNC_POINT_WAIT_LIST_KHR)
         };
-        let waits = aside.waits.iter().map(driver_point);
+        let waits = options.waits.iter().map(driver_point);
         let waits = waits.collect::<CLResult<Vec<u32>>>()?;
         let mut point = 0;
         let context = buffer.context();
         let device = context.first_device();
-        let queue = aside.queue.as_ref();
-        let properties = aside.properties.as_ref();
+        let queue = options.queue.as_ref();
+        let properties = options.properties.as_ref();
         let spot = Spot {
             functions: &context.functions,
             prototypes: Prototypes::of_device(device).ok_or(CL_INVALID_OPERATION)?,
@@ -142,7 +142,7 @@ impl Command {
             queue: queue.map_or(std::ptr::null_mut(), |queue| queue.real.get()),
             properties: properties.map_or(std::ptr::null(), |list| list.as_ptr()),
             waits: &waits,
-            point: if aside.wants_point {
+            point: if options.wants_point {
                 &raw mut point
             } else {
                 std::ptr::null_mut()
@@ -152,7 +152,7 @@ impl Command {
         let mut reals: Vec<_> = mems.map(|mem| mem.real.get()).collect();
         reals.extend(kernel);
         (self.give)(&spot, &reals)?;
-        Ok(aside.wants_point.then_some(point))
+        Ok(options.wants_point.then_some(point))
     }
 }
 
@@ -222,13 +222,13 @@ impl CommandBuffer {
     /// `CL_INVALID_SYNC_POINT_WAIT_LIST_KHR`, the driver's.
     pub fn record(
         &self,
-        aside: Aside,
+        options: Options,
         objects: Objects,
         kernel: Option<*mut c_void>,
         give: impl Fn(&Spot<'_>, &[*mut c_void]) -> CLResult<()> + 'static,
     ) -> CLResult<Option<u32>> {
         let command = Command {
-            aside,
+            options,
             objects,
             give: Box::new(give),
         };

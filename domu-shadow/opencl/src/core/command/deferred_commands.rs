@@ -65,7 +65,7 @@ pub(super) struct Entry {
     pub(super) waits: Vec<Arc<Event>>,
     /// `None` for functions that give none.
     pub(super) event: Option<Arc<Event>>,
-    pub(super) again: Arc<dyn Again>,
+    pub(super) command: Arc<dyn DeferredCommand>,
     pub(super) repeat: Repeat,
 }
 
@@ -74,19 +74,19 @@ pub(super) struct Entry {
 unsafe impl Send for Log {}
 
 /// A command that can be given to a driver again.
-pub(super) trait Again {
+pub(super) trait DeferredCommand {
     fn enqueue(&self, place: &Place) -> CLResult<()>;
     fn mark_written(&self);
     fn ensure_resident(&self);
 }
 
 /// The operands, and how the program's call gave them to the driver.
-pub(super) struct Enqueue<K, F> {
+pub(super) struct Deferred<K, F> {
     pub(super) kept: K,
     pub(super) give: F,
 }
 
-impl<K: Kept, F: Fn(&Place, &K::Reals) -> CLResult<()>> Again for Enqueue<K, F> {
+impl<K: Kept, F: Fn(&Place, &K::Reals) -> CLResult<()>> DeferredCommand for Deferred<K, F> {
     fn enqueue(&self, place: &Place) -> CLResult<()> {
         self.kept.with(&|reals| (self.give)(place, reals))
     }
@@ -179,10 +179,12 @@ pub(super) fn ensure_resident() {
     if residency::is_arriving() {
         let log = log();
         let entries = log.entries.iter();
-        let again: Vec<_> = entries.map(|entry| Arc::clone(&entry.again)).collect();
+        let commands: Vec<_> = entries.map(|entry| Arc::clone(&entry.command)).collect();
         // Others go on meanwhile.
         drop(log);
-        again.iter().for_each(|again| again.ensure_resident());
+        commands
+            .iter()
+            .for_each(|command| command.ensure_resident());
     }
 }
 
@@ -199,7 +201,7 @@ pub(super) fn user_event_set() {
 /// Marked after the driver has them, as at any enqueue. Their objects may go with them, outside of the lock.
 fn let_go(ready: &[Entry]) {
     CHANGED.notify_all();
-    ready.iter().for_each(|entry| entry.again.mark_written());
+    ready.iter().for_each(|entry| entry.command.mark_written());
 }
 
 /// Everything that is not deferred has ended: what waited for a command that failed is not deferred either.

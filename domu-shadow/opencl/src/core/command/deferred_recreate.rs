@@ -87,7 +87,7 @@ pub fn recreate() -> CLResult<()> {
             list: pointer(&waits),
             event: &raw mut real,
         };
-        entry.again.enqueue(&place)?;
+        entry.command.enqueue(&place)?;
         if let Some(event) = &entry.event {
             event.real.set(real);
         }

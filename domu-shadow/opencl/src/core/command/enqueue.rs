@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use opencl_sys::{CL_FALSE, cl_bool, cl_command_type, cl_event};
 
-use super::deferred_commands::{self, Enqueue, Entry, Log, Order, Repeat};
+use super::deferred_commands::{self, Deferred, Entry, Log, Order, Repeat};
 use super::event_status;
 use super::operands::Operands;
 use super::place::Place;
@@ -182,7 +182,7 @@ fn issue_listed<O: Operands>(
             order: command.order,
             waits,
             event: event.clone(),
-            again: Arc::new(Enqueue {
+            command: Arc::new(Deferred {
                 kept: operands.keep(),
                 give,
             }),

@@ -20,7 +20,7 @@ use crate::driver::query;
 
 /// A part of the packed bytes, in terms of pixels.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Piece {
+pub enum PackedPart {
     Whole(Area),
     /// Bytes `part` of one pixel.
     Pixel {
@@ -206,7 +206,7 @@ impl Image {
     }
 
     /// The packed bytes `range` as few areas as there are, each with the offset of its first byte.
-    pub fn pieces(&self, range: Range<usize>) -> Vec<(usize, Piece)> {
+    pub fn packed_parts(&self, range: Range<usize>) -> Vec<(usize, PackedPart)> {
         let [width, height, _] = self.extent;
         let area_at = |pixel: usize, region: [usize; 3]| Area {
             origin: [
@@ -227,7 +227,7 @@ impl Image {
                 let bytes = part.len();
                 pieces.push((
                     at,
-                    Piece::Pixel {
+                    PackedPart::Pixel {
                         area: area_at(pixel, [1; 3]),
                         part,
                     },
@@ -243,7 +243,7 @@ impl Image {
             } else {
                 [width, height, whole / (width * height)]
             };
-            pieces.push((at, Piece::Whole(area_at(pixel, region))));
+            pieces.push((at, PackedPart::Whole(area_at(pixel, region))));
             at += region.iter().product::<usize>() * self.pixel;
         }
         pieces
@@ -348,16 +348,16 @@ mod tests {
 
     /// Every byte range of a small image is covered once and in order.
     #[test]
-    fn pieces_cover_every_range() {
+    fn packed_parts_cover_every_range() {
         let image = image(3, [4, 3, 3]);
         let steps = image.packed();
         for start in 0..image.size() {
             for end in start..=image.size() {
                 let mut at = start;
-                for (offset, piece) in image.pieces(start..end) {
+                for (offset, piece) in image.packed_parts(start..end) {
                     assert_eq!(offset, at);
                     at += match piece {
-                        Piece::Whole(area) => {
+                        PackedPart::Whole(area) => {
                             assert_eq!(image.offset(steps, area.origin), offset);
                             (0..3).for_each(|n| {
                                 assert!(area.origin[n] + area.region[n] <= image.extent[n])
@@ -367,7 +367,7 @@ mod tests {
                             assert!(area.region[2] == 1 || area.region[1] == 3);
                             area.region.iter().product::<usize>() * image.pixel
                         }
-                        Piece::Pixel { area, part } => {
+                        PackedPart::Pixel { area, part } => {
                             assert_eq!(image.offset(steps, area.origin) + part.start, offset);
                             assert!(part.end <= image.pixel);
                             part.len()
@@ -381,6 +381,9 @@ mod tests {
             origin: [0; 3],
             region: image.extent,
         };
-        assert_eq!(image.pieces(0..image.size()), [(0, Piece::Whole(whole))]);
+        assert_eq!(
+            image.packed_parts(0..image.size()),
+            [(0, PackedPart::Whole(whole))]
+        );
     }
 }

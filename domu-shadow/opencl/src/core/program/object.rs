@@ -84,7 +84,7 @@ pub struct Building {
     /// In their order. Each device is in one at most: its last.
     pub builds: Vec<Built>,
     /// By device id: filled when the program is released for a move, cleared by the next build.
-    pub kept: BTreeMap<u64, Outcome>,
+    pub outcomes: BTreeMap<u64, Outcome>,
     /// For the next build.
     pub constants: Constants,
     /// Of the last builds.
@@ -99,7 +99,7 @@ pub struct Building {
     /// Of a linked program: how often each input had been.
     pub(super) inputs_times: Vec<u64>,
     /// See [`Program::binary_sizes`].
-    pub told: Option<Arc<Vec<Vec<u8>>>>,
+    pub sized_binaries: Option<Arc<Vec<Vec<u8>>>>,
     /// See [`Program::with_plain`].
     pub(super) without_arg_info: Option<DriverProgram>,
     pub(super) variables: Option<Hold>,
@@ -115,11 +115,11 @@ impl Building {
         }
         self.builds.retain(|built| !built.devices.is_empty());
         for device in devices {
-            self.kept.remove(&device.slot().id());
+            self.outcomes.remove(&device.slot().id());
         }
         self.binaries.forget();
         self.signatures.clear();
-        self.told = None;
+        self.sized_binaries = None;
         self.without_arg_info = None;
         self.times += 1;
     }
@@ -133,7 +133,7 @@ impl Building {
     /// Whether a build succeeded for any of its devices: what was kept says, else the driver's program.
     pub(super) fn succeeded(&self, built: &Built, real: *mut c_void) -> bool {
         built.devices.iter().any(|device| {
-            let kept = self.kept.get(&device.slot().id());
+            let kept = self.outcomes.get(&device.slot().id());
             let status = kept.map(|outcome| outcome.status);
             status.unwrap_or_else(|| build_info::status(real, device)) == CL_BUILD_SUCCESS
         })
@@ -230,8 +230,8 @@ impl Program {
     }
 
     /// One device's build info that was kept over a move.
-    pub fn kept(&self, device: &Device) -> Option<Outcome> {
-        self.building().kept.get(&device.slot().id()).cloned()
+    pub fn outcome(&self, device: &Device) -> Option<Outcome> {
+        self.building().outcomes.get(&device.slot().id()).cloned()
     }
 }
 

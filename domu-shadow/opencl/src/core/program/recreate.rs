@@ -24,7 +24,7 @@ impl Program {
         let mut building = self.building();
         for device in &self.devices {
             // What was kept at an earlier move is what the program's own build said.
-            let kept = building.kept.entry(device.slot().id());
+            let kept = building.outcomes.entry(device.slot().id());
             kept.or_insert_with(|| build_info::outcome(real, device, adds_arg_info));
         }
         building.is_substitute = false;

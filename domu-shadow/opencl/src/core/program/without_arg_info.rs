@@ -109,12 +109,12 @@ impl Program {
                 .flatten();
             CLResult::Ok((sizes, told.map(Arc::new)))
         })?;
-        self.building().told = told;
+        self.building().sized_binaries = told;
         Ok(sizes)
     }
 
     /// The binaries of those sizes.
-    pub fn told(&self) -> Option<Arc<Vec<Vec<u8>>>> {
-        self.building().told.clone()
+    pub fn sized_binaries(&self) -> Option<Arc<Vec<Vec<u8>>>> {
+        self.building().sized_binaries.clone()
     }
 }
