@@ -13,13 +13,24 @@
 //!   └────────────────────┘   close, unshare      └──────────────────┘
 //! ```
 //!
-//! Data flows one way through the files: [`memory`] is the only place that touches shared bytes,
-//! [`layout`] says what lies where, [`ring`] moves 64-byte messages, [`message`] gives them meaning,
-//! [`bell`] waits for them, [`port`] joins rings and doorbell, [`guest`] and [`host`] are the two ends of the protocol.
-//! A carrier ([`link`]) provides the pages and the doorbell: [`loopback`] here (memfd and eventfd),
-//! Xen grants and event channels in the crates that know Xen. This crate knows neither Xen nor OpenCL.
+//! Each room knows those above it only:
+//!
+//! | room | what it does |
+//! |---|---|
+//! | [`memory`] | the only place that touches shared bytes |
+//! | [`ring`], [`doorbell`] | move 64-byte entries, and lose no wake-up |
+//! | [`message`], `answers` | what the entries mean; a step's figures |
+//! | [`image`] | contents: batches, extents, digests, the manifest |
+//! | [`layout`] | what lies where in the shared pages |
+//! | [`link`] | what a carrier provides: pages, a doorbell, a place to meet |
+//! | [`port`] | one end of an open link: both rings and the doorbell |
+//! | [`guest`], [`host`] | the two ends of the protocol |
+//! | [`loopback`] | the carrier without Xen: memfd, eventfd, a socket |
+//!
+//! Xen's carrier, grants and event channels, is in the crates that know Xen. This crate knows neither Xen nor OpenCL.
 
-pub mod bell;
+mod answers;
+pub mod doorbell;
 pub mod guest;
 pub mod host;
 pub mod image;
@@ -30,6 +41,7 @@ pub mod memory;
 pub mod message;
 pub mod port;
 pub mod ring;
+pub mod xenstore;
 
 /// An error of whoever uses this crate, with its type: a spool's, a stream's, a driver's.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

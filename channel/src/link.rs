@@ -1,7 +1,7 @@
 //! What a carrier provides: shared pages with a doorbell, and a way to meet.
 //!
-//! The guest shares and dom0 maps, never the reverse. An idle session holds no page and no port, so a
-//! migration that knows nothing of us finds nothing to break.
+//! The guest shares and dom0 maps, never the reverse. An idle session holds no port, and no page but the one by which
+//! dom0 sees that it lives (over Xen), so a migration that knows nothing of us finds nothing to break.
 
 #![forbid(unsafe_code)]
 
@@ -12,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
+use std::ops::RangeInclusive;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
@@ -68,7 +69,8 @@ pub enum Residence {
     /// In dom0's spool; API calls wait.
     Detached,
     /// The program runs, and part of the contents is still in dom0's spool: commands that need it wait.
-    Arriving,
+    #[serde(rename = "arriving")]
+    PostCopy,
 }
 
 impl fmt::Display for Residence {
@@ -76,7 +78,7 @@ impl fmt::Display for Residence {
         f.write_str(match self {
             Residence::Attached => "attached",
             Residence::Detached => "detached",
-            Residence::Arriving => "arriving",
+            Residence::PostCopy => "arriving",
         })
     }
 }
@@ -101,6 +103,15 @@ pub struct Announcement {
     /// Who else holds its GPU, as of the last time it was opened.
     #[serde(default)]
     pub others: Others,
+}
+
+impl Announcement {
+    /// The protocol version that dom0 chooses where it speaks `ours`: the newest that both ends speak.
+    pub fn choose_protocol(&self, ours: RangeInclusive<u32>) -> Option<u32> {
+        let (oldest, newest) = self.protocol;
+        let common = newest.min(*ours.end());
+        (common >= oldest && ours.contains(&common)).then_some(common)
+    }
 }
 
 /// Processes of the guest that hold a session's GPU without a session of their own.
@@ -187,5 +198,32 @@ fn wait(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<bool> {
         Ok(n) => Ok(n > 0),
         Err(rustix::io::Errno::INTR) => Ok(false),
         Err(e) => Err(e.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_version_that_both_speak_is_chosen() {
+        let chosen = |oldest, newest, ours| {
+            let announcement = Announcement {
+                session: SessionId([0; 16]),
+                protocol: (oldest, newest),
+                pid: 1,
+                program: String::new(),
+                state: Residence::Attached,
+                generation: 0,
+                blocked: None,
+                others: Others::default(),
+            };
+            announcement.choose_protocol(ours)
+        };
+        assert_eq!(chosen(1, 1, 1..=1), Some(1));
+        assert_eq!(chosen(1, 2, 1..=4), Some(2), "an older guest");
+        assert_eq!(chosen(2, 5, 1..=3), Some(3), "an older dom0");
+        assert_eq!(chosen(1, 1, 2..=3), None);
+        assert_eq!(chosen(4, 5, 2..=3), None);
     }
 }

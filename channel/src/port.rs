@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::PAGE_SIZE;
-use crate::bell::{self, Bell, Woken};
+use crate::doorbell::{self, Doorbell, Woken};
 use crate::layout::Layout;
 use crate::link::{Link, which_readable};
 use crate::message::{ToGuest, ToHost, Unknown};
@@ -154,9 +154,9 @@ impl<L: Link> Outgoing<'_, L> {
             Side::Guest => self.layout.guest_to_dom0(memory),
             Side::Host => self.layout.dom0_to_guest(memory),
         };
-        let mut bell = Waiter::new(self.link, Some(patience), interrupt);
-        while !bell::send(self.sent, &ring, &mut bell, entry)? {
-            if bell.left() == Some(Duration::ZERO) {
+        let mut doorbell = Waiter::new(self.link, Some(patience), interrupt);
+        while !doorbell::send(self.sent, &ring, &mut doorbell, entry)? {
+            if doorbell.left() == Some(Duration::ZERO) {
                 return Err(PortError::Silent(patience));
             }
             match interrupt {
@@ -197,8 +197,8 @@ impl<L: Link> Incoming<'_, L> {
             Side::Guest => self.layout.dom0_to_guest(memory),
             Side::Host => self.layout.guest_to_dom0(memory),
         };
-        let mut bell = Waiter::new(self.link, patience, interrupt);
-        bell::receive(self.received, &ring, &mut bell)?.ok_or(PortError::Interrupted)
+        let mut doorbell = Waiter::new(self.link, patience, interrupt);
+        doorbell::receive(self.received, &ring, &mut doorbell)?.ok_or(PortError::Interrupted)
     }
 }
 
@@ -233,7 +233,7 @@ impl<'a, L: Link> Waiter<'a, L> {
     }
 }
 
-impl<L: Link> Bell for Waiter<'_, L> {
+impl<L: Link> Doorbell for Waiter<'_, L> {
     type Error = PortError;
 
     fn ring(&mut self) -> Result<(), PortError> {
@@ -254,7 +254,7 @@ impl<L: Link> Bell for Waiter<'_, L> {
                     [which_readable([ours], Some(slice))? == [true], false]
                 }
             };
-            // The interrupt first: a doorbell that never rests must not hide it. The bell stays rung.
+            // The interrupt first: a doorbell that never rests must not hide it. The doorbell stays rung.
             if called_off {
                 return Ok(Woken::CalledOff);
             }

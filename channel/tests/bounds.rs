@@ -7,7 +7,7 @@ use common::{AGES, Meeting, SECOND, Store, limits, patient};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use xl_gpu_channel::host::{
-    Attached, Copying, Detached, HostError, Limits, Patience, Sink, one_by_one,
+    Attached, Copying, Detached, HostError, HostTimeouts, Sink, StepLimits, one_by_one,
 };
 use xl_gpu_channel::image::{Batch, BatchBuilder};
 use xl_gpu_channel::layout::Layout;
@@ -17,7 +17,7 @@ use xl_gpu_channel::port::PortError;
 use xl_gpu_channel::ring::RingMem;
 
 type L = Box<dyn Link>;
-const SHORT: Patience = Patience {
+const SHORT: HostTimeouts = HostTimeouts {
     silence: Duration::from_millis(200),
 };
 
@@ -41,8 +41,8 @@ fn begun(guest: &mut RawGuest) {
     });
 }
 
-fn begin(link: L, layout: Layout, limits: Limits, patience: Patience) -> Copying<L> {
-    let attached = Attached::new(link, layout, limits, patience);
+fn begin(link: L, layout: Layout, limits: StepLimits, timeouts: HostTimeouts) -> Copying<L> {
+    let attached = Attached::new(link, layout, limits, timeouts);
     attached.begin(1).unwrap().1
 }
 
@@ -56,7 +56,7 @@ fn round_against(act: impl FnOnce(&mut RawGuest) + Send) -> HostError {
         while guest.recv().is_some() {}
     };
     against(40, guest, |link, layout| {
-        let few = Limits {
+        let few = StepLimits {
             round_bytes: 10_000,
             ..limits()
         };
@@ -201,7 +201,7 @@ fn a_guest_that_is_busy_for_ever_is_cut() {
         }
     };
     against(8, guest, |link, layout| {
-        let mut copying = begin(link, layout, limits(), Patience { silence: SECOND });
+        let mut copying = begin(link, layout, limits(), HostTimeouts { silence: SECOND });
         let error = copying
             .round(0, &one_by_one(&mut Store::default()))
             .unwrap_err();
@@ -429,7 +429,7 @@ fn a_full_ring_does_not_outlast_a_call_off() {
         }
     };
     against(40, guest, |link, layout| {
-        let endless = Patience {
+        let endless = HostTimeouts {
             silence: 3600 * SECOND,
         };
         let mut copying = begin(link, layout, limits(), endless);
@@ -508,7 +508,7 @@ fn restore_against(
     first: &'static [ToHost],
     message: ToHost,
     polite: bool,
-    limits: Limits,
+    limits: StepLimits,
 ) -> HostError {
     let (tx, rx) = std::sync::mpsc::channel();
     let guest = move |mut guest: RawGuest| {
@@ -546,7 +546,7 @@ fn fetch(object: u64, len: u64) -> ToHost {
 
 #[test]
 fn fetches_are_bounded() {
-    let few = Limits {
+    let few = StepLimits {
         round_bytes: 100_000,
         ..limits()
     };

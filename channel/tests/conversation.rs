@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use xl_gpu_channel::guest::{Patience, Session};
+use xl_gpu_channel::guest::{GuestTimeouts, Session};
 use xl_gpu_channel::host::{self, Attached, Copying, Detached, HostError, Refused, one_by_one};
 use xl_gpu_channel::layout::Layout;
 use xl_gpu_channel::link::{Announcement, GuestLink, Link, Peer, Rendezvous, Request, Residence};
@@ -84,7 +84,7 @@ struct Guest {
 impl Guest {
     fn start(memory: (Memory, Shared), pages: usize, silence: Duration) -> Guest {
         let (memory, program) = memory;
-        let session = Session::new(memory, announcement(), pages).with_patience(Patience {
+        let session = Session::new(memory, announcement(), pages).with_timeouts(GuestTimeouts {
             silence,
             idle: AGES,
         });
@@ -241,7 +241,7 @@ fn walk(seed: u64) {
             if rng.one_in(2) {
                 let state = match guest.held() {
                     true => Residence::Detached,
-                    false => Residence::Arriving,
+                    false => Residence::PostCopy,
                 };
                 peer.close(detached.into_link(), AGES).unwrap();
                 while peer.announcement().state != state {
@@ -368,7 +368,7 @@ fn a_daemon_may_die_while_contents_arrive() {
 
         guest.run(session);
         let mut peer = guest.peer();
-        assert_eq!(peer.announcement().state, Residence::Arriving);
+        assert_eq!(peer.announcement().state, Residence::PostCopy);
         assert_eq!(peer.announcement().generation, 1);
         // Nothing else can be done with it.
         let refused = attached(&mut peer).begin(2).unwrap_err();
@@ -405,7 +405,7 @@ fn a_program_does_not_wait_for_ever() {
     );
     let mut peer = guest.peer();
     let (link, layout) = open(&mut peer);
-    let short = host::Patience {
+    let short = host::HostTimeouts {
         silence: Duration::from_millis(500),
     };
     let (_, copying) = Attached::new(link, layout, limits(), short)

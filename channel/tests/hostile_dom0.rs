@@ -77,7 +77,7 @@ fn case(seed: u64) -> (bool, usize) {
     let mut rendezvous = LoopbackRendezvous::connect(&meeting.path).unwrap();
     let guest = std::thread::spawn(move || {
         let mut session = Session::new(memory, announcement(), pages)
-            .with_patience(guest_patience(Duration::from_millis(3)));
+            .with_timeouts(guest_patience(Duration::from_millis(3)));
         session.run(&mut rendezvous).kind()
     });
     let mut peer = meeting.listener.accept(AGES).unwrap();
@@ -155,7 +155,7 @@ fn a_broken_link_can_be_opened_again() {
     let mut rendezvous = LoopbackRendezvous::connect(&meeting.path).unwrap();
     let guest = std::thread::spawn(move || {
         let mut session = Session::new(memory, announcement(), 8)
-            .with_patience(guest_patience(Duration::from_millis(50)));
+            .with_timeouts(guest_patience(Duration::from_millis(50)));
         session.run(&mut rendezvous).kind()
     });
     let mut peer = meeting.listener.accept(AGES).unwrap();

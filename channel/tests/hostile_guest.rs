@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
-use xl_gpu_channel::host::{Attached, Copying, Detached, HostError, Patience};
+use xl_gpu_channel::host::{Attached, Copying, Detached, HostError, HostTimeouts};
 use xl_gpu_channel::image::BatchBuilder;
 use xl_gpu_channel::link::{Link, Peer};
 use xl_gpu_channel::message::{STOP_ROUND, ToGuest, ToHost};
@@ -347,7 +347,7 @@ fn case(seed: u64, seen: &mut Seen) {
             assert!(over.load(Ordering::Acquire), "the guest ended before dom0");
         });
         let mut peer = meeting.listener.accept(AGES).unwrap();
-        let patience = Patience {
+        let patience = HostTimeouts {
             silence: Duration::from_millis(5),
         };
         match peer.open(AGES) {

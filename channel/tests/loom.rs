@@ -9,11 +9,11 @@
 #[allow(dead_code)]
 mod ring;
 
-#[path = "../src/bell.rs"]
+#[path = "../src/doorbell.rs"]
 #[allow(dead_code)]
-mod bell;
+mod doorbell;
 
-use bell::{Bell, Woken};
+use doorbell::{Doorbell, Woken};
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
@@ -75,20 +75,20 @@ fn number(entry: &Entry) -> u64 {
 }
 
 /// A doorbell as a descriptor behaves: readable while rung, until it is read. Its lock orders nothing but
-/// itself as far as the ring is concerned: the ring's own orderings are tested without a bell.
+/// itself as far as the ring is concerned: the ring's own orderings are tested without a doorbell.
 #[derive(Default)]
-struct Doorbell {
+struct EventFd {
     rung: Mutex<bool>,
     heard: Condvar,
 }
 
 /// One side's use of the peer's and its own doorbell.
 struct Wired {
-    theirs: Arc<Doorbell>,
-    ours: Arc<Doorbell>,
+    theirs: Arc<EventFd>,
+    ours: Arc<EventFd>,
 }
 
-impl Bell for Wired {
+impl Doorbell for Wired {
     type Error = Corrupt;
 
     fn ring(&mut self) -> Result<(), Corrupt> {
@@ -179,8 +179,8 @@ fn a_full_ring_overwrites_nothing_unread() {
     });
 }
 
-fn bells() -> (Wired, Wired) {
-    let (a, b) = (Arc::new(Doorbell::default()), Arc::new(Doorbell::default()));
+fn doorbells() -> (Wired, Wired) {
+    let (a, b) = (Arc::new(EventFd::default()), Arc::new(EventFd::default()));
     let one = Wired {
         theirs: a.clone(),
         ours: b.clone(),
@@ -193,15 +193,15 @@ fn bells() -> (Wired, Wired) {
 fn no_wake_up_is_lost() {
     model(|| {
         let (pages, mut producer, mut consumer) = ring_with(0);
-        let (mut writers, mut readers) = bells();
+        let (mut writers, mut readers) = doorbells();
         let theirs = pages.clone();
         let writer = thread::spawn(move || {
             for n in 1..=3 {
-                assert!(bell::send(&mut producer, &*theirs, &mut writers, &entry(n)).unwrap());
+                assert!(doorbell::send(&mut producer, &*theirs, &mut writers, &entry(n)).unwrap());
             }
         });
         for n in 1..=3 {
-            let entry = bell::receive(&mut consumer, &*pages, &mut readers).unwrap();
+            let entry = doorbell::receive(&mut consumer, &*pages, &mut readers).unwrap();
             assert_eq!(entry.map(|e| number(&e)), Some(n));
         }
         writer.join().unwrap();
@@ -214,18 +214,18 @@ fn a_conversation_never_stalls() {
     model(|| {
         let (down, mut asks, mut hears) = ring_with(0);
         let (up, mut answers, mut gets) = ring_with(0);
-        let (mut host, mut guest) = bells();
+        let (mut host, mut guest) = doorbells();
         let (down2, up2) = (down.clone(), up.clone());
         let peer = thread::spawn(move || {
             for _ in 0..2 {
-                let asked = bell::receive(&mut hears, &*down2, &mut guest).unwrap();
+                let asked = doorbell::receive(&mut hears, &*down2, &mut guest).unwrap();
                 let answer = entry(number(&asked.unwrap()) * 10);
-                assert!(bell::send(&mut answers, &*up2, &mut guest, &answer).unwrap());
+                assert!(doorbell::send(&mut answers, &*up2, &mut guest, &answer).unwrap());
             }
         });
         for n in 1..=2 {
-            assert!(bell::send(&mut asks, &*down, &mut host, &entry(n)).unwrap());
-            let answer = bell::receive(&mut gets, &*up, &mut host).unwrap();
+            assert!(doorbell::send(&mut asks, &*down, &mut host, &entry(n)).unwrap());
+            let answer = doorbell::receive(&mut gets, &*up, &mut host).unwrap();
             assert_eq!(answer.map(|e| number(&e)), Some(n * 10));
         }
         peer.join().unwrap();

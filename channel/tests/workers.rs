@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use std::sync::Mutex;
 use std::time::Duration;
 use xl_gpu_channel::guest::Session;
-use xl_gpu_channel::host::{Attached, HostError, Patience, Sink};
+use xl_gpu_channel::host::{Attached, HostError, HostTimeouts, Sink};
 use xl_gpu_channel::image::Batch;
 use xl_gpu_channel::link::{Link, Peer};
 use xl_gpu_channel::loopback::{LoopbackPeer, LoopbackRendezvous};
@@ -27,14 +27,14 @@ impl Rig {
         std::thread::spawn(move || {
             let (memory, _) = Memory::new(objects);
             let mut session =
-                Session::new(memory, announcement(), pages).with_patience(guest_patience(AGES));
+                Session::new(memory, announcement(), pages).with_timeouts(guest_patience(AGES));
             session.run(&mut LoopbackRendezvous::connect(&path).unwrap());
         });
         let mut peer = meeting.listener.accept(AGES).unwrap();
         let (link, layout) = peer.open(AGES).unwrap();
         Rig {
             peer,
-            attached: Attached::new(link, layout, limits(), Patience { silence }),
+            attached: Attached::new(link, layout, limits(), HostTimeouts { silence }),
             _meeting: meeting,
         }
     }

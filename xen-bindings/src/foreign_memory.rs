@@ -5,8 +5,9 @@ use std::io;
 use std::ptr::NonNull;
 
 use crate::error::ForeignMemoryError;
+use crate::page::PAGE_SIZE;
 use crate::sys::foreignmemory::{Api, xenforeignmemory_handle};
-use crate::{PAGE_SIZE, library, logger};
+use crate::{library, logger};
 
 /// An open handle; each thread that maps should have its own.
 #[derive(Debug)]

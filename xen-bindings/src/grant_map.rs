@@ -4,8 +4,9 @@ use std::io;
 use std::ptr::NonNull;
 
 use crate::error::GrantError;
+use crate::page::PAGE_SIZE;
 use crate::sys::gnttab::{Api, xengnttab_handle};
-use crate::{PAGE_SIZE, library, logger};
+use crate::{library, logger};
 
 /// A mapping of another domain's granted pages, one after the other, until this value is closed or dropped.
 ///

@@ -4,8 +4,9 @@ use std::io;
 use std::ptr::NonNull;
 
 use crate::error::GrantError;
+use crate::page::PAGE_SIZE;
 use crate::sys::gnttab::{Api, xengntshr_handle};
-use crate::{PAGE_SIZE, library, logger};
+use crate::{library, logger};
 
 /// Zeroed pages that another domain may map, until this value is closed or dropped.
 ///

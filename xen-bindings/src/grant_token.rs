@@ -7,8 +7,10 @@ use std::io;
 use std::ptr::NonNull;
 
 use crate::error::GrantError;
+use crate::grant_map;
+use crate::grant_share::GrantShare;
+use crate::page::PAGE_SIZE;
 use crate::sys::gnttab::*;
-use crate::{GrantShare, PAGE_SIZE, grant_map};
 
 /// Length of a token's mark, in bytes.
 pub const MARK: usize = 16;

@@ -25,6 +25,7 @@ mod grant_token;
 pub mod guest;
 mod library;
 mod logger;
+mod page;
 mod store;
 pub mod sys;
 mod transaction;
@@ -35,8 +36,6 @@ pub use foreign_memory::{ForeignMap, ForeignMemory};
 pub use grant_map::GrantMap;
 pub use grant_share::GrantShare;
 pub use grant_token::{GrantToken, is_gone};
+pub use page::PAGE_SIZE;
 pub use store::{Permission, Store, WatchEvent};
 pub use transaction::Transaction;
-
-/// Bytes in one page of a grant, on every architecture that has grants (`XC_PAGE_SIZE`).
-pub const PAGE_SIZE: usize = 4096;

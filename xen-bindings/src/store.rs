@@ -8,7 +8,6 @@ use std::ptr::NonNull;
 use crate::error::StoreError;
 use crate::library;
 use crate::sys::store::{self as sys, Api, XBT_NULL, xs_handle};
-use crate::transaction::Transaction;
 
 /// A watch that fired.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -246,26 +245,6 @@ impl Store {
         };
         free(event.cast());
         Ok(Some(result))
-    }
-
-    /// Runs `body` in a transaction and commits it; on a conflict with somebody else's writes, runs it again.
-    /// An error from `body` ends the transaction without effect.
-    ///
-    /// # Errors
-    /// The error of `body`, what the store answered, or [`StoreError::Conflict`] after 100 attempts.
-    pub fn transaction<T, E: From<StoreError>>(
-        &self,
-        mut body: impl FnMut(&Transaction<'_>) -> Result<T, E>,
-    ) -> Result<T, E> {
-        const ATTEMPTS: u32 = 100;
-        for _ in 0..ATTEMPTS {
-            let transaction = Transaction::start(self)?;
-            let value = body(&transaction)?;
-            if transaction.commit()? {
-                return Ok(value);
-            }
-        }
-        Err(StoreError::Conflict(ATTEMPTS).into())
     }
 
     /// Throws the connection away in a child of `fork`, without a word to the store.

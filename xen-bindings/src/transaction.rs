@@ -3,6 +3,28 @@
 use crate::error::StoreError;
 use crate::store::Store;
 
+impl Store {
+    /// Runs `body` in a transaction and commits it; on a conflict with somebody else's writes, runs it again.
+    /// An error from `body` ends the transaction without effect.
+    ///
+    /// # Errors
+    /// The error of `body`, what the store answered, or [`StoreError::Conflict`] after 100 attempts.
+    pub fn transaction<T, E: From<StoreError>>(
+        &self,
+        mut body: impl FnMut(&Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        const ATTEMPTS: u32 = 100;
+        for _ in 0..ATTEMPTS {
+            let transaction = Transaction::start(self)?;
+            let value = body(&transaction)?;
+            if transaction.commit()? {
+                return Ok(value);
+            }
+        }
+        Err(StoreError::Conflict(ATTEMPTS).into())
+    }
+}
+
 /// An open transaction of [`Store::transaction`]: sees the store as it was at the start, and its own writes.
 #[derive(Debug)]
 pub struct Transaction<'a> {
@@ -12,7 +34,7 @@ pub struct Transaction<'a> {
 }
 
 impl<'a> Transaction<'a> {
-    pub(crate) fn start(store: &'a Store) -> Result<Self, StoreError> {
+    fn start(store: &'a Store) -> Result<Self, StoreError> {
         Ok(Self {
             store,
             id: store.transaction_start()?,
@@ -21,7 +43,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// False when somebody else's writes conflict; nothing of the transaction took effect then.
-    pub(crate) fn commit(mut self) -> Result<bool, StoreError> {
+    fn commit(mut self) -> Result<bool, StoreError> {
         self.open = false;
         self.store.transaction_end(self.id, false)
     }

@@ -4,10 +4,10 @@
 //! the sink in any order, and all of them before the step ends. A guest that sends a byte twice within a step, and not
 //! the same, sends it again in a later one.
 
+use super::commands::{Commander, in_turn};
 use super::error::HostError;
-use super::limits::{Limits, Tally, bounded};
+use super::limits::{StepLimits, Tally, bounded};
 use super::sink::Sink;
-use super::wire::{Wire, in_turn};
 use super::workers::{Pool, side_by_side};
 use crate::image::{Batch, EXTENT_BYTES};
 use crate::link::Link;
@@ -25,7 +25,7 @@ fn drain<L: Link>(
     pool: &Pool<'_, L>,
     job: &Job,
     buffer: &mut Vec<u8>,
-    limits: &Limits,
+    limits: &StepLimits,
     sink: impl FnOnce(&Batch<'_>) -> Result<(), HostError>,
 ) -> Result<(), HostError> {
     let slot = job.slot as u64;
@@ -74,7 +74,7 @@ impl Allowance {
     }
 }
 
-impl<L: Link> Wire<L> {
+impl<L: Link> Commander<L> {
     /// A command that is answered by batches of `round`, then by `answer`.
     pub(super) fn receive<T>(
         &mut self,
@@ -88,12 +88,12 @@ impl<L: Link> Wire<L> {
         let limits = &self.limits;
         let mut allowed = Allowance {
             bytes: Tally::new("bytes", limits.round_bytes),
-            extents: Tally::new("extents", Limits::extents(limits.round_bytes)),
+            extents: Tally::new("extents", StepLimits::extents(limits.round_bytes)),
         };
         let (ended, lost) = side_by_side(
             &mut self.port,
             &self.buffers,
-            self.patience.silence,
+            self.timeouts.silence,
             sink.workers(),
             &|| {
                 sink.called_off()

@@ -1,6 +1,6 @@
 //! How long a guest may keep dom0 waiting.
 
-use super::HostError;
+use super::error::HostError;
 use std::time::Duration;
 
 /// A step may keep dom0 waiting, in all, for this many times the silence ...
@@ -13,22 +13,22 @@ const BUSY_COST: Duration = Duration::from_millis(10);
 
 /// How long a guest may say nothing.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct HostTimeouts {
     /// Between two messages of one step. A stop may be silent for its drain's time-out on top of it, an
     /// unload and a restore (drivers, program builds) for nine times as much. All waits of a step
     /// together may come to ten times this, plus the same allowance, plus 1 s for each 4 MiB sent.
     pub silence: Duration,
 }
 
-impl Default for Patience {
+impl Default for HostTimeouts {
     fn default() -> Self {
-        Patience {
+        HostTimeouts {
             silence: Duration::from_secs(60),
         }
     }
 }
 
-impl Patience {
+impl HostTimeouts {
     /// The allowance of a step that may work without a word, once.
     pub(super) fn long_work(&self) -> Duration {
         self.silence.saturating_mul(STEP_SILENCES - 1)
@@ -47,11 +47,11 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    pub(super) fn start(patience: Patience, allowance: Duration) -> Clock {
+    pub(super) fn start(timeouts: HostTimeouts, allowance: Duration) -> Clock {
         Clock {
-            silence: patience.silence,
+            silence: timeouts.silence,
             allowance,
-            left: patience
+            left: timeouts
                 .silence
                 .saturating_mul(STEP_SILENCES)
                 .saturating_add(allowance),
@@ -105,12 +105,12 @@ mod tests {
         #[test]
         fn a_step_ends(silence in 0u64..100, allowance in 0u64..1000,
                        waits in prop::collection::vec((0.0..1.0f64, 0u64..1 << 24), 0..400)) {
-            let patience = Patience { silence: S * silence as u32 };
-            let mut clock = Clock::start(patience, S * allowance as u32);
+            let timeouts = HostTimeouts { silence: S * silence as u32 };
+            let mut clock = Clock::start(timeouts, S * allowance as u32);
             let (mut waited, mut bytes) = (0.0, 0);
             for (part, moved) in waits {
                 let Ok(limit) = clock.next_wait() else { break };
-                prop_assert!(limit <= patience.silence + S * allowance as u32);
+                prop_assert!(limit <= timeouts.silence + S * allowance as u32);
                 clock.waited(limit.mul_f64(part));
                 waited += limit.mul_f64(part).as_secs_f64();
                 clock.moved(moved);
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn an_allowance_is_used_up_once() {
-        let mut clock = Clock::start(Patience { silence: S }, 100 * S);
+        let mut clock = Clock::start(HostTimeouts { silence: S }, 100 * S);
         assert_eq!(clock.next_wait().unwrap(), 101 * S);
         clock.waited(91 * S);
         assert_eq!(clock.next_wait().unwrap(), 11 * S);
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_guest_that_is_only_ever_busy_is_cut() {
-        let mut clock = Clock::start(Patience { silence: S }, Duration::ZERO);
+        let mut clock = Clock::start(HostTimeouts { silence: S }, Duration::ZERO);
         let said = (0..).take_while(|_| {
             clock.busy();
             clock.next_wait().is_ok()
@@ -143,10 +143,10 @@ mod tests {
 
     #[test]
     fn endless_times_do_not_overflow() {
-        let patience = Patience {
+        let timeouts = HostTimeouts {
             silence: Duration::MAX,
         };
-        let mut clock = Clock::start(patience, Duration::MAX);
+        let mut clock = Clock::start(timeouts, Duration::MAX);
         clock.moved(u64::MAX);
         assert_eq!(clock.next_wait().unwrap(), Duration::MAX);
     }

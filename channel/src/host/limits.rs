@@ -11,14 +11,14 @@ const MAX_TIME: u64 = 24 * 3600 * 1_000_000_000;
 
 /// What one step may take.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct StepLimits {
     /// Payload bytes a guest may send in one round; a restore may fetch twice as many.
     pub round_bytes: u64,
     /// Bounds of one batch.
-    pub batch: crate::image::Limits,
+    pub batch: crate::image::BatchLimits,
 }
 
-impl Limits {
+impl StepLimits {
     /// Extents of a round, or fetches of a restore, for `bytes` bytes: honest ones stand for 4 KiB or more,
     /// small buffers get some slack.
     pub(super) fn extents(bytes: u64) -> u64 {

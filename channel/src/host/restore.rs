@@ -1,12 +1,12 @@
 //! Serving a restore: workers fill the slots that the guest asks for.
 
 use super::clock::Clock;
+use super::commands::{Commander, in_turn};
 use super::error::HostError;
-use super::limits::{Limits, Tally, bounded};
-use super::wire::{Wire, in_turn};
+use super::limits::{StepLimits, Tally, bounded};
 use super::workers::{Pool, side_by_side};
 use crate::BoxError;
-use crate::guest::{Opened, Restored};
+use crate::answers::{Opened, Restored};
 use crate::link::Link;
 use crate::memory::SharedBytes;
 use crate::message::{ToGuest, ToHost};
@@ -96,18 +96,9 @@ impl Step<'_> {
     ) -> Result<ToHost, HostError> {
         loop {
             match pool.recv(incoming, clock)? {
-                ToHost::Opened {
-                    blackout_ns,
-                    downtime_ns,
-                    reload_ns,
-                } if self.opened.is_none() => {
-                    let opened = Opened {
-                        blackout_ns,
-                        downtime_ns,
-                        reload_ns,
-                    };
-                    self.opened = Some(opened);
-                    (self.tell)(opened);
+                message @ ToHost::Opened { .. } if self.opened.is_none() => {
+                    self.opened = Opened::of(message);
+                    self.opened.into_iter().for_each(&mut *self.tell);
                 }
                 ToHost::Fetch {
                     slot,
@@ -133,7 +124,7 @@ impl Step<'_> {
     }
 }
 
-impl<L: Link> Wire<L> {
+impl<L: Link> Commander<L> {
     /// Has image `generation` fetched: `opened` is called when the program runs, the result comes when it has
     /// everything. Every fetch has been answered then: a guest that gives up takes its slots back by those answers.
     pub(super) fn serve(
@@ -143,21 +134,21 @@ impl<L: Link> Wire<L> {
         opened: &mut dyn FnMut(Opened),
     ) -> Result<Restored, HostError> {
         let command = ToGuest::Restore { generation };
-        let mut clock = self.command(command, self.patience.long_work())?;
+        let mut clock = self.command(command, self.timeouts.long_work())?;
         let limit = self.limits.round_bytes.saturating_mul(2);
         let mut step = Step {
             command,
             opened: None,
             tell: opened,
             bytes: Tally::new("bytes fetched", limit),
-            fetches: Tally::new("fetches", Limits::extents(limit)),
+            fetches: Tally::new("fetches", StepLimits::extents(limit)),
         };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let failed = AtomicU64::new(0);
         let (end, lost) = side_by_side(
             &mut self.port,
             &self.buffers,
-            self.patience.silence,
+            self.timeouts.silence,
             cores.min(WORKERS),
             &|| Ok(()),
             |pool, job, _| fill(pool, &job, source, &failed),

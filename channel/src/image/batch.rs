@@ -3,12 +3,13 @@
 use thiserror::Error;
 use zerocopy::FromBytes;
 
+use super::digest::Digest;
 use super::extent::{CopySource, EXTENT_BYTES, Extent, ExtentKind, RawExtent, payload_start};
-use super::{Digest, MANIFEST_OBJECT};
+use super::manifest::MANIFEST_OBJECT;
 
 /// Bounds on what a batch may claim.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Limits {
+pub struct BatchLimits {
     /// Largest object, in bytes.
     pub max_object_bytes: u64,
     /// Most extents in one batch.
@@ -19,9 +20,9 @@ pub struct Limits {
     pub copies: bool,
 }
 
-impl Default for Limits {
+impl Default for BatchLimits {
     fn default() -> Self {
-        Limits {
+        BatchLimits {
             max_object_bytes: 1 << 40,
             max_extents: 4096,
             max_data_bytes: 4 << 20,
@@ -113,7 +114,7 @@ impl<'a> Batch<'a> {
     pub fn parse(
         payload: &'a [u8],
         table: &[u8],
-        limits: &Limits,
+        limits: &BatchLimits,
     ) -> Result<Batch<'a>, BatchError> {
         let raw =
             <[RawExtent]>::ref_from_bytes(table).map_err(|_| BatchError::TornTable(table.len()))?;
@@ -200,7 +201,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-fn check(index: usize, raw: &RawExtent, limits: &Limits) -> Result<Extent, BatchError> {
+fn check(index: usize, raw: &RawExtent, limits: &BatchLimits) -> Result<Extent, BatchError> {
     let kind = ExtentKind::from_wire(raw.kind.get()).ok_or(BatchError::UnknownKind {
         index,
         kind: raw.kind.get(),
@@ -271,7 +272,7 @@ fn check_source(
     index: usize,
     extent: &Extent,
     bytes: &[u8],
-    limits: &Limits,
+    limits: &BatchLimits,
 ) -> Result<(), BatchError> {
     let from = CopySource::from_payload(bytes).expect("as many bytes as a copy has");
     if extent.object == MANIFEST_OBJECT || from.object == MANIFEST_OBJECT {

@@ -2,7 +2,7 @@
 
 use zerocopy::IntoBytes;
 
-use super::Digest;
+use super::digest::Digest;
 use super::extent::{CopySource, EXTENT_BYTES, Extent, payload_start};
 
 /// Where an extent went.

@@ -3,7 +3,7 @@
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::Digest;
+use super::digest::Digest;
 
 /// Octets of one table entry.
 pub const EXTENT_BYTES: usize = size_of::<RawExtent>();

@@ -28,7 +28,7 @@ mod key;
 mod manifest;
 mod object;
 
-pub use batch::{Batch, BatchError, Limits};
+pub use batch::{Batch, BatchError, BatchLimits};
 pub use builder::{BatchBuilder, BatchLayout, Placement};
 pub use digest::{Digest, DigestStream};
 pub use extent::{

@@ -32,7 +32,7 @@ enum Op {
 }
 
 /// What streams may have.
-const STREAM: Limits = Limits {
+const STREAM: BatchLimits = BatchLimits {
     max_object_bytes: 1 << 40,
     max_extents: 4096,
     max_data_bytes: 4 << 20,
@@ -169,7 +169,7 @@ proptest! {
             None => payload[at] ^= flip,
             Some(at) => table[at] ^= flip,
         }
-        let limits = Limits { max_object_bytes: 1 << 33, ..STREAM };
+        let limits = BatchLimits { max_object_bytes: 1 << 33, ..STREAM };
         if let Ok(batch) = Batch::parse(&payload, &table, &limits) {
             for (extent, bytes) in batch.iter() {
                 prop_assert_eq!(bytes.len(), extent.payload_bytes());
@@ -211,7 +211,7 @@ proptest! {
 
 fn parse_one(extent: RawExtent, payload: &[u8]) -> Result<(), BatchError> {
     use zerocopy::IntoBytes;
-    let limits = Limits {
+    let limits = BatchLimits {
         max_object_bytes: 1000,
         max_extents: 4,
         max_data_bytes: 100,
@@ -268,12 +268,12 @@ fn each_rule_has_its_error() {
         Err(BatchError::OutsidePayload { .. })
     ));
     assert!(matches!(
-        Batch::parse(&payload, &[0; 47], &Limits::default()),
+        Batch::parse(&payload, &[0; 47], &BatchLimits::default()),
         Err(BatchError::TornTable(47))
     ));
-    let limits = Limits {
+    let limits = BatchLimits {
         max_extents: 1,
-        ..Limits::default()
+        ..BatchLimits::default()
     };
     assert!(matches!(
         Batch::parse(&payload, &[0; 96], &limits),
@@ -327,8 +327,12 @@ fn a_slot_carries_no_copy() {
         object: 3,
         offset: 0,
     };
-    let error =
-        Batch::parse(&payload.to_payload(), table.as_bytes(), &Limits::default()).unwrap_err();
+    let error = Batch::parse(
+        &payload.to_payload(),
+        table.as_bytes(),
+        &BatchLimits::default(),
+    )
+    .unwrap_err();
     assert_eq!(
         error,
         BatchError::CopyOutsideStream {
@@ -344,7 +348,7 @@ fn a_changed_byte_fails_the_digest() {
     assert!(builder.push_data(1, 10, 0, b"0123456789"));
     let (mut payload, table) = (builder.payload().to_vec(), builder.table());
     payload[4] = b'x';
-    let error = Batch::parse(&payload, &table, &Limits::default())
+    let error = Batch::parse(&payload, &table, &BatchLimits::default())
         .unwrap()
         .verify_digests();
     assert_eq!(
@@ -388,7 +392,7 @@ fn a_slot_is_filled_through_its_layout() {
 
     let (payload, table_pages) = memory.split_at(payload_bytes);
     let table = &table_pages[..2 * EXTENT_BYTES];
-    let batch = Batch::parse(payload, table, &Limits::default()).unwrap();
+    let batch = Batch::parse(payload, table, &BatchLimits::default()).unwrap();
     batch.verify_digests().unwrap();
     assert_eq!(batch.iter().next().unwrap().1, b"hello, world!");
 }

@@ -1,7 +1,8 @@
 //! The program's end.
 
 use super::memfd::{MemfdLink, Shared};
-use super::{Asked, Told, socket};
+use super::messages::{Asked, Told};
+use super::socket;
 use crate::layout::MIN_PAGES;
 use crate::link::{Announcement, GuestLink, Rendezvous, Request};
 use std::io;
@@ -62,8 +63,8 @@ impl Rendezvous for LoopbackRendezvous {
             .ok_or_else(|| io::Error::other("publish without share"))?;
         let fds = [
             shared.memfd.as_fd(),
-            shared.host_bell.as_fd(),
-            shared.guest_bell.as_fd(),
+            shared.host_doorbell.as_fd(),
+            shared.guest_doorbell.as_fd(),
         ];
         socket::send(
             &self.socket,

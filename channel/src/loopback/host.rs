@@ -1,7 +1,8 @@
 //! The daemon's end.
 
 use super::memfd::{MemfdLink, Shared};
-use super::{Asked, Told, socket};
+use super::messages::{Asked, Told};
+use super::socket;
 use crate::layout::{Layout, MAX_PAGES, MIN_PAGES};
 use crate::link::{Announcement, Link, Peer, Request, wait_readable};
 use rustix::net::SocketFlags;
@@ -121,17 +122,18 @@ impl Peer for LoopbackPeer {
             }
             (other, _) => return Err(unexpected(&other)),
         };
-        let [memfd, host_bell, guest_bell] = <[OwnedFd; 3]>::try_from(fds).map_err(|fds| {
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("{} file descriptors with a channel, not 3", fds.len()),
-            )
-        })?;
+        let [memfd, host_doorbell, guest_doorbell] =
+            <[OwnedFd; 3]>::try_from(fds).map_err(|fds| {
+                io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("{} file descriptors with a channel, not 3", fds.len()),
+                )
+            })?;
         let link = MemfdLink::map(
             Shared {
                 memfd,
-                host_bell,
-                guest_bell,
+                host_doorbell,
+                guest_doorbell,
             },
             pages,
         )?;

@@ -21,8 +21,8 @@ pub(super) struct MemfdLink {
 /// What the program passes to the daemon.
 pub(super) struct Shared {
     pub memfd: OwnedFd,
-    pub host_bell: OwnedFd,
-    pub guest_bell: OwnedFd,
+    pub host_doorbell: OwnedFd,
+    pub guest_doorbell: OwnedFd,
 }
 
 struct Mapping(NonNull<u8>, usize);
@@ -71,20 +71,20 @@ impl MemfdLink {
             &memfd,
             SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
         )?;
-        let bell = || eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
-        let (host_bell, guest_bell) = (bell()?, bell()?);
+        let doorbell = || eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+        let (host_doorbell, guest_doorbell) = (doorbell()?, doorbell()?);
         let link = MemfdLink {
             memory: map(&memfd, pages)?,
-            theirs: host_bell.try_clone()?,
-            ours: guest_bell.try_clone()?,
+            theirs: host_doorbell.try_clone()?,
+            ours: guest_doorbell.try_clone()?,
             references: vec![0; pages],
         };
         Ok((
             link,
             Shared {
                 memfd,
-                host_bell,
-                guest_bell,
+                host_doorbell,
+                guest_doorbell,
             },
         ))
     }
@@ -103,14 +103,14 @@ impl MemfdLink {
                 "{pages} pages announced, {size} bytes shared"
             )));
         }
-        for bell in [&shared.host_bell, &shared.guest_bell] {
-            let flags = rustix::fs::fcntl_getfl(bell)?;
-            rustix::fs::fcntl_setfl(bell, flags | OFlags::NONBLOCK)?;
+        for doorbell in [&shared.host_doorbell, &shared.guest_doorbell] {
+            let flags = rustix::fs::fcntl_getfl(doorbell)?;
+            rustix::fs::fcntl_setfl(doorbell, flags | OFlags::NONBLOCK)?;
         }
         Ok(MemfdLink {
             memory: map(&shared.memfd, pages)?,
-            theirs: shared.guest_bell,
-            ours: shared.host_bell,
+            theirs: shared.guest_doorbell,
+            ours: shared.host_doorbell,
             references: Vec::new(),
         })
     }

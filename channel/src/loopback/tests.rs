@@ -2,10 +2,12 @@
 
 use super::{LoopbackListener, LoopbackRendezvous};
 use crate::guest::{
-    Arrived, Begun, Inbox, Opened, Outbox, Pulse, Round, Session, StepError, Stop, Unload, Workload,
+    BatchSender, Begun, Fetched, Fetcher, KeepAlive, Opened, RoundDone, Session, StepError,
+    Stopped, Unloaded, Workload,
 };
 use crate::host::{
-    Attached, Contents, Detached, HostError, Limits, Patience, SerialSink, Source, one_by_one,
+    Attached, Contents, Detached, HostError, HostTimeouts, SerialSink, Source, StepLimits,
+    one_by_one,
 };
 use crate::image::{Batch, Digest, Extent, ExtentKind, SessionId};
 use crate::link::{Announcement, Peer, Residence};
@@ -24,7 +26,7 @@ struct Memory {
     refuse_stop: bool,
 }
 
-fn send_all(objects: &Objects, out: &mut Outbox<'_>) -> Result<u64, StepError> {
+fn send_all(objects: &Objects, out: &mut BatchSender<'_>) -> Result<u64, StepError> {
     let mut sent = 0;
     for (&object, bytes) in objects {
         let mut offset = 0;
@@ -62,12 +64,12 @@ impl Workload for Memory {
     type Copying = ();
     type Quiesced = ();
     type Detached = Vec<(u64, usize)>;
-    type Arriving = Vec<(u64, usize)>;
+    type PostCopy = Vec<(u64, usize)>;
 
     fn blocked(&self) -> Option<String> {
         None
     }
-    fn begin(&mut self, _: &mut Pulse<'_>) -> Result<(Begun, ()), StepError> {
+    fn begin(&mut self, _: &mut KeepAlive<'_>) -> Result<(Begun, ()), StepError> {
         self.with(|o| {
             Ok((
                 Begun {
@@ -78,10 +80,15 @@ impl Workload for Memory {
             ))
         })
     }
-    fn round(&mut self, _: &mut (), _: u32, out: &mut Outbox<'_>) -> Result<Round, StepError> {
-        Ok(Round {
+    fn round(
+        &mut self,
+        _: &mut (),
+        _: u32,
+        out: &mut BatchSender<'_>,
+    ) -> Result<RoundDone, StepError> {
+        Ok(RoundDone {
             bytes: self.with(|o| send_all(o, out))?,
-            ..Round::default()
+            ..RoundDone::default()
         })
     }
     fn stop(
@@ -89,25 +96,25 @@ impl Workload for Memory {
         _: (),
         _: Duration,
         _: u64,
-        out: &mut Outbox<'_>,
-    ) -> Result<(Stop, ()), ((), StepError)> {
+        out: &mut BatchSender<'_>,
+    ) -> Result<(Stopped, ()), ((), StepError)> {
         if self.refuse_stop {
             return Err(((), StepError::Failed("a kernel is stuck".into())));
         }
         let bytes = self.with(|o| send_all(o, out)).map_err(|e| ((), e))?;
         Ok((
-            Stop {
+            Stopped {
                 bytes,
                 drain_ns: 1,
-                ..Stop::default()
+                ..Stopped::default()
             },
             (),
         ))
     }
-    fn unload(&mut self, _: ()) -> Result<(Unload, Self::Detached), ((), StepError)> {
+    fn unload(&mut self, _: ()) -> Result<(Unloaded, Self::Detached), ((), StepError)> {
         let objects = self.objects.lock().unwrap().take().expect("attached");
         Ok((
-            Unload::default(),
+            Unloaded::default(),
             objects.iter().map(|(id, b)| (*id, b.len())).collect(),
         ))
     }
@@ -118,43 +125,44 @@ impl Workload for Memory {
     fn restore(
         &mut self,
         detached: Self::Detached,
-    ) -> Result<(Opened, Self::Arriving), (Self::Detached, StepError)> {
+    ) -> Result<(Opened, Self::PostCopy), (Self::Detached, StepError)> {
         Ok((Opened::default(), detached))
     }
-    fn arrive(
+    fn post_copy(
         &mut self,
-        detached: Self::Arriving,
-        inbox: &mut Inbox<'_>,
-    ) -> Result<Arrived, (Self::Arriving, StepError)> {
+        detached: Self::PostCopy,
+        fetcher: &mut Fetcher<'_>,
+    ) -> Result<Fetched, (Self::PostCopy, StepError)> {
         let mut objects: Objects = detached
             .iter()
             .map(|(id, len)| (*id, vec![0; *len]))
             .collect();
-        let mut take = |inbox: &mut Inbox<'_>, arrived: &mut Arrived| -> Result<(), StepError> {
-            let filled = inbox.wait()?;
-            let at = filled.offset as usize;
-            inbox
-                .payload(&filled)
-                .read(&mut objects.get_mut(&filled.object).unwrap()[at..at + filled.len]);
-            arrived.bytes += filled.len as u64;
-            inbox.done(filled);
-            Ok(())
-        };
-        let mut arrived = Arrived::default();
+        let mut take =
+            |fetcher: &mut Fetcher<'_>, arrived: &mut Fetched| -> Result<(), StepError> {
+                let filled = fetcher.wait()?;
+                let at = filled.offset as usize;
+                fetcher
+                    .payload(&filled)
+                    .read(&mut objects.get_mut(&filled.object).unwrap()[at..at + filled.len]);
+                arrived.bytes += filled.len as u64;
+                fetcher.done(filled);
+                Ok(())
+            };
+        let mut arrived = Fetched::default();
         let mut all = || -> Result<(), StepError> {
             for (object, len) in &detached {
                 let mut offset = 0;
                 while offset < *len {
-                    let n = (len - offset).min(inbox.payload_size());
-                    if inbox.fetch(*object, offset as u64, n)? {
+                    let n = (len - offset).min(fetcher.payload_size());
+                    if fetcher.fetch(*object, offset as u64, n)? {
                         offset += n;
                     } else {
-                        take(inbox, &mut arrived)?;
+                        take(fetcher, &mut arrived)?;
                     }
                 }
             }
-            while inbox.pending() > 0 {
-                take(inbox, &mut arrived)?;
+            while fetcher.pending() > 0 {
+                take(fetcher, &mut arrived)?;
             }
             Ok(())
         };
@@ -255,10 +263,10 @@ impl Drop for Rig {
     }
 }
 
-fn limits() -> Limits {
-    Limits {
+fn limits() -> StepLimits {
+    StepLimits {
         round_bytes: 64 << 20,
-        batch: crate::image::Limits::default(),
+        batch: crate::image::BatchLimits::default(),
     }
 }
 
@@ -281,7 +289,7 @@ fn there_and_back() {
         let mut peer = rig.listener.accept(5 * SECOND).unwrap();
         let (link, layout) = peer.open(5 * SECOND).unwrap();
         let mut store = Store::default();
-        let (begun, mut copying) = Attached::new(link, layout, limits(), Patience::default())
+        let (begun, mut copying) = Attached::new(link, layout, limits(), HostTimeouts::default())
             .begin(1)
             .unwrap();
         assert_eq!(begun.buffers, 5);
@@ -309,7 +317,7 @@ fn there_and_back() {
         }
         assert_eq!(peer.announcement().generation, 1);
         let (link, layout) = peer.open(5 * SECOND).unwrap();
-        let (restored, attached) = Detached::new(link, layout, limits(), Patience::default())
+        let (restored, attached) = Detached::new(link, layout, limits(), HostTimeouts::default())
             .restore(1, &store, &mut |_| ())
             .unwrap();
         assert_eq!(restored.bytes, begun.bytes);
@@ -325,7 +333,7 @@ fn a_refused_stop_leaves_the_session_copying() {
     let rig = Rig::start("refuse", some_objects(), 100, true);
     let mut peer = rig.listener.accept(5 * SECOND).unwrap();
     let (link, layout) = peer.open(5 * SECOND).unwrap();
-    let (_, copying) = Attached::new(link, layout, limits(), Patience::default())
+    let (_, copying) = Attached::new(link, layout, limits(), HostTimeouts::default())
         .begin(1)
         .unwrap();
     let refused = copying
@@ -357,7 +365,7 @@ fn a_full_spool_in_any_step_can_be_resumed_from() {
         let rig = Rig::start(&format!("full{n}"), some_objects(), 60, false);
         let mut peer = rig.listener.accept(5 * SECOND).unwrap();
         let (link, layout) = peer.open(5 * SECOND).unwrap();
-        let (_, mut copying) = Attached::new(link, layout, limits(), Patience::default())
+        let (_, mut copying) = Attached::new(link, layout, limits(), HostTimeouts::default())
             .begin(1)
             .unwrap();
         let error = copying.round(0, &one_by_one(&mut Full(n))).unwrap_err();
@@ -375,7 +383,7 @@ fn a_command_out_of_state_is_refused_and_changes_nothing() {
     let rig = Rig::start("state", some_objects(), 60, false);
     let mut peer = rig.listener.accept(5 * SECOND).unwrap();
     let (link, layout) = peer.open(5 * SECOND).unwrap();
-    let refused = Detached::new(link, layout, limits(), Patience::default())
+    let refused = Detached::new(link, layout, limits(), HostTimeouts::default())
         .restore(9, &Store::default(), &mut |_| ())
         .unwrap_err();
     assert!(
@@ -386,7 +394,7 @@ fn a_command_out_of_state_is_refused_and_changes_nothing() {
     peer.close(refused.session.unwrap().into_link(), 5 * SECOND)
         .unwrap();
     let (link, layout) = peer.open(5 * SECOND).unwrap();
-    let (_, copying) = Attached::new(link, layout, limits(), Patience::default())
+    let (_, copying) = Attached::new(link, layout, limits(), HostTimeouts::default())
         .begin(1)
         .unwrap();
     peer.close(copying.into_link(), 5 * SECOND).unwrap();

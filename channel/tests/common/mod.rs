@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use xl_gpu_channel::host::{Contents, Limits, Patience, SerialSink, Sink, Source};
+use xl_gpu_channel::host::{Contents, HostTimeouts, SerialSink, Sink, Source, StepLimits};
 use xl_gpu_channel::image::{Batch, ExtentKind, SessionId};
 use xl_gpu_channel::link::{Announcement, Residence};
 use xl_gpu_channel::loopback::LoopbackListener;
@@ -57,23 +57,23 @@ pub fn announcement() -> Announcement {
     }
 }
 
-pub fn limits() -> Limits {
-    Limits {
+pub fn limits() -> StepLimits {
+    StepLimits {
         round_bytes: 64 << 20,
-        batch: xl_gpu_channel::image::Limits {
+        batch: xl_gpu_channel::image::BatchLimits {
             max_object_bytes: 1 << 24,
             ..Default::default()
         },
     }
 }
 
-/// Patience that an honest peer never tries, on however slow a machine.
-pub fn patient() -> Patience {
-    Patience { silence: AGES }
+/// Time-outs that an honest peer never tries, on however slow a machine.
+pub fn patient() -> HostTimeouts {
+    HostTimeouts { silence: AGES }
 }
 
-pub fn guest_patience(silence: Duration) -> xl_gpu_channel::guest::Patience {
-    xl_gpu_channel::guest::Patience {
+pub fn guest_patience(silence: Duration) -> xl_gpu_channel::guest::GuestTimeouts {
+    xl_gpu_channel::guest::GuestTimeouts {
         silence,
         idle: silence,
     }

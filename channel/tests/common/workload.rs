@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use xl_gpu_channel::guest::{
-    Arrived, Begun, Inbox, Opened, Outbox, Pulse, Round, StepError, Stop, Unload, Workload,
+    BatchSender, Begun, Fetched, Fetcher, KeepAlive, Opened, RoundDone, StepError, Stopped,
+    Unloaded, Workload,
 };
 use xl_gpu_channel::image::{Digest, Extent};
 
@@ -59,7 +60,11 @@ impl Memory {
     }
 
     /// Sends what is dirty; what has been sent is clean.
-    fn send(&mut self, dirty: &mut BTreeSet<u64>, out: &mut Outbox<'_>) -> Result<u64, StepError> {
+    fn send(
+        &mut self,
+        dirty: &mut BTreeSet<u64>,
+        out: &mut BatchSender<'_>,
+    ) -> Result<u64, StepError> {
         let mut sent = 0;
         while let Some(&object) = dirty.first() {
             let bytes = self
@@ -97,11 +102,15 @@ impl Memory {
         Ok(sent)
     }
 
-    fn fetch(&mut self, arriving: &mut Arriving, inbox: &mut Inbox<'_>) -> Result<u64, StepError> {
+    fn fetch(
+        &mut self,
+        arriving: &mut Arriving,
+        fetcher: &mut Fetcher<'_>,
+    ) -> Result<u64, StepError> {
         let mut bytes = 0;
         let mut wanted: Vec<(u64, usize, usize)> = Vec::new();
         for (id, missing) in &arriving.missing {
-            let step = inbox.payload_size();
+            let step = fetcher.payload_size();
             wanted.extend(
                 missing
                     .clone()
@@ -109,21 +118,21 @@ impl Memory {
                     .map(|at| (*id, at, step.min(missing.end - at))),
             );
         }
-        while !wanted.is_empty() || inbox.pending() > 0 {
+        while !wanted.is_empty() || fetcher.pending() > 0 {
             if let Some(&(object, at, len)) = wanted.last()
-                && inbox.fetch(object, at as u64, len)?
+                && fetcher.fetch(object, at as u64, len)?
             {
                 wanted.pop();
                 self.fails()?;
                 continue;
             }
-            let filled = inbox.wait()?;
+            let filled = fetcher.wait()?;
             self.fails()?;
             let at = filled.offset as usize;
             let to = &mut arriving.objects.get_mut(&filled.object).unwrap()[at..at + filled.len];
             match filled.zero {
                 true => to.fill(0),
-                false => inbox.payload(&filled).read(to),
+                false => fetcher.payload(&filled).read(to),
             }
             // From the end on: what has arrived is not fetched again after a failure.
             if let Some(missing) = arriving.missing.get_mut(&filled.object)
@@ -132,7 +141,7 @@ impl Memory {
                 missing.end = at;
             }
             bytes += filled.len as u64;
-            inbox.done(filled);
+            fetcher.done(filled);
         }
         Ok(bytes)
     }
@@ -149,13 +158,13 @@ impl Workload for Memory {
     type Quiesced = BTreeSet<u64>;
     /// Objects of the right size and no content.
     type Detached = Objects;
-    type Arriving = Arriving;
+    type PostCopy = Arriving;
 
     fn blocked(&self) -> Option<String> {
         None
     }
 
-    fn begin(&mut self, _: &mut Pulse<'_>) -> Result<(Begun, Self::Copying), StepError> {
+    fn begin(&mut self, _: &mut KeepAlive<'_>) -> Result<(Begun, Self::Copying), StepError> {
         self.fails()?;
         let program = self.program.lock().unwrap();
         let objects = program.objects.as_ref().expect("attached");
@@ -170,8 +179,8 @@ impl Workload for Memory {
         &mut self,
         dirty: &mut Self::Copying,
         _: u32,
-        out: &mut Outbox<'_>,
-    ) -> Result<Round, StepError> {
+        out: &mut BatchSender<'_>,
+    ) -> Result<RoundDone, StepError> {
         out.busy()?;
         let bytes = self.send(dirty, out)?;
         // The program writes meanwhile.
@@ -182,10 +191,10 @@ impl Workload for Memory {
             object[at] ^= 0xa5;
             dirty.insert(*id);
         }
-        Ok(Round {
+        Ok(RoundDone {
             bytes,
             dirty: 1,
-            ..Round::default()
+            ..RoundDone::default()
         })
     }
 
@@ -194,17 +203,17 @@ impl Workload for Memory {
         mut dirty: Self::Copying,
         timeout: Duration,
         _: u64,
-        out: &mut Outbox<'_>,
-    ) -> Result<(Stop, Self::Quiesced), (Self::Copying, StepError)> {
+        out: &mut BatchSender<'_>,
+    ) -> Result<(Stopped, Self::Quiesced), (Self::Copying, StepError)> {
         self.program.lock().unwrap().held = true;
         if let Some(drain) = &mut self.drain {
             drain(timeout);
         }
         match self.send(&mut dirty, out) {
             Ok(bytes) => Ok((
-                Stop {
+                Stopped {
                     bytes,
-                    ..Stop::default()
+                    ..Stopped::default()
                 },
                 dirty,
             )),
@@ -218,7 +227,7 @@ impl Workload for Memory {
     fn unload(
         &mut self,
         quiesced: Self::Quiesced,
-    ) -> Result<(Unload, Self::Detached), (Self::Quiesced, StepError)> {
+    ) -> Result<(Unloaded, Self::Detached), (Self::Quiesced, StepError)> {
         if let Err(e) = self.fails() {
             return Err((quiesced, e));
         }
@@ -232,7 +241,7 @@ impl Workload for Memory {
         for bytes in objects.values_mut() {
             bytes.fill(0);
         }
-        Ok((Unload::default(), objects))
+        Ok((Unloaded::default(), objects))
     }
 
     fn give_up(&mut self, _: Self::Copying) {}
@@ -245,7 +254,7 @@ impl Workload for Memory {
     fn restore(
         &mut self,
         detached: Self::Detached,
-    ) -> Result<(Opened, Self::Arriving), (Self::Detached, StepError)> {
+    ) -> Result<(Opened, Self::PostCopy), (Self::Detached, StepError)> {
         if let Err(e) = self.fails() {
             return Err((detached, e));
         }
@@ -262,15 +271,15 @@ impl Workload for Memory {
         Ok((opened, Arriving { objects, missing }))
     }
 
-    fn arrive(
+    fn post_copy(
         &mut self,
-        mut arriving: Self::Arriving,
-        inbox: &mut Inbox<'_>,
-    ) -> Result<Arrived, (Self::Arriving, StepError)> {
-        match self.fetch(&mut arriving, inbox) {
+        mut arriving: Self::PostCopy,
+        fetcher: &mut Fetcher<'_>,
+    ) -> Result<Fetched, (Self::PostCopy, StepError)> {
+        match self.fetch(&mut arriving, fetcher) {
             Ok(bytes) => {
                 self.program.lock().unwrap().objects = Some(arriving.objects);
-                Ok(Arrived { bytes })
+                Ok(Fetched { bytes })
             }
             Err(e) => Err((arriving, e)),
         }

@@ -2,13 +2,13 @@
 
 use crate::client::Client;
 use crate::{show, watch};
-use anyhow::{Context, bail};
+use anyhow::Context;
 use channel::image::SessionId;
 use clap::{Parser, Subcommand};
-use protocol::control::Control;
-use protocol::control::Order;
-use protocol::control::Request;
-use serde_json::Value;
+use protocol::control::{Control, Forgotten, Order, Outcome, Request};
+use protocol::conversation::{Done, SOCKET, SOCKET_VARIABLE};
+use protocol::diagnosis::Diagnosis;
+use protocol::report::Report;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -22,8 +22,7 @@ pub struct Arguments {
     #[command(subcommand)]
     command: Command,
     /// Socket of xl-gpud
-    #[arg(long, global = true, value_name = "PATH", env = protocol::helper::SOCKET_VARIABLE,
-          default_value = protocol::helper::SOCKET)]
+    #[arg(long, global = true, value_name = "PATH", env = SOCKET_VARIABLE, default_value = SOCKET)]
     socket: PathBuf,
 }
 
@@ -160,31 +159,31 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let mut ask = || client.status(domain.as_deref());
             match watch {
                 true => watch::watch(json, ask)?,
-                false => show::print(&ask()?, json, show::status)?,
+                false => show::print(&ask()?, json, show::status::text)?,
             }
         }
         Command::Report { domain, json } => {
             let mut client = connect()?;
             let domid = client.find(domain.as_deref())?;
-            let report = client.ask(&Control::Report { domid })?;
-            show::print(&report, json, show::report)?;
+            let report: Report = client.ask(&Control::Report { domid })?;
+            show::print(&report, json, show::report::text)?;
         }
         Command::Doctor { domain, json } => {
             let save_helper = std::env::var("LIBXL_SAVE_HELPER");
             let save_helper = save_helper.ok().filter(|path| !path.is_empty());
-            let diagnosis = connect()?.ask(&Control::Doctor {
+            let diagnosis: Diagnosis = connect()?.ask(&Control::Doctor {
                 domain,
                 save_helper,
             })?;
-            show::print(&diagnosis, json, show::diagnosis)?;
-            if diagnosis["can_migrate"] != true {
+            show::print(&diagnosis, json, show::diagnosis::text)?;
+            if !diagnosis.can_migrate {
                 return Ok(ExitCode::from(CANNOT_MIGRATE));
             }
         }
         Command::Request { domain, request } => {
             let mut client = connect()?;
             let domid = client.find(domain.as_deref())?;
-            let outcome = client.ask(&Control::Request { domid, request })?;
+            let outcome: Outcome = client.ask(&Control::Request { domid, request })?;
             show::print(&outcome, false, show::outcome)?;
         }
         Command::Hold { domain } => steer(connect()?, domain, Order::Hold)?,
@@ -198,13 +197,13 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         } => {
             let mut client = connect()?;
             let domid = client.find(domain.as_deref())?;
-            let report = client.ask(&Control::MigrateLoopback { domid, session })?;
-            show::print(&report, json, show::report)?;
+            let report: Report = client.ask(&Control::MigrateLoopback { domid, session })?;
+            show::print(&report, json, show::report::text)?;
         }
         Command::Forget { domain, session } => {
             let mut client = connect()?;
             let domid = client.find(Some(&domain))?;
-            client.ask(&Control::Forget { domid, session })?;
+            client.ask::<Forgotten>(&Control::Forget { domid, session })?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -212,51 +211,9 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
 fn steer(mut client: Client, domain: Option<String>, order: Order) -> anyhow::Result<()> {
     let domid = client.find(domain.as_deref())?;
-    client.ask(&Control::Steer { domid, order }).map(drop)
-}
-
-impl Client {
-    /// The status, of one domain only where one is named.
-    fn status(&mut self, domain: Option<&str>) -> anyhow::Result<Value> {
-        let mut status = self.ask(&Control::Status)?;
-        if domain.is_some() {
-            let found = find(&status, domain)?;
-            let domains = status["domains"].as_array_mut().into_iter().flatten();
-            let kept: Vec<Value> = domains
-                .filter(|d| d["domid"] == found)
-                .map(Value::take)
-                .collect();
-            status["domains"] = kept.into();
-        }
-        Ok(status)
-    }
-
-    /// The number of a domain given by number or name; the only one there is where none is given.
-    fn find(&mut self, domain: Option<&str>) -> anyhow::Result<u32> {
-        if let Some(domid) = domain.and_then(|d| d.parse().ok()) {
-            return Ok(domid);
-        }
-        find(&self.ask(&Control::Status)?, domain)
-    }
-}
-
-fn find(status: &Value, domain: Option<&str>) -> anyhow::Result<u32> {
-    let domains = status["domains"].as_array().map_or(&[][..], Vec::as_slice);
-    let domid = |d: &Value| d["domid"].as_u64().and_then(|id| u32::try_from(id).ok());
-    match domain {
-        Some(wanted) => domains
-            .iter()
-            .find(|d| d["name"] == *wanted || wanted.parse().ok() == domid(d))
-            .and_then(domid)
-            .with_context(|| {
-                format!("no domain `{wanted}` has GPU sessions here; `xl-gpu status` lists those that do")
-            }),
-        None => match domains {
-            [only] => domid(only).context("the daemon's answer makes no sense"),
-            [] => bail!("no domain has GPU sessions"),
-            _ => bail!("several domains have GPU sessions; name one of those that `xl-gpu status` lists"),
-        },
-    }
+    client
+        .ask::<Done>(&Control::Steer { domid, order })
+        .map(drop)
 }
 
 fn verify(file: &std::path::Path, json: bool) -> anyhow::Result<ExitCode> {
@@ -268,8 +225,7 @@ fn verify(file: &std::path::Path, json: bool) -> anyhow::Result<ExitCode> {
         stream::verify::verify(std::io::BufReader::with_capacity(1 << 20, opened))
     };
     let report = verified.with_context(|| format!("{}: not a sound stream", file.display()))?;
-    let value = serde_json::to_value(&report)?;
-    show::print(&value, json, |_| report.to_string())?;
+    show::print(&report, json, ToString::to_string)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -277,27 +233,10 @@ fn verify(file: &std::path::Path, json: bool) -> anyhow::Result<ExitCode> {
 mod tests {
     use super::*;
     use clap::CommandFactory;
-    use serde_json::json;
 
     #[test]
     fn the_definition_is_sound() {
         Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn domains_are_found_by_name_number_or_being_alone() {
-        let status = json!({"domains": [{"domid": 4, "name": "web"}, {"domid": 7, "name": "12"}]});
-        assert_eq!(find(&status, Some("web")).unwrap(), 4);
-        assert_eq!(find(&status, Some("7")).unwrap(), 7);
-        assert!(
-            find(&status, Some("db"))
-                .unwrap_err()
-                .to_string()
-                .contains("`db`")
-        );
-        assert!(find(&status, None).is_err());
-        let one = json!({"domains": [{"domid": 0, "name": "loopback"}]});
-        assert_eq!(find(&one, None).unwrap(), 0);
     }
 
     #[test]

@@ -1,9 +1,15 @@
 //! `xl-gpu`: the command line.
+//!
+//! | module | purpose |
+//! |---|---|
+//! | [`arguments`] | what can be asked, and doing it |
+//! | [`client`] | the daemon's socket |
+//! | [`show`] | answers as text or JSON |
+//! | [`watch`] | `status --watch` |
 
 mod arguments;
 mod client;
 mod show;
-mod show_ram;
 mod watch;
 
 use arguments::{Arguments, run};

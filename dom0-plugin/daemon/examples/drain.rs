@@ -8,20 +8,20 @@
 //! No two chunks are equal; in the last column all are, and travel as references.
 
 use channel::guest::{
-    Arrived, Begun, Inbox, Opened, Outbox, Pulse, Round, Session, StepError, Stop, Unload, Workload,
+    BatchSender, Begun, Fetched, Fetcher, KeepAlive, Opened, RoundDone, Session, StepError,
+    Stopped, Unloaded, Workload,
 };
-use channel::host::{Attached, Limits, Patience, Sink};
+use channel::host::{Attached, HostTimeouts, Sink, StepLimits};
 use channel::image::{Batch, Digest, Extent, SessionId, SessionKey};
 use channel::link::{Announcement, Peer, Residence};
 use channel::loopback::{LoopbackListener, LoopbackRendezvous};
-use daemon::stream_end::StreamEnd;
-use daemon::tee::{Counts, ImageSink, Records, Tee};
+use daemon::capture_sink::{CaptureSink, Counts, Records, SessionSink};
 use spool::{Spool, SpoolConfig};
 use std::error::Error;
 use std::fs::File;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
-use stream::ImageId;
+use stream::{ImageId, StreamEnd};
 
 /// Grain at which equal contents are found.
 const CHUNK: usize = 4096;
@@ -34,13 +34,13 @@ impl Workload for Sender {
     type Copying = ();
     type Quiesced = ();
     type Detached = ();
-    type Arriving = ();
+    type PostCopy = ();
 
     fn blocked(&self) -> Option<String> {
         None
     }
 
-    fn begin(&mut self, _: &mut Pulse<'_>) -> Result<(Begun, ()), StepError> {
+    fn begin(&mut self, _: &mut KeepAlive<'_>) -> Result<(Begun, ()), StepError> {
         Ok((
             Begun {
                 buffers: 1,
@@ -50,7 +50,12 @@ impl Workload for Sender {
         ))
     }
 
-    fn round(&mut self, _: &mut (), _: u32, out: &mut Outbox<'_>) -> Result<Round, StepError> {
+    fn round(
+        &mut self,
+        _: &mut (),
+        _: u32,
+        out: &mut BatchSender<'_>,
+    ) -> Result<RoundDone, StepError> {
         let mut at = 0;
         while at < self.0 {
             let slot = out.slot()?;
@@ -70,10 +75,10 @@ impl Workload for Sender {
             out.send(slot, &plan)?;
             at += len;
         }
-        Ok(Round {
+        Ok(RoundDone {
             bytes: at,
             dirty: at,
-            ..Round::default()
+            ..RoundDone::default()
         })
     }
 
@@ -82,12 +87,12 @@ impl Workload for Sender {
         _: (),
         _: Duration,
         _: u64,
-        _: &mut Outbox<'_>,
-    ) -> Result<(Stop, ()), ((), StepError)> {
+        _: &mut BatchSender<'_>,
+    ) -> Result<(Stopped, ()), ((), StepError)> {
         Err(((), StepError::Failed("this one only sends rounds".into())))
     }
 
-    fn unload(&mut self, _: ()) -> Result<(Unload, ()), ((), StepError)> {
+    fn unload(&mut self, _: ()) -> Result<(Unloaded, ()), ((), StepError)> {
         Err(((), StepError::Failed("there is no driver".into())))
     }
 
@@ -101,13 +106,13 @@ impl Workload for Sender {
         Err(((), StepError::Failed("there is no driver".into())))
     }
 
-    fn arrive(&mut self, _: (), _: &mut Inbox<'_>) -> Result<Arrived, ((), StepError)> {
+    fn post_copy(&mut self, _: (), _: &mut Fetcher<'_>) -> Result<Fetched, ((), StepError)> {
         Err(((), StepError::Failed("there is no driver".into())))
     }
 }
 
 /// The daemon's own sink, with another number of threads.
-struct With<'a>(ImageSink<'a>, usize);
+struct With<'a>(SessionSink<'a>, usize);
 
 impl Sink for With<'_> {
     fn workers(&self) -> usize {
@@ -165,11 +170,11 @@ fn measure(
     let mut peer = listener.accept(AGES)?;
     std::fs::remove_file(&path)?;
     let (link, layout) = peer.open(AGES)?;
-    let limits = Limits {
+    let limits = StepLimits {
         round_bytes: u64::MAX,
-        batch: channel::image::Limits::default(),
+        batch: channel::image::BatchLimits::default(),
     };
-    let attached = Attached::new(link, layout, limits, Patience::default());
+    let attached = Attached::new(link, layout, limits, HostTimeouts::default());
     let (_, mut copying) = attached.begin(1).map_err(|r| r.error)?;
     let spool = Spool::new(SpoolConfig {
         memory_bytes: u64::MAX,
@@ -184,14 +189,14 @@ fn measure(
     let sent = Counts::default();
     let mut rates = [0.0; 2];
     for (number, rate) in rates.iter_mut().enumerate() {
-        let tee = Tee {
+        let sink = CaptureSink {
             records: (!matches!(stream, Stream::None)).then_some(&records),
             cancelled: &cancelled,
             sent: &sent,
             sessions: 1,
         };
         let begun = Instant::now();
-        copying.round(number as u32, &With(tee.sink(key, &mut image), threads))?;
+        copying.round(number as u32, &With(sink.sink(key, &mut image), threads))?;
         *rate = bytes as f64 / begun.elapsed().as_secs_f64() / 1e9;
     }
     peer.close(copying.into_link(), AGES)?;

@@ -5,7 +5,7 @@
 //! Batches of 1 MiB, MIB (default 2048) of them, go to nowhere: as records with their digests alone, then through what
 //! migrations use, first with no two equal chunks, then each batch a second time.
 
-use channel::image::{Batch, Digest, Extent, Limits, SessionId, SessionKey};
+use channel::image::{Batch, BatchLimits, Digest, Extent, SessionId, SessionKey};
 use std::error::Error;
 use stream::{DataRecord, ImageId, RecordSender, RecordWriter};
 use zerocopy::IntoBytes;
@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             Digest::NONE,
         );
         let table = extent.to_wire();
-        let batch = Batch::parse(bytes, table.as_bytes(), &Limits::default())?;
+        let batch = Batch::parse(bytes, table.as_bytes(), &BatchLimits::default())?;
         let begun = processor_ms();
         std::hint::black_box(Digest::of(batch.payload()));
         writer.put(&DataRecord::new(&key, 0, &batch))?;

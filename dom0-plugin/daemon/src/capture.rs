@@ -1,13 +1,17 @@
 //! All sessions of a domain at once: rounds, the stop, the unload, and the way back from any of them.
 
-use super::images::{Images, Purpose};
+use super::capture_sink::CaptureSink;
+use super::images::Images;
+use super::laps::Laps;
+use super::parallel::in_parallel;
 use super::session::{OpenSession, SessionError};
-use super::tee::Tee;
-use channel::guest::{Begun, Round, Stop, Unload, Whole};
-use channel::host::Limits;
-use channel::image::{MANIFEST_OBJECT, SessionKey};
+use channel::guest::{Begun, RoundDone, Stopped, Unloaded, Whole};
+use channel::host::StepLimits;
+use channel::image::SessionKey;
 use channel::link::Peer;
-use spool::{Image, SpoolError};
+use protocol::blackout::Part;
+use protocol::status::Purpose;
+use spool::SpoolError;
 use std::time::Duration;
 use stream::Totals;
 
@@ -20,6 +24,11 @@ pub enum CaptureError {
     /// An image could not be kept.
     #[error("the captured image cannot be kept: {0}")]
     Spool(#[from] SpoolError),
+    /// Something in the programs still holds the GPU.
+    #[error(
+        "its programs still have {0} GPU device nodes open or mapped although their driver is unloaded: its PCI device cannot be taken away"
+    )]
+    Held(u64),
 }
 
 /// The open sessions of one domain.
@@ -61,7 +70,7 @@ impl Capture {
         domid: u32,
         peers: Vec<Box<dyn Peer>>,
         images: &Images,
-        limits: Limits,
+        limits: StepLimits,
         patience: Duration,
     ) -> Result<(Self, Vec<Begun>), CaptureError> {
         let opened = in_parallel(peers, |peer| {
@@ -142,11 +151,11 @@ impl Capture {
     }
 
     /// One round of all sessions while the programs run.
-    pub fn round(&mut self, number: u32, tee: &Tee<'_>) -> Result<Sums, SessionError> {
-        let rounds = self.each(|s| s.round(number, tee))?;
+    pub fn round(&mut self, number: u32, sink: &CaptureSink<'_>) -> Result<Sums, SessionError> {
+        let rounds = self.each(|s| s.round(number, sink))?;
         Ok(rounds
             .into_iter()
-            .fold(Sums::default(), |sum, r: Round| Sums {
+            .fold(Sums::default(), |sum, r: RoundDone| Sums {
                 bytes: sum.bytes.saturating_add(r.bytes),
                 dirty: sum.dirty.saturating_add(r.dirty),
                 whole: sum.whole.saturating_add(r.whole),
@@ -159,11 +168,15 @@ impl Capture {
     }
 
     /// Stops all programs' GPU calls and takes the rest; `longest_ns` is the drain.
-    pub fn stop(&mut self, timeout: Duration, tee: &Tee<'_>) -> Result<Sums, SessionError> {
-        let stops = self.each(|s| s.stop(timeout, tee))?;
+    pub fn stop(
+        &mut self,
+        timeout: Duration,
+        sink: &CaptureSink<'_>,
+    ) -> Result<Sums, SessionError> {
+        let stops = self.each(|s| s.stop(timeout, sink))?;
         Ok(stops
             .into_iter()
-            .fold(Sums::default(), |sum, s: Stop| Sums {
+            .fold(Sums::default(), |sum, s: Stopped| Sums {
                 bytes: sum.bytes.saturating_add(s.bytes),
                 longest_ns: sum.longest_ns.max(s.drain_ns),
                 examined: sum.examined.saturating_add(s.examined),
@@ -189,7 +202,7 @@ impl Capture {
 
     /// Has all drivers unloaded: the longest time, and all that they left behind. It is logged, too: the GPU may not be free
     /// then, but nothing of its state is lost.
-    pub fn unload(&mut self) -> Result<Unload, SessionError> {
+    pub fn unload(&mut self) -> Result<Unloaded, SessionError> {
         let domid = self.domid;
         let unloads = self.each(|s| {
             let left = s.unload()?;
@@ -203,7 +216,7 @@ impl Capture {
             }
             Ok(left)
         })?;
-        Ok(unloads.iter().fold(Unload::default(), |all, u| Unload {
+        Ok(unloads.iter().fold(Unloaded::default(), |all, u| Unloaded {
             unload_ns: all.unload_ns.max(u.unload_ns),
             libraries: all.libraries.saturating_add(u.libraries),
             devices: all.devices.saturating_add(u.devices),
@@ -244,6 +257,35 @@ impl Capture {
         }
     }
 
+    /// From stopped programs to sessions that hold nothing: images on record, drivers unloaded, pages unmapped, images kept
+    /// for `purpose`. `free`: their GPU must be free afterwards. On an error before the images are kept the programs go on.
+    pub fn release(
+        mut self,
+        images: &Images,
+        identity: Option<&str>,
+        purpose: Purpose,
+        free: bool,
+        laps: &mut Laps,
+    ) -> Result<Vec<SessionKey>, CaptureError> {
+        let mut steps = || {
+            self.save(images, identity, purpose)?;
+            laps.end(Part::Seal);
+            let left = self.unload()?;
+            laps.end(Part::Unload);
+            if free && left.devices > 0 {
+                return Err(CaptureError::Held(left.devices));
+            }
+            Ok(self.close()?)
+        };
+        if let Err(e) = steps() {
+            self.undo(images);
+            return Err(e);
+        }
+        let keys = self.keys();
+        self.keep(images, purpose)?;
+        Ok(keys)
+    }
+
     /// Hands the images over to be kept, on record as they are; the sessions must be closed. Where one cannot be kept
     /// the others are, and the first error is reported.
     pub fn keep(self, images: &Images, purpose: Purpose) -> Result<(), CaptureError> {
@@ -253,33 +295,4 @@ impl Capture {
         }
         Ok(kept?)
     }
-}
-
-/// Compares an image with its manifest, where it has one.
-pub fn check_manifest(key: &SessionKey, image: &Image) -> Result<(), SpoolError> {
-    match image.manifest(key.generation) {
-        Ok(_) | Err(SpoolError::NoObject(MANIFEST_OBJECT)) => Ok(()),
-        Err(e) => Err(e),
-    }
-}
-
-/// Runs `step` on all items at the same time; results in their order.
-pub fn in_parallel<I: IntoIterator, T: Send>(items: I, step: impl Fn(I::Item) -> T + Sync) -> Vec<T>
-where
-    I::Item: Send,
-{
-    let step = &step;
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = items
-            .into_iter()
-            .map(|item| scope.spawn(move || step(item)))
-            .collect();
-        threads
-            .into_iter()
-            .map(|t| {
-                t.join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
-            .collect()
-    })
 }

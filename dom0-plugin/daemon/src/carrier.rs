@@ -1,9 +1,10 @@
 //! How the daemon meets guests: through XenStore and grants ([`super::xen`]), or loopback ([`super::loopback`]).
 
 use super::passthrough::toolstack::Toolstack;
-use super::steering::Progress;
-use channel::image::SessionId;
+use channel::image::{SessionId, SessionKey};
 use channel::link::{Announcement, Peer, Residence};
+use protocol::progress::Progress;
+use protocol::status::PublishedState;
 use std::io;
 use std::time::Duration;
 
@@ -54,6 +55,69 @@ pub struct Sessions {
     pub ended: Vec<SessionId>,
 }
 
+/// A domain's sessions could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the sessions of domain {domid} cannot be read: {error}")]
+pub struct Unreadable {
+    /// The domain.
+    pub domid: u32,
+    /// What came of it.
+    #[source]
+    pub error: io::Error,
+}
+
+/// A session gave its state up and does not announce it; its image is kept.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "session {} did not say within {ANNOUNCE_PATIENCE:?} that it is detached; image {key} is kept for it",
+    .key.session
+)]
+pub struct Unannounced {
+    /// The image.
+    pub key: SessionKey,
+}
+
+/// How long a guest may take to say that it is detached, or attached, once it has closed.
+pub const ANNOUNCE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A session, for people.
+pub fn who(a: &Announcement) -> String {
+    format!("session {} ({}, pid {})", a.session, a.program, a.pid)
+}
+
+/// The image that a session says it left behind, or waits for.
+pub fn image_of(a: &Announcement) -> SessionKey {
+    SessionKey {
+        session: a.session,
+        generation: a.generation,
+    }
+}
+
+impl dyn Carrier + '_ {
+    /// [`Carrier::sessions`], with the domain in the error.
+    pub fn sessions_of(&self, domid: u32) -> Result<Sessions, Unreadable> {
+        self.sessions(domid)
+            .map_err(|error| Unreadable { domid, error })
+    }
+
+    /// [`Carrier::is_open`], with the domain in the error.
+    pub fn is_session_open(&self, domid: u32, session: SessionId) -> Result<bool, Unreadable> {
+        self.is_open(domid, session)
+            .map_err(|error| Unreadable { domid, error })
+    }
+
+    /// Waits until all sessions of `keys` say themselves that they are detached: what the guest has in flight to XenStore
+    /// should not be cut in two by a suspend.
+    pub fn await_detached(&self, domid: u32, keys: &[SessionKey]) -> Result<(), Unannounced> {
+        let silent = |key: &&SessionKey| {
+            !self.await_state(domid, key.session, Residence::Detached, ANNOUNCE_PATIENCE)
+        };
+        keys.iter()
+            .find(silent)
+            .map_or(Ok(()), |key| Err(Unannounced { key: *key }))
+    }
+}
+
 /// Where sessions are met.
 pub trait Carrier: Send + Sync {
     /// Its name, for `xl-gpu status`.
@@ -82,7 +146,7 @@ pub trait Carrier: Send + Sync {
     /// `None` where the carrier knows no such thing.
     fn identity(&self, domid: u32) -> io::Result<Option<String>>;
     /// Publishes what is going on with the domain; `error` replaces the last one.
-    fn tell(&self, domid: u32, state: &str, error: Option<&str>);
+    fn tell(&self, domid: u32, state: PublishedState, error: Option<&str>);
     /// Publishes what the domain's migration is at; `None` once it is over.
     fn tell_progress(&self, domid: u32, progress: Option<&Progress>);
     /// Publishes why a session was not served.

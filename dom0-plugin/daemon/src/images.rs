@@ -5,41 +5,11 @@
 mod record;
 
 use channel::image::{SessionId, SessionKey};
-use serde::Serialize;
-use spool::{GuestSpool, Image, Room, Spool, SpoolError};
+use protocol::status::{Purpose, StoredImage};
+use spool::{FreeSpace, GuestSpool, Image, Spool, SpoolError};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
-
-/// What an image is kept for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Purpose {
-    /// Its session gets it back as soon as it asks.
-    Serve,
-    /// Its session was detached by hand and gets it back at `attach`.
-    Held,
-    /// A checkpoint: its session runs on without it.
-    Checkpoint,
-}
-
-/// An image in the list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Listed {
-    /// Session and generation.
-    #[serde(flatten)]
-    pub key: SessionKey,
-    /// What it is kept for.
-    pub purpose: Purpose,
-    /// Objects in it, the manifest among them.
-    pub objects: u64,
-    /// Sum of their sizes, in bytes.
-    pub bytes: u64,
-    /// Bytes of memory and disk it takes; zeros take none.
-    pub stored: u64,
-    /// It is being served now.
-    pub serving: bool,
-}
 
 /// When an image is to be served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +35,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
 struct Kept {
     purpose: Purpose,
-    listed: Listed,
+    listed: StoredImage,
     /// Times that serving it failed.
     failures: u32,
     retry: Retry,
@@ -84,7 +54,7 @@ impl Guest {
         purpose: Purpose,
     ) -> Result<(), SpoolError> {
         let totals = image.totals();
-        let listed = Listed {
+        let listed = StoredImage {
             key,
             purpose,
             objects: totals.objects,
@@ -141,12 +111,12 @@ impl Images {
     }
 
     /// What images of the domain can still take.
-    pub fn room(&self, domid: u32) -> Room {
+    pub fn room(&self, domid: u32) -> FreeSpace {
         let quota = self.with(domid, |g| {
             let quota = g.spool.quota();
             quota.limit().saturating_sub(quota.used())
         });
-        self.spool.room(quota)
+        self.spool.free_space(quota)
     }
 
     /// A number for the session's next image that none of its images has.
@@ -172,8 +142,8 @@ impl Images {
         self.with(domid, |g| g.insert(key, image, purpose))
     }
 
-    /// Borrows an image to serve it: it stays listed, and comes back by [`Images::put_back`] or
-    /// [`Images::served`]. `None` where there is none, or it is being served already.
+    /// Borrows an image to serve it: it stays listed, and comes back by [`Images::put_back`] or ends by
+    /// [`Images::drop_image`]. `None` where there is none, or it is being served already.
     pub fn take(&self, domid: u32, key: SessionKey) -> Option<Image> {
         self.with(domid, |g| {
             let image = g.spool.remove(&key)?;
@@ -203,12 +173,7 @@ impl Images {
         }
     }
 
-    /// An image that its session has back: it is of no more use.
-    pub fn served(&self, domid: u32, key: SessionKey) {
-        self.drop_image(domid, key);
-    }
-
-    /// Drops an image; false where there is none.
+    /// Drops an image, one that its session has back among them; false where there is none.
     pub fn drop_image(&self, domid: u32, key: SessionKey) -> bool {
         self.with(domid, |g| {
             g.spool.remove(&key);
@@ -276,7 +241,7 @@ impl Images {
     }
 
     /// All images of a domain.
-    pub fn list(&self, domid: u32) -> Vec<Listed> {
+    pub fn list(&self, domid: u32) -> Vec<StoredImage> {
         self.guests()
             .get(&domid)
             .map_or_else(Vec::new, |g| g.kept.values().map(|k| k.listed).collect())

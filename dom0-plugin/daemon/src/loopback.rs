@@ -3,12 +3,13 @@
 //! All of them belong to one domain, number 0, called `loopback`.
 
 use super::carrier::{Carrier, Domain, Event, MAX_HOLDERS, MAX_SESSIONS, Nonsense, Sessions};
-use super::steering::Progress;
 use channel::image::SessionId;
 use channel::layout::Layout;
 use channel::link::{Announcement, Link, Others, Peer, Residence, wait_readable};
 use channel::loopback::{LoopbackListener, LoopbackPeer};
 use channel::memory::SharedRegion;
+use protocol::progress::Progress;
+use protocol::status::PublishedState;
 use protocol::text;
 use std::collections::BTreeMap;
 use std::io;
@@ -287,7 +288,7 @@ impl Carrier for LoopbackCarrier {
         Ok(None)
     }
 
-    fn tell(&self, _: u32, _: &str, _: Option<&str>) {}
+    fn tell(&self, _: u32, _: PublishedState, _: Option<&str>) {}
 
     fn tell_progress(&self, _: u32, _: Option<&Progress>) {}
 

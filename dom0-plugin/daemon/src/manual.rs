@@ -1,19 +1,73 @@
 //! Requests of the administrator: `checkpoint`, `detach` and `attach`, for all sessions of a domain.
 
-use super::Daemon;
-use super::capture::{Capture, CaptureError, in_parallel};
-use super::claim::Claim;
-use super::images::Purpose;
-use super::migrate::{ANNOUNCE_PATIENCE, silent};
-use super::steering;
-use super::tee::{Counts, Tee};
-use super::{doctor, serve};
+use super::capture::{Capture, CaptureError};
+use super::capture_sink::{CaptureSink, Counts};
+use super::carrier::{Unannounced, Unreadable, image_of};
+use super::daemon::Daemon;
+use super::domain_lock::{Busy, DomainLock};
+use super::laps::Laps;
+use super::parallel::in_parallel;
+use super::peers::{NotCapturable, peers_to_capture};
+use super::serve::image_server::ServeError;
+use super::steering::OrderError;
 use channel::image::SessionKey;
 use channel::link::{Announcement, Peer, Residence};
 use protocol::control::{Order, Outcome, Request};
+use protocol::status::{PublishedState, Purpose};
 use protocol::text;
+use spool::SpoolError;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+
+/// A request could not be done, or not all of it.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// Somebody else works on the domain.
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    /// Its sessions are not known.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+    /// There is nothing to work on.
+    #[error("domain {0} has no GPU session; is the program started with the shadow library?")]
+    NoSession(u32),
+    /// There is nothing to capture.
+    #[error("all sessions of domain {0} are detached: they are in the spool already")]
+    AllDetached(u32),
+    /// One of the sessions cannot be captured now.
+    #[error(transparent)]
+    NotCapturable(#[from] NotCapturable),
+    /// The capture failed; the programs go on.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    /// The domain that an image is of is not known.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// It has given its state up, and does not say so.
+    #[error(transparent)]
+    Unannounced(#[from] Unannounced),
+    /// A session waits for what is not here.
+    #[error("no image {0} is kept here")]
+    NoImage(SessionKey),
+    /// A session has gone meanwhile.
+    #[error("session {0} is no longer there")]
+    Gone(SessionKey),
+    /// A session could not be given its image.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
+
+/// The administrator's node holds what cannot be done.
+#[derive(Debug, thiserror::Error)]
+enum NodeError {
+    #[error(
+        "unknown request `{}`: expected checkpoint, detach, attach, hold, release, force or abort",
+        text::clean(.0)
+    )]
+    Unknown(String),
+    #[error(transparent)]
+    Order(#[from] OrderError),
+}
 
 /// A request that came as a node's value: done, acknowledged, reported.
 pub fn from_store(daemon: &Arc<Daemon>, domid: u32, text: &str) {
@@ -25,16 +79,12 @@ pub fn from_store(daemon: &Arc<Daemon>, domid: u32, text: &str) {
         return;
     }
     let done = match Order::parse(text) {
-        Some(order) => steering::order(daemon, domid, order),
-        None => Err(format!(
-            "unknown request `{}`: expected checkpoint, detach, attach, hold, release, force or abort",
-            text::clean(text)
-        )),
+        Some(order) => daemon.moving.order(domid, order).map_err(NodeError::from),
+        None => Err(NodeError::Unknown(text.to_owned())),
     };
-    if let Err(reason) = done {
-        log::warn!("domain {domid}: {reason}");
-        let state = daemon.told(domid).state;
-        daemon.tell(domid, &state, Some(&reason));
+    if let Err(e) = done {
+        log::warn!("domain {domid}: {e}");
+        daemon.publisher.refused(domid, &e);
     }
 }
 
@@ -44,83 +94,49 @@ pub fn run(
     domid: u32,
     request: Request,
     cancelled: &AtomicBool,
-) -> Result<Outcome, String> {
-    let before = daemon.told(domid).state;
-    let claim = match daemon.alone(domid, request.doing(), cancelled) {
-        Ok(claim) => claim,
-        Err(busy) => {
-            // What is going on there tells its own state.
-            daemon.tell(domid, &before, Some(&busy.to_string()));
-            return Err(busy.to_string());
-        }
-    };
-    daemon.tell(domid, request.doing(), None);
-    let result = alone(daemon, domid, request, cancelled, claim);
+) -> Result<Outcome, RequestError> {
+    let doing = PublishedState::doing(request);
+    let lock = daemon
+        .alone(domid, doing.as_str(), cancelled)
+        // What is going on there tells its own state.
+        .inspect_err(|busy| daemon.publisher.refused(domid, busy))?;
+    daemon.publisher.tell(domid, doing);
+    let result = alone(daemon, domid, request, cancelled, lock);
     match &result {
         Ok(outcome) => {
+            let done = PublishedState::done(request);
             log::info!(
-                "domain {domid}: {}: {} sessions, {} bytes",
-                request.done(),
+                "domain {domid}: {done}: {} sessions, {} bytes",
                 outcome.sessions,
                 outcome.bytes
             );
-            daemon.tell(domid, request.done(), None);
+            daemon.publisher.tell(domid, done);
         }
-        Err(reason) => {
-            log::error!("domain {domid}: {}: {reason}", request.doing());
-            daemon.tell(domid, "failed", Some(reason));
+        Err(e) => {
+            log::error!("domain {domid}: {doing}: {e}");
+            daemon.publisher.failed(domid, e);
         }
     }
-    serve::look(daemon, domid);
+    daemon.server.look(domid);
     result
 }
 
 fn alone(
-    daemon: &Arc<Daemon>,
+    daemon: &Daemon,
     domid: u32,
     request: Request,
     cancelled: &AtomicBool,
-    claim: Claim,
-) -> Result<Outcome, String> {
-    let sessions = daemon
-        .carrier
-        .sessions(domid)
-        .map_err(|e| format!("the sessions of domain {domid} cannot be read: {e}"))?;
-    if sessions.announced.is_empty() {
-        return Err(format!(
-            "domain {domid} has no GPU session; is the program started with the shadow library?"
-        ));
+    lock: DomainLock,
+) -> Result<Outcome, RequestError> {
+    let announced = daemon.carrier.sessions_of(domid)?.announced;
+    if announced.is_empty() {
+        return Err(RequestError::NoSession(domid));
     }
-    let outcome = match request {
-        Request::Attach => attach(daemon, domid, &sessions.announced, &claim),
-        Request::Detach => detach(daemon, domid, &sessions.announced, cancelled),
-        Request::Checkpoint => checkpoint(daemon, domid, &sessions.announced, cancelled),
-    };
-    drop(claim);
-    outcome
-}
-
-/// Peers of the attached sessions; an error where one cannot be captured.
-pub fn peers_to_capture(
-    daemon: &Daemon,
-    domid: u32,
-    announced: &[Announcement],
-) -> Result<Vec<Box<dyn Peer>>, String> {
-    if let Some(a) = announced.iter().find(|a| a.state == Residence::Arriving) {
-        return Err(format!(
-            "session {} ({}, pid {}) still waits for contents of image {}: it cannot be captured before they have arrived; if that image is not here, end the program",
-            a.session, a.program, a.pid, a.generation
-        ));
+    match request {
+        Request::Attach => attach(daemon, domid, &announced, &lock),
+        Request::Detach => detach(daemon, domid, &announced, cancelled),
+        Request::Checkpoint => checkpoint(daemon, domid, &announced, cancelled),
     }
-    let mut peers = Vec::new();
-    for a in announced.iter().filter(|a| a.state == Residence::Attached) {
-        if let Some(finding) = doctor::cannot_be_captured(a) {
-            return Err(finding.to_string());
-        }
-        let peer = daemon.carrier.peer(domid, a.session);
-        peers.push(peer.map_err(|e| format!("{}: {e}", doctor::who(a)))?);
-    }
-    Ok(peers)
 }
 
 fn detach(
@@ -128,34 +144,18 @@ fn detach(
     domid: u32,
     announced: &[Announcement],
     cancelled: &AtomicBool,
-) -> Result<Outcome, String> {
-    let peers = peers_to_capture(daemon, domid, announced)?;
+) -> Result<Outcome, RequestError> {
+    let peers = peers_to_capture(&*daemon.carrier, domid, announced)?;
     if peers.is_empty() {
         return Ok(Outcome::default());
     }
-    let (mut capture, mut outcome) = copy_and_stop(daemon, domid, peers, cancelled)?;
-    let given_up = daemon
-        .identity(domid)
-        .map_err(CaptureError::from)
-        .and_then(|identity| capture.save(&daemon.images, identity.as_deref(), Purpose::Held))
-        .and_then(|()| capture.unload().map_err(CaptureError::from))
-        .and_then(|_| capture.close().map_err(CaptureError::from));
-    if let Err(e) = given_up {
-        capture.undo(&daemon.images);
-        return Err(e.to_string());
-    }
-    let keys = capture.keys();
+    let identity = daemon.identity(domid)?;
+    let (capture, mut outcome) = copy_and_stop(daemon, domid, peers, cancelled)?;
+    let (purpose, laps) = (Purpose::Held, &mut Laps::start());
+    let keys = capture.release(&daemon.images, identity.as_deref(), purpose, false, laps)?;
     outcome.sessions = keys.len();
-    capture
-        .keep(&daemon.images, Purpose::Held)
-        .map_err(|e| e.to_string())?;
-    let carrier = &daemon.carrier;
-    match keys.iter().find(|key| {
-        !carrier.await_state(domid, key.session, Residence::Detached, ANNOUNCE_PATIENCE)
-    }) {
-        Some(key) => Err(silent(key)),
-        None => Ok(outcome),
-    }
+    daemon.carrier.await_detached(domid, &keys)?;
+    Ok(outcome)
 }
 
 fn checkpoint(
@@ -163,19 +163,18 @@ fn checkpoint(
     domid: u32,
     announced: &[Announcement],
     cancelled: &AtomicBool,
-) -> Result<Outcome, String> {
-    let peers = peers_to_capture(daemon, domid, announced)?;
+) -> Result<Outcome, RequestError> {
+    let peers = peers_to_capture(&*daemon.carrier, domid, announced)?;
     if peers.is_empty() {
-        return Err(format!(
-            "all sessions of domain {domid} are detached: they are in the spool already"
-        ));
+        return Err(RequestError::AllDetached(domid));
     }
+    let identity = daemon.identity(domid)?;
     let (mut capture, mut outcome) = copy_and_stop(daemon, domid, peers, cancelled)?;
     match capture.resume() {
         Ok(waited) => outcome.blackout_ns = waited,
         Err(e) => {
             capture.undo(&daemon.images);
-            return Err(e.to_string());
+            return Err(CaptureError::from(e).into());
         }
     }
     let keys = capture.keys();
@@ -183,13 +182,8 @@ fn checkpoint(
     let earlier = daemon.images.keys(domid, |old, purpose| {
         purpose == Purpose::Checkpoint && keys.iter().any(|key| key.session == old.session)
     });
-    let identity = daemon.identity(domid).map_err(|e| e.to_string())?;
-    capture
-        .save(&daemon.images, identity.as_deref(), Purpose::Checkpoint)
-        .map_err(|e| e.to_string())?;
-    capture
-        .keep(&daemon.images, Purpose::Checkpoint)
-        .map_err(|e| e.to_string())?;
+    capture.save(&daemon.images, identity.as_deref(), Purpose::Checkpoint)?;
+    capture.keep(&daemon.images, Purpose::Checkpoint)?;
     for key in earlier {
         daemon.images.drop_image(domid, key);
     }
@@ -202,24 +196,18 @@ fn copy_and_stop(
     domid: u32,
     peers: Vec<Box<dyn Peer>>,
     cancelled: &AtomicBool,
-) -> Result<(Capture, Outcome), String> {
+) -> Result<(Capture, Outcome), CaptureError> {
     let settings = &daemon.settings;
-    let (mut capture, _) = Capture::open(
-        domid,
-        peers,
-        &daemon.images,
-        settings.limits,
-        settings.open_patience,
-    )
-    .map_err(|e| e.to_string())?;
-    let tee = Tee {
+    let (images, limits) = (&*daemon.images, settings.limits);
+    let (mut capture, _) = Capture::open(domid, peers, images, limits, settings.open_patience)?;
+    let sink = CaptureSink {
         records: None,
         cancelled,
         sent: &Counts::default(),
         sessions: capture.count(),
     };
-    let copied = capture.round(0, &tee).and_then(|round| {
-        let stop = capture.stop(settings.drain_timeout, &tee)?;
+    let copied = capture.round(0, &sink).and_then(|round| {
+        let stop = capture.stop(settings.drain_timeout, &sink)?;
         Ok(round.bytes.saturating_add(stop.bytes))
     });
     match copied {
@@ -231,8 +219,8 @@ fn copy_and_stop(
             },
         )),
         Err(e) => {
-            capture.undo(&daemon.images);
-            Err(e.to_string())
+            capture.undo(images);
+            Err(e.into())
         }
     }
 }
@@ -241,23 +229,20 @@ fn attach(
     daemon: &Daemon,
     domid: u32,
     announced: &[Announcement],
-    claim: &Claim,
-) -> Result<Outcome, String> {
-    let detached: Vec<SessionKey> = announced
-        .iter()
-        .filter(|a| a.state != Residence::Attached)
-        .map(|a| SessionKey {
-            session: a.session,
-            generation: a.generation,
-        })
-        .collect();
+    lock: &DomainLock,
+) -> Result<Outcome, RequestError> {
+    let away = announced.iter().filter(|a| a.state != Residence::Attached);
+    let detached: Vec<SessionKey> = away.map(image_of).collect();
     // The programs run for most of it: who comes meanwhile waits.
-    let taken = serve::take_and_share(daemon, domid, &detached, claim);
+    let taken = daemon.server.take_and_share(domid, &detached, lock);
     let patience = daemon.settings.open_patience;
     let served = in_parallel(taken, |(key, image)| {
-        let image = image.ok_or_else(|| format!("no image {key} is kept here"))?;
-        serve::one(daemon, domid, key, image, patience, &|| claim.moved_on())?
-            .ok_or_else(|| format!("session {key} is no longer there"))
+        let image = image.ok_or(RequestError::NoImage(key))?;
+        let moved_on = || lock.moved_on();
+        let served = daemon
+            .server
+            .serve(domid, key, image, patience, &moved_on)?;
+        served.ok_or(RequestError::Gone(key))
     });
     let mut outcome = Outcome::default();
     let mut failure = None;

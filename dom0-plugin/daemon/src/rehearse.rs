@@ -1,27 +1,59 @@
 //! A whole migration within this daemon: real rounds, real records through a pipe, a second set of images, and the
 //! restore from that. No Xen is needed for it.
 
-use super::Daemon;
-use super::capture::in_parallel;
-use super::images::{Images, Purpose};
-use super::migrate::Migration;
-use super::receive::{END, Receiving};
-use super::report::{Report, Role};
-use super::serve;
-use super::stream_end::StreamEnd;
+use super::daemon::Daemon;
+use super::domain_lock::DomainLock;
+use super::images::Images;
+use super::laps::Laps;
+use super::migrate::error::MigrationError;
+use super::migrate::preflight::PreFlight;
+use super::migrate::stopped::Stopped;
+use super::parallel::in_parallel;
+use super::receive::error::ReceiveError;
+use super::receive::receiving::{Received, Receiving};
+use super::serve::image_server::ServeError;
 use channel::image::{SessionId, SessionKey};
 use protocol::helper::Next;
+use protocol::report::{Report, Role};
+use protocol::status::{PublishedState, Purpose};
 use spool::{Image, SpoolError};
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
-use stream::RecordHeader;
+use stream::libxc::END;
+use stream::{RecordHeader, StreamEnd};
 
 /// Bytes of the pipe that stands for the wire: what Linux lets anybody have.
 const PIPE: usize = 1 << 20;
+
+/// A rehearsal failed; the programs go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RehearsalError {
+    /// There is nothing to move.
+    #[error("domain {0} has no such GPU session")]
+    NoSession(u32),
+    /// There is nothing that could stand for the wire.
+    #[error("no pipe: {0}")]
+    Pipe(#[source] io::Error),
+    /// At the source's end.
+    #[error(transparent)]
+    Migration(#[from] MigrationError),
+    /// Behind the seal.
+    #[error("the end of the stream: {0}")]
+    End(#[source] io::Error),
+    /// At the destination's end.
+    #[error(transparent)]
+    Receive(#[from] ReceiveError),
+    /// What arrived cannot take the place of what was sent.
+    #[error(transparent)]
+    Replace(#[from] SpoolError),
+    /// A session could not be given its image.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
 
 type Arrived = (BTreeMap<SessionKey, Image>, Report);
 
@@ -31,36 +63,32 @@ pub fn run(
     domid: u32,
     only: Option<SessionId>,
     cancelled: &Arc<AtomicBool>,
-) -> Result<Report, String> {
+) -> Result<Report, RehearsalError> {
     let started = Instant::now();
-    let (reader, writer) = std::io::pipe().map_err(|e| format!("no pipe: {e}"))?;
+    let (reader, writer) = io::pipe().map_err(RehearsalError::Pipe)?;
     // Fewer switches between the two ends; a smaller pipe does as well.
     let _ = rustix::pipe::fcntl_setpipe_size(&writer, PIPE);
     let elsewhere = Images::new(daemon.images.spool().clone());
     let max_object = daemon.settings.limits.batch.max_object_bytes;
-    let moved = std::thread::scope(|scope| {
+    let (stopped, arrived) = std::thread::scope(|scope| {
         let receiver = scope.spawn(|| {
-            receive(
-                Receiving::new(&elsewhere, domid, max_object),
-                reader.into(),
-                cancelled,
-            )
+            let receiving = Receiving::new(&elsewhere, domid, max_object);
+            receive(receiving, reader.into(), cancelled)
         });
         let sent = send(daemon, domid, only, writer.into(), cancelled);
         let arrived = receiver
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        match (sent, arrived) {
-            (Ok(migration), Ok(arrived)) => Ok((migration, arrived)),
-            (Err(e), _) => Err(e),
-            (Ok(migration), Err(e)) => {
-                migration.end(Some(&e));
-                Err(e)
+        let stopped = sent?;
+        match arrived {
+            Ok(arrived) => Ok((stopped, arrived)),
+            Err(e) => {
+                stopped.end(Some(&e));
+                Err(RehearsalError::from(e))
             }
         }
-    });
-    let (migration, arrived) = moved?;
-    swap(daemon, domid, migration, arrived, started)
+    })?;
+    swap(daemon, domid, stopped.rehearsed(), arrived, started)
 }
 
 /// The source's half, up to the detached sessions and the end of the stream.
@@ -70,30 +98,28 @@ fn send<'d>(
     only: Option<SessionId>,
     writer: OwnedFd,
     cancelled: &Arc<AtomicBool>,
-) -> Result<Migration<'d>, String> {
-    let mut migration = Migration::begin(daemon, domid, only, Role::Rehearsal, writer, cancelled)?
-        .ok_or_else(|| format!("domain {domid} has no such GPU session"))?;
-    let sent = loop {
-        match migration.precopy(None).map(|round| round.next) {
-            Ok(Next::Stop | Next::Force) => break migration.stop(),
-            Ok(Next::Round | Next::Hold) => {}
-            Err(e) => break Err(e),
+) -> Result<Stopped<'d>, RehearsalError> {
+    let role = Role::Rehearsal;
+    let pre_flight = PreFlight::begin(daemon, domid, only, role, writer, cancelled)?
+        .ok_or(RehearsalError::NoSession(domid))?;
+    let mut pre_copying = pre_flight.head().map_err(|aborted| aborted.end())?;
+    loop {
+        let (next, round) = pre_copying.round(None).map_err(|aborted| aborted.end())?;
+        pre_copying = next;
+        if matches!(round.next, Next::Stop | Next::Force) {
+            break;
         }
+    }
+    let (stopped, mut stream) = pre_copying.stop().map_err(|aborted| aborted.end())?;
+    let end = RecordHeader {
+        record_type: END,
+        length: 0,
     };
-    let ended = sent.and_then(|()| {
-        let mut stream = migration.take_stream().ok_or("the stream was not sealed")?;
-        let end = RecordHeader {
-            record_type: END,
-            length: 0,
-        };
-        stream
-            .write_all(&end.to_bytes())
-            .map_err(|e| format!("the end of the stream: {e}"))
-    });
-    match ended {
-        Ok(()) => Ok(migration),
+    match stream.write_all(&end.to_bytes()) {
+        Ok(()) => Ok(stopped),
         Err(e) => {
-            migration.end(Some(&e));
+            let e = RehearsalError::End(e);
+            stopped.end(Some(&e));
             Err(e)
         }
     }
@@ -104,13 +130,15 @@ fn receive(
     mut receiving: Receiving<'_>,
     reader: OwnedFd,
     cancelled: &Arc<AtomicBool>,
-) -> Result<Arrived, String> {
-    let mut stream = StreamEnd::new(reader, cancelled.clone()).map_err(|e| e.to_string())?;
+) -> Result<Arrived, ReceiveError> {
+    let mut stream = StreamEnd::new(reader, cancelled.clone()).map_err(ReceiveError::Descriptor)?;
     let mut header = receiving.first_header(&mut stream)?;
-    while header.record_type != END {
-        header = receiving.records(&mut stream, header)?;
+    loop {
+        match receiving.records(&mut stream, header)? {
+            (Received::All(sealed), _) => return sealed.finish(),
+            (Received::Part(part), next) => (receiving, header) = (part, next),
+        }
     }
-    receiving.finish()
 }
 
 /// What arrived takes the place of what was sent, and is served. Where it cannot be kept, what was sent is served: the
@@ -118,11 +146,10 @@ fn receive(
 fn swap(
     daemon: &Arc<Daemon>,
     domid: u32,
-    migration: Migration<'_>,
+    (report, laps, lock): (Report, Laps, DomainLock),
     (arrived, received): Arrived,
     started: Instant,
-) -> Result<Report, String> {
-    let (report, claim) = migration.into_rehearsal();
+) -> Result<Report, RehearsalError> {
     if report.gpu_bytes != received.gpu_bytes {
         log::info!(
             "domain {domid}: {:?} were captured, {:?} were sent",
@@ -135,33 +162,34 @@ fn swap(
     if let Err(e) = &replaced {
         log::error!("domain {domid}: what arrived is not used: {e}");
     }
-    daemon.reports.put(report.clone());
+    daemon.reports.put(report.clone(), Some(laps));
     // The programs run for most of it: who comes meanwhile waits.
-    let taken = serve::take_and_share(daemon, domid, &keys, &claim);
+    let taken = daemon.server.take_and_share(domid, &keys, &lock);
     let patience = daemon.settings.open_patience;
     let served = in_parallel(taken, |(key, image)| match image {
-        Some(image) => serve::one(daemon, domid, key, image, patience, &|| claim.moved_on()),
+        Some(image) => {
+            let moved_on = || lock.moved_on();
+            daemon.server.serve(domid, key, image, patience, &moved_on)
+        }
         None => Ok(None),
     });
-    drop(claim);
-    let failure = replaced.err().map(|e| e.to_string());
-    let failure = failure.or(served.into_iter().find_map(Result::err));
+    drop(lock);
+    let served = served.into_iter().find_map(Result::err);
+    let failure = match replaced {
+        Err(e) => Some(RehearsalError::from(e)),
+        Ok(()) => served.map(RehearsalError::from),
+    };
     let mut report = daemon.reports.get(domid).unwrap_or(report);
     report.total_s = Some(started.elapsed().as_secs_f64());
     report.ok = Some(failure.is_none());
-    report.error = failure.clone();
-    daemon.reports.put(report.clone());
-    let state = if failure.is_none() {
-        "attached"
-    } else {
-        "failed"
-    };
-    daemon.tell(domid, state, failure.as_deref());
-    serve::look(daemon, domid);
-    match failure {
-        None => Ok(report),
-        Some(e) => Err(e),
+    report.error = failure.as_ref().map(ToString::to_string);
+    daemon.reports.put(report.clone(), None);
+    match &failure {
+        None => daemon.publisher.tell(domid, PublishedState::Attached),
+        Some(e) => daemon.publisher.failed(domid, e),
     }
+    daemon.server.look(domid);
+    failure.map_or(Ok(report), Err)
 }
 
 /// Keeps the images that arrived instead of those that were sent; the first error, where not all could be.

@@ -3,9 +3,10 @@
 //! The aim is a blackout within the operator's budget. What it would be if the programs were stopped now is
 //! predicted from what is left to copy, the rate at which rounds have copied, and [`Costs`] that no round can
 //! shorten. Rounds end when that is within the budget, when more of them would not bring it there, or at a limit;
-//! [`End`] says which, and stands in the report.
+//! [`PrecopyEnd`] says which, and stands in the report.
 
-use serde::{Deserialize, Serialize};
+use protocol::progress::StandingOrder;
+use protocol::report::{PrecopyEnd, Predicted};
 use std::time::Duration;
 
 /// Rounds in a row that did not help, until it is given up.
@@ -77,39 +78,6 @@ pub struct Sent {
     pub at: Duration,
 }
 
-/// What the operator wants.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Wish {
-    /// What the policy says.
-    #[default]
-    None,
-    /// Rounds, and no stop.
-    Hold,
-    /// Stop now.
-    Force,
-}
-
-/// Why pre-copy ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum End {
-    /// The predicted blackout is within the budget.
-    Budget,
-    /// The fixed costs alone exceed the budget, and what is left to copy adds little to them.
-    FixedCosts,
-    /// Rounds no longer shorten the predicted blackout.
-    NoHelp,
-    /// The limit of rounds.
-    Rounds,
-    /// The limit of time.
-    Time,
-    /// The limit of bytes.
-    Bytes,
-    /// The operator wanted it.
-    Forced,
-}
-
 /// What is next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
@@ -117,8 +85,8 @@ pub enum Decision {
     GoOn,
     /// Another round, and the stop has to wait even where everything else is ready for it.
     Hold,
-    /// The stop, as soon as the guest's memory is ready for it too; at once where it is [`End::Forced`].
-    Stop(End),
+    /// The stop, as soon as the guest's memory is ready for it too; at once where it is [`PrecopyEnd::Forced`].
+    Stop(PrecopyEnd),
 }
 
 /// The blackout there would be if the programs were stopped now.
@@ -134,6 +102,19 @@ impl Prediction {
     /// The whole of it.
     pub fn total(&self) -> Duration {
         self.copy.saturating_add(self.costs.total())
+    }
+}
+
+impl From<Prediction> for Predicted {
+    fn from(Prediction { copy, costs }: Prediction) -> Self {
+        Predicted {
+            copy_s: copy.as_secs_f64(),
+            drain_s: costs.drain.as_secs_f64(),
+            unload_s: costs.unload.as_secs_f64(),
+            detach_s: costs.detach.as_secs_f64(),
+            paused_s: costs.paused.as_secs_f64(),
+            arrive_s: costs.arrive.as_secs_f64(),
+        }
     }
 }
 
@@ -231,7 +212,7 @@ impl Rounds {
     }
 
     /// What the policy says, whatever the operator wishes.
-    fn end(&self) -> Option<End> {
+    fn end(&self) -> Option<PrecopyEnd> {
         let Bounds {
             budget,
             rounds,
@@ -239,42 +220,42 @@ impl Rounds {
             bytes,
         } = self.bounds;
         let Some(last) = self.last else {
-            return (rounds == 0).then_some(End::Rounds);
+            return (rounds == 0).then_some(PrecopyEnd::Rounds);
         };
         let Prediction { copy, costs } = self.prediction();
         let fixed = costs.total();
         if copy.saturating_add(fixed) <= budget {
-            Some(End::Budget)
+            Some(PrecopyEnd::Budget)
         } else if fixed >= budget && copy.as_secs_f64() <= fixed.as_secs_f64() * NEGLIGIBLE {
-            Some(End::FixedCosts)
+            Some(PrecopyEnd::FixedCosts)
         } else if self.useless >= USELESS {
-            Some(End::NoHelp)
+            Some(PrecopyEnd::NoHelp)
         } else if self.count >= rounds {
-            Some(End::Rounds)
+            Some(PrecopyEnd::Rounds)
         } else if last.at >= time {
-            Some(End::Time)
+            Some(PrecopyEnd::Time)
         } else if self.bytes >= bytes {
-            Some(End::Bytes)
+            Some(PrecopyEnd::Bytes)
         } else {
             None
         }
     }
 
     /// What is next.
-    pub fn decide(&self, wish: Wish) -> Decision {
+    pub fn decide(&self, wish: StandingOrder) -> Decision {
         match (wish, self.end()) {
-            (Wish::Force, _) => Decision::Stop(End::Forced),
-            (Wish::Hold, _) => Decision::Hold,
-            (Wish::None, Some(end)) => Decision::Stop(end),
-            (Wish::None, None) => Decision::GoOn,
+            (StandingOrder::Force, _) => Decision::Stop(PrecopyEnd::Forced),
+            (StandingOrder::Hold, _) => Decision::Hold,
+            (StandingOrder::None, Some(end)) => Decision::Stop(end),
+            (StandingOrder::None, None) => Decision::GoOn,
         }
     }
 
     /// Whether another round makes the stop shorter, or keeps it short while memory needs more time.
-    pub fn is_of_use(&self, wish: Wish) -> bool {
+    pub fn is_of_use(&self, wish: StandingOrder) -> bool {
         match self.decide(wish) {
             Decision::GoOn | Decision::Hold => true,
-            Decision::Stop(End::Budget | End::FixedCosts) => {
+            Decision::Stop(PrecopyEnd::Budget | PrecopyEnd::FixedCosts) => {
                 self.count < self.bounds.rounds && self.bytes < self.bounds.bytes
             }
             Decision::Stop(_) => false,

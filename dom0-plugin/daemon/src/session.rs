@@ -1,16 +1,18 @@
 //! One session that dom0 has open: the state it is in, the image it fills, and the way back.
 
-use super::tee::Tee;
-use channel::guest::{Begun, Opened, Restored, Round, Stop, Unload};
+use super::capture_sink::CaptureSink;
+use super::passthrough::error::DeviceError;
+use channel::guest::{Begun, Opened, Restored, RoundDone, Stopped, Unloaded};
 use channel::host::{
-    Attached, Contents, Copying, Detached, HostError, Limits, Patience, Quiesced, Refused, Source,
+    Attached, Contents, Copying, Detached, HostError, HostTimeouts, Quiesced, Refused, Source,
+    StepLimits,
 };
-use channel::image::SessionKey;
+use channel::image::{MANIFEST_OBJECT, SessionKey};
 use channel::link::{Link, Others, Peer};
 use channel::memory::SharedBytes;
 use spool::{Image, SpoolError};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 type L = Box<dyn Link>;
 
@@ -57,8 +59,8 @@ pub enum Problem {
     #[error(transparent)]
     Image(#[from] SpoolError),
     /// Its GPU could not be attached.
-    #[error("{0}")]
-    Device(String),
+    #[error(transparent)]
+    Device(#[from] DeviceError),
 }
 
 enum Stage {
@@ -95,7 +97,7 @@ impl OpenSession {
         mut peer: Box<dyn Peer>,
         key: SessionKey,
         image: Image,
-        limits: Limits,
+        limits: StepLimits,
         patience: Duration,
     ) -> Result<Self, SessionError> {
         let who = who(&*peer);
@@ -105,7 +107,12 @@ impl OpenSession {
                 key,
                 who,
                 pages: layout.pages(),
-                stage: Stage::Attached(Attached::new(link, layout, limits, Patience::default())),
+                stage: Stage::Attached(Attached::new(
+                    link,
+                    layout,
+                    limits,
+                    HostTimeouts::default(),
+                )),
                 image,
                 given_up: false,
             }),
@@ -182,10 +189,14 @@ impl OpenSession {
         }
     }
 
-    /// One round while the program runs, into the image and through `tee`.
-    pub fn round(&mut self, number: u32, tee: &Tee<'_>) -> Result<Round, SessionError> {
+    /// One round while the program runs, into the image and through `sink`.
+    pub fn round(
+        &mut self,
+        number: u32,
+        sink: &CaptureSink<'_>,
+    ) -> Result<RoundDone, SessionError> {
         const STEP: &str = "pre-copy";
-        let sink = tee.sink(self.key, &mut self.image);
+        let sink = sink.sink(self.key, &mut self.image);
         let done = match &mut self.stage {
             Stage::Copying(copying) => copying.round(number, &sink).map_err(Problem::Step),
             _ => Err(Problem::Lost),
@@ -201,11 +212,15 @@ impl OpenSession {
     }
 
     /// Stops the program's GPU calls and takes the rest.
-    pub fn stop(&mut self, timeout: Duration, tee: &Tee<'_>) -> Result<Stop, SessionError> {
+    pub fn stop(
+        &mut self,
+        timeout: Duration,
+        sink: &CaptureSink<'_>,
+    ) -> Result<Stopped, SessionError> {
         const STEP: &str = "stop-and-copy";
         match self.take() {
             Stage::Copying(s) => {
-                let stopped = s.stop(timeout, &tee.sink(self.key, &mut self.image));
+                let stopped = s.stop(timeout, &sink.sink(self.key, &mut self.image));
                 match stopped {
                     Ok((stop, quiesced)) => {
                         self.stage = Stage::Quiesced(quiesced);
@@ -220,12 +235,11 @@ impl OpenSession {
 
     /// Compares the image with its manifest.
     pub fn check(&self) -> Result<(), SessionError> {
-        super::capture::check_manifest(&self.key, &self.image)
-            .map_err(|e| self.error("checking the image", e))
+        check_manifest(&self.key, &self.image).map_err(|e| self.error("checking the image", e))
     }
 
     /// Has the driver unloaded. From here on the image is all there is of the GPU state.
-    pub fn unload(&mut self) -> Result<Unload, SessionError> {
+    pub fn unload(&mut self) -> Result<Unloaded, SessionError> {
         const STEP: &str = "unloading the driver";
         match self.take() {
             Stage::Quiesced(s) => {
@@ -315,11 +329,18 @@ impl OpenSession {
     }
 }
 
+/// Compares an image with its manifest, where it has one.
+pub fn check_manifest(key: &SessionKey, image: &Image) -> Result<(), SpoolError> {
+    match image.manifest(key.generation) {
+        Ok(_) | Err(SpoolError::NoObject(MANIFEST_OBJECT)) => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
 /// What happens while a session is served.
 pub struct Serving<'a> {
-    /// It is open, so long after it was asked to be: the domain runs then, and has to have its devices before the
-    /// session's driver is loaded.
-    pub ready: &'a mut dyn FnMut(Duration) -> Result<(), String>,
+    /// It is open: the domain runs then, and has to have its devices before the session's driver is loaded.
+    pub ready: &'a mut dyn FnMut() -> Result<(), DeviceError>,
     /// The program runs again; contents arrive from now on.
     pub opened: &'a mut dyn FnMut(Opened),
     /// Some more contents have gone to the guest, which it cannot all have had before.
@@ -332,7 +353,7 @@ pub fn restore(
     mut peer: Box<dyn Peer>,
     key: SessionKey,
     image: &Image,
-    limits: Limits,
+    limits: StepLimits,
     patience: Duration,
     serving: Serving<'_>,
 ) -> Result<Restored, SessionError> {
@@ -343,15 +364,14 @@ pub fn restore(
         step,
         problem: Box::new(problem),
     };
-    let started = Instant::now();
     let (link, layout) = peer
         .open(patience)
         .map_err(|e| error("opening", Problem::Silent(e)))?;
-    let detached = Detached::new(link, layout, limits, Patience::default());
+    let detached = Detached::new(link, layout, limits, HostTimeouts::default());
     let source = FromImage::new(image, serving.progress);
-    let (restored, link) = match (serving.ready)(started.elapsed()) {
-        Err(reason) => (
-            Err(error("attaching", Problem::Device(reason))),
+    let (restored, link) = match (serving.ready)() {
+        Err(e) => (
+            Err(error("attaching", Problem::Device(e))),
             Some(detached.into_link()),
         ),
         Ok(()) => match detached.restore(key.generation, &source, serving.opened) {

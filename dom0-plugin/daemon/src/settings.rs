@@ -1,17 +1,17 @@
-//! Limits and patience of the daemon.
+//! Limits and time-outs of the daemon.
 
-use super::passthrough::Policy;
+use super::passthrough::policy::Policy;
 use super::rounds::Bounds;
 use crate::config::Config;
-use channel::host::Limits;
-use protocol::helper::RamPlan;
+use channel::host::StepLimits;
+use protocol::ram::RamLimits;
 use std::time::Duration;
 
 /// What the daemon grants guests, and how long it waits for them.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Bounds of what a session may send.
-    pub limits: Limits,
+    pub limits: StepLimits,
     /// How long a session may take to share its pages.
     pub open_patience: Duration,
     /// How long a program's queues may take to become idle at a stop.
@@ -23,18 +23,18 @@ pub struct Settings {
     /// What is done with PCI devices.
     pub passthrough: Policy,
     /// How RAM is pre-copied while they are assigned, if at all.
-    pub ram: Option<RamPlan>,
+    pub ram: Option<RamLimits>,
 }
 
 impl From<&Config> for Settings {
     fn from(config: &Config) -> Self {
         Settings {
-            limits: Limits {
+            limits: StepLimits {
                 // A round may send everything the guest may keep, and then some that was written meanwhile.
                 round_bytes: config.spool_guest_quota.saturating_mul(2),
-                batch: channel::image::Limits {
+                batch: channel::image::BatchLimits {
                     max_object_bytes: config.max_object,
-                    ..channel::image::Limits::default()
+                    ..channel::image::BatchLimits::default()
                 },
             },
             open_patience: config.timeout_open,
@@ -47,7 +47,7 @@ impl From<&Config> for Settings {
                 bytes: config.precopy_bytes,
             },
             passthrough: Policy::from(config),
-            ram: config.ram_precopy.then_some(RamPlan {
+            ram: config.ram_precopy.then_some(RamLimits {
                 threads: config.ram_threads,
                 passes: config.ram_passes,
                 enough: config.ram_stop_below,

@@ -1,31 +1,25 @@
 //! The daemon's socket: one JSON object a line, one thread a connection.
 
-use super::Daemon;
-use super::steering;
-use super::{doctor, manual, migrate, receive, rehearse, status};
-use protocol::control::Control;
-use protocol::helper::{LINE_MAX, Reply, Request};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
-use serde::de::DeserializeOwned;
+use super::conversation::Conversation;
+use super::daemon::Daemon;
+use super::doctor::examination;
+use super::{manual, migrate, receive, rehearse, status, steering};
+use protocol::control::{Control, Forgotten};
+use protocol::conversation::Caller;
+use protocol::helper::Request;
 use serde_json::{Value, json};
-use std::io::{self, IoSliceMut, Write};
-use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 /// Most connections at a time.
 const MAX_CONNECTIONS: usize = 64;
-/// How often a working daemon looks whether its peer is still there.
+/// The pause after a connection that could not be taken.
 const TICK: Duration = Duration::from_millis(100);
-/// After how many ticks it says that it is.
-const PROGRESS: u32 = 10;
 
 /// Makes the socket; only root (and the daemon's own user) may connect.
 pub fn bind(path: &Path) -> io::Result<UnixListener> {
@@ -70,7 +64,7 @@ pub fn serve(daemon: &Arc<Daemon>, listener: &UnixListener) {
         let thread = std::thread::Builder::new().spawn(move || {
             let mut talk = Conversation::new(stream);
             if counted.0.load(Ordering::Relaxed) > MAX_CONNECTIONS {
-                return talk.refuse("too many connections; try again");
+                return talk.refuse(&"too many connections; try again");
             }
             converse(&daemon, &mut talk);
         });
@@ -109,18 +103,35 @@ fn allowed(stream: UnixStream) -> io::Result<UnixStream> {
 }
 
 fn converse(daemon: &Arc<Daemon>, talk: &mut Conversation) {
+    let mut versions_agree = false;
     loop {
         let line = match talk.line() {
             Ok(Some(line)) => line,
             Ok(None) => return,
-            Err(e) => return talk.refuse(&e.to_string()),
+            Err(e) => return talk.refuse(&e),
         };
         // The plugin's requests and the CLI's share the field `op`, and no value of it.
-        if let Ok(request) = serde_json::from_slice::<Request>(&line) {
+        let helper = serde_json::from_slice::<Request>(&line);
+        if !versions_agree {
+            let caller = match helper.is_ok() {
+                true => Caller::Helper,
+                false => Caller::CommandLine,
+            };
+            if let Err(mismatch) = talk.compare_versions(caller, &line) {
+                log::warn!("a conversation is refused: {mismatch}");
+                return talk.refuse(&mismatch);
+            }
+            versions_agree = true;
+        }
+        if let Ok(request) = helper {
             let fd = talk.descriptor.take();
             return match request {
-                Request::Save { domid, .. } => migrate::converse(daemon, talk, domid, fd),
-                Request::Restore { domid } => receive::converse(daemon, talk, domid, fd),
+                Request::Save { domid, .. } => {
+                    migrate::conversation::converse(daemon, talk, domid, fd)
+                }
+                Request::Restore { domid } => {
+                    receive::conversation::converse(daemon, talk, domid, fd)
+                }
                 other => talk.refuse(&format!("{other:?} without `save` or `restore` before it")),
             };
         }
@@ -134,161 +145,52 @@ fn converse(daemon: &Arc<Daemon>, talk: &mut Conversation) {
     }
 }
 
-fn obey(daemon: &Arc<Daemon>, talk: &Conversation, control: Control) -> Result<Value, String> {
+/// A request of the command line could not be done.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("the domains cannot be read: {0}")]
+    Domains(#[source] io::Error),
+    #[error("there is no report of domain {0}")]
+    NoReport(u32),
+    #[error(transparent)]
+    Request(#[from] manual::RequestError),
+    #[error(transparent)]
+    Order(#[from] steering::OrderError),
+    #[error(transparent)]
+    Examine(#[from] examination::ExamineError),
+    #[error(transparent)]
+    Forget(#[from] status::ForgetError),
+    #[error(transparent)]
+    Rehearsal(#[from] rehearse::RehearsalError),
+}
+
+fn obey(daemon: &Arc<Daemon>, talk: &Conversation, control: Control) -> Result<Value, Refusal> {
     let cancelled = Arc::new(AtomicBool::new(false));
-    match control {
-        Control::Status => status::status(daemon).map(|s| json!(s)),
-        Control::Request { domid, request } => talk
-            .work(&cancelled, || {
-                manual::run(daemon, domid, request, &cancelled)
-            })
-            .map(|outcome| json!(outcome)),
+    Ok(match control {
+        Control::Status => json!(status::status(daemon).map_err(Refusal::Domains)?),
+        Control::Request { domid, request } => json!(talk.work(&cancelled, || {
+            manual::run(daemon, domid, request, &cancelled)
+        })?),
         Control::Steer { domid, order } => {
-            steering::order(daemon, domid, order).map(|()| json!({}))
+            daemon.moving.order(domid, order)?;
+            json!({})
         }
-        Control::Report { domid } => daemon
-            .reports
-            .get(domid)
-            .map(|report| json!(report))
-            .ok_or_else(|| format!("there is no report of domain {domid}")),
+        Control::Report { domid } => {
+            let report = daemon.reports.get(domid);
+            json!(report.ok_or(Refusal::NoReport(domid))?)
+        }
         Control::Doctor {
             domain,
             save_helper,
-        } => talk
-            .work(&cancelled, || doctor::examine(daemon, &domain, save_helper))
-            .map(|diagnosis| json!(diagnosis)),
+        } => json!(talk.work(&cancelled, || {
+            examination::examine(daemon, &domain, save_helper)
+        })?),
         Control::Forget { domid, session } => {
-            status::forget(daemon, domid, session).map(|dropped| json!({ "images": dropped }))
+            let images = status::forget(daemon, domid, session)?;
+            json!(Forgotten { images })
         }
-        Control::MigrateLoopback { domid, session } => talk
-            .work(&cancelled, || {
-                rehearse::run(daemon, domid, session, &cancelled)
-            })
-            .map(|report| json!(report)),
-    }
-}
-
-/// One connection.
-#[derive(Debug)]
-pub struct Conversation {
-    stream: UnixStream,
-    received: Vec<u8>,
-    descriptor: Option<OwnedFd>,
-}
-
-impl Conversation {
-    /// A fresh one.
-    pub fn new(stream: UnixStream) -> Self {
-        Conversation {
-            stream,
-            received: Vec::new(),
-            descriptor: None,
-        }
-    }
-
-    /// The next line; `None` at the end. A descriptor that came along is kept.
-    fn line(&mut self) -> io::Result<Option<Vec<u8>>> {
-        loop {
-            if let Some(end) = self.received.iter().position(|b| *b == b'\n') {
-                let mut line: Vec<u8> = self.received.drain(..=end).collect();
-                line.pop();
-                return Ok(Some(line));
-            }
-            if self.received.len() > LINE_MAX {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    format!("a line of more than {LINE_MAX} bytes"),
-                ));
-            }
-            if self.receive()? == 0 {
-                return Ok(None);
-            }
-        }
-    }
-
-    fn receive(&mut self) -> io::Result<usize> {
-        let mut bytes = [0; 4096];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let got = loop {
-            match rustix::net::recvmsg(
-                &self.stream,
-                &mut [IoSliceMut::new(&mut bytes)],
-                &mut ancillary,
-                RecvFlags::CMSG_CLOEXEC,
-            ) {
-                Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::CONNRESET) => return Ok(0),
-                result => break result?,
-            }
-        };
-        for message in ancillary.drain() {
-            if let RecvAncillaryMessage::ScmRights(fds) = message {
-                // The last one wins; others close here.
-                fds.for_each(|fd| self.descriptor = Some(fd));
-            }
-        }
-        self.received.extend_from_slice(&bytes[..got.bytes]);
-        Ok(got.bytes)
-    }
-
-    /// The next request; `None` where the peer has gone.
-    pub fn request<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
-        match self.line()? {
-            None => Ok(None),
-            Some(line) => Ok(Some(serde_json::from_slice(&line)?)),
-        }
-    }
-
-    fn reply(&self, reply: &Reply<Value>) -> io::Result<()> {
-        let mut line = serde_json::to_vec(reply)?;
-        line.push(b'\n');
-        (&self.stream).write_all(&line)
-    }
-
-    /// Answers the last request. A peer that has gone is noticed at the next read.
-    pub fn answer(&self, value: Value) {
-        if let Err(e) = self.reply(&Reply::Ok(value)) {
-            log::debug!("an answer was not taken: {e}");
-        }
-    }
-
-    /// Refuses the last request.
-    pub fn refuse(&self, reason: &str) {
-        if let Err(e) = self.reply(&Reply::Error(reason.to_owned())) {
-            log::debug!("a refusal was not taken: {e}");
-        }
-    }
-
-    fn has_hung_up(&self) -> bool {
-        let now = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        let mut fds = [PollFd::new(&self.stream, PollFlags::RDHUP)];
-        let gone = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
-        poll(&mut fds, Some(&now)).is_ok_and(|n| n > 0) && fds[0].revents().intersects(gone)
-    }
-
-    /// Does `work` while the peer hears that it goes on; a peer that hangs up sets `cancelled`.
-    pub fn work<T>(&self, cancelled: &AtomicBool, work: impl FnOnce() -> T) -> T {
-        std::thread::scope(|scope| {
-            let (done, over) = channel::<()>();
-            scope.spawn(move || {
-                let mut ticks = 0;
-                while let Err(RecvTimeoutError::Timeout) = over.recv_timeout(TICK) {
-                    ticks += 1;
-                    let speak = ticks % PROGRESS == 0;
-                    if self.has_hung_up()
-                        || speak && self.reply(&Reply::Progress(json!({}))).is_err()
-                    {
-                        return cancelled.store(true, Ordering::Relaxed);
-                    }
-                }
-            });
-            let result = work();
-            drop(done);
-            result
-        })
-    }
+        Control::MigrateLoopback { domid, session } => json!(talk.work(&cancelled, || {
+            rehearse::run(daemon, domid, session, &cancelled)
+        })?),
+    })
 }

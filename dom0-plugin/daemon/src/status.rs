@@ -1,91 +1,22 @@
 //! What `xl-gpu status` shows.
 
 use super::carrier::{Nonsense, Sessions};
-use super::claim::Patience;
-use super::images::Listed;
-use super::report::Report;
-use super::steering::Progress;
-use super::{Daemon, Told, serve};
+use super::daemon::Daemon;
+use super::domain_lock::{Busy, LockPatience};
 use channel::image::SessionId;
 use channel::link::Residence;
+use protocol::status::{DomainStatus, SessionStatus, Status, Usage};
 use protocol::text;
-use serde::Serialize;
-use std::sync::Arc;
+use std::io;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 /// How long those who wait for a session may take to notice that it is forgotten.
 const FORGET_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Everything.
-#[derive(Debug, Serialize)]
-pub struct Status {
-    /// Version of xl-gpud.
-    pub version: &'static str,
-    /// `xen` or `loopback`.
-    pub carrier: &'static str,
-    /// Memory the spool uses, in bytes.
-    pub spool_memory: Used,
-    /// Domains that have sessions, images or a report.
-    pub domains: Vec<DomainStatus>,
-}
-
-/// A budget.
-#[derive(Debug, Serialize)]
-pub struct Used {
-    /// Bytes in use.
-    pub used: u64,
-    /// Bytes there are.
-    pub limit: u64,
-}
-
-/// One domain.
-#[derive(Debug, Serialize)]
-pub struct DomainStatus {
-    /// Its number.
-    pub domid: u32,
-    /// Its name.
-    pub name: String,
-    /// What was last published about it.
-    #[serde(flatten)]
-    pub told: Told,
-    /// What is going on now, if anything.
-    pub busy: Option<&'static str>,
-    /// What its migration is at, where one is under way.
-    pub progress: Option<Progress>,
-    /// Its sessions.
-    pub sessions: Vec<SessionStatus>,
-    /// Images kept for it.
-    pub images: Vec<Listed>,
-    /// Its last migration.
-    pub report: Option<Report>,
-}
-
-/// One session.
-#[derive(Debug, Serialize)]
-pub struct SessionStatus {
-    /// Its id.
-    pub session: String,
-    /// Process id in the guest.
-    pub pid: u32,
-    /// Program, as the guest tells it.
-    pub program: String,
-    /// `attached`, `detached` or `arriving`; empty where its nodes make no sense.
-    pub state: String,
-    /// Generation of its newest image.
-    pub generation: u64,
-    /// Why it cannot be moved.
-    pub blocked: Option<String>,
-    /// What is wrong with it, and what to do.
-    pub problem: Option<String>,
-}
-
 /// Collects it.
-pub fn status(daemon: &Arc<Daemon>) -> Result<Status, String> {
-    let domains = daemon
-        .carrier
-        .domains()
-        .map_err(|e| format!("the domains cannot be read: {e}"))?;
+pub fn status(daemon: &Daemon) -> io::Result<Status> {
+    let domains = daemon.carrier.domains()?;
     let mut shown = Vec::new();
     for domain in domains {
         let status = domain_status(daemon, domain.domid, domain.name);
@@ -95,9 +26,9 @@ pub fn status(daemon: &Arc<Daemon>) -> Result<Status, String> {
     }
     let memory = daemon.images.spool().memory();
     Ok(Status {
-        version: env!("CARGO_PKG_VERSION"),
-        carrier: daemon.carrier.name(),
-        spool_memory: Used {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        carrier: daemon.carrier.name().to_owned(),
+        spool_memory: Usage {
             used: memory.used(),
             limit: memory.limit(),
         },
@@ -105,7 +36,7 @@ pub fn status(daemon: &Arc<Daemon>) -> Result<Status, String> {
     })
 }
 
-fn domain_status(daemon: &Arc<Daemon>, domid: u32, name: String) -> DomainStatus {
+fn domain_status(daemon: &Daemon, domid: u32, name: String) -> DomainStatus {
     // One domain's trouble is shown as such, beside the others.
     let found = daemon.carrier.sessions(domid).unwrap_or_else(|e| Sessions {
         announced: Vec::new(),
@@ -117,7 +48,7 @@ fn domain_status(daemon: &Arc<Daemon>, domid: u32, name: String) -> DomainStatus
     });
     if !found.ended.is_empty() {
         // Nothing fires when a process is killed.
-        serve::look(daemon, domid);
+        daemon.server.look(domid);
     }
     let images = daemon.images.list(domid);
     let mut sessions: Vec<SessionStatus> = found
@@ -160,8 +91,8 @@ fn domain_status(daemon: &Arc<Daemon>, domid: u32, name: String) -> DomainStatus
     DomainStatus {
         domid,
         name,
-        told: daemon.told(domid),
-        busy: daemon.claims.what(domid),
+        published: daemon.publisher.last_of(domid),
+        busy: daemon.locks.what(domid).map(str::to_owned),
         progress: daemon.moving.progress(domid),
         sessions,
         images,
@@ -169,21 +100,29 @@ fn domain_status(daemon: &Arc<Daemon>, domid: u32, name: String) -> DomainStatus
     }
 }
 
+/// What a dead process left could not be removed.
+#[derive(Debug, thiserror::Error)]
+pub enum ForgetError {
+    /// Nothing was.
+    #[error(transparent)]
+    Nodes(#[from] io::Error),
+    /// Somebody works on the domain.
+    #[error("its nodes are removed, its images are not: {0}")]
+    Images(#[source] Busy),
+}
+
 /// Removes a dead process' nodes and images; how many images that were.
-pub fn forget(daemon: &Daemon, domid: u32, session: SessionId) -> Result<usize, String> {
+pub fn forget(daemon: &Daemon, domid: u32, session: SessionId) -> Result<usize, ForgetError> {
     // First: somebody may hold the domain only because they wait for this session to answer.
-    daemon
-        .carrier
-        .forget(domid, session)
-        .map_err(|e| e.to_string())?;
+    daemon.carrier.forget(domid, session)?;
     let deadline = Instant::now() + FORGET_PATIENCE;
     let never = AtomicBool::new(false);
-    let claim = loop {
+    let lock = loop {
         let what = "forgetting a session";
-        match daemon.claims.alone(domid, what, Patience::NONE, &never) {
-            Ok(claim) => break claim,
+        match daemon.locks.alone(domid, what, LockPatience::NONE, &never) {
+            Ok(lock) => break lock,
             Err(busy) if Instant::now() >= deadline => {
-                return Err(format!("its nodes are removed, its images are not: {busy}"));
+                return Err(ForgetError::Images(busy));
             }
             Err(_) => std::thread::sleep(Duration::from_millis(50)),
         }
@@ -192,7 +131,7 @@ pub fn forget(daemon: &Daemon, domid: u32, session: SessionId) -> Result<usize, 
     for key in &keys {
         daemon.images.drop_image(domid, *key);
     }
-    drop(claim);
+    drop(lock);
     log::info!(
         "domain {domid}: session {session} is forgotten, {} images dropped",
         keys.len()

@@ -3,11 +3,11 @@
 //! The thread that migrates tells; others order, look, and publish. An order is heard between two rounds, an abort in
 //! the middle of one too.
 
-use super::Daemon;
-use super::rounds::{Rounds, Wish};
-use super::tee::Counts;
+use super::capture_sink::Counts;
+use super::carrier::Carrier;
+use super::rounds::Rounds;
 use protocol::control::Order;
-use serde::{Deserialize, Serialize};
+use protocol::progress::{Phase, Progress, StandingOrder};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -17,62 +17,42 @@ use std::time::{Duration, Instant};
 const PACE: Duration = Duration::from_millis(500);
 
 /// Why an aborted migration ended.
-pub const ABORTED: &str = "called off by the operator; the programs go on here";
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("called off by the operator; the programs go on here")]
+pub struct CalledOff;
 
-/// What a migration is at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Phase {
-    /// Sessions are being opened.
-    Opening,
-    /// A round is under way.
-    Round,
-    /// Between two rounds: memory's turn, or a hold.
-    Between,
-    /// The programs' GPU calls wait.
-    Stop,
-    /// The GPU state is in the stream, and the guest about to be suspended or so already.
-    Left,
+/// An order was not taken.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+pub enum OrderError {
+    /// What it concerns cannot be changed any more.
+    #[error("too late: its GPU state has left")]
+    TooLate,
+    /// There is nothing to steer.
+    #[error("no migration of domain {0} is under way")]
+    NoMigration(u32),
+    /// After an abort there is nothing more to order.
+    #[error(transparent)]
+    CalledOff(#[from] CalledOff),
 }
 
-/// A migration under way, in bytes, bytes per second and milliseconds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
-    /// What it is at.
-    pub phase: Phase,
-    /// What the operator wants: `none`, `hold` or `force`.
-    pub wish: Wish,
-    /// Number of the round, or of the last one.
-    pub round: u32,
-    /// Sent in this round, or in the stop, so far.
-    pub bytes: u64,
-    /// What that is expected to come to.
-    pub expected: u64,
-    /// Of `bytes`, what travelled as references to equal ones.
-    pub copies: u64,
-    /// Beside `bytes`, what was said to be zero in this round or in the stop so far.
-    pub zero: u64,
-    /// What may have changed again since it was sent, after the last round.
-    pub dirty: Option<u64>,
-    /// The last telling round's rate.
-    pub rate: Option<u64>,
-    /// The blackout if the programs were stopped now.
-    pub predicted: Option<u64>,
-    /// The blackout that is aimed at.
-    pub budget: u64,
-    /// Until the programs can be stopped; absent where that is out of reach.
-    pub eta: Option<u64>,
-    /// Since it began.
-    pub elapsed: u64,
+/// Where a migration stands towards the operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Course {
+    /// The programs compute here, or can be let go on: any order is taken.
+    Copying,
+    /// The GPU state is in the stream: it can be called back.
+    Left,
+    /// The operator has called it off.
+    CalledOff,
+    /// The domain has been let go.
+    LetGo,
+    /// The migration is over.
+    Over,
 }
 
 #[derive(Debug)]
 struct State {
-    wish: Wish,
-    aborted: bool,
-    /// The domain has been let go.
-    committed: bool,
-    over: bool,
+    course: Course,
     shown: Progress,
 }
 
@@ -96,7 +76,7 @@ impl Steering {
     fn new(budget: Duration, cancelled: Arc<AtomicBool>) -> Self {
         let shown = Progress {
             phase: Phase::Opening,
-            wish: Wish::None,
+            wish: StandingOrder::None,
             round: 0,
             bytes: 0,
             expected: 0,
@@ -109,14 +89,9 @@ impl Steering {
             eta: None,
             elapsed: 0,
         };
+        let course = Course::Copying;
         Steering {
-            state: Mutex::new(State {
-                wish: Wish::None,
-                aborted: false,
-                committed: false,
-                over: false,
-                shown,
-            }),
+            state: Mutex::new(State { course, shown }),
             changed: Condvar::new(),
             started: Instant::now(),
             sent: Counts::default(),
@@ -128,20 +103,18 @@ impl Steering {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    fn order(&self, order: Order) -> Result<(), String> {
+    fn order(&self, order: Order) -> Result<(), OrderError> {
         let mut state = self.state();
-        let left = state.shown.phase == Phase::Left && order != Order::Abort;
-        if state.over || state.committed || left {
-            return Err("too late: its GPU state has left".into());
-        }
-        match order {
-            Order::Hold => state.wish = Wish::Hold,
-            Order::Release => state.wish = Wish::None,
-            Order::Force => state.wish = Wish::Force,
-            Order::Abort => {
-                state.aborted = true;
+        match (state.course, order) {
+            (Course::Copying, Order::Hold) => state.shown.wish = StandingOrder::Hold,
+            (Course::Copying, Order::Release) => state.shown.wish = StandingOrder::None,
+            (Course::Copying, Order::Force) => state.shown.wish = StandingOrder::Force,
+            (Course::Copying | Course::Left | Course::CalledOff, Order::Abort) => {
+                state.course = Course::CalledOff;
                 self.cancelled.store(true, Ordering::Relaxed);
             }
+            (Course::CalledOff, _) => return Err(CalledOff.into()),
+            (Course::Left | Course::LetGo | Course::Over, _) => return Err(OrderError::TooLate),
         }
         drop(state);
         self.changed.notify_all();
@@ -149,35 +122,44 @@ impl Steering {
     }
 
     /// What the operator wants.
-    pub fn wish(&self) -> Wish {
-        self.state().wish
+    pub fn standing_order(&self) -> StandingOrder {
+        self.state().shown.wish
     }
 
     /// An error once the operator has called it off.
-    pub fn check(&self) -> Result<(), String> {
-        match self.state().aborted {
-            false => Ok(()),
-            true => Err(ABORTED.to_owned()),
+    pub fn check(&self) -> Result<(), CalledOff> {
+        match self.state().course {
+            Course::CalledOff => Err(CalledOff),
+            _ => Ok(()),
+        }
+    }
+
+    /// The GPU state is in the stream, and nowhere else.
+    pub fn leave(&self) {
+        let mut state = self.state();
+        state.shown.phase = Phase::Left;
+        if state.course == Course::Copying {
+            state.course = Course::Left;
         }
     }
 
     /// The domain is let go: an error where the operator has called it off, and no order is taken from here on.
-    pub fn commit(&self) -> Result<(), String> {
+    pub fn let_go(&self) -> Result<(), CalledOff> {
         let mut state = self.state();
-        match state.aborted {
-            false => {
-                state.committed = true;
+        match state.course {
+            Course::CalledOff => Err(CalledOff),
+            _ => {
+                state.course = Course::LetGo;
                 Ok(())
             }
-            true => Err(ABORTED.to_owned()),
         }
     }
 
     /// Waits for an order, `time` at most.
     pub fn pause(&self, time: Duration) {
         let state = self.state();
-        let (wish, aborted) = (state.wish, state.aborted);
-        let same = |s: &mut State| s.wish == wish && s.aborted == aborted;
+        let (wish, course) = (state.shown.wish, state.course);
+        let same = |s: &mut State| s.shown.wish == wish && s.course == course;
         drop(self.changed.wait_timeout_while(state, time, same));
     }
 
@@ -188,11 +170,6 @@ impl Steering {
         state.shown.phase = phase;
         state.shown.round = round;
         state.shown.expected = expected;
-    }
-
-    /// A phase in which nothing is sent.
-    pub fn enter(&self, phase: Phase) {
-        self.state().shown.phase = phase;
     }
 
     /// A round is over.
@@ -208,7 +185,7 @@ impl Steering {
 
     /// Nothing can be ordered any more.
     fn end(&self) {
-        self.state().over = true;
+        self.state().course = Course::Over;
         self.changed.notify_all();
     }
 
@@ -216,7 +193,6 @@ impl Steering {
     pub fn progress(&self) -> Progress {
         let state = self.state();
         Progress {
-            wish: state.wish,
             bytes: self.sent.bytes.load(Ordering::Relaxed),
             copies: self.sent.copies.load(Ordering::Relaxed),
             zero: self.sent.zero.load(Ordering::Relaxed),
@@ -227,12 +203,22 @@ impl Steering {
 }
 
 /// All that are under way, by domain.
-#[derive(Debug, Default)]
-pub struct Moving(Mutex<BTreeMap<u32, Arc<Steering>>>);
+pub struct Moving {
+    carrier: Arc<dyn Carrier>,
+    all: Mutex<BTreeMap<u32, Arc<Steering>>>,
+}
 
 impl Moving {
+    /// None; progress will be published through `carrier`.
+    pub fn new(carrier: Arc<dyn Carrier>) -> Self {
+        Moving {
+            carrier,
+            all: Mutex::default(),
+        }
+    }
+
     fn all(&self) -> MutexGuard<'_, BTreeMap<u32, Arc<Steering>>> {
-        self.0.lock().unwrap_or_else(|e| e.into_inner())
+        self.all.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     /// What the domain's migration is at, if one is under way.
@@ -240,28 +226,61 @@ impl Moving {
         let steering = self.all().get(&domid).cloned();
         steering.map(|s| s.progress())
     }
+
+    /// Does what the operator orders.
+    pub fn order(&self, domid: u32, order: Order) -> Result<(), OrderError> {
+        let steering = self.all().get(&domid).cloned();
+        let steering = steering.ok_or(OrderError::NoMigration(domid))?;
+        log::info!("domain {domid}: the operator's order: {order:?}");
+        steering.order(order)
+    }
+
+    /// A migration of `domid` begins that aims at a blackout of `budget`; `cancelled` is set when the operator calls it off.
+    pub fn begin(
+        self: &Arc<Self>,
+        domid: u32,
+        budget: Duration,
+        cancelled: Arc<AtomicBool>,
+    ) -> UnderWay {
+        let steering = Arc::new(Steering::new(budget, cancelled));
+        self.all().insert(domid, steering.clone());
+        let (moving, shown) = (self.clone(), steering.clone());
+        std::thread::spawn(move || moving.publish(domid, &shown));
+        UnderWay {
+            steering,
+            moving: self.clone(),
+            domid,
+        }
+    }
+
+    /// Publishes progress until the migration is over.
+    fn publish(&self, domid: u32, steering: &Steering) {
+        let mut last = None;
+        while steering.state().course != Course::Over {
+            let now = steering.progress();
+            if last.as_ref() != Some(&now) {
+                self.carrier.tell_progress(domid, Some(&now));
+                last = Some(now);
+            }
+            let lasts = |s: &mut State| s.course != Course::Over;
+            let wait = steering
+                .changed
+                .wait_timeout_while(steering.state(), PACE, lasts);
+            drop(wait);
+        }
+        // The next one may have begun already: what it tells stays.
+        let all = self.all();
+        if !all.contains_key(&domid) {
+            self.carrier.tell_progress(domid, None);
+        }
+    }
 }
 
 /// A migration's place among those under way, until it is dropped.
 pub struct UnderWay {
     steering: Arc<Steering>,
-    daemon: Arc<Daemon>,
+    moving: Arc<Moving>,
     domid: u32,
-}
-
-impl UnderWay {
-    /// A migration of `domid` begins; `cancelled` is set when the operator calls it off.
-    pub fn begin(daemon: &Arc<Daemon>, domid: u32, cancelled: Arc<AtomicBool>) -> Self {
-        let steering = Arc::new(Steering::new(daemon.settings.precopy.budget, cancelled));
-        daemon.moving.all().insert(domid, steering.clone());
-        let (publisher, shown) = (daemon.clone(), steering.clone());
-        std::thread::spawn(move || publish(&publisher, domid, &shown));
-        UnderWay {
-            steering,
-            daemon: daemon.clone(),
-            domid,
-        }
-    }
 }
 
 impl std::ops::Deref for UnderWay {
@@ -275,7 +294,7 @@ impl std::ops::Deref for UnderWay {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         // The next one may have begun already.
-        let mut all = self.daemon.moving.all();
+        let mut all = self.moving.all();
         if all
             .get(&self.domid)
             .is_some_and(|s| Arc::ptr_eq(s, &self.steering))
@@ -285,43 +304,6 @@ impl Drop for UnderWay {
         drop(all);
         self.steering.end();
     }
-}
-
-/// Publishes progress until the migration is over.
-fn publish(daemon: &Daemon, domid: u32, steering: &Steering) {
-    let mut last = None;
-    loop {
-        let state = steering.state();
-        if state.over {
-            break;
-        }
-        drop(state);
-        let now = steering.progress();
-        if last.as_ref() != Some(&now) {
-            daemon.carrier.tell_progress(domid, Some(&now));
-            last = Some(now);
-        }
-        let state = steering.state();
-        drop(
-            steering
-                .changed
-                .wait_timeout_while(state, PACE, |s| !s.over),
-        );
-    }
-    // The next one may have begun already: what it tells stays.
-    let moving = daemon.moving.all();
-    if !moving.contains_key(&domid) {
-        daemon.carrier.tell_progress(domid, None);
-    }
-}
-
-/// Does what the operator orders.
-pub fn order(daemon: &Daemon, domid: u32, order: Order) -> Result<(), String> {
-    let steering = daemon.moving.all().get(&domid).cloned();
-    let steering =
-        steering.ok_or_else(|| format!("no migration of domain {domid} is under way"))?;
-    log::info!("domain {domid}: the operator's order: {order:?}");
-    steering.order(order)
 }
 
 #[cfg(test)]
@@ -339,9 +321,9 @@ mod tests {
     fn orders_are_wishes_and_an_abort_ends_waits() {
         let (steering, cancelled) = steering();
         for (order, wish) in [
-            (Order::Hold, Wish::Hold),
-            (Order::Release, Wish::None),
-            (Order::Force, Wish::Force),
+            (Order::Hold, StandingOrder::Hold),
+            (Order::Release, StandingOrder::None),
+            (Order::Force, StandingOrder::Force),
         ] {
             steering.order(order).unwrap();
             assert_eq!(steering.progress().wish, wish);
@@ -350,7 +332,9 @@ mod tests {
         assert!(!cancelled.load(Ordering::Relaxed));
         steering.order(Order::Abort).unwrap();
         assert!(cancelled.load(Ordering::Relaxed));
-        assert_eq!(steering.check().unwrap_err(), ABORTED);
+        steering.check().unwrap_err();
+        let error = steering.order(Order::Hold).unwrap_err();
+        assert!(error.to_string().contains("called off"), "{error}");
     }
 
     #[test]
@@ -360,9 +344,9 @@ mod tests {
             let pausing = scope.spawn(|| steering.pause(Duration::from_secs(3600)));
             // However late the other thread is: an order that came before its pause would leave it waiting.
             while !pausing.is_finished() {
-                let wish = steering.wish();
+                let wish = steering.standing_order();
                 let order = match wish {
-                    Wish::Hold => Order::Release,
+                    StandingOrder::Hold => Order::Release,
                     _ => Order::Hold,
                 };
                 steering.order(order).unwrap();
@@ -374,15 +358,11 @@ mod tests {
     #[test]
     fn what_has_left_can_only_be_called_back() {
         let (steering, _) = steering();
-        steering.enter(Phase::Left);
-        assert!(
-            steering
-                .order(Order::Hold)
-                .unwrap_err()
-                .contains("too late")
-        );
+        steering.leave();
+        let error = steering.order(Order::Hold).unwrap_err();
+        assert!(error.to_string().contains("too late"), "{error}");
         steering.order(Order::Abort).unwrap();
-        assert_eq!(steering.commit().unwrap_err(), ABORTED);
+        steering.let_go().unwrap_err();
         steering.end();
         assert!(steering.order(Order::Abort).is_err());
     }
@@ -390,10 +370,10 @@ mod tests {
     #[test]
     fn an_abort_after_the_domain_was_let_go_is_refused() {
         let (steering, cancelled) = steering();
-        steering.enter(Phase::Left);
-        steering.commit().unwrap();
+        steering.leave();
+        steering.let_go().unwrap();
         let error = steering.order(Order::Abort).unwrap_err();
-        assert!(error.contains("too late"), "{error}");
+        assert!(error.to_string().contains("too late"), "{error}");
         assert!(!cancelled.load(Ordering::Relaxed));
     }
 

@@ -9,13 +9,14 @@ use xen_bindings::guest::{
 };
 
 use super::client::{Client, ClientError};
-use super::passthrough::Devices;
-use super::policy::{self, Joint};
+use super::devices::Devices;
+use super::messages::{Level, say};
+use super::precopy_policy::{self, JointPolicy};
 use super::ram::Ram;
-use super::report::{Level, say};
 use super::stream_fd::StreamFd;
 use super::{errno, sessions};
-use protocol::helper::{Done, Request, Round};
+use protocol::conversation::Done;
+use protocol::helper::{Request, Round};
 
 /// How long the daemon may work without a word; it says every second or so that it is still at it. A daemon that dies
 /// is noticed at once, and an impatient operator can cancel.
@@ -32,7 +33,7 @@ pub struct Save {
     stream: StreamFd,
     original: SaveCallbacks,
     version: Version,
-    joint: Joint,
+    joint: JointPolicy,
     pub(super) devices: Devices,
     pub(super) ram: Ram,
 }
@@ -53,7 +54,7 @@ impl Save {
             stream,
             original,
             version,
-            joint: Joint::default(),
+            joint: JointPolicy::default(),
             devices,
             ram,
         }
@@ -100,7 +101,7 @@ impl Save {
     /// The stream stands at a record boundary, the guest runs.
     fn precopy(&mut self, stats: PrecopyStats) -> c_int {
         let memory = self.memory_policy(stats);
-        if memory == policy::ABORT {
+        if memory == precopy_policy::ABORT {
             return memory;
         }
         if self.devices == Devices::Away {
@@ -109,7 +110,7 @@ impl Save {
         // Where the devices are away the daemon has nothing to send, but the operator may call it off.
         match self.round(stats.iteration, stats.dirty_count) {
             Some(Round { next, .. }) => self.joint.decide(memory, next),
-            None => policy::ABORT,
+            None => precopy_policy::ABORT,
         }
     }
 
@@ -199,7 +200,7 @@ impl Save {
     fn memory_policy(&self, stats: PrecopyStats) -> c_int {
         let original = self.original.precopy_policy;
         if original.is_null() {
-            return policy::libxc_default(stats);
+            return precopy_policy::libxc_default(stats);
         }
         if self.version.has_short_precopy_stats() {
             let total_written = stats.total_written as c_uint; // it came as one
@@ -301,7 +302,7 @@ impl Save {
 unsafe extern "C" fn precopy_policy(stats: PrecopyStats, data: *mut c_void) -> c_int {
     // SAFETY: the caller's promise; libxc calls one callback at a time.
     let save = unsafe { &mut *data.cast::<Save>() };
-    catch_unwind(AssertUnwindSafe(|| save.precopy(stats))).unwrap_or(policy::ABORT)
+    catch_unwind(AssertUnwindSafe(|| save.precopy(stats))).unwrap_or(precopy_policy::ABORT)
 }
 
 /// # Safety

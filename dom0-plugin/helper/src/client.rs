@@ -16,7 +16,10 @@ use rustix::net::{
 };
 use serde::de::DeserializeOwned;
 
-use protocol::helper::{LINE_MAX, Reply, Request, SOCKET, SOCKET_VARIABLE};
+use protocol::conversation::{
+    Caller, CallerEnd, LINE_MAX, Mismatch, ReplyError, SOCKET, SOCKET_VARIABLE,
+};
+use protocol::helper::Request;
 
 /// How often a waiting plugin looks whether the save was cancelled.
 const TICK: Duration = Duration::from_millis(100);
@@ -29,11 +32,22 @@ pub enum ClientError {
     Lost(io::Error),
     #[error("xl-gpud has said nothing for {0:?}")]
     Silent(Duration),
-    #[error("xl-gpud said something that makes no sense: {0}")]
-    Garbled(String),
+    #[error("xl-gpud said something that makes no sense: {error} in {line:?}")]
+    Garbled {
+        error: serde_json::Error,
+        line: String,
+    },
+    #[error("xl-gpud said something that makes no sense: a line of more than {LINE_MAX} bytes")]
+    TooLong,
+    #[error("xl-gpud said something that makes no sense: record {0:#010x} was handed back")]
+    HandedBack(u32),
+    #[error("a request cannot be written: {0}")]
+    Request(serde_json::Error),
     /// The daemon's own words.
     #[error("{0}")]
     Refused(String),
+    #[error(transparent)]
+    Version(Mismatch),
     #[error("the operation was cancelled")]
     Cancelled,
 }
@@ -42,6 +56,7 @@ pub enum ClientError {
 #[derive(Debug)]
 pub struct Client {
     socket: OwnedFd,
+    end: CallerEnd,
     received: Vec<u8>,
 }
 
@@ -65,6 +80,7 @@ impl Client {
         net::connect(&socket, &net::SocketAddrUnix::new(path)?)?;
         Ok(Self {
             socket,
+            end: CallerEnd::new(Caller::Helper),
             received: Vec::new(),
         })
     }
@@ -85,18 +101,20 @@ impl Client {
             patience,
             cancelled,
         };
-        let mut line =
-            serde_json::to_vec(request).map_err(|e| ClientError::Garbled(e.to_string()))?;
-        line.push(b'\n');
+        let asked = self.end.ask(request);
+        let line = asked.map_err(ClientError::Request)?;
         self.send(&line, descriptor, &wait)?;
         loop {
             let line = self.receive(&wait)?;
-            let reply = serde_json::from_slice(&line)
-                .map_err(|e| ClientError::Garbled(format!("{e} in {:?}", excerpt(&line))))?;
-            match reply {
-                Reply::Ok(value) => return Ok(value),
-                Reply::Error(reason) => return Err(ClientError::Refused(reason)),
-                Reply::Progress(_) => {}
+            match self.end.hear(&line) {
+                Ok(Some(value)) => return Ok(value),
+                Ok(None) => {}
+                Err(ReplyError::Refused(reason)) => return Err(ClientError::Refused(reason)),
+                Err(ReplyError::Version(mismatch)) => return Err(ClientError::Version(mismatch)),
+                Err(ReplyError::Garbled(error)) => {
+                    let line = excerpt(&line);
+                    return Err(ClientError::Garbled { error, line });
+                }
             }
         }
     }
@@ -143,9 +161,7 @@ impl Client {
                 return Ok(line);
             }
             if self.received.len() > LINE_MAX {
-                return Err(ClientError::Garbled(format!(
-                    "a line of more than {LINE_MAX} bytes"
-                )));
+                return Err(ClientError::TooLong);
             }
             let mut chunk = [0u8; 4096];
             match net::recv(&self.socket, &mut chunk, RecvFlags::empty()) {
@@ -197,7 +213,8 @@ fn excerpt(line: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::helper::{Done, Sessions};
+    use protocol::conversation::Done;
+    use protocol::helper::Sessions;
     use std::io::{BufRead, BufReader, Read, Write};
     use std::os::unix::net::UnixStream;
 
@@ -209,6 +226,7 @@ mod tests {
         (
             Client {
                 socket: ours.into(),
+                end: CallerEnd::new(Caller::Helper),
                 received: Vec::new(),
             },
             theirs,
@@ -241,7 +259,11 @@ mod tests {
         assert_eq!(ask(&mut client, LONG).unwrap(), expected);
         let mut line = String::new();
         BufReader::new(&daemon).read_line(&mut line).unwrap();
-        assert_eq!(line, "{\"op\":\"save\",\"domid\":1,\"live\":true}\n");
+        assert!(line.starts_with("{\"version\":{"), "{line}");
+        assert!(
+            line.ends_with("\"op\":\"save\",\"domid\":1,\"live\":true}\n"),
+            "{line}"
+        );
     }
 
     #[test]
@@ -254,6 +276,17 @@ mod tests {
         let done: Result<Done, _> =
             client.call(&Request::Done { rc: 0, ram: None }, None, LONG, &|| false);
         assert!(done.is_ok());
+    }
+
+    #[test]
+    fn a_daemon_of_another_major_version_is_left() {
+        let (mut client, mut daemon) = pair();
+        daemon
+            .write_all(b"{\"version\":{\"major\":2,\"minor\":0}}\n{\"ok\":{\"sessions\":1}}\n")
+            .unwrap();
+        let error = ask(&mut client, LONG).unwrap_err();
+        assert!(matches!(error, ClientError::Version(_)), "{error}");
+        assert!(error.to_string().contains("xl-gpud 2.0"), "{error}");
     }
 
     #[test]
@@ -278,7 +311,7 @@ mod tests {
         daemon.write_all(b"hello\n").unwrap();
         assert!(matches!(
             ask(&mut client, LONG),
-            Err(ClientError::Garbled(_))
+            Err(ClientError::Garbled { .. })
         ));
     }
 
@@ -287,10 +320,7 @@ mod tests {
         let (mut client, daemon) = pair();
         let mut writer = daemon.try_clone().unwrap();
         let feeder = std::thread::spawn(move || while writer.write_all(&[b'x'; 4096]).is_ok() {});
-        assert!(matches!(
-            ask(&mut client, LONG),
-            Err(ClientError::Garbled(_))
-        ));
+        assert!(matches!(ask(&mut client, LONG), Err(ClientError::TooLong)));
         drop(client);
         feeder.join().unwrap();
         drop(daemon);

@@ -22,7 +22,7 @@
 //! ```
 //!
 //! With a PCI device assigned Xen refuses to track the guest's writes; then precopy and stop come before the first page of
-//! memory, from within the call that switches log-dirty on: see [`passthrough`].
+//! memory, from within the call that switches log-dirty on: see [`log_dirty`].
 //!
 //! On the restoring side it is `read_exact` that is interposed: where a record header of ours stands in the stream,
 //! `xl-gpud` reads the records from the descriptor itself, and libxenguest gets the first header that is not ours.
@@ -32,19 +32,41 @@
 //! only if the domain has a session. Beside a libxenguest whose prototypes it does not know, every entry point is a
 //! plain jump to the original.
 
+//!
+//! | module | purpose |
+//! |---|---|
+//! | `init` | fills the slots before `main` |
+//! | `slots` | the symbols that come before Xen's, and what they jump to |
+//! | `originals` | Xen's own functions, and which versions are known |
+//! | `save` | `xc_domain_save`: pass through, refuse, or migrate |
+//! | `plain_save` | a save of a domain without GPU session |
+//! | `callbacks` | a save with one: precopy policy and suspend |
+//! | `precopy_policy` | when GPU and memory together stop the pre-copy |
+//! | `log_dirty`, `devices` | PCI devices have to leave before log-dirty is switched on |
+//! | `ram` | RAM pre-copy before they leave |
+//! | `restore`, `stream_cursor` | `xc_domain_restore`, and which reads are record headers |
+//! | `client` | the conversation with `xl-gpud` |
+//! | `sessions` | what XenStore says where `xl-gpud` cannot |
+//! | `stream_fd` | the stream's descriptor, and whether it was taken away |
+//! | `messages` | lines for whoever runs `xl` |
+//! | `errno` | the C library's |
+
 mod callbacks;
 mod client;
-#[cfg(target_arch = "x86_64")] // Xen saves and restores domains on x86 only
-mod entry;
+mod devices;
 mod errno;
+#[cfg(target_arch = "x86_64")] // Xen saves and restores domains on x86 only
+mod init;
+mod log_dirty;
+mod messages;
 mod originals;
-mod passing;
-mod passthrough;
-mod policy;
-mod position;
+mod plain_save;
+mod precopy_policy;
 mod ram;
-mod report;
 mod restore;
 mod save;
 mod sessions;
+#[cfg(target_arch = "x86_64")]
+mod slots;
+mod stream_cursor;
 mod stream_fd;

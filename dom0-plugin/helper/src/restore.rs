@@ -1,6 +1,7 @@
 //! The restoring side: `xc_domain_restore`, and `read_exact` while it runs.
 
 use std::ffi::{c_int, c_uint, c_ulong, c_void};
+use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -8,22 +9,35 @@ use std::time::Duration;
 use xen_bindings::guest::xc_stream_type_t;
 
 use super::client::{Client, ClientError};
-use super::entry::ReadHook;
 use super::errno;
+use super::messages::{Level, say};
 use super::originals::{self, Originals};
-use super::position::{IMAGE_HEADER, Piece, Position, RECORD_HEADER};
-use super::report::{Level, say};
+use super::slots::ReadHook;
+use super::stream_cursor::{Part, StreamCursor};
 use super::stream_fd::StreamFd;
-use crate::position::END;
-use protocol::helper::{Done, Header, Request};
+use protocol::conversation::Done;
+use protocol::helper::Request;
+use stream::libxc::{END, IMAGE_HEADER_BYTES};
+use stream::{RecordHeader, TYPE_DATA, TYPE_HEAD, TYPE_SEAL};
 
-/// The record types of the GPU's image: head, data and seal.
-const OURS: [u32; 3] = [0x4750_5500, 0xc750_5501, 0xc750_5502];
+/// The record types of the GPU's image.
+const OURS: [u32; 3] = [TYPE_HEAD, TYPE_DATA, TYPE_SEAL];
 
 /// How long the daemon may take to answer at all.
 const FIRST_WORD: Duration = Duration::from_secs(30);
 /// How long it may read records, or put an image away, without a word.
 const WORK: Duration = Duration::from_secs(120);
+
+/// Why libxenguest gets no more of the stream.
+#[derive(Debug, thiserror::Error)]
+enum RestoreError {
+    #[error("the stream carries GPU state that cannot be taken: {0}")]
+    NotTaken(ClientError),
+    #[error("its GPU state did not arrive: {0}")]
+    NotComplete(ClientError),
+    #[error("libxenguest does not read the stream as expected")]
+    UnexpectedRead,
+}
 
 /// The restore that runs in this process.
 static RUNNING: Mutex<Option<Restore>> = Mutex::new(None);
@@ -32,7 +46,7 @@ struct Restore {
     domid: u32,
     stream: StreamFd,
     fd: c_int,
-    position: Position,
+    cursor: StreamCursor,
     /// There from the first GPU record on.
     client: Option<Client>,
     /// A GPU record was met, so the image must be complete at the end.
@@ -107,7 +121,7 @@ fn begin(domid: u32, fd: c_int, stream: StreamFd) -> ReadHook {
         domid,
         stream,
         fd,
-        position: Position::start(),
+        cursor: StreamCursor::start(),
         client: None,
         has_image: false,
         failed: false,
@@ -174,12 +188,9 @@ impl Restore {
     /// # Safety
     /// `data` has room for `size` bytes.
     unsafe fn read(&mut self, originals: &Originals, data: *mut c_void, size: usize) -> c_int {
-        let Some(piece) = self.position.expect(size) else {
+        let Some(part) = self.cursor.expect(size) else {
             if self.has_image {
-                let domid = self.domid;
-                return self.refuse(&format!(
-                    "domain {domid}: libxenguest does not read the stream as expected"
-                ));
+                return self.refuse(&RestoreError::UnexpectedRead);
             }
             ReadHook::step_aside();
             // SAFETY: the caller's own arguments.
@@ -188,81 +199,64 @@ impl Restore {
         // SAFETY: the caller's own arguments.
         let rc = unsafe { (originals.read_exact)(self.fd, data, size) };
         if rc != 0 {
-            self.position.lost();
+            self.cursor.lost();
             return rc;
         }
-        match piece {
-            Piece::ImageHeader => {
+        match part {
+            Part::ImageHeader => {
                 // SAFETY: `expect` made sure that there are that many bytes, and they were read just now.
-                self.position
-                    .image_header(unsafe { data.cast::<[u8; IMAGE_HEADER]>().read_unaligned() });
+                self.cursor.image_header(unsafe {
+                    data.cast::<[u8; IMAGE_HEADER_BYTES]>().read_unaligned()
+                });
                 0
             }
-            Piece::DomainHeader | Piece::Body => {
-                self.position.passed();
+            Part::DomainHeader | Part::Body => {
+                self.cursor.passed();
                 0
             }
-            Piece::RecordHeader => {
+            Part::RecordHeader => {
                 // SAFETY: as above.
-                let bytes = unsafe { data.cast::<[u8; RECORD_HEADER]>().read_unaligned() };
-                match self.record_header(decode(bytes)) {
+                let bytes = unsafe { data.cast::<[u8; RecordHeader::BYTES]>().read_unaligned() };
+                match self.record_header(RecordHeader::from_bytes(bytes)) {
                     Ok(header) => {
                         // SAFETY: as above; libxc's buffer, which it gave to be written.
                         unsafe {
-                            data.cast::<[u8; RECORD_HEADER]>()
-                                .write_unaligned(encode(header))
+                            data.cast::<[u8; RecordHeader::BYTES]>()
+                                .write_unaligned(header.to_bytes())
                         };
                         0
                     }
-                    Err(reason) => self.refuse(&reason),
+                    Err(e) => self.refuse(&e),
                 }
             }
         }
     }
 
     /// A record header was read: the one to give to libxenguest instead.
-    fn record_header(&mut self, mut header: Header) -> Result<Header, String> {
-        if OURS.contains(&header.kind) {
-            header = self.consume(header).map_err(|e| {
-                format!(
-                    "domain {}: the stream carries GPU state that cannot be taken: {e}",
-                    self.domid
-                )
-            })?;
-        } else if header.kind == END && self.has_image {
+    fn record_header(&mut self, mut header: RecordHeader) -> Result<RecordHeader, RestoreError> {
+        if OURS.contains(&header.record_type) {
+            header = self.consume(header).map_err(RestoreError::NotTaken)?;
+        } else if header.record_type == END && self.has_image {
             // END does not follow the GPU's records directly; the daemon has to say whether they are complete.
-            let request = Request::Records {
-                kind: END,
-                length: header.length,
-            };
-            self.ask::<Header>(&request, WORK)
-                .map_err(|e| format!("domain {}: its GPU state did not arrive: {e}", self.domid))?;
+            self.ask::<RecordHeader>(&Request::Records(header), WORK)
+                .map_err(RestoreError::NotComplete)?;
         }
-        self.position.record_header(header);
+        self.cursor.record_header(header);
         Ok(header)
     }
 
     /// Has the daemon read the records that begin with `header`.
-    fn consume(&mut self, header: Header) -> Result<Header, ClientError> {
+    fn consume(&mut self, header: RecordHeader) -> Result<RecordHeader, ClientError> {
         self.has_image = true;
         if self.client.is_none() {
             let mut client = Client::connect()?;
             let request = Request::Restore { domid: self.domid };
-            client.call::<Done>(&request, Some(self.stream.borrow()), FIRST_WORD, &|| false)?;
+            client.call::<Done>(&request, Some(self.stream.as_fd()), FIRST_WORD, &|| false)?;
             self.client = Some(client);
         }
-        let next: Header = self.ask(
-            &Request::Records {
-                kind: header.kind,
-                length: header.length,
-            },
-            WORK,
-        )?;
-        match OURS.contains(&next.kind) {
-            true => Err(ClientError::Garbled(format!(
-                "record {:#010x} was handed back",
-                next.kind
-            ))),
+        let next: RecordHeader = self.ask(&Request::Records(header), WORK)?;
+        match OURS.contains(&next.record_type) {
+            true => Err(ClientError::HandedBack(next.record_type)),
             false => Ok(next),
         }
     }
@@ -279,26 +273,10 @@ impl Restore {
         client.call(request, None, patience, &|| false)
     }
 
-    fn refuse(&mut self, reason: &str) -> c_int {
-        say(Level::Error, reason);
+    fn refuse(&mut self, reason: &RestoreError) -> c_int {
+        say(Level::Error, &format!("domain {}: {reason}", self.domid));
         self.failed = true;
-        self.position.lost();
+        self.cursor.lost();
         fail()
     }
-}
-
-fn decode(bytes: [u8; RECORD_HEADER]) -> Header {
-    let word =
-        |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-    Header {
-        kind: word(0),
-        length: word(4),
-    }
-}
-
-fn encode(header: Header) -> [u8; RECORD_HEADER] {
-    let mut bytes = [0; RECORD_HEADER];
-    bytes[..4].copy_from_slice(&header.kind.to_le_bytes());
-    bytes[4..].copy_from_slice(&header.length.to_le_bytes());
-    bytes
 }

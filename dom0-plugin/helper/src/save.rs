@@ -1,6 +1,7 @@
 //! The saving side: `xc_domain_save`, and what is to become of it.
 
 use std::ffi::{c_int, c_void};
+use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -8,18 +9,19 @@ use xen_bindings::guest::{SaveCallbacks, XCFLAGS_LIVE, xc_stream_type_t};
 
 use super::callbacks::Save;
 use super::client::Client;
-use super::passthrough::{Devices, LogDirtyHook};
+use super::devices::Devices;
+use super::log_dirty::LogDirtyHook;
+use super::messages::{Level, say};
 use super::ram::{BufferHook, Ram};
-use super::report::{Level, say};
 use super::stream_fd::StreamFd;
-use super::{errno, originals, passing, sessions};
+use super::{errno, originals, plain_save, sessions};
 use protocol::helper::{Request, Sessions};
 
 /// How long the daemon may take to say how many sessions a domain has.
 const FIRST_WORD: Duration = Duration::from_secs(15);
 
 /// What to do with a save.
-enum Plan {
+enum Decision {
     /// The domain has no GPU session.
     PassThrough,
     Refuse(String),
@@ -49,19 +51,19 @@ pub unsafe extern "C" fn xc_domain_save(
     let plain = stream_type == xc_stream_type_t::XC_STREAM_PLAIN;
     let decided = catch_unwind(|| {
         if plain {
-            plan(domid, live, &stream)
+            decide(domid, live, &stream)
         } else {
-            plan_checkpointed(domid)
+            decide_checkpointed(domid)
         }
     });
-    let plan =
+    let decision =
         decided.unwrap_or_else(|_| without_daemon(domid, "the plugin failed (a fault in xl-gpu)"));
-    match plan {
-        Plan::PassThrough => {
+    match decision {
+        Decision::PassThrough => {
             // SAFETY: libxl's callbacks are valid during the call.
             let mut watched = unsafe { *callbacks };
-            if let Some(suspend) = watched.suspend.replace(passing::suspend) {
-                passing::begin(domid, suspend);
+            if let Some(suspend) = watched.suspend.replace(plain_save::suspend) {
+                plain_save::begin(domid, suspend);
             }
             errno::set(entered_with); // libxc's messages quote it, stale or not
             // SAFETY: the caller's own arguments; the callbacks differ in one, which passes its data on.
@@ -77,7 +79,7 @@ pub unsafe extern "C" fn xc_domain_save(
                 )
             }
         }
-        Plan::Refuse(reason) => {
+        Decision::Refuse(reason) => {
             say(
                 Level::Error,
                 &format!("domain {domid} cannot be saved: {reason}"),
@@ -85,14 +87,14 @@ pub unsafe extern "C" fn xc_domain_save(
             errno::set(libc::EPERM);
             -1
         }
-        Plan::Migrate(client, found) => {
+        Decision::Migrate(client, found) => {
             // SAFETY: libxl's callbacks are valid during the call.
             let original = unsafe { *callbacks };
             let version = originals.version;
             let devices = Devices::new(found.devices);
-            let plan = found.ram.filter(|_| devices == Devices::Assigned && live);
-            let buffers = plan.and_then(|_| BufferHook::set());
-            let ram = Ram::new(domid, xch as usize, plan.filter(|_| buffers.is_some()));
+            let limits = found.ram.filter(|_| devices == Devices::Assigned && live);
+            let buffers = limits.and_then(|_| BufferHook::set());
+            let ram = Ram::new(domid, xch as usize, limits.filter(|_| buffers.is_some()));
             let mut save = Save::new(domid, client, stream, original, version, devices, ram);
             let mut wrapped = save.wrapped();
             let data = &raw mut save;
@@ -123,38 +125,38 @@ pub unsafe extern "C" fn xc_domain_save(
     }
 }
 
-fn plan(domid: u32, live: bool, stream: &StreamFd) -> Plan {
+fn decide(domid: u32, live: bool, stream: &StreamFd) -> Decision {
     let mut client = match Client::connect() {
         Ok(client) => client,
         Err(e) => return without_daemon(domid, &e.to_string()),
     };
     let request = Request::Save { domid, live };
-    match client.call::<Sessions>(&request, Some(stream.borrow()), FIRST_WORD, &|| {
+    match client.call::<Sessions>(&request, Some(stream.as_fd()), FIRST_WORD, &|| {
         stream.cancelled()
     }) {
-        Ok(Sessions { sessions: 0, .. }) => Plan::PassThrough,
-        Ok(found) => Plan::Migrate(client, found),
+        Ok(Sessions { sessions: 0, .. }) => Decision::PassThrough,
+        Ok(found) => Decision::Migrate(client, found),
         Err(e) => without_daemon(domid, &e.to_string()),
     }
 }
 
 /// Remus and COLO receivers fail on records they do not know, so no GPU record may go into such a stream.
-fn plan_checkpointed(domid: u32) -> Plan {
+fn decide_checkpointed(domid: u32) -> Decision {
     without_daemon(domid, "GPU state cannot travel in a Remus or COLO stream")
 }
 
 /// With a GPU session `reason` stands in the way; without one there is nothing to do.
-fn without_daemon(domid: u32, reason: &str) -> Plan {
+fn without_daemon(domid: u32, reason: &str) -> Decision {
     match sessions::describe(domid) {
         Ok(None) => {
             say(
                 Level::Detail,
                 &format!("domain {domid} has no GPU session ({reason})"),
             );
-            Plan::PassThrough
+            Decision::PassThrough
         }
         Ok(Some(programs)) => {
-            Plan::Refuse(format!("it has GPU sessions ({programs}), and {reason}"))
+            Decision::Refuse(format!("it has GPU sessions ({programs}), and {reason}"))
         }
         // Somebody who saves without XenStore knows what they do; do not stand in their way.
         Err(e) if sessions::is_elsewhere(&e) => {
@@ -162,9 +164,9 @@ fn without_daemon(domid: u32, reason: &str) -> Plan {
                 Level::Warning,
                 &format!("cannot tell whether domain {domid} uses a GPU: {e}"),
             );
-            Plan::PassThrough
+            Decision::PassThrough
         }
-        Err(e) => Plan::Refuse(format!(
+        Err(e) => Decision::Refuse(format!(
             "whether it has GPU sessions cannot be told ({e}), and {reason}"
         )),
     }

@@ -1,5 +1,8 @@
 //! Looks into XenStore for a domain's GPU sessions, for when `xl-gpud` cannot say.
 
+use channel::link::Residence;
+use protocol::xenstore;
+use protocol::xenstore::session::{CHANNEL, PROGRAM, PROTOCOL, STATE};
 use xen_bindings::{Store, StoreError};
 
 /// The programs with a GPU session in the domain, as a text for a message; `None` when there is none.
@@ -21,11 +24,12 @@ pub fn describe(domid: u32) -> Result<Option<String>, StoreError> {
 /// When XenStore cannot be read.
 pub fn not_detached(domid: u32) -> Result<Option<String>, StoreError> {
     let store = Store::open()?;
+    let detached = Residence::Detached.to_string();
     let mut programs = Vec::new();
     for session in announced(&store, domid)? {
-        let state = store.read(&format!("{session}/state"))?;
-        let open = store.read(&format!("{session}/channel"))?.is_some();
-        if open || state.as_deref() != Some(b"detached") {
+        let state = store.read(&format!("{session}/{STATE}"))?;
+        let open = store.read(&format!("{session}/{CHANNEL}"))?.is_some();
+        if open || state.as_deref() != Some(detached.as_bytes()) {
             programs.push(program(&store, &session)?);
         }
     }
@@ -39,12 +43,12 @@ pub fn is_elsewhere(error: &StoreError) -> bool {
 
 /// Folders of the domain's sessions.
 fn announced(store: &Store, domid: u32) -> Result<Vec<String>, StoreError> {
-    let directory = format!("/local/domain/{domid}/data/gpu-migration");
+    let directory = xenstore::sessions(domid);
     let mut sessions = Vec::new();
     for session in store.directory(&directory)? {
         let session = format!("{directory}/{session}");
         // The guest writes this node last: without it the session is still, or no longer, being made.
-        if store.read(&format!("{session}/protocol"))?.is_some() {
+        if store.read(&format!("{session}/{PROTOCOL}"))?.is_some() {
             sessions.push(session);
         }
     }
@@ -52,7 +56,7 @@ fn announced(store: &Store, domid: u32) -> Result<Vec<String>, StoreError> {
 }
 
 fn program(store: &Store, session: &str) -> Result<String, StoreError> {
-    let program = store.read(&format!("{session}/program"))?;
+    let program = store.read(&format!("{session}/{PROGRAM}"))?;
     let program = program.unwrap_or_default();
     Ok(String::from_utf8_lossy(&program).chars().take(40).collect())
 }

@@ -1,6 +1,6 @@
 //! The descriptor of the migration stream, which belongs to the helper.
 
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
 
 use rustix::fs::fstat;
 
@@ -24,18 +24,20 @@ impl StreamFd {
         this
     }
 
-    pub fn borrow(&self) -> BorrowedFd<'_> {
-        // SAFETY: open, as `new` requires.
-        unsafe { BorrowedFd::borrow_raw(self.fd) }
-    }
-
     /// True once something else stands in the stream's place.
     pub fn cancelled(&self) -> bool {
         self.look() != self.identity
     }
 
     fn look(&self) -> Option<(u64, u64)> {
-        fstat(self.borrow()).ok().map(|s| (s.st_dev, s.st_ino))
+        fstat(self).ok().map(|s| (s.st_dev, s.st_ino))
+    }
+}
+
+impl AsFd for StreamFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: open, as `new` requires.
+        unsafe { BorrowedFd::borrow_raw(self.fd) }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What `xl-gpu` asks of `xl-gpud`: one JSON object per line, one reply line per request.
+//! What `xl-gpu` asks of `xl-gpud`.
 
 use channel::image::SessionId;
 use serde::{Deserialize, Serialize};
@@ -73,24 +73,6 @@ impl Request {
             _ => None,
         }
     }
-
-    /// What the daemon is at meanwhile.
-    pub fn doing(self) -> &'static str {
-        match self {
-            Request::Checkpoint => "checkpointing",
-            Request::Detach => "detaching",
-            Request::Attach => "attaching",
-        }
-    }
-
-    /// What the domain is then.
-    pub fn done(self) -> &'static str {
-        match self {
-            Request::Checkpoint => "checkpointed",
-            Request::Detach => "detached",
-            Request::Attach => "attached",
-        }
-    }
 }
 
 /// What came of a request.
@@ -102,6 +84,13 @@ pub struct Outcome {
     pub bytes: u64,
     /// Longest time a program's GPU calls had to wait so far, in nanoseconds.
     pub blackout_ns: u64,
+}
+
+/// What came of [`Control::Forget`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forgotten {
+    /// Images that were dropped.
+    pub images: usize,
 }
 
 /// What the operator can order.

@@ -1,16 +1,8 @@
-//! What the plugin and `xl-gpud` say to each other: one JSON object per line over a Unix stream socket, one reply
-//! line per request. The stream's descriptor travels with the first request (`SCM_RIGHTS`).
+//! The conversation of a save or restore. The stream's descriptor travels with the first request (`SCM_RIGHTS`).
 
+use crate::ram::{RamFigures, RamLimits};
 use serde::{Deserialize, Serialize};
-
-pub use super::ram::{Figures as RamFigures, Pass as RamPass, Plan as RamPlan, Scan as RamScan};
-
-/// Where `xl-gpud` listens.
-pub const SOCKET: &str = "/run/xl-gpu/gpud.sock";
-/// Environment variable that names another socket.
-pub const SOCKET_VARIABLE: &str = "XL_GPU_SOCKET";
-/// Longest line either side accepts, in bytes.
-pub const LINE_MAX: usize = 1 << 20;
+use stream::RecordHeader;
 
 /// A request of the plugin.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,13 +29,9 @@ pub enum Request {
     },
     /// First line on the restoring side, with the stream's descriptor.
     Restore { domid: u32 },
-    /// A record of ours stands in the stream, its header already read: the reply is the [`Header`] of the first
-    /// record that is not ours.
-    Records {
-        #[serde(rename = "type")]
-        kind: u32,
-        length: u32,
-    },
+    /// A record of ours stands in the stream, its header already read: the reply is the header of the
+    /// first record that is not ours.
+    Records(RecordHeader),
     /// The stream stands at a record boundary, and RAM is about to be pre-copied: write the head of the GPU's image now, so
     /// that a receiver that does not know it refuses before all that.
     Head,
@@ -58,17 +46,6 @@ pub enum Request {
     },
 }
 
-/// A reply line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Reply<T> {
-    Ok(T),
-    /// Refused, with the reason for the operator.
-    Error(String),
-    /// Still at it. Any number of these may come before the reply; each starts the plugin's patience anew.
-    Progress(serde_json::Value),
-}
-
 /// Reply to [`Request::Save`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sessions {
@@ -80,7 +57,7 @@ pub struct Sessions {
     pub devices: u32,
     /// How RAM is to be pre-copied before devices are detached; without it not at all.
     #[serde(default)]
-    pub ram: Option<RamPlan>,
+    pub ram: Option<RamLimits>,
 }
 
 /// Reply to [`Request::Precopy`].
@@ -109,22 +86,11 @@ pub enum Next {
     Force,
 }
 
-/// Header of a record in libxc's migration stream; also the reply to [`Request::Records`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Header {
-    #[serde(rename = "type")]
-    pub kind: u32,
-    /// Bytes of the body, without the padding to 8.
-    pub length: u32,
-}
-
-/// Reply whose content does not matter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Done {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conversation::{Done, Reply};
+    use crate::ram::RamPass;
 
     fn json<T: Serialize>(value: &T) -> String {
         serde_json::to_string(value).unwrap()
@@ -161,17 +127,23 @@ mod tests {
         assert!(json(&ram).starts_with(r#"{"op":"ram","passes":[{"bytes":8,"seconds":0.5}],"#));
         assert_eq!(serde_json::from_str::<Request>(&json(&ram)).unwrap(), ram);
         assert_eq!(
-            json(&Request::Records { kind: 7, length: 8 }),
+            json(&Request::Records(RecordHeader {
+                record_type: 7,
+                length: 8
+            })),
             r#"{"op":"records","type":7,"length":8}"#
         );
     }
 
     #[test]
     fn replies() {
-        let parse = |s: &str| serde_json::from_str::<Reply<Header>>(s);
+        let parse = |s: &str| serde_json::from_str::<Reply<RecordHeader>>(s);
         assert_eq!(
             parse(r#"{"ok":{"type":1,"length":9}}"#).unwrap(),
-            Reply::Ok(Header { kind: 1, length: 9 })
+            Reply::Ok(RecordHeader {
+                record_type: 1,
+                length: 9
+            })
         );
         assert_eq!(
             parse(r#"{"error":"no"}"#).unwrap(),

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// How RAM is to be pre-copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Plan {
+pub struct RamLimits {
     /// Threads that map and hash, at most.
     pub threads: u32,
     /// Passes before the devices are detached, at most.
@@ -15,12 +15,12 @@ pub struct Plan {
 
 /// What has been done so far.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Figures {
+pub struct RamFigures {
     /// Before the devices were detached.
-    pub passes: Vec<Pass>,
+    pub passes: Vec<RamPass>,
     /// The search for unchanged pages, after.
     #[serde(default)]
-    pub scan: Option<Scan>,
+    pub scan: Option<RamScan>,
     /// Bytes libxc has sent once the devices were away.
     #[serde(default)]
     pub bytes_after_detach: Option<u64>,
@@ -34,7 +34,7 @@ pub struct Figures {
 
 /// One pass.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Pass {
+pub struct RamPass {
     /// Bytes sent.
     pub bytes: u64,
     /// How long it took.
@@ -43,7 +43,7 @@ pub struct Pass {
 
 /// The search for unchanged pages.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Scan {
+pub struct RamScan {
     /// Pages compared.
     pub pages: u64,
     /// Of them not sent again.

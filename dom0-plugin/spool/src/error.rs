@@ -107,12 +107,23 @@ pub enum SpoolError {
     Save { path: PathBuf, error: io::Error },
     #[error("the domain {domid} that an image is of cannot be identified: {error}")]
     Owner { domid: u32, error: io::Error },
-    #[error("the record {path} of an earlier image makes no sense: {reason}")]
-    Record { path: PathBuf, reason: String },
+    #[error("the record {path} of an earlier image makes no sense: {fault}")]
+    Record { path: PathBuf, fault: RecordFault },
     #[error("there is an image {0} already")]
     Exists(SessionKey),
     #[error("there is no image {0}")]
     NoImage(SessionKey),
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+}
+
+/// What is wrong with an image on record.
+#[derive(Debug, Error)]
+pub enum RecordFault {
+    #[error("version {0}")]
+    Version(u32),
+    #[error("{path}: {error}")]
+    Open { path: PathBuf, error: io::Error },
+    #[error("object {object} has no bytes {start}..{end}")]
+    NoBytes { object: u64, start: u64, end: u64 },
 }

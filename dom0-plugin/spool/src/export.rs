@@ -1,9 +1,10 @@
 //! An image as batches again: for a guest that migrates while its sessions are detached.
 
-use channel::image::{Batch, BatchBuilder, Limits};
+use channel::image::{Batch, BatchBuilder, BatchLimits};
 
+use super::error::SpoolError;
+use super::image::Image;
 use super::object::GRANULE;
-use super::{Image, SpoolError};
 
 /// Longest zero extent written: whole granules, so that it makes holes at the other side.
 const MAX_ZERO: u64 = (u32::MAX as u64) / GRANULE * GRANULE;
@@ -64,7 +65,7 @@ fn flush<E>(
     if builder.is_empty() {
         return Ok(());
     }
-    let limits = Limits {
+    let limits = BatchLimits {
         max_object_bytes: u64::MAX,
         max_extents: usize::MAX,
         max_data_bytes: u32::MAX,

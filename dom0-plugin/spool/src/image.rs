@@ -1,13 +1,10 @@
 //! One image: the objects of a session at one capture.
 
 mod copy;
-mod persist;
-mod place;
+pub(super) mod persist;
+mod placement;
 mod read;
-mod write;
-
-pub use persist::Saved;
-pub(super) use write::Reserved;
+pub(super) mod write;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -16,9 +13,11 @@ use std::sync::Arc;
 
 use channel::image::{MANIFEST_OBJECT, MAX_MANIFEST_BYTES, Manifest, ManifestError};
 
-use super::object::{Home, Object};
+use super::budget::Budget;
+use super::error::SpoolError;
+use super::object::{Medium, Object};
+use super::saved_files::SavedFiles;
 use super::store::Store;
-use super::{Budget, SpoolError};
 use stream::Totals;
 
 /// What an object costs beside its bytes, so that empty objects are bounded too.
@@ -45,7 +44,7 @@ pub struct Image {
     objects: BTreeMap<u64, Object>,
     bytes: u64,
     damaged: bool,
-    saved: Option<persist::Names>,
+    saved: Option<SavedFiles>,
 }
 
 impl Image {
@@ -121,7 +120,7 @@ impl Drop for Image {
     fn drop(&mut self) {
         for object in self.objects.values() {
             self.shared.quota.give_back(OBJECT_COST + object.stored());
-            if object.home == Home::Memory {
+            if object.medium == Medium::Memory {
                 self.shared.memory.give_back(Object::addressed(object.size));
             }
         }

@@ -16,24 +16,41 @@
 //! Objects are sparse at a grain of [`GRANULE`]: zeros take no space. Space is claimed before the first
 //! byte of an extent is written, so that a full disk or quota refuses the extent and changes nothing.
 
-mod body;
+//!
+//! | module | purpose |
+//! |---|---|
+//! | `spool`, `guest` | [`Spool`], [`GuestSpool`]: who keeps which images |
+//! | `budget`, `free_space` | bytes that are taken, and that can be |
+//! | `image` | [`Image`]: objects; written, read, copied within, put on record |
+//! | `parallel_writer` | [`ParallelWriter`]: writing one from several threads |
+//! | `export` | an image as batches again |
+//! | `object` | which granules of an object hold bytes |
+//! | `store`, `backing_file` | the sparse file that objects live in, and its mappings |
+//! | `saved_files` | the files of an image on record |
+//! | `error` | why something could not be kept or given |
+
+mod backing_file;
 mod budget;
 mod error;
 mod export;
-mod filling;
+mod free_space;
 mod guest;
 mod image;
 mod object;
-mod room;
+mod parallel_writer;
+mod saved_files;
+mod spool;
 mod store;
 
 pub use budget::Budget;
-pub use error::SpoolError;
-pub use filling::Filling;
-pub use guest::{GuestSpool, Spool, SpoolConfig};
-pub use image::{Image, Saved};
+pub use error::{RecordFault, SpoolError};
+pub use free_space::FreeSpace;
+pub use guest::GuestSpool;
+pub use image::Image;
+pub use image::persist::Saved;
 pub use object::GRANULE;
-pub use room::Room;
+pub use parallel_writer::ParallelWriter;
+pub use spool::{Spool, SpoolConfig};
 
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ const PAGE: u64 = 4096;
 
 /// Where an object lives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Home {
+pub(super) enum Medium {
     Memory,
     Disk,
 }
@@ -21,7 +21,7 @@ pub(super) enum Home {
 #[derive(Debug)]
 pub(super) struct Object {
     pub size: u64,
-    pub home: Home,
+    pub medium: Medium,
     /// Offset of byte 0 in its store.
     pub base: u64,
     /// Granules with space, each with the digest of its bytes where that is known.
@@ -29,10 +29,10 @@ pub(super) struct Object {
 }
 
 impl Object {
-    pub fn new(size: u64, home: Home, base: u64) -> Object {
+    pub fn new(size: u64, medium: Medium, base: u64) -> Object {
         Object {
             size,
-            home,
+            medium,
             base,
             granules: BTreeMap::new(),
         }

@@ -14,8 +14,8 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::SpoolError;
-use super::body::Body;
+use super::backing_file::BackingFile;
+use super::error::SpoolError;
 
 /// Largest offset used, in bytes: what ext4 allows in one file with 4 KiB blocks.
 const MAX_OFFSET: u64 = 16 << 40;
@@ -23,7 +23,7 @@ const MAX_OFFSET: u64 = 16 << 40;
 /// One sparse file. Space in it is addressed, not necessarily allocated.
 #[derive(Debug)]
 pub(super) struct Store {
-    body: Arc<Body>,
+    body: Arc<BackingFile>,
     place: String,
     end: u64,
     on_disk: bool,
@@ -41,11 +41,15 @@ impl Store {
     pub fn in_memory(dir: Option<&Path>) -> Result<Store, SpoolError> {
         if let Some(dir) = dir {
             let (file, place) = (create(dir)?, dir.display().to_string());
-            return Ok(Store::of(Body::mapped(file), place, 0));
+            return Ok(Store::of(BackingFile::mapped(file), place, 0));
         }
         let fd = memfd_create("xl-gpu-spool", MemfdFlags::CLOEXEC)
             .map_err(|errno| SpoolError::Memfd(errno.into()))?;
-        Ok(Store::of(Body::mapped(fd.into()), "memory".to_owned(), 0))
+        Ok(Store::of(
+            BackingFile::mapped(fd.into()),
+            "memory".to_owned(),
+            0,
+        ))
     }
 
     /// A file without a name in `dir`: it cannot be left behind. With `keep_free` it does not fill its filesystem up.
@@ -54,7 +58,7 @@ impl Store {
         Ok(Store {
             on_disk: true,
             keep_free,
-            ..Store::of(Body::plain(file), place, 0)
+            ..Store::of(BackingFile::plain(file), place, 0)
         })
     }
 
@@ -62,8 +66,8 @@ impl Store {
     pub fn linked(path: &Path, end: u64, on_disk: bool) -> io::Result<Store> {
         let file = File::options().read(true).write(true).open(path)?;
         let body = match on_disk {
-            true => Body::plain(file),
-            false => Body::mapped(file),
+            true => BackingFile::plain(file),
+            false => BackingFile::mapped(file),
         };
         Ok(Store {
             on_disk,
@@ -72,7 +76,7 @@ impl Store {
         })
     }
 
-    fn of(body: Body, place: String, end: u64) -> Store {
+    fn of(body: BackingFile, place: String, end: u64) -> Store {
         Store {
             body: Arc::new(body),
             place,
@@ -99,7 +103,7 @@ impl Store {
     }
 
     /// To be written beside others.
-    pub fn body(&self) -> Arc<Body> {
+    pub fn body(&self) -> Arc<BackingFile> {
         self.body.clone()
     }
 

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use channel::image::{
-    Batch, BatchBuilder, BufferEntry, Digest, Extent, ExtentKind, Limits, MANIFEST_MINOR,
+    Batch, BatchBuilder, BatchLimits, BufferEntry, Digest, Extent, ExtentKind, MANIFEST_MINOR,
     MANIFEST_VERSION, Manifest, SessionId, SessionKey,
 };
 use proptest::prelude::*;
@@ -105,7 +105,7 @@ fn perform(steps: &[Step], image: &mut Image, model: &mut Model) {
 }
 
 /// Brings pieces (object, size, offset, bytes) as one batch.
-fn bring(filling: &Filling<'_>, pieces: &[(u64, u64, u64, Vec<u8>)]) {
+fn bring(writer: &ParallelWriter<'_>, pieces: &[(u64, u64, u64, Vec<u8>)]) {
     let mut builder = BatchBuilder::new(1 << 20, 8);
     for (object, size, at, bytes) in pieces {
         let fits = match bytes.iter().all(|b| *b == 0) {
@@ -115,8 +115,8 @@ fn bring(filling: &Filling<'_>, pieces: &[(u64, u64, u64, Vec<u8>)]) {
         assert!(fits);
     }
     let table = builder.table();
-    let batch = Batch::parse(builder.payload(), &table, &Limits::default()).unwrap();
-    filling.apply(&batch).unwrap();
+    let batch = Batch::parse(builder.payload(), &table, &BatchLimits::default()).unwrap();
+    writer.apply(&batch).unwrap();
 }
 
 proptest! {
@@ -171,15 +171,15 @@ proptest! {
                 at = end;
             }
         }
-        let filling = Filling::new(&mut image);
+        let writer = ParallelWriter::new(&mut image);
         let mut share = vec![Vec::new(); threads];
         for (n, piece) in pieces.into_iter().enumerate() {
             share[n % threads].push(piece);
         }
         std::thread::scope(|scope| {
             for pieces in &share {
-                let filling = &filling;
-                scope.spawn(move || pieces.chunks(3).for_each(|chunk| bring(filling, chunk)));
+                let writer = &writer;
+                scope.spawn(move || pieces.chunks(3).for_each(|chunk| bring(writer, chunk)));
             }
         });
         for (object, bytes) in &model {

@@ -9,33 +9,46 @@
 //!  libxc END  ────────────────────────────────────▶  libxc        refused unless sealed
 //! ```
 //!
-//! [`RecordWriter`] writes, [`RecordSender`] lets several threads do so and replaces repeated chunks by references.
-//! [`RecordReader`] checks single records, [`Receiver`] checks their order and drives an [`ImageSink`]. The input is a peer's: memory is bounded and every error says where it happened.
-//! `docs/stream-format.md` is the specification.
+//! The input is a peer's: memory is bounded and every error says where it happened. `docs/stream-format.md` is the
+//! specification.
+//!
+//! | module | purpose |
+//! |---|---|
+//! | [`libxc`] | what we know of the stream around our records |
+//! | `wire` | octets and limits of our records |
+//! | `writer` | [`RecordWriter`]: records into a stream |
+//! | `sender` | [`RecordSender`]: records from several threads, in order |
+//! | `dedup`, `chunk_index` | repeated chunks become references |
+//! | `reader` | [`RecordReader`]: single records, checked |
+//! | `receiver` | [`Receiver`]: their order; drives an [`ImageSink`] |
+//! | `fd` | [`StreamEnd`]: the descriptor, with a way out of a wait |
+//! | [`verify`] | a saved domain, checked offline |
+//! | `error` | what is wrong, and where |
 
+mod chunk_index;
+mod dedup;
 mod error;
 mod fd;
-mod known;
+pub mod libxc;
 mod reader;
 mod receiver;
 mod sender;
-mod travel;
 pub mod verify;
 mod wire;
 mod writer;
 
+pub use chunk_index::CHUNK;
 pub use error::{RecordError, SealField, StreamError, WriteCause, WriteError};
-pub use fd::StreamFd;
-pub use fd::without_blocking;
-pub use known::CHUNK;
+pub use fd::StreamEnd;
+pub use libxc::RecordHeader;
 pub use reader::{Data, Head, Record, RecordReader, Seal, StreamLimits};
 pub use receiver::{AwaitHead, ImageSink, Receiver, Receiving, Sealed, Stream};
-pub use sender::{RecordSender, SendError};
+pub use sender::{Broken, RecordSender, SendError};
 pub use wire::{
-    ImageId, MAX_EXTENTS, MAX_PAYLOAD, MAX_SESSIONS, RecordHeader, STOP_ROUND, STREAM_VERSION,
-    TYPE_DATA, TYPE_HEAD, TYPE_SEAL, Totals, is_gpu_type,
+    ImageId, MAX_EXTENTS, MAX_PAYLOAD, MAX_SESSIONS, STOP_ROUND, STREAM_VERSION, TYPE_DATA,
+    TYPE_HEAD, TYPE_SEAL, Totals, is_gpu_type,
 };
-pub use writer::{DataRecord, RecordWriter, Travelled, Written};
+pub use writer::{DataRecord, Elided, RecordWriter, Written};
 
 #[cfg(test)]
 mod tests;

@@ -7,10 +7,11 @@ use channel::image::{Batch, Digest, DigestStream, EXTENT_BYTES, SessionKey};
 use zerocopy::FromBytes;
 
 use super::error::{RecordError, StreamError};
+use super::libxc::{ALIGN, RecordHeader};
 use super::wire::{
-    ALIGN, CHECKSUM_BYTES, ImageId, MAGIC, MAX_EXTENTS, MAX_PAYLOAD, MAX_SESSIONS, RawData,
-    RawHead, RawKey, RawSeal, RawTotals, RecordHeader, STREAM_VERSION, TYPE_DATA, TYPE_HEAD,
-    TYPE_SEAL, Totals, batch_limits, is_gpu_type,
+    CHECKSUM_BYTES, ImageId, MAGIC, MAX_EXTENTS, MAX_PAYLOAD, MAX_SESSIONS, RawData, RawHead,
+    RawKey, RawSeal, RawTotals, STREAM_VERSION, TYPE_DATA, TYPE_HEAD, TYPE_SEAL, Totals,
+    batch_limits, is_gpu_type,
 };
 
 /// Bounds a receiver sets beyond those of the format.

@@ -5,8 +5,9 @@ use std::io::Read;
 use channel::image::{Extent, SessionKey};
 
 use super::error::{RecordError, SealField, StreamError};
+use super::libxc::RecordHeader;
 use super::reader::{Data, Head, Record, RecordReader, Seal, StreamDigest, StreamLimits};
-use super::wire::{ImageId, RecordHeader, Totals, is_gpu_type};
+use super::wire::{ImageId, Totals, is_gpu_type};
 
 /// Where received images are put: the spool, or a mere counter.
 pub trait ImageSink {

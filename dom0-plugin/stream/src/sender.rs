@@ -1,29 +1,29 @@
 //! Sending batches from several threads, repeated chunks as references.
 //!
 //! ```text
-//!  digest   side by side              chunks, and the guest's own digests
-//!  plan     one after the other       what is copied from where; takes a number
-//!  build    side by side              the record and its checksum
-//!  write    in the order of numbers   into the stream
+//!  digest        side by side              chunks, and the guest's own digests
+//!  deduplicate   one after the other       what is copied from where; takes a number
+//!  build         side by side              the record and its checksum
+//!  write         in the order of numbers   into the stream
 //! ```
 //!
-//! What a reference is looked up in, [`Known`], is brought up to date by the plan of every batch of the session, and
-//! records are written in the order of their plans. So it is at each plan exactly what the records before this one say,
-//! whatever threads do meanwhile and whatever the sender's own spool holds: a receiver that has applied those has these
-//! bytes there. Once a record cannot be written no later one of its session is.
+//! Every batch brings its session's [`ChunkIndex`] up to date when it takes its number, and records are written in the
+//! order of numbers. So the index then holds exactly what the records before this one say, whatever threads do meanwhile
+//! and whatever the sender's own spool holds: a receiver that has applied those has these bytes there. Once a record
+//! cannot be written, no later one of its session is.
 
 use std::fmt;
 use std::io::{self, Write};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use channel::image::{Batch, BatchError, SessionKey};
 use thiserror::Error;
 
+use super::chunk_index::{ChunkIndex, Secret};
+use super::dedup::{Deduplicated, Digested};
 use super::error::{WriteCause, WriteError};
-use super::known::{Known, Secret};
-use super::travel::{Digested, Plan};
 use super::wire::{ImageId, TYPE_DATA, TYPE_HEAD, Totals};
-use super::writer::{DataRecord, RecordWriter, Travelled, Written};
+use super::writer::{DataRecord, Elided, RecordWriter, Written};
 
 /// Memory in which chunks that have been sent are remembered, in bytes, for all sessions of a stream together: 838,000
 /// chunks, 3.2 GiB of contents.
@@ -35,9 +35,24 @@ pub enum SendError {
     #[error("the guest's own batch is wrong: {0}")]
     Batch(#[from] BatchError),
     #[error(transparent)]
-    Write(#[from] WriteError),
+    Write(Arc<WriteError>),
     #[error("an earlier record was not written: {0}")]
-    Broken(String),
+    Broken(Broken),
+}
+
+impl From<WriteError> for SendError {
+    fn from(error: WriteError) -> Self {
+        SendError::Write(Arc::new(error))
+    }
+}
+
+/// Why no more records of a session are written.
+#[derive(Debug, Clone, Error)]
+pub enum Broken {
+    #[error(transparent)]
+    Write(Arc<WriteError>),
+    #[error("a thread that was to write it ended")]
+    ThreadEnded,
 }
 
 /// A stream's records, written by several threads.
@@ -58,21 +73,22 @@ impl<W: Write> fmt::Debug for RecordSender<W> {
 struct Lane {
     key: SessionKey,
     secret: Secret,
-    planning: Mutex<Planning>,
+    order: Mutex<Order>,
     turn: Mutex<Turn>,
     next: Condvar,
 }
 
-struct Planning {
-    known: Known,
-    plans: u64,
+/// Taken by who deduplicates.
+struct Order {
+    index: ChunkIndex,
+    numbers: u64,
 }
 
 #[derive(Default)]
 struct Turn {
     /// Records that have been written.
     written: u64,
-    broken: Option<String>,
+    broken: Option<Broken>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -97,9 +113,9 @@ impl<W: Write> RecordSender<W> {
             Ok(Lane {
                 key: *key,
                 secret: Secret::random()?,
-                planning: Mutex::new(Planning {
-                    known: Known::within(bytes / sessions.len()),
-                    plans: 0,
+                order: Mutex::new(Order {
+                    index: ChunkIndex::within(bytes / sessions.len()),
+                    numbers: 0,
                 }),
                 turn: Mutex::default(),
                 next: Condvar::new(),
@@ -112,20 +128,20 @@ impl<W: Write> RecordSender<W> {
         })
     }
 
-    /// Writes `batch` as one DATA record of `round`; says how its bytes travelled.
+    /// Writes `batch` as one DATA record of `round`; says what of it was not carried.
     pub fn send(
         &self,
         key: &SessionKey,
         round: u32,
         batch: &Batch<'_>,
-    ) -> Result<Travelled, SendError> {
+    ) -> Result<Elided, SendError> {
         let Some(lane) = self.lanes.iter().find(|lane| lane.key == *key) else {
             let cause = WriteCause::UnknownSession(*key);
             return Err(lock(&self.writer).refuse(TYPE_DATA, cause).into());
         };
         let digested = Digested::new(batch, &lane.secret)?;
-        let (ticket, plan) = lane.plan(&digested);
-        let record = match plan.rebuilt() {
+        let (ticket, deduplicated) = lane.deduplicate(&digested);
+        let record = match deduplicated.rebuilt() {
             None => DataRecord::of(key, round, batch, digested.extents()),
             Some(builder) => DataRecord::built(key, round, builder),
         };
@@ -133,11 +149,12 @@ impl<W: Write> RecordSender<W> {
         match lock(&self.writer).put(&record) {
             Ok(()) => ticket.done(),
             Err(e) => {
-                ticket.broken(&e.to_string());
-                return Err(e.into());
+                let e = Arc::new(e);
+                ticket.broken(Broken::Write(e.clone()));
+                return Err(SendError::Write(e));
             }
         }
-        Ok(record.travelled())
+        Ok(record.elided())
     }
 
     /// Writes SEAL, as [`RecordWriter::seal`] does.
@@ -156,16 +173,16 @@ impl<W: Write> RecordSender<W> {
 }
 
 impl Lane {
-    fn plan<'a>(&self, digested: &Digested<'a>) -> (Ticket<'_>, Plan<'a>) {
-        let mut planning = lock(&self.planning);
-        // First: should planning panic, the record is left half-way, and nothing must be looked up in it.
+    fn deduplicate<'a>(&self, digested: &Digested<'a>) -> (Ticket<'_>, Deduplicated<'a>) {
+        let mut order = lock(&self.order);
+        // First: should the next step panic, the index is left half-way, and nothing must be looked up in it.
         let ticket = Ticket {
             lane: self,
-            number: planning.plans,
+            number: order.numbers,
         };
-        planning.plans += 1;
-        let plan = digested.plan(&mut planning.known);
-        (ticket, plan)
+        order.numbers += 1;
+        let deduplicated = digested.deduplicate(&mut order.index);
+        (ticket, deduplicated)
     }
 }
 
@@ -193,16 +210,15 @@ impl Ticket<'_> {
         lock(&self.lane.turn).written += 1;
     }
 
-    fn broken(&self, cause: &str) {
-        let mut turn = lock(&self.lane.turn);
-        turn.broken.get_or_insert_with(|| cause.to_owned());
+    fn broken(&self, cause: Broken) {
+        lock(&self.lane.turn).broken.get_or_insert(cause);
     }
 }
 
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
         if lock(&self.lane.turn).written <= self.number {
-            self.broken("a thread that was to write it ended");
+            self.broken(Broken::ThreadEnded);
         }
         self.lane.next.notify_all();
     }

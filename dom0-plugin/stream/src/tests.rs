@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashSet};
 use std::convert::Infallible;
 use std::io::{self, Cursor, ErrorKind, IoSlice, Write};
+use std::sync::Arc;
 
-use channel::image::{Batch, BatchBuilder, Extent, ExtentKind, Limits, SessionId, SessionKey};
+use channel::image::{Batch, BatchBuilder, BatchLimits, Extent, ExtentKind, SessionId, SessionKey};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -91,7 +92,8 @@ fn write<W: Write>(to: W, records: &[Content]) -> Result<(W, Written, Plain), Wr
             assert!(fits);
         }
         let table = builder.table();
-        let batch = Batch::parse(builder.payload(), &table, &Limits::default()).expect("own batch");
+        let batch =
+            Batch::parse(builder.payload(), &table, &BatchLimits::default()).expect("own batch");
         for (extent, bytes) in batch.iter() {
             let Ok(()) = model.apply(&key(*session), *round, &extent, bytes);
         }
@@ -265,7 +267,7 @@ fn a_stranger_session_and_a_wrong_total_are_refused() {
         let mut builder = BatchBuilder::new(64, 1);
         assert!(builder.push_data(1, 8, 0, b"contents"));
         let table = builder.table();
-        let batch = Batch::parse(builder.payload(), &table, &Limits::default()).unwrap();
+        let batch = Batch::parse(builder.payload(), &table, &BatchLimits::default()).unwrap();
         let mut writer = RecordWriter::start(Vec::new(), ImageId([1; 16]), sessions).unwrap();
         writer.data(&sessions[0], 0, &batch).unwrap();
         let (mut bytes, _) = writer.seal(|_| totals).unwrap();
@@ -383,7 +385,7 @@ fn a_torn_stream_takes_no_more_records() {
     let mut builder = BatchBuilder::new(64, 1);
     assert!(builder.push_zero(1, 8, 0, 8));
     let table = builder.table();
-    let batch = Batch::parse(&[], &table, &Limits::default()).unwrap();
+    let batch = Batch::parse(&[], &table, &BatchLimits::default()).unwrap();
     let head = 8 + 32 + 24;
     let to = Failing {
         taken: Vec::new(),
@@ -420,10 +422,14 @@ fn a_nonblocking_pipe_carries_a_stream() {
     let expected = stream(&records);
     assert!(expected.0.len() > 256 << 10);
     let sender = std::thread::spawn(move || {
-        let (mut to, ..) = write(StreamFd::new(writer), &records).unwrap();
+        let (mut to, ..) =
+            write(StreamEnd::new(writer, Arc::default()).unwrap(), &records).unwrap();
         to.write_all(&END.to_bytes()).unwrap();
     });
-    let (mut from, mut sink) = (StreamFd::new(reader), Plain::default());
+    let (mut from, mut sink) = (
+        StreamEnd::new(reader, Arc::default()).unwrap(),
+        Plain::default(),
+    );
     let mut receiver = Receiver::new(StreamLimits::default());
     let first = receiver.reader().read_header(&mut from).unwrap();
     assert_eq!(receiver.records(&mut from, first, &mut sink).unwrap(), END);

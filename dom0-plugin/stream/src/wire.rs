@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, Read};
 
-use channel::image::{Limits, SessionId, SessionKey};
+use channel::image::{BatchLimits, SessionId, SessionKey};
 use serde::{Serialize, Serializer};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -29,7 +29,6 @@ pub const MAX_SESSIONS: usize = 64;
 pub(super) const MAGIC: [u8; 8] = *b"XLGPUSTM";
 /// The checksum that ends a DATA body.
 pub(super) const CHECKSUM_BYTES: usize = 16;
-pub(super) const ALIGN: usize = 8;
 
 /// Whether a libxc record type is one of ours, of this version or another.
 pub const fn is_gpu_type(record_type: u32) -> bool {
@@ -43,42 +42,6 @@ pub(super) const fn type_name(record_type: u32) -> &'static str {
         TYPE_DATA => "DATA",
         TYPE_SEAL => "SEAL",
         _ => "unknown",
-    }
-}
-
-/// A libxc record header, `struct xc_sr_rhdr`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-pub struct RecordHeader {
-    /// Type; bit 31 set: optional.
-    pub record_type: u32,
-    /// Length of the body without padding, in bytes.
-    pub length: u32,
-}
-
-impl RecordHeader {
-    /// Octets of a header.
-    pub const BYTES: usize = 8;
-
-    /// The header of `bytes`.
-    pub fn from_bytes(bytes: [u8; 8]) -> RecordHeader {
-        let [a, b, c, d, e, f, g, h] = bytes;
-        RecordHeader {
-            record_type: u32::from_le_bytes([a, b, c, d]),
-            length: u32::from_le_bytes([e, f, g, h]),
-        }
-    }
-
-    /// The header's octets.
-    pub fn to_bytes(self) -> [u8; 8] {
-        let mut bytes = [0; 8];
-        bytes[..4].copy_from_slice(&self.record_type.to_le_bytes());
-        bytes[4..].copy_from_slice(&self.length.to_le_bytes());
-        bytes
-    }
-
-    /// Length of the body with its padding, in bytes.
-    pub const fn padded_length(&self) -> u64 {
-        (self.length as u64).next_multiple_of(ALIGN as u64)
     }
 }
 
@@ -176,8 +139,8 @@ impl RawKey {
 }
 
 /// Batch limits that match the bounds of a DATA record.
-pub(super) fn batch_limits(max_object_bytes: u64) -> Limits {
-    Limits {
+pub(super) fn batch_limits(max_object_bytes: u64) -> BatchLimits {
+    BatchLimits {
         max_object_bytes,
         max_extents: MAX_EXTENTS,
         max_data_bytes: MAX_PAYLOAD as u32,

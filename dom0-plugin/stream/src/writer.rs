@@ -9,10 +9,10 @@ use channel::image::{
 use zerocopy::IntoBytes;
 
 use super::error::{WriteCause, WriteError};
+use super::libxc::{ALIGN, RecordHeader};
 use super::wire::{
-    ALIGN, CHECKSUM_BYTES, ImageId, MAGIC, MAX_EXTENTS, MAX_PAYLOAD, MAX_SESSIONS, RawData,
-    RawHead, RawKey, RawSeal, RawTotals, RecordHeader, STREAM_VERSION, TYPE_DATA, TYPE_HEAD,
-    TYPE_SEAL, Totals,
+    CHECKSUM_BYTES, ImageId, MAGIC, MAX_EXTENTS, MAX_PAYLOAD, MAX_SESSIONS, RawData, RawHead,
+    RawKey, RawSeal, RawTotals, STREAM_VERSION, TYPE_DATA, TYPE_HEAD, TYPE_SEAL, Totals,
 };
 
 /// What a writer has put into its stream.
@@ -25,12 +25,12 @@ pub struct Written {
     /// All GPU records with their headers, in bytes.
     pub stream_bytes: u64,
     /// What the records said without carrying it.
-    pub travelled: Travelled,
+    pub elided: Elided,
 }
 
-/// Bytes of contents that were not carried.
+/// Bytes of contents that records say without carrying them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Travelled {
+pub struct Elided {
     /// Said to be zero.
     pub zero: u64,
     /// Said to stand elsewhere in the image.
@@ -113,7 +113,7 @@ impl<W: Write> RecordWriter<W> {
             payload,
             extents,
             checksum,
-            travelled,
+            elided,
             ..
         } = record;
         if !self.sessions.contains(key) {
@@ -131,8 +131,8 @@ impl<W: Write> RecordWriter<W> {
         self.digest.0.update(checksum);
         self.out.written.data_records += 1;
         self.out.written.payload_bytes += payload.len() as u64;
-        self.out.written.travelled.zero += travelled.zero;
-        self.out.written.travelled.copies += travelled.copies;
+        self.out.written.elided.zero += elided.zero;
+        self.out.written.elided.copies += elided.copies;
         Ok(())
     }
 
@@ -190,7 +190,7 @@ pub struct DataRecord<'a> {
     extents: usize,
     table: Vec<u8>,
     checksum: [u8; CHECKSUM_BYTES],
-    travelled: Travelled,
+    elided: Elided,
 }
 
 impl<'a> DataRecord<'a> {
@@ -228,11 +228,11 @@ impl<'a> DataRecord<'a> {
         extents: &[Extent],
         table: Vec<u8>,
     ) -> Self {
-        let mut travelled = Travelled::default();
+        let mut elided = Elided::default();
         for extent in extents {
             match extent.kind {
-                ExtentKind::Zero => travelled.zero += u64::from(extent.len),
-                ExtentKind::Copy => travelled.copies += u64::from(extent.len),
+                ExtentKind::Zero => elided.zero += u64::from(extent.len),
+                ExtentKind::Copy => elided.copies += u64::from(extent.len),
                 ExtentKind::Data | ExtentKind::Drop => {}
             }
         }
@@ -249,7 +249,7 @@ impl<'a> DataRecord<'a> {
             extents: extents.len(),
             table,
             checksum: [0; CHECKSUM_BYTES],
-            travelled,
+            elided,
         };
         let mut checksum = DigestStream::new();
         record.parts().iter().for_each(|part| checksum.update(part));
@@ -258,8 +258,8 @@ impl<'a> DataRecord<'a> {
     }
 
     /// What it says without carrying it.
-    pub fn travelled(&self) -> Travelled {
-        self.travelled
+    pub fn elided(&self) -> Elided {
+        self.elided
     }
 
     /// All but the checksum.

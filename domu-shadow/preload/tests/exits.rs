@@ -10,7 +10,7 @@ use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::{Duration, Instant};
 
-use channel::host::{Attached, Copying, Limits, Patience, SerialSink, one_by_one};
+use channel::host::{Attached, Copying, HostTimeouts, SerialSink, StepLimits, one_by_one};
 use channel::image::Batch;
 use channel::link::{Link, Peer};
 use channel::loopback::{LoopbackListener, LoopbackPeer, SOCKET_ENV};
@@ -112,11 +112,11 @@ impl Exiting {
 
     fn attach(&mut self) -> Attached<Box<dyn Link>> {
         let (link, layout) = self.peer.open(AGES).unwrap();
-        let limits = Limits {
+        let limits = StepLimits {
             round_bytes: 1 << 30,
-            batch: channel::image::Limits::default(),
+            batch: channel::image::BatchLimits::default(),
         };
-        Attached::new(link, layout, limits, Patience { silence: AGES })
+        Attached::new(link, layout, limits, HostTimeouts { silence: AGES })
     }
 
     fn begin(&mut self) -> Copying<Box<dyn Link>> {

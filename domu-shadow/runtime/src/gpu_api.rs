@@ -6,13 +6,15 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use channel::BoxError;
 use channel::guest::Whole;
+use channel::image::Api;
 use channel::memory::SharedPages;
 
 use crate::delta::sink::{Sink, SinkError};
 use crate::gate::Draining;
 use crate::locks::Held;
-use crate::mover::error::{MoveError, Unrest};
+use crate::mover::error::MoveError;
 use crate::mover::memory::HostBytes;
 use crate::mover::round::{Program, Round, Sent};
 use crate::mover::summary::Summary;
@@ -22,18 +24,15 @@ use crate::residency::Resident;
 
 /// One GPU API of this process.
 pub trait GpuApi: Send + Sync {
-    /// The top byte of its objects' ids.
-    fn number(&self) -> u8;
-
-    /// Its name, for messages.
-    fn name(&self) -> &'static str;
+    /// Which one, as its objects' ids say.
+    fn api(&self) -> Api;
 
     /// Called once, before any call passes the gate.
     fn prepare(&self);
 
     /// The locks that its calls may take and that are no object's own, for a fork; `None` where another thread has one. In a call
     /// those are left alone that the thread may have while it is with the driver.
-    fn hold_locks(&self, in_call: bool) -> Option<Held>;
+    fn hold_locks(&'static self, in_call: bool) -> Option<Held>;
 
     /// Why the process cannot be moved, if so.
     fn blocked(&self) -> Option<String>;
@@ -45,7 +44,7 @@ pub trait GpuApi: Send + Sync {
     ///
     /// # Errors
     /// The driver's.
-    fn begin(&self) -> Result<Box<dyn ApiCapture>, MoveError>;
+    fn begin(&'static self) -> Result<Box<dyn ApiCapture>, MoveError>;
 }
 
 /// One API's part of a move, from the capture to the last byte that arrives. Dropping it ends the capture; the program notices
@@ -111,13 +110,13 @@ pub trait ApiCapture: Send {
     ///
     /// # Errors
     /// Why it does not come to rest. What was done is undone.
-    fn quiesce(&mut self, gate: &Draining, deadline: Instant) -> Result<(), Unrest>;
+    fn quiesce(&mut self, gate: &Draining, deadline: Instant) -> Result<(), BoxError>;
 
     /// The gate is closed. False if something has begun to run since `quiesce`: the gate must drain once more.
     ///
     /// # Errors
     /// Why the API is not at rest.
-    fn settle(&mut self, deadline: Instant) -> Result<bool, Unrest>;
+    fn settle(&mut self, deadline: Instant) -> Result<bool, BoxError>;
 
     /// Undoes `quiesce`, before the gate opens. Not called after a release.
     fn resume(&mut self) {}
@@ -160,11 +159,6 @@ pub trait ApiCapture: Send {
     fn close(&mut self);
 }
 
-/// Number of the API that an object belongs to.
-pub fn api_of(object: u64) -> u8 {
-    (object >> 56) as u8
-}
-
 /// More than there are in the world.
 static ALL: [OnceLock<&'static dyn GpuApi>; 4] = [const { OnceLock::new() }; 4];
 
@@ -184,6 +178,6 @@ pub fn all() -> impl Iterator<Item = &'static dyn GpuApi> {
 
 /// Their names, for messages.
 pub fn names() -> String {
-    let names: Vec<&str> = all().map(|api| api.name()).collect();
+    let names: Vec<String> = all().map(|api| api.api().to_string()).collect();
     names.join(" and ")
 }

@@ -18,11 +18,12 @@
 //! | [`vendor`] | what vendors' libraries open, and leave behind |
 //! | [`reserve`] | descriptors and address space, held while no driver is there |
 //! | [`session`] | the thread that dom0 talks to |
-//! | [`poll`], [`phase_timer`] | waiting without falling silent; what parts of a step take |
+//! | [`poll`], [`phase_timer`], `clock` | waiting without falling silent; what parts of a step take, and a suspend |
 
 mod at_load;
 pub mod blocked;
 pub mod callbacks;
+mod clock;
 pub mod delta;
 pub mod fork;
 pub mod gate;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use channel::host::{
-    Attached, Copying, Detached, HostError, Limits, Patience, Refused, one_by_one,
+    Attached, Copying, Detached, HostError, HostTimeouts, Refused, StepLimits, one_by_one,
 };
 use channel::layout::Layout;
 use channel::link::{Link, Peer};
@@ -99,11 +99,11 @@ impl Daemon {
 
     /// A whole move over an open link.
     fn over(&mut self, link: DynLink, layout: Layout) -> (Outcome, DynLink) {
-        let limits = Limits {
+        let limits = StepLimits {
             round_bytes: 1 << 44,
-            batch: channel::image::Limits::default(),
+            batch: channel::image::BatchLimits::default(),
         };
-        let patience = Patience { silence: PATIENCE };
+        let patience = HostTimeouts { silence: PATIENCE };
         self.generation += 1;
         let mut copying = match Attached::new(link, layout, limits, patience).begin(self.generation)
         {

@@ -13,7 +13,7 @@ use crate::ffi::CLResult;
 use crate::lock::lock;
 use crate::node::Node;
 use crate::options::{self, Options};
-use crate::{handle, linger, loads, memory, report, thread};
+use crate::{handle, linger, loads, memory, report, sibling, thread};
 
 /// A loaded driver.
 pub struct Driver {
@@ -54,6 +54,9 @@ fn open() -> Result<Arc<Driver>, String> {
     }
     if options.linger_thread {
         linger::start_thread()?;
+    }
+    if let Some(name) = &options.opens {
+        sibling::call(name)?;
     }
     if options.forget > 0 {
         memory::forget(options.forget << 10);

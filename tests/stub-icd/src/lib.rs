@@ -37,6 +37,7 @@ mod node;
 mod options;
 mod report;
 mod rules;
+mod sibling;
 mod symbols;
 mod table;
 mod thread;

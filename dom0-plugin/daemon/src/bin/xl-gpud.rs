@@ -4,13 +4,14 @@ use anyhow::Context;
 use clap::Parser;
 use daemon::carrier::Carrier;
 use daemon::config::Config;
+use daemon::daemon::Daemon;
 use daemon::images::Images;
 use daemon::loopback::LoopbackCarrier;
-use daemon::report::Reports;
+use daemon::reports::Reports;
 use daemon::settings::Settings;
 use daemon::xen::XenCarrier;
-use daemon::{Daemon, socket};
-use protocol::helper::SOCKET_VARIABLE;
+use daemon::{events, socket};
+use protocol::conversation::SOCKET_VARIABLE;
 use rustix::fs::{Access, FlockOperation, access, flock};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use spool::Spool;
@@ -81,7 +82,7 @@ fn main() -> anyhow::Result<()> {
     let _only_one = only_one(&arguments.run_dir)?;
     let listener = socket::bind(&socket_path)
         .with_context(|| format!("cannot listen at {}", socket_path.display()))?;
-    let (carrier, events): (Box<dyn Carrier>, _) = match &arguments.loopback {
+    let (carrier, happening): (Box<dyn Carrier>, _) = match &arguments.loopback {
         Some(path) => {
             let (carrier, events) = LoopbackCarrier::start(path)
                 .with_context(|| format!("cannot listen for programs at {}", path.display()))?;
@@ -109,7 +110,7 @@ fn main() -> anyhow::Result<()> {
     std::thread::Builder::new()
         .name("socket".into())
         .spawn(move || socket::serve(&serving, &listener))?;
-    daemon.run(&events);
+    events::handle(&daemon, &happening);
     anyhow::bail!("the connection to XenStore is lost")
 }
 

@@ -1,8 +1,7 @@
 //! Sessions, by what they answer once they are opened.
 
-use super::finding::Finding;
 use super::patient::{Answer, Patient};
-use crate::passthrough;
+use protocol::diagnosis::Finding;
 use std::collections::BTreeSet;
 
 /// A channel of fewer pages moves less than half a MiB at a time.
@@ -11,8 +10,8 @@ const FEW_PAGES: usize = 128;
 /// Those that do not answer.
 pub fn silent(_: &Patient, answers: &[Answer]) -> Vec<Finding> {
     let failed = |a: &Answer| {
-        let reason = a.begun.as_ref().err()?;
-        let finding = Finding::error(&a.who, reason);
+        let reason = a.begun.as_ref().err()?.to_string();
+        let finding = Finding::error(&a.who, &*reason);
         Some(match reason.contains("pages with dom0") {
             true => finding.remedy(MORE_GRANTS),
             false => finding,
@@ -40,7 +39,7 @@ pub fn few_pages(_: &Patient, answers: &[Answer]) -> Vec<Finding> {
 
 /// Processes without a session that hold the GPU: with a device that has to leave, they are in the way.
 pub fn held_by_others(patient: &Patient, answers: &[Answer]) -> Vec<Finding> {
-    let assigned = passthrough::assigned(patient.daemon, patient.domid);
+    let assigned = patient.devices.assigned(patient.domid);
     let leaves = patient.would_leave() && assigned.is_ok_and(|devices| !devices.is_empty());
     let mut findings = Vec::new();
     let holders: BTreeSet<&String> = answers.iter().flat_map(|a| &a.others.holders).collect();

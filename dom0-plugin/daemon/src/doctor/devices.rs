@@ -1,10 +1,9 @@
 //! PCI devices that have to leave with the domain, or that it is to get.
 
-use super::finding::Finding;
 use super::patient::Patient;
 use crate::passthrough::device::Device;
 use crate::passthrough::toolstack::{Configuration, InDom0, Toolstack};
-use crate::passthrough::{self};
+use protocol::diagnosis::Finding;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -12,7 +11,7 @@ use std::path::Path;
 const LINE: &str = "passthrough=\"enabled\"";
 
 pub fn devices(patient: &Patient) -> Vec<Finding> {
-    let Some(toolstack) = patient.daemon.carrier.toolstack() else {
+    let Some(toolstack) = patient.devices.toolstack() else {
         return Vec::new();
     };
     if !patient.would_leave() {
@@ -31,7 +30,7 @@ pub fn devices(patient: &Patient) -> Vec<Finding> {
 }
 
 fn examine(patient: &Patient, toolstack: &dyn Toolstack) -> std::io::Result<Vec<Finding>> {
-    let (domid, policy) = (patient.domid, &patient.daemon.settings.passthrough);
+    let (domid, policy) = (patient.domid, patient.devices.policy());
     let assigned = toolstack.assigned(domid)?;
     let away = toolstack.away(domid)?;
     let by_policy = policy.to_attach(toolstack, domid)?;
@@ -51,7 +50,7 @@ fn examine(patient: &Patient, toolstack: &dyn Toolstack) -> std::io::Result<Vec<
         .collect();
     if !assigned.is_empty() {
         findings.extend(would_go(patient, &assigned));
-        if !passthrough::is_connected(patient.daemon, domid).unwrap_or(false) {
+        if !patient.devices.is_connected(domid).unwrap_or(false) {
             findings.push(
                 Finding::error(
                     "PCI devices",
@@ -88,7 +87,7 @@ fn would_go(patient: &Patient, assigned: &[Device]) -> Option<Finding> {
     let by_hand = format!("xl pci-detach {} {} before", patient.domid, assigned[0].bdf);
     if patient.announced.is_empty() {
         Some(finding("without a GPU session xl-gpu leaves them alone").remedy(by_hand))
-    } else if !patient.daemon.settings.passthrough.detach {
+    } else if !patient.devices.policy().detach {
         Some(
             finding("pci_detach is false in xl-gpu.conf")
                 .remedy(format!("set it to true, or {by_hand}")),
@@ -147,7 +146,7 @@ fn programs(patient: &Patient) -> Vec<Finding> {
         let found = std::fs::metadata(Path::new(path));
         found.is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
     };
-    let hooks = patient.daemon.settings.passthrough.hooks();
+    let hooks = patient.devices.policy().hooks();
     hooks
         .filter(|(_, program)| !runs(program))
         .map(|(setting, program)| {

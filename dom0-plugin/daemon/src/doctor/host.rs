@@ -1,7 +1,7 @@
 //! The host: who works on the domain, and what the toolstack would run.
 
-use super::finding::Finding;
 use super::patient::{Asked, Patient};
+use protocol::diagnosis::Finding;
 use std::path::Path;
 use xen_bindings::guest::Version;
 
@@ -10,8 +10,7 @@ pub fn busy(patient: &Patient) -> Vec<Finding> {
     if patient.asked == Asked::Preflight || patient.asked == Asked::Rehearsal {
         return Vec::new();
     }
-    let what = patient.daemon.claims.what(patient.domid);
-    let finding = what.map(|what| {
+    let finding = patient.busy.map(|what| {
         Finding::error(
             &format!("domain {}", patient.domid),
             format!("it is busy: {what}"),
@@ -26,7 +25,7 @@ pub fn save_helper(patient: &Patient) -> Vec<Finding> {
     let Asked::Doctor { save_helper } = &patient.asked else {
         return Vec::new();
     };
-    if patient.daemon.carrier.toolstack().is_none() {
+    if patient.devices.toolstack().is_none() {
         return Vec::new();
     }
     let subject = "LIBXL_SAVE_HELPER";
@@ -51,7 +50,7 @@ pub fn save_helper(patient: &Patient) -> Vec<Finding> {
 
 /// The plugin knows libxenguest's prototypes by its version. One that has called knows its own.
 pub fn libxenguest(patient: &Patient) -> Vec<Finding> {
-    let Some(toolstack) = patient.daemon.carrier.toolstack() else {
+    let Some(toolstack) = patient.devices.toolstack() else {
         return Vec::new();
     };
     if patient.by_plugin() || !patient.would_leave() {

@@ -1,12 +1,17 @@
 //! What is looked at: a domain, and who asks.
 
-use crate::Daemon;
-use crate::carrier::Nonsense;
-use crate::images::Listed;
-use crate::session::OpenSession;
+use crate::capture::Capture;
+use crate::carrier::{Carrier, Nonsense, Unreadable};
+use crate::domain_lock::DomainLocks;
+use crate::images::Images;
+use crate::passthrough::devices::Devices;
+use crate::session::{OpenSession, SessionError};
 use channel::guest::Begun;
 use channel::image::SessionId;
 use channel::link::{Announcement, Others};
+use protocol::status::StoredImage;
+use spool::FreeSpace;
+use std::io;
 
 /// Who wants to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +26,6 @@ pub enum Asked {
 
 /// A domain as it stands before anything is asked of its sessions.
 pub struct Patient<'d> {
-    pub daemon: &'d Daemon,
     pub domid: u32,
     pub asked: Asked,
     /// Its sessions.
@@ -29,16 +33,33 @@ pub struct Patient<'d> {
     /// What should be a session and is none.
     pub nonsense: Vec<Nonsense>,
     /// Images kept for it.
-    pub images: Vec<Listed>,
+    pub images: Vec<StoredImage>,
+    /// What more of them can take.
+    pub room: FreeSpace,
+    /// What somebody is doing with it.
+    pub busy: Option<&'static str>,
+    /// Its PCI devices, and those of others.
+    pub devices: &'d Devices,
+}
+
+/// A session does not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Unanswered {
+    /// It cannot be met.
+    #[error("it does not answer: {0}")]
+    Peer(#[from] io::Error),
+    /// It refuses, or says nonsense.
+    #[error("{}: {}", .0.step, .0.problem)]
+    Session(#[from] SessionError),
 }
 
 /// What one session answered when it was opened.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Answer {
     /// Who it is, for people.
     pub who: String,
     /// What it says that it has, and how many pages it shares; or why it does not answer.
-    pub begun: Result<(Begun, usize), String>,
+    pub begun: Result<(Begun, usize), Unanswered>,
     /// Who else holds its GPU.
     pub others: Others,
 }
@@ -53,8 +74,16 @@ impl Answer {
         }
     }
 
+    /// Of all sessions that a capture has just opened.
+    pub fn of_all(capture: &Capture, begun: &[Begun]) -> Vec<Self> {
+        let opened = capture.opened().zip(begun);
+        opened
+            .map(|(session, begun)| Answer::of(session, *begun))
+            .collect()
+    }
+
     /// Of a session that does not answer.
-    pub fn none(who: String, reason: String) -> Self {
+    pub fn none(who: String, reason: Unanswered) -> Self {
         Answer {
             who,
             begun: Err(reason),
@@ -66,24 +95,24 @@ impl Answer {
 impl<'d> Patient<'d> {
     /// Looks at the domain, or at one session of it only.
     pub fn look(
-        daemon: &'d Daemon,
+        (carrier, images, locks): (&dyn Carrier, &Images, &DomainLocks),
+        devices: &'d Devices,
         domid: u32,
         only: Option<SessionId>,
         asked: Asked,
-    ) -> Result<Self, String> {
-        let sessions = daemon
-            .carrier
-            .sessions(domid)
-            .map_err(|e| format!("the sessions of domain {domid} cannot be read: {e}"))?;
+    ) -> Result<Self, Unreadable> {
+        let sessions = carrier.sessions_of(domid)?;
         let mut announced = sessions.announced;
         announced.retain(|a| only.is_none_or(|id| id == a.session));
         Ok(Patient {
-            daemon,
             domid,
             asked,
             announced,
             nonsense: sessions.nonsense,
-            images: daemon.images.list(domid),
+            images: images.list(domid),
+            room: images.room(domid),
+            busy: locks.what(domid),
+            devices,
         })
     }
 
@@ -96,9 +125,4 @@ impl<'d> Patient<'d> {
     pub fn by_plugin(&self) -> bool {
         self.asked == Asked::Preflight
     }
-}
-
-/// A session, for people.
-pub fn who(a: &Announcement) -> String {
-    format!("session {} ({}, pid {})", a.session, a.program, a.pid)
 }

@@ -1,9 +1,10 @@
 //! Sessions, by what they announce.
 
-use super::finding::Finding;
-use super::patient::{Patient, who};
-use crate::images::Purpose;
+use super::patient::Patient;
+use crate::carrier::who;
 use channel::link::{Announcement, Residence};
+use protocol::diagnosis::Finding;
+use protocol::status::Purpose;
 
 /// Nodes that no session can be made of.
 pub fn nonsense(patient: &Patient) -> Vec<Finding> {
@@ -50,7 +51,7 @@ fn is_blocked(a: &Announcement) -> Option<Finding> {
 
 fn speaks_another(a: &Announcement) -> Option<Finding> {
     let ((oldest, newest), ours) = (a.protocol, channel::PROTOCOL);
-    if oldest <= *ours.end() && newest >= *ours.start() {
+    if a.choose_protocol(ours.clone()).is_some() {
         return None;
     }
     let finding = Finding::error(

@@ -1,14 +1,14 @@
 //! Whether what is on the GPU now finds room here.
 
-use super::finding::Finding;
 use super::patient::{Answer, Patient};
+use protocol::diagnosis::Finding;
 use protocol::text::bytes;
 
 /// The domain's quota, and memory and disk of this host. Zeros take no space, so less may do; nobody knows before.
 pub fn room(patient: &Patient, answers: &[Answer]) -> Vec<Finding> {
     let resident = answers.iter().filter_map(|a| a.begun.as_ref().ok());
     let resident = resident.fold(0u64, |sum, (begun, _)| sum.saturating_add(begun.bytes));
-    let room = patient.daemon.images.room(patient.domid);
+    let room = &patient.room;
     let mut findings = Vec::new();
     if room.quota < resident {
         findings.push(

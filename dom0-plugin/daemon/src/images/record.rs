@@ -1,7 +1,8 @@
 //! Images on record: what a daemon that takes over after this one finds.
 
-use super::{Images, Purpose};
+use super::Images;
 use channel::image::SessionKey;
+use protocol::status::Purpose;
 use serde::{Deserialize, Serialize};
 use spool::{Image, SpoolError};
 use std::io;

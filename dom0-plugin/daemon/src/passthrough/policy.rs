@@ -2,6 +2,7 @@
 
 use super::command;
 use super::device::Device;
+use super::error::{DeviceError, DeviceProblem};
 use super::toolstack::Toolstack;
 use crate::config::Config;
 use std::collections::BTreeMap;
@@ -64,7 +65,7 @@ impl Policy {
         toolstack: &dyn Toolstack,
         domid: u32,
         devices: &[Device],
-    ) -> Result<(), String> {
+    ) -> Result<(), DeviceError> {
         self.hook(
             "pci_before_detach",
             &self.before_detach,
@@ -80,7 +81,7 @@ impl Policy {
         toolstack: &dyn Toolstack,
         domid: u32,
         devices: &[Device],
-    ) -> Result<(), String> {
+    ) -> Result<(), DeviceError> {
         self.hook(
             "pci_after_attach",
             &self.after_attach,
@@ -92,16 +93,16 @@ impl Policy {
 
     fn hook(
         &self,
-        setting: &str,
+        setting: &'static str,
         command: &[String],
         toolstack: &dyn Toolstack,
         domid: u32,
         devices: &[Device],
-    ) -> Result<(), String> {
+    ) -> Result<(), DeviceError> {
         let Some((program, arguments)) = command.split_first() else {
             return Ok(());
         };
-        let failed = |e: io::Error| format!("domain {domid}: {setting}: {e}");
+        let failed = |error| DeviceProblem::Hook { setting, error }.of(domid);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let addresses: Vec<&str> = devices.iter().map(|d| d.bdf.as_str()).collect();
         let variables = [

@@ -3,13 +3,15 @@
 use super::device::Device;
 use std::io;
 
-/// How a guest meets its devices.
+/// The type of a guest, as libxl's node `type` has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GuestKind {
-    /// Through Linux's pcifront, which takes part in attaching and detaching.
-    Paravirtual,
-    /// Through a device model.
-    Emulated,
+    /// Paravirtual: Linux's pcifront takes part in attaching and detaching devices.
+    Pv,
+    /// Paravirtual in a hardware container.
+    Pvh,
+    /// Hardware-virtualised: a device model stands for the devices.
+    Hvm,
 }
 
 /// Where pciback and pcifront are with each other.
@@ -47,7 +49,7 @@ pub struct InDom0 {
 pub trait Toolstack: Send + Sync {
     /// Devices assigned to the domain, in the order in which they were.
     fn assigned(&self, domid: u32) -> io::Result<Vec<Device>>;
-    /// How the guest meets them.
+    /// The guest's type, which says how it meets them.
     fn kind(&self, domid: u32) -> io::Result<GuestKind>;
     /// How far guest and dom0 have come with them.
     fn link(&self, domid: u32) -> io::Result<Link>;

@@ -34,7 +34,7 @@ fn after(rounds: &mut Rounds, bytes: u64, dirty: u64) -> Decision {
         took,
         at,
     });
-    rounds.decide(Wish::None)
+    rounds.decide(StandingOrder::None)
 }
 
 fn begun() -> Rounds {
@@ -44,11 +44,11 @@ fn begun() -> Rounds {
 #[test]
 fn a_blackout_within_the_budget_is_enough() {
     let mut rounds = begun();
-    assert_eq!(rounds.decide(Wish::None), Decision::GoOn);
+    assert_eq!(rounds.decide(StandingOrder::None), Decision::GoOn);
     assert_eq!(after(&mut rounds, 10_000 * MB, 1_000 * MB), Decision::GoOn);
     assert_eq!(
         after(&mut rounds, 1_000 * MB, 200 * MB),
-        Decision::Stop(End::Budget)
+        Decision::Stop(PrecopyEnd::Budget)
     );
     assert_eq!(rounds.prediction().total(), 300 * MS);
     assert_eq!(after(&mut rounds, 200 * MB, 201 * MB), Decision::GoOn);
@@ -66,14 +66,17 @@ fn memory_takes_its_part_of_the_blackout() {
     };
     rounds.record(sent);
     assert_eq!(rounds.prediction().copy, 250 * MS);
-    assert_eq!(rounds.decide(Wish::None), Decision::GoOn);
+    assert_eq!(rounds.decide(StandingOrder::None), Decision::GoOn);
     // Not known now: as it was.
     rounds.record(Sent {
         dirty: 40 * MB,
         memory: None,
         ..sent
     });
-    assert_eq!(rounds.decide(Wish::None), Decision::Stop(End::Budget));
+    assert_eq!(
+        rounds.decide(StandingOrder::None),
+        Decision::Stop(PrecopyEnd::Budget)
+    );
 }
 
 #[test]
@@ -84,9 +87,12 @@ fn costs_that_rounds_cannot_shorten_do_not_keep_them_going() {
     };
     let mut rounds = Rounds::new(bounds(), slow, 10_000 * MB);
     assert_eq!(after(&mut rounds, 10_000 * MB, 500 * MB), Decision::GoOn);
-    let end = Decision::Stop(End::FixedCosts);
+    let end = Decision::Stop(PrecopyEnd::FixedCosts);
     assert_eq!(after(&mut rounds, 500 * MB, 100 * MB), end);
-    assert!(rounds.is_of_use(Wish::None), "each keeps the stop short");
+    assert!(
+        rounds.is_of_use(StandingOrder::None),
+        "each keeps the stop short"
+    );
 }
 
 #[test]
@@ -94,10 +100,10 @@ fn rounds_that_do_not_help_are_given_up() {
     let mut rounds = begun();
     after(&mut rounds, 10_000 * MB, 5_000 * MB);
     assert_eq!(after(&mut rounds, 5_000 * MB, 4_990 * MB), Decision::GoOn);
-    let end = Decision::Stop(End::NoHelp);
+    let end = Decision::Stop(PrecopyEnd::NoHelp);
     assert_eq!(after(&mut rounds, 4_990 * MB, 5_100 * MB), end);
-    assert!(!rounds.is_of_use(Wish::None));
-    assert!(rounds.is_of_use(Wish::Hold));
+    assert!(!rounds.is_of_use(StandingOrder::None));
+    assert!(rounds.is_of_use(StandingOrder::Hold));
 }
 
 #[test]
@@ -120,7 +126,10 @@ fn a_change_of_the_rate_is_no_help() {
             at: Duration::ZERO,
         });
     }
-    assert_eq!(rounds.decide(Wish::None), Decision::Stop(End::NoHelp));
+    assert_eq!(
+        rounds.decide(StandingOrder::None),
+        Decision::Stop(PrecopyEnd::NoHelp)
+    );
 }
 
 #[test]
@@ -158,9 +167,9 @@ fn limits_end_what_goes_well() {
         bytes: 30_000 * MB,
         ..bounds()
     };
-    assert_eq!(run(rounds), of(End::Rounds));
-    assert_eq!(run(time), of(End::Time));
-    assert_eq!(run(bytes), of(End::Bytes));
+    assert_eq!(run(rounds), of(PrecopyEnd::Rounds));
+    assert_eq!(run(time), of(PrecopyEnd::Time));
+    assert_eq!(run(bytes), of(PrecopyEnd::Bytes));
 }
 
 #[test]
@@ -170,8 +179,11 @@ fn no_round_at_all_is_a_limit_too() {
         ..bounds()
     };
     let rounds = Rounds::new(rounds, costs(), 10_000 * MB);
-    assert_eq!(rounds.decide(Wish::None), Decision::Stop(End::Rounds));
-    assert!(!rounds.is_of_use(Wish::None));
+    assert_eq!(
+        rounds.decide(StandingOrder::None),
+        Decision::Stop(PrecopyEnd::Rounds)
+    );
+    assert!(!rounds.is_of_use(StandingOrder::None));
 }
 
 #[test]
@@ -226,23 +238,23 @@ proptest! {
             rounds.record(Sent { at, ..sent });
             let total = rounds.prediction().total();
             prop_assert!(rounds.rate() > 0.0 && rounds.rate().is_finite());
-            let end = match rounds.decide(Wish::None) {
+            let end = match rounds.decide(StandingOrder::None) {
                 Decision::Stop(end) => Some(end),
                 _ => None,
             };
-            prop_assert_eq!(end == Some(End::Budget), total <= bounds.budget);
+            prop_assert_eq!(end == Some(PrecopyEnd::Budget), total <= bounds.budget);
             match end {
-                Some(End::FixedCosts) => prop_assert!(costs.total() >= bounds.budget),
-                Some(End::Rounds) => prop_assert!(n as u32 + 1 >= limit),
-                Some(End::Time) => prop_assert!(at >= bounds.time),
-                Some(End::Bytes) => prop_assert!(bytes >= byte_limit),
-                Some(End::NoHelp) => prop_assert!(n >= 2),
-                Some(End::Forced) => prop_assert!(false, "nobody forced it"),
-                Some(End::Budget) => {}
+                Some(PrecopyEnd::FixedCosts) => prop_assert!(costs.total() >= bounds.budget),
+                Some(PrecopyEnd::Rounds) => prop_assert!(n as u32 + 1 >= limit),
+                Some(PrecopyEnd::Time) => prop_assert!(at >= bounds.time),
+                Some(PrecopyEnd::Bytes) => prop_assert!(bytes >= byte_limit),
+                Some(PrecopyEnd::NoHelp) => prop_assert!(n >= 2),
+                Some(PrecopyEnd::Forced) => prop_assert!(false, "nobody forced it"),
+                Some(PrecopyEnd::Budget) => {}
                 None => prop_assert!((n as u32 + 1) < limit && bytes < byte_limit && at < bounds.time),
             }
-            prop_assert_eq!(rounds.decide(Wish::Hold), Decision::Hold);
-            prop_assert_eq!(rounds.decide(Wish::Force), Decision::Stop(End::Forced));
+            prop_assert_eq!(rounds.decide(StandingOrder::Hold), Decision::Hold);
+            prop_assert_eq!(rounds.decide(StandingOrder::Force), Decision::Stop(PrecopyEnd::Forced));
             if end.is_some() {
                 prop_assert_eq!(rounds.eta(), Some(Duration::ZERO));
             }

@@ -8,9 +8,12 @@ use super::toolstack::Xl;
 use super::watches::Watches;
 use crate::carrier::{Carrier, Domain, Event, Sessions};
 use crate::passthrough::toolstack::Toolstack;
-use crate::steering::Progress;
 use channel::image::SessionId;
 use channel::link::{Peer, Residence};
+use channel::xenstore;
+use channel::xenstore::session::{CHANNEL, ERROR, PROTOCOL};
+use protocol::progress::Progress;
+use protocol::status::PublishedState;
 use protocol::text;
 use std::collections::BTreeMap;
 use std::io;
@@ -55,7 +58,7 @@ impl XenCarrier {
     fn control(&self, domid: u32, name: &str, value: Option<&str>) {
         let (guard, path) = (
             domains::guard(domid),
-            format!("{}/{name}", domains::control(domid)),
+            format!("{}/{name}", xenstore::control(domid)),
         );
         let written = match value {
             Some(value) => self.store.write_under(&guard, &path, value),
@@ -80,7 +83,9 @@ impl Carrier for XenCarrier {
         domains::list(&self.store)?
             .into_iter()
             .map(|domid| {
-                let name = self.store.read(&format!("/local/domain/{domid}/name"))?;
+                let name = self
+                    .store
+                    .read(&format!("{}/name", xenstore::home(domid)))?;
                 Ok(Domain {
                     domid,
                     name: text::clean(&name.unwrap_or_default()),
@@ -110,7 +115,7 @@ impl Carrier for XenCarrier {
     }
 
     fn is_open(&self, domid: u32, session: SessionId) -> io::Result<bool> {
-        let channel = format!("{}/{session}/channel", domains::data(domid));
+        let channel = format!("{}/{session}/{CHANNEL}", xenstore::sessions(domid));
         self.store.read(&channel).map(|node| node.is_some())
     }
 
@@ -141,16 +146,20 @@ impl Carrier for XenCarrier {
     }
 
     fn identity(&self, domid: u32) -> io::Result<Option<String>> {
-        self.store.read(&format!("/local/domain/{domid}/vm"))
+        self.store.read(&format!("{}/vm", xenstore::home(domid)))
     }
 
-    fn tell(&self, domid: u32, state: &str, error: Option<&str>) {
-        self.control(domid, "error", error);
-        self.control(domid, "state", Some(state));
+    fn tell(&self, domid: u32, state: PublishedState, error: Option<&str>) {
+        self.control(domid, xenstore::control::ERROR, error);
+        self.control(domid, xenstore::control::STATE, Some(state.as_str()));
     }
 
     fn tell_progress(&self, domid: u32, progress: Option<&Progress>) {
-        let folder = format!("{}/progress", domains::control(domid));
+        let folder = format!(
+            "{}/{}",
+            xenstore::control(domid),
+            xenstore::control::PROGRESS
+        );
         let guard = domains::guard(domid);
         let mut told = self.told.lock().unwrap_or_else(|e| e.into_inner());
         let before = told.remove(&domid).unwrap_or_default();
@@ -170,19 +179,19 @@ impl Carrier for XenCarrier {
     }
 
     fn tell_session(&self, domid: u32, session: SessionId, error: &str) {
-        let folder = format!("{}/{session}", domains::data(domid));
-        let (guard, path) = (format!("{folder}/protocol"), format!("{folder}/error"));
+        let folder = format!("{}/{session}", xenstore::sessions(domid));
+        let (guard, path) = (format!("{folder}/{PROTOCOL}"), format!("{folder}/{ERROR}"));
         if let Err(e) = self.store.write_under(&guard, &path, error) {
             log::warn!("{path}: {e}");
         }
     }
 
     fn acknowledge(&self, domid: u32) {
-        self.control(domid, "request", Some(""));
+        self.control(domid, xenstore::control::REQUEST, Some(""));
     }
 
     fn forget(&self, domid: u32, session: SessionId) -> io::Result<()> {
-        let folder = format!("{}/{session}", domains::data(domid));
+        let folder = format!("{}/{session}", xenstore::sessions(domid));
         match self.store.remove_under(&domains::guard(domid), &folder)? {
             true => Ok(()),
             false => Err(io::Error::new(
@@ -210,14 +219,13 @@ fn progress_nodes(progress: &Progress) -> io::Result<Nodes> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rounds::Wish;
-    use crate::steering::Phase;
+    use protocol::progress::{Phase, StandingOrder};
 
     #[test]
     fn progress_is_words_and_numbers() {
         let progress = Progress {
             phase: Phase::Round,
-            wish: Wish::Hold,
+            wish: StandingOrder::Hold,
             round: 3,
             bytes: 10,
             expected: 20,

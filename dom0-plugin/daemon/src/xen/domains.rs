@@ -5,7 +5,9 @@ use super::store::XenStore;
 use super::watches::{Watch, Watches};
 use crate::carrier::{Event, MAX_HOLDERS, MAX_SESSIONS, Nonsense, Sessions};
 use channel::image::SessionId;
-use channel::link::{Announcement, Others, Residence};
+use channel::link::{Announcement, Others};
+use channel::xenstore;
+use channel::xenstore::session::*;
 use protocol::text;
 use std::collections::BTreeSet;
 use std::io;
@@ -16,24 +18,14 @@ use std::time::Duration;
 /// Least time between two looks at what fired: bounds what a guest that writes all the time can cost.
 const PACE: Duration = Duration::from_millis(20);
 
-/// Folder of a domain's sessions.
-pub fn data(domid: u32) -> String {
-    format!("/local/domain/{domid}/data/gpu-migration")
-}
-
-/// Folder for the administrator.
-pub fn control(domid: u32) -> String {
-    format!("/local/domain/{domid}/control/gpu-migration")
-}
-
 /// A node that is there as long as the domain is.
 pub fn guard(domid: u32) -> String {
-    format!("/local/domain/{domid}/domid")
+    format!("{}/domid", xenstore::home(domid))
 }
 
 /// Domains but dom0, in order.
 pub fn list(store: &XenStore) -> io::Result<BTreeSet<u32>> {
-    let names = store.list("/local/domain")?;
+    let names = store.list(xenstore::DOMAINS)?;
     Ok(names
         .iter()
         .filter_map(|n| n.parse().ok())
@@ -76,7 +68,11 @@ pub fn follow(store: &Arc<XenStore>, watches: &Watches, events: &SyncSender<Even
         for watch in fired {
             match watch {
                 Watch::Data(domid) if known.contains(&domid) => all.push(Event::Sessions(domid)),
-                Watch::Control(domid) => match store.read(&format!("{}/request", control(domid))) {
+                Watch::Control(domid) => match store.read(&format!(
+                    "{}/{}",
+                    xenstore::control(domid),
+                    xenstore::control::REQUEST
+                )) {
                     Ok(Some(request)) if !request.is_empty() => {
                         all.push(Event::Request(domid, request));
                     }
@@ -98,18 +94,18 @@ pub fn follow(store: &Arc<XenStore>, watches: &Watches, events: &SyncSender<Even
 
 /// Has sessions closed that a daemon before this one had open when it died: its mappings went with it.
 fn close_left_open(store: &XenStore, domid: u32) {
-    let folder = data(domid);
+    let folder = xenstore::sessions(domid);
     let ids = store.list(&folder).unwrap_or_default();
     let ids = ids.iter().filter(|id| id.parse::<SessionId>().is_ok());
     for id in ids.take(MAX_SESSIONS) {
-        let open = store.read(&format!("{folder}/{id}/channel"));
+        let open = store.read(&format!("{folder}/{id}/{CHANNEL}"));
         if matches!(open, Ok(Some(_))) {
             log::warn!("domain {domid}: session {id} was left open; it is closed");
             let (guard, request) = (
-                format!("{folder}/{id}/protocol"),
-                format!("{folder}/{id}/request"),
+                format!("{folder}/{id}/{PROTOCOL}"),
+                format!("{folder}/{id}/{REQUEST}"),
             );
-            if let Err(e) = store.write_under(&guard, &request, "close") {
+            if let Err(e) = store.write_under(&guard, &request, xenstore::request::CLOSE) {
                 log::warn!("{request}: {e}");
             }
         }
@@ -118,7 +114,7 @@ fn close_left_open(store: &XenStore, domid: u32) {
 
 /// Reads a domain's sessions.
 pub fn sessions(store: &XenStore, domid: u32) -> io::Result<Sessions> {
-    let folder = data(domid);
+    let folder = xenstore::sessions(domid);
     let mut sessions = Sessions::default();
     let mut ids: Vec<SessionId> = store
         .list(&folder)?
@@ -167,63 +163,53 @@ pub fn session(store: &XenStore, domid: u32, id: SessionId) -> io::Result<Option
 }
 
 fn look(store: &XenStore, domid: u32, id: SessionId) -> io::Result<Found> {
-    let folder = format!("{}/{id}", data(domid));
+    let folder = format!("{}/{id}", xenstore::sessions(domid));
     let read = |name: &str| store.read(&format!("{folder}/{name}"));
     let text = |name: &str| Ok::<_, io::Error>(read(name)?.unwrap_or_default());
     for _ in 0..10 {
-        let Some(protocol) = read("protocol")? else {
+        let Some(protocol) = read(PROTOCOL)? else {
             return Ok(Found::Nothing);
         };
-        if let Some(text) = read("alive")? {
-            let alive = Alive::parse(domid, id, &text).ok_or_else(|| nonsense("alive", &text))?;
+        if let Some(text) = read(ALIVE)? {
+            let alive = Alive::parse(domid, id, &text).ok_or_else(|| nonsense(ALIVE, &text))?;
             if alive.has_ended() {
                 return Ok(Found::Ended);
             }
         }
-        let generation = text("generation")?;
+        let generation = text(GENERATION)?;
         let announcement = Announcement {
             session: id,
-            protocol: versions(&protocol)?,
-            pid: number("pid", &text("pid")?)?,
-            program: text::clean(&text("program")?),
-            state: match text("state")?.as_str() {
-                "attached" => Residence::Attached,
-                "detached" => Residence::Detached,
-                "arriving" => Residence::Arriving,
-                other => return Err(nonsense("state", other)),
+            protocol: xenstore::parse_versions(&protocol)
+                .ok_or_else(|| nonsense(PROTOCOL, &protocol))?,
+            pid: number(PID, &text(PID)?)?,
+            program: text::clean(&text(PROGRAM)?),
+            state: {
+                let state = text(STATE)?;
+                state.parse().map_err(|_| nonsense(STATE, &state))?
             },
-            generation: number("generation", &generation)?,
-            blocked: read("blocked")?.map(|b| text::clean(&b)),
+            generation: number(GENERATION, &generation)?,
+            blocked: read(BLOCKED)?.map(|b| text::clean(&b)),
             others: Others {
-                holders: lines(&text("holders")?),
-                unseen: match read("unseen")? {
-                    Some(count) => number("unseen", &count)?,
+                holders: lines(&text(HOLDERS)?),
+                unseen: match read(UNSEEN)? {
+                    Some(count) => number(UNSEEN, &count)?,
                     None => 0,
                 },
             },
         };
         // State and generation belong together: an image is dropped or served by what they say. The guest
         // writes both in one transaction, so an unchanged generation means that they were read as one.
-        if text("generation")? == generation {
+        if text(GENERATION)? == generation {
             return Ok(Found::Running(announcement));
         }
     }
-    Err(nonsense("generation", "changes all the time"))
+    Err(nonsense(GENERATION, "changes all the time"))
 }
 
 /// Lines for people.
 fn lines(text: &str) -> Vec<String> {
     let lines = text.lines().filter(|line| !line.is_empty());
     lines.take(MAX_HOLDERS).map(text::clean).collect()
-}
-
-fn versions(text: &str) -> io::Result<(u32, u32)> {
-    let range = text
-        .split_once(' ')
-        .and_then(|(min, max)| Some((min.parse().ok()?, max.parse().ok()?)));
-    range
-        .filter(|(min, max)| min <= max)
-        .ok_or_else(|| nonsense("protocol", text))
 }
 
 fn number<T: std::str::FromStr>(name: &str, text: &str) -> io::Result<T> {
@@ -240,15 +226,6 @@ fn nonsense(name: &str, value: &str) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn versions_are_a_range() {
-        assert_eq!(versions("1 3").unwrap(), (1, 3));
-        for bad in ["", "1", "3 1", "1 2 3", "-1 2", "1  2", "99999999999 1"] {
-            let kind = versions(bad).unwrap_err().kind();
-            assert_eq!(kind, io::ErrorKind::InvalidData, "{bad:?}");
-        }
-    }
 
     #[test]
     fn nonsense_is_shown_clean() {

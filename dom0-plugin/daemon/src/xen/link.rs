@@ -3,38 +3,14 @@
 use super::pages::{Pages, Taken};
 use super::presence::Presence;
 use channel::PAGE_SIZE;
-use channel::layout::{Layout, MAX_PAGES, MIN_PAGES};
+use channel::layout::Layout;
 use channel::link::Link;
 use channel::memory::SharedRegion;
+use channel::xenstore::PublishedChannel;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr::NonNull;
 use xen_bindings::{EventChannel, GrantMap};
-
-/// What a guest published in its node `channel`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Published {
-    /// Grant reference of page 0.
-    pub reference: u32,
-    /// Event channel port in the guest.
-    pub port: u32,
-    /// Pages in all.
-    pub pages: usize,
-}
-
-impl Published {
-    /// Reads the node's value; `None` for nonsense.
-    pub fn parse(text: &str) -> Option<Published> {
-        let mut words = text.split(' ');
-        let published = Published {
-            reference: words.next()?.parse().ok()?,
-            port: words.next()?.parse().ok()?,
-            pages: words.next()?.parse().ok()?,
-        };
-        (words.next().is_none() && (MIN_PAGES..=MAX_PAGES).contains(&published.pages))
-            .then_some(published)
-    }
-}
 
 /// Mapped pages and a bound port. The port goes first, what the pages count for last.
 pub struct MappedLink {
@@ -49,7 +25,7 @@ impl MappedLink {
     /// at once. They count as the domain's among `pages`, and are of use while the session is present.
     pub fn map(
         domid: u16,
-        published: Published,
+        published: PublishedChannel,
         pages: &Pages,
         presence: Presence,
     ) -> io::Result<(MappedLink, Layout)> {
@@ -147,26 +123,5 @@ mod tests {
         let error = each_once(&[9, 3, 8, 3]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         assert!(error.to_string().contains("reference 3"), "{error}");
-    }
-
-    #[test]
-    fn a_channel_node_is_three_numbers() {
-        let published = Published::parse("8 12 263").unwrap();
-        assert_eq!(
-            (published.reference, published.port, published.pages),
-            (8, 12, 263)
-        );
-        for bad in [
-            "",
-            "8 12",
-            "8 12 4",
-            "8 12 32769",
-            "8 12 263 1",
-            "8 12 -1",
-            "a b c",
-            "8  12 263",
-        ] {
-            assert_eq!(Published::parse(bad), None, "{bad:?}");
-        }
     }
 }

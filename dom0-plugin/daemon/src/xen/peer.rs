@@ -1,13 +1,15 @@
 //! One session of a Xen guest, to be opened and closed.
 
-use super::domains::{data, session};
-use super::link::{MappedLink, Published};
+use super::domains::session;
+use super::link::MappedLink;
 use super::pages::Pages;
 use super::presence::{Alive, Presence};
 use super::store::XenStore;
 use super::watches::Watches;
 use channel::layout::Layout;
 use channel::link::{Announcement, Link, Peer};
+use channel::xenstore::session::{ALIVE, CHANNEL, ERROR, PROTOCOL, REQUEST};
+use channel::xenstore::{self, PublishedChannel};
 use protocol::text;
 use std::io;
 use std::sync::Arc;
@@ -32,7 +34,7 @@ impl XenPeer {
         domid: u32,
         announcement: Announcement,
     ) -> Self {
-        let folder = format!("{}/{}", data(domid), announcement.session);
+        let folder = format!("{}/{}", xenstore::sessions(domid), announcement.session);
         XenPeer {
             store,
             watches,
@@ -53,10 +55,10 @@ impl XenPeer {
 
     /// Writes where the session is still announced.
     fn request(&self, request: &str) -> io::Result<()> {
-        let guard = self.node("protocol");
+        let guard = self.node(PROTOCOL);
         match self
             .store
-            .write_under(&guard, &self.node("request"), request)?
+            .write_under(&guard, &self.node(REQUEST), request)?
         {
             true => Ok(()),
             false => Err(self.gone()),
@@ -64,10 +66,10 @@ impl XenPeer {
     }
 
     fn presence(&self) -> io::Result<Presence> {
-        let alive = self.read("alive")?.unwrap_or_default();
+        let alive = self.read(ALIVE)?.unwrap_or_default();
         let alive = Alive::parse(self.domid, self.announcement.session, &alive);
         let (store, watches) = (self.store.clone(), self.watches.clone());
-        let node = self.node("protocol");
+        let node = self.node(PROTOCOL);
         Ok(Presence::new(store, watches, self.domid, node, alive))
     }
 
@@ -88,7 +90,7 @@ impl XenPeer {
         let mut wait = self.watches.wait_for_data(self.domid);
         loop {
             wait.mark();
-            match self.read("request")?.as_deref() {
+            match self.read(REQUEST)?.as_deref() {
                 Some("") => return Ok(()),
                 Some(_) => {}
                 None => return Err(self.gone()),
@@ -104,14 +106,14 @@ impl XenPeer {
     }
 
     fn map(&self) -> io::Result<(Box<dyn Link>, Layout)> {
-        let Some(channel) = self.read("channel")? else {
-            let reason = self.read("error")?.unwrap_or_default();
+        let Some(channel) = self.read(CHANNEL)? else {
+            let reason = self.read(ERROR)?.unwrap_or_default();
             return Err(io::Error::other(format!(
                 "it did not open: {}",
                 text::clean(&reason)
             )));
         };
-        let published = Published::parse(&channel).ok_or_else(|| {
+        let published = PublishedChannel::parse(&channel).ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::InvalidData,
                 format!("its node `channel` holds `{}`", text::clean(&channel)),
@@ -130,12 +132,12 @@ impl Peer for XenPeer {
 
     fn open(&mut self, patience: Duration) -> io::Result<(Box<dyn Link>, Layout)> {
         self.store
-            .remove_under(&self.node("protocol"), &self.node("error"))?;
-        self.request("open")?;
+            .remove_under(&self.node(PROTOCOL), &self.node(ERROR))?;
+        self.request(xenstore::request::OPEN)?;
         let opened = self.acknowledged(patience).and_then(|()| self.map());
         if opened.is_err() {
             // Nothing is mapped here. The guest may be about to open, or have done so: it closes again.
-            if let Err(e) = self.request("close")
+            if let Err(e) = self.request(xenstore::request::CLOSE)
                 && e.kind() != io::ErrorKind::NotFound
             {
                 log::warn!("domain {}: {}: {e}", self.domid, self.folder);
@@ -149,7 +151,7 @@ impl Peer for XenPeer {
     fn close(&mut self, link: Box<dyn Link>, patience: Duration) -> io::Result<()> {
         drop(link);
         let closed = self
-            .request("close")
+            .request(xenstore::request::CLOSE)
             .and_then(|()| self.acknowledged(patience));
         match closed {
             // A guest that is gone has ended its side.

@@ -3,12 +3,13 @@
 //! The commands may run while `xl migrate` or `xl save` of the same domain is under way: libxl holds no lock of the domain during a
 //! save (`libxl__lock_domain_userdata` is taken by `libxl_pci.c` and for the configuration, not in `libxl_dom_save.c`).
 
-use super::domains::{control, guard};
+use super::domains::guard;
 use super::store::XenStore;
 use super::{configuration, helper};
 use crate::passthrough::command;
 use crate::passthrough::device::Device;
 use crate::passthrough::toolstack::{Configuration, GuestKind, InDom0, Link, Toolstack};
+use channel::xenstore;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -38,15 +39,15 @@ impl Xl {
 }
 
 fn backend(domid: u32) -> String {
-    format!("/local/domain/0/backend/pci/{domid}/0")
+    format!("{}/backend/pci/{domid}/0", xenstore::home(0))
 }
 
 fn frontend(domid: u32) -> String {
-    format!("/local/domain/{domid}/device/pci/0")
+    format!("{}/device/pci/0", xenstore::home(domid))
 }
 
 fn record(domid: u32) -> String {
-    format!("{}/pci", control(domid))
+    format!("{}/{}", xenstore::control(domid), xenstore::control::PCI)
 }
 
 impl Toolstack for Xl {
@@ -73,8 +74,9 @@ impl Toolstack for Xl {
 
     fn kind(&self, domid: u32) -> io::Result<GuestKind> {
         match self.store.read(&format!("/libxl/{domid}/type"))?.as_deref() {
-            Some("pv") => Ok(GuestKind::Paravirtual),
-            _ => Ok(GuestKind::Emulated),
+            Some("pv") => Ok(GuestKind::Pv),
+            Some("pvh") => Ok(GuestKind::Pvh),
+            _ => Ok(GuestKind::Hvm),
         }
     }
 
@@ -142,7 +144,9 @@ impl Toolstack for Xl {
     }
 
     fn name(&self, domid: u32) -> io::Result<String> {
-        let name = self.store.read(&format!("/local/domain/{domid}/name"))?;
+        let name = self
+            .store
+            .read(&format!("{}/name", xenstore::home(domid)))?;
         Ok(name.unwrap_or_default())
     }
 

@@ -7,6 +7,7 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use channel::xenstore;
 use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, LocalSet};
@@ -31,8 +32,12 @@ impl Watch {
         match self {
             Watch::Introduced => "@introduceDomain".into(),
             Watch::Released => "@releaseDomain".into(),
-            Watch::Data(domid) => format!("/local/domain/{domid}/data/gpu-migration"),
-            Watch::Control(domid) => format!("/local/domain/{domid}/control/gpu-migration/request"),
+            Watch::Data(domid) => xenstore::sessions(domid),
+            Watch::Control(domid) => format!(
+                "{}/{}",
+                xenstore::control(domid),
+                xenstore::control::REQUEST
+            ),
         }
     }
 }

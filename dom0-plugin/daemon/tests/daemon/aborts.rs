@@ -45,9 +45,7 @@ fn a_helper_that_dies_at_any_step() {
         drop(talk);
         eventually("the program goes on", || program.bytes().is_some());
         assert_eq!(program.bytes(), Some(objects(1, 3)), "{step}");
-        eventually("the domain is free", || {
-            host.daemon.claims.what(0).is_none()
-        });
+        eventually("the domain is free", || host.daemon.locks.what(0).is_none());
         eventually("the spool is empty", || {
             host.daemon.images.spool().memory().used() == 0
         });
@@ -73,7 +71,7 @@ fn a_receiver_that_goes_away() {
     assert_eq!(program.bytes(), Some(objects(1, 6)));
     talk.ask(json!({"op": "done", "rc": -1})).unwrap();
     assert_eq!(host.daemon.reports.get(0).unwrap().ok, Some(false));
-    assert_eq!(host.daemon.told(0).state, "failed");
+    assert_eq!(host.daemon.publisher.last_of(0).state.as_str(), "failed");
     host.request("checkpoint").unwrap();
 }
 
@@ -107,9 +105,7 @@ fn a_stream_that_is_full_when_the_helper_dies() {
         talk
     });
     drop(asking.join().unwrap());
-    eventually("the domain is free", || {
-        host.daemon.claims.what(0).is_none()
-    });
+    eventually("the domain is free", || host.daemon.locks.what(0).is_none());
     assert_eq!(program.bytes(), Some(objects(1, 6)));
 }
 

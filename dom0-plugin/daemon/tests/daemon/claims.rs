@@ -3,8 +3,8 @@
 use crate::host::{Host, eventually};
 use crate::program::{Program, objects};
 use crate::toolstack::{FakeToolstack, WithDevices};
-use daemon::images::Purpose;
 use daemon::passthrough::device::Device;
+use protocol::status::Purpose;
 use serde_json::json;
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -27,9 +27,9 @@ fn an_attempt_to_serve_that_falls_into_a_claim_is_made_after_it() {
     talk.ask(json!({"op": "stop"})).unwrap();
     drop(talk);
     eventually("it was tried once", || program.state().fail_restores < 2);
-    let claim = loop {
+    let lock = loop {
         match host.daemon.alone(0, "a test", &NEVER) {
-            Ok(claim) => break claim,
+            Ok(lock) => break lock,
             Err(_) => std::thread::sleep(Duration::from_millis(1)),
         }
     };
@@ -40,7 +40,7 @@ fn an_attempt_to_serve_that_falls_into_a_claim_is_made_after_it() {
         .images
         .keys(0, |_, purpose| purpose == Purpose::Serve);
     assert_eq!(waiting.len(), 1, "nobody serves it meanwhile");
-    drop(claim);
+    drop(lock);
     eventually("it has its state", || program.bytes().is_some());
     assert_eq!(program.bytes(), Some(objects(1, 3)));
 }
@@ -60,11 +60,11 @@ fn devices_that_are_away_stay_so_while_somebody_has_the_domain() {
         },
         |_, _| (),
     );
-    let claim = host.daemon.alone(0, "a test", &NEVER).unwrap();
-    // Time to find the device and the claim; a daemon that waits for its end shows nothing.
+    let lock = host.daemon.alone(0, "a test", &NEVER).unwrap();
+    // Time to find the device and the lock; a daemon that waits for its end shows nothing.
     std::thread::sleep(Duration::from_millis(1500));
     assert_eq!(toolstack.pci().done, [""; 0]);
-    drop(claim);
+    drop(lock);
     eventually("they are back", || {
         toolstack.pci().done == ["attach 0000:3b:00.0"]
     });

@@ -50,9 +50,7 @@ fn refused(host: &Host) -> String {
     let (_reader, writer) = std::io::pipe().unwrap();
     let refusal = host.save(writer.as_fd()).1.unwrap_err();
     assert_eq!(refusal, errors[0]);
-    eventually("the domain is free", || {
-        host.daemon.claims.what(0).is_none()
-    });
+    eventually("the domain is free", || host.daemon.locks.what(0).is_none());
     refusal
 }
 
@@ -162,10 +160,10 @@ fn a_domain_that_somebody_works_on_is_not_disturbed() {
     let host = Host::new();
     let _program = Program::start(&host.programs, 1, objects(1, 1));
     host.expect_sessions(1);
-    let claim = host.daemon.alone(0, "a test", &AtomicBool::new(false));
+    let lock = host.daemon.alone(0, "a test", &AtomicBool::new(false));
     let errors = found(&examine(&host), "error");
     assert!(errors[0].contains("busy: a test"), "{errors:?}");
-    drop(claim);
+    drop(lock);
 }
 
 #[test]

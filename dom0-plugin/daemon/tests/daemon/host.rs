@@ -2,12 +2,13 @@
 
 use daemon::carrier::Carrier;
 use daemon::config::Config;
-use daemon::costs::Seen;
+use daemon::cost_model::Seen;
+use daemon::daemon::Daemon;
 use daemon::images::Images;
 use daemon::loopback::LoopbackCarrier;
-use daemon::report::Reports;
+use daemon::reports::Reports;
 use daemon::settings::Settings;
-use daemon::{Daemon, socket};
+use daemon::{events, socket};
 use serde_json::{Value, json};
 use spool::{Spool, SpoolConfig};
 use std::io::{self, BufRead, BufReader, IoSlice, Write};
@@ -73,7 +74,7 @@ impl Host {
         };
         let mut spool = config.spool();
         change(&mut config, &mut spool);
-        let (met, events) = LoopbackCarrier::start(&programs).unwrap();
+        let (met, happening) = LoopbackCarrier::start(&programs).unwrap();
         let daemon = Daemon::new(
             carrier(met),
             Images::new(Spool::new(spool)),
@@ -81,7 +82,7 @@ impl Host {
             Settings::from(&config),
         );
         let nothing = Some(Duration::ZERO);
-        daemon.experience.learn(
+        daemon.costs.learn(
             [],
             Seen {
                 drain: nothing,
@@ -93,7 +94,7 @@ impl Host {
         );
         let listener = socket::bind(&control).unwrap();
         let (running, serving) = (daemon.clone(), daemon.clone());
-        std::thread::spawn(move || running.run(&events));
+        std::thread::spawn(move || events::handle(&running, &happening));
         std::thread::spawn(move || socket::serve(&serving, &listener));
         Host {
             daemon,
@@ -176,13 +177,19 @@ impl Talk {
         self.reply()
     }
 
+    /// The next line, whatever it is.
+    pub fn line(&mut self) -> Value {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap_or(Value::Null)
+    }
+
     fn reply(&mut self) -> Result<Value, String> {
         loop {
-            let mut line = String::new();
-            if self.0.read_line(&mut line).unwrap() == 0 {
+            let reply = self.line();
+            if reply.is_null() {
                 return Err("the daemon hung up".into());
             }
-            let reply: Value = serde_json::from_str(&line).unwrap();
             if let Some(error) = reply["error"].as_str() {
                 return Err(error.to_owned());
             }

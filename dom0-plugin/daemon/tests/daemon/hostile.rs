@@ -125,9 +125,7 @@ fn nonsense_on_the_socket_is_refused_and_hurts_nobody() {
     ] {
         assert!(host.ask(request.clone()).is_err(), "{request}");
     }
-    eventually("the domain is free", || {
-        host.daemon.claims.what(0).is_none()
-    });
+    eventually("the domain is free", || host.daemon.locks.what(0).is_none());
     assert_eq!(program.bytes(), Some(objects(1, 2)));
 }
 

@@ -12,3 +12,4 @@ mod restart;
 mod session;
 mod steering;
 mod toolstack;
+mod versions;

@@ -47,7 +47,7 @@ fn who_comes_while_contents_arrive_waits() {
         let attach = scope.spawn(|| host.request("attach"));
         eventually("the program runs", || program.state().opened == 1);
         let state = || host.daemon.carrier.sessions(0).unwrap().announced[0].state;
-        eventually("it says so", || state() == Residence::Arriving);
+        eventually("it says so", || state() == Residence::PostCopy);
         let images = host.daemon.images.list(0);
         assert!(images[0].serving, "the image is kept: {images:?}");
         let error = host.request("checkpoint").unwrap_err();
@@ -93,7 +93,7 @@ fn a_session_that_refuses_to_stop_leaves_all_running() {
     );
     assert_eq!(stubborn.bytes(), Some(objects(1, 3)));
     assert_eq!(other.bytes(), Some(objects(2, 3)));
-    assert_eq!(host.daemon.told(0).state, "failed");
+    assert_eq!(host.daemon.publisher.last_of(0).state.as_str(), "failed");
     assert!(host.daemon.images.list(0).is_empty());
     stubborn.state().refuse_stop = false;
     host.request("detach").unwrap();
@@ -168,8 +168,8 @@ fn unknown_requests_change_nothing() {
     let program = Program::start(&host.programs, 1, objects(1, 2));
     host.expect_sessions(1);
     daemon::manual::from_store(&host.daemon, 0, "explode\n");
-    let told = host.daemon.told(0);
-    assert_eq!(told.state, "idle");
+    let told = host.daemon.publisher.last_of(0);
+    assert_eq!(told.state.as_str(), "idle");
     assert!(told.error.contains("`explode?`"), "{}", told.error);
     assert_eq!(program.bytes(), Some(objects(1, 2)));
 }

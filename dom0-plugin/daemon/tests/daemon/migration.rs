@@ -265,7 +265,7 @@ fn two_migrations_of_one_domain_at_once_are_refused() {
     );
     drop(first);
     eventually("the domain is free again", || {
-        host.daemon.claims.what(0).is_none()
+        host.daemon.locks.what(0).is_none()
     });
     host.request("detach").unwrap();
     host.request("attach").unwrap();

@@ -1,7 +1,8 @@
 //! A program whose GPU state is a map of byte vectors.
 
 use channel::guest::{
-    Arrived, Begun, Inbox, Opened, Outbox, Pulse, Round, Session, StepError, Stop, Unload, Workload,
+    BatchSender, Begun, Fetched, Fetcher, KeepAlive, Opened, RoundDone, Session, StepError,
+    Stopped, Unloaded, Workload,
 };
 use channel::image::{
     BufferEntry, Digest, Extent, MANIFEST_MINOR, MANIFEST_OBJECT, MANIFEST_VERSION, Manifest,
@@ -143,7 +144,7 @@ fn send(
     objects: &Objects,
     which: &BTreeSet<u64>,
     lie: bool,
-    out: &mut Outbox<'_>,
+    out: &mut BatchSender<'_>,
 ) -> Result<u64, StepError> {
     let mut sent = 0;
     for (&object, bytes) in objects.iter().filter(|(o, _)| which.contains(o)) {
@@ -176,7 +177,11 @@ fn send(
 
 impl Fake {
     /// Sends what is dirty.
-    fn flush(&mut self, everything: bool, out: &mut Outbox<'_>) -> Result<(u64, u64), StepError> {
+    fn flush(
+        &mut self,
+        everything: bool,
+        out: &mut BatchSender<'_>,
+    ) -> Result<(u64, u64), StepError> {
         let (objects, which, lie) = {
             let mut state = self.0.state();
             let objects = state.objects.clone().expect("attached");
@@ -194,7 +199,7 @@ impl Fake {
         Ok((sent, dirty))
     }
 
-    fn manifest(&self, generation: u64, out: &mut Outbox<'_>) -> Result<(), StepError> {
+    fn manifest(&self, generation: u64, out: &mut BatchSender<'_>) -> Result<(), StepError> {
         let objects = self.0.bytes().expect("attached");
         let manifest = Manifest {
             version: MANIFEST_VERSION,
@@ -220,7 +225,7 @@ impl Workload for Fake {
     type Copying = ();
     type Quiesced = ();
     type Detached = Waiting;
-    type Arriving = Waiting;
+    type PostCopy = Waiting;
 
     fn blocked(&self) -> Option<String> {
         self.0.state().blocked.clone()
@@ -230,7 +235,7 @@ impl Workload for Fake {
         self.0.state().others.clone()
     }
 
-    fn begin(&mut self, _: &mut Pulse<'_>) -> Result<(Begun, ()), StepError> {
+    fn begin(&mut self, _: &mut KeepAlive<'_>) -> Result<(Begun, ()), StepError> {
         let objects = self.0.bytes().expect("attached");
         let begun = Begun {
             buffers: objects.len() as u64,
@@ -239,15 +244,20 @@ impl Workload for Fake {
         Ok((begun, ()))
     }
 
-    fn round(&mut self, _: &mut (), number: u32, out: &mut Outbox<'_>) -> Result<Round, StepError> {
+    fn round(
+        &mut self,
+        _: &mut (),
+        number: u32,
+        out: &mut BatchSender<'_>,
+    ) -> Result<RoundDone, StepError> {
         while self.0.state().stuck {
             std::thread::sleep(Duration::from_millis(5));
         }
         let (bytes, dirty) = self.flush(number == 0, out)?;
-        Ok(Round {
+        Ok(RoundDone {
             bytes,
             dirty,
-            ..Round::default()
+            ..RoundDone::default()
         })
     }
 
@@ -256,8 +266,8 @@ impl Workload for Fake {
         _: (),
         _: Duration,
         generation: u64,
-        out: &mut Outbox<'_>,
-    ) -> Result<(Stop, ()), ((), StepError)> {
+        out: &mut BatchSender<'_>,
+    ) -> Result<(Stopped, ()), ((), StepError)> {
         if self.0.state().refuse_stop {
             return Err(((), StepError::Failed("a kernel does not end".into())));
         }
@@ -265,25 +275,25 @@ impl Workload for Fake {
         let everything = self.0.state().dirty.is_empty();
         let (bytes, _) = self.flush(everything, out).map_err(|e| ((), e))?;
         self.manifest(generation, out).map_err(|e| ((), e))?;
-        let stop = Stop {
+        let stop = Stopped {
             bytes,
             buffers: self.0.bytes().map_or(0, |o| o.len() as u64),
             drain_ns: 1_000,
-            ..Stop::default()
+            ..Stopped::default()
         };
         Ok((stop, ()))
     }
 
-    fn unload(&mut self, _: ()) -> Result<(Unload, Waiting), ((), StepError)> {
+    fn unload(&mut self, _: ()) -> Result<(Unloaded, Waiting), ((), StepError)> {
         let mut state = self.0.state();
         if state.refuse_unload {
             return Err(((), StepError::Failed("the driver does not go".into())));
         }
         let objects = state.objects.take().expect("attached");
         let waiting = objects.iter().map(|(id, b)| (*id, b.len())).collect();
-        let unload = Unload {
+        let unload = Unloaded {
             devices: state.keeps_nodes,
-            ..Unload::default()
+            ..Unloaded::default()
         };
         Ok((unload, Waiting(waiting)))
     }
@@ -309,11 +319,11 @@ impl Workload for Fake {
         Ok((opened, detached))
     }
 
-    fn arrive(
+    fn post_copy(
         &mut self,
         arriving: Waiting,
-        inbox: &mut Inbox<'_>,
-    ) -> Result<Arrived, (Waiting, StepError)> {
+        inbox: &mut Fetcher<'_>,
+    ) -> Result<Fetched, (Waiting, StepError)> {
         while self.0.state().hold_arrival {
             if let Err(e) = inbox.busy() {
                 return Err((arriving, e.into()));
@@ -325,21 +335,21 @@ impl Workload for Fake {
                 let mut state = self.0.state();
                 state.objects = Some(objects);
                 state.dirty.clear();
-                Ok(Arrived { bytes })
+                Ok(Fetched { bytes })
             }
             Err(e) => Err((arriving, e)),
         }
     }
 }
 
-fn fetch(detached: &Waiting, inbox: &mut Inbox<'_>) -> Result<(Objects, u64), StepError> {
+fn fetch(detached: &Waiting, inbox: &mut Fetcher<'_>) -> Result<(Objects, u64), StepError> {
     let mut objects: Objects = detached
         .0
         .iter()
         .map(|(id, len)| (*id, vec![0; *len]))
         .collect();
     let mut fetched = 0;
-    let mut take = |inbox: &mut Inbox<'_>| -> Result<u64, StepError> {
+    let mut take = |inbox: &mut Fetcher<'_>| -> Result<u64, StepError> {
         let filled = inbox.wait()?;
         let at = filled.offset as usize;
         let object = objects.get_mut(&filled.object).unwrap();

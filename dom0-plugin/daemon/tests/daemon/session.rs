@@ -2,12 +2,12 @@
 
 use crate::host::{AGES, Host, eventually};
 use crate::program::{Program, objects};
-use channel::host::Limits;
+use channel::host::StepLimits;
 use channel::image::SessionKey;
 use channel::layout::Layout;
 use channel::link::{Announcement, Link, Peer};
+use daemon::capture_sink::{CaptureSink, Counts};
 use daemon::session::OpenSession;
-use daemon::tee::{Counts, Tee};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,18 +49,18 @@ fn nonsense_in_a_round_ends_the_link_at_once() {
         generation: 1,
     };
     // Its buffers are larger than any may be.
-    let mut limits: Limits = host.daemon.settings.limits;
+    let mut limits: StepLimits = host.daemon.settings.limits;
     limits.batch.max_object_bytes = 1000;
     let image = host.daemon.images.new_image(0);
     let mut session = OpenSession::open(Box::new(peer), key, image, limits, AGES).unwrap();
     session.begin().unwrap();
-    let tee = Tee {
+    let sink = CaptureSink {
         records: None,
         cancelled: &AtomicBool::new(false),
         sent: &Counts::default(),
         sessions: 1,
     };
-    let error = session.round(0, &tee).unwrap_err();
+    let error = session.round(0, &sink).unwrap_err();
     assert!(
         error.to_string().contains("batch from the guest"),
         "{error}"

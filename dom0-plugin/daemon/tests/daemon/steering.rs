@@ -126,7 +126,7 @@ fn once_the_domain_is_suspended_it_cannot_be_called_off() {
     });
 }
 
-/// The claim is given back when the domain is suspended, before the migration is over.
+/// The lock is given back when the domain is suspended, before the migration is over.
 #[test]
 fn a_migration_that_ends_late_leaves_the_next_one_its_place() {
     let (host, program, mut first) = moving(|_| ());

@@ -10,7 +10,8 @@ use daemon::carrier::{Carrier, Domain, Sessions};
 use daemon::loopback::LoopbackCarrier;
 use daemon::passthrough::device::Device;
 use daemon::passthrough::toolstack::{Configuration, GuestKind, InDom0, Link, Toolstack};
-use daemon::steering::Progress;
+use protocol::progress::Progress;
+use protocol::status::PublishedState;
 
 /// What the test and the toolstack share.
 pub struct Pci {
@@ -61,7 +62,7 @@ impl Toolstack for FakeToolstack {
     }
 
     fn kind(&self, _: u32) -> io::Result<GuestKind> {
-        Ok(GuestKind::Paravirtual)
+        Ok(GuestKind::Pv)
     }
 
     fn link(&self, _: u32) -> io::Result<Link> {
@@ -163,7 +164,7 @@ impl Carrier for WithDevices {
         self.programs.identity(domid)
     }
 
-    fn tell(&self, domid: u32, state: &str, error: Option<&str>) {
+    fn tell(&self, domid: u32, state: PublishedState, error: Option<&str>) {
         self.programs.tell(domid, state, error);
     }
 

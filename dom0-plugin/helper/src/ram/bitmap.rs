@@ -9,10 +9,10 @@
 use std::ffi::{c_int, c_void};
 use std::sync::{Mutex, MutexGuard};
 
-use super::PAGE;
 use super::error::RamError;
-use crate::entry::BufferSlots;
+use super::page::PAGE;
 use crate::originals;
+use crate::slots::BufferSlots;
 
 /// A buffer that libxc has.
 #[derive(Debug, Clone, Copy)]
@@ -96,18 +96,13 @@ pub fn edit(
     let mut of_its_size = buffers().clone();
     of_its_size.retain(|b| b.pages == pages);
     let &[buffer] = &of_its_size[..] else {
-        return Err(RamError::Unreadable(format!(
-            "libxc has {} buffers of the bitmap's size",
-            of_its_size.len()
-        )));
+        return Err(RamError::Bitmaps(of_its_size.len()));
     };
     // SAFETY: the buffer has that many pages. libxc, which owns it, is inside a callback on the thread that is here: it
     // neither frees nor uses it, and the hypervisor writes it during libxc's hypercalls only.
     let bits = unsafe { std::slice::from_raw_parts_mut(buffer.memory as *mut u8, bytes) };
     if !all_set(bits, pfns) {
-        return Err(RamError::Unreadable(
-            "libxc's bitmap is not all ones before the first round".into(),
-        ));
+        return Err(RamError::BitmapNotFull);
     }
     work(bits)
 }

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use xen_bindings::guest::DomainMeminfo;
 
-use super::BATCH;
+use super::page::BATCH;
 use crate::originals;
 
 type NrGpfns = unsafe extern "C" fn(usize, u32, *mut u64) -> c_int;

@@ -1,15 +1,15 @@
 //! A digest of each page as it was sent.
 //!
 //! XXH3-128 keyed with 192 random bytes and a random seed: the guest cannot aim at a collision, and by chance one changed page in
-//! 2^128 would be taken for unchanged. 16 bytes and a bit for each page, in pieces of [`BATCH`] pages that are made when
-//! the first page of a piece is sent: 4.03 MiB for each GiB of RAM, nothing for holes.
+//! 2^128 would be taken for unchanged. 16 bytes and a bit for each page, in blocks of [`BATCH`] pages that are made when
+//! the first page of a block is sent: 4.03 MiB for each GiB of RAM, nothing for holes.
 
 use std::io::Read;
 
 use twox_hash::XxHash3_128;
 
 use super::error::RamError;
-use super::{BATCH, PAGE};
+use super::page::{BATCH, PAGE};
 
 /// Key of the digests of one save.
 pub struct Key {
@@ -44,12 +44,12 @@ impl Key {
 
 /// Digests of [`BATCH`] pages in a row.
 #[derive(Debug, Clone)]
-pub struct Piece {
+pub struct Block {
     digests: [u128; BATCH],
     known: [u64; BATCH / 64],
 }
 
-impl Piece {
+impl Block {
     fn new() -> Box<Self> {
         Box::new(Self {
             digests: [0; BATCH],
@@ -74,21 +74,21 @@ impl Piece {
     }
 }
 
-/// The place of a piece, until it is needed.
+/// A block that takes memory only once it is needed.
 #[derive(Debug, Default)]
-pub struct Place(Option<Box<Piece>>);
+pub struct LazyBlock(Option<Box<Block>>);
 
-impl Place {
-    pub fn piece(&self) -> Option<&Piece> {
+impl LazyBlock {
+    pub fn get(&self) -> Option<&Block> {
         self.0.as_deref()
     }
 
-    pub fn piece_mut(&mut self) -> Option<&mut Piece> {
+    pub fn get_mut(&mut self) -> Option<&mut Block> {
         self.0.as_deref_mut()
     }
 
-    pub fn made(&mut self) -> &mut Piece {
-        self.0.get_or_insert_with(Piece::new)
+    pub fn get_or_make(&mut self) -> &mut Block {
+        self.0.get_or_insert_with(Block::new)
     }
 }
 
@@ -97,23 +97,22 @@ impl Place {
 pub struct Digests {
     pub key: Key,
     /// Each for [`BATCH`] pages, in order.
-    pub places: Vec<Place>,
+    pub blocks: Vec<LazyBlock>,
 }
 
 impl Digests {
     /// For pages 0 to `pfns`, none of them sent.
     pub fn new(pfns: usize) -> Result<Self, RamError> {
-        let key = Key::random()
-            .map_err(|e| RamError::Unreadable(format!("no random numbers: /dev/urandom: {e}")))?;
-        let mut places = Vec::new();
-        places.resize_with(pfns.div_ceil(BATCH), Place::default);
-        Ok(Self { key, places })
+        let key = Key::random().map_err(RamError::Random)?;
+        let mut blocks = Vec::new();
+        blocks.resize_with(pfns.div_ceil(BATCH), LazyBlock::default);
+        Ok(Self { key, blocks })
     }
 
     /// Memory taken.
     pub fn bytes(&self) -> u64 {
-        let made = self.places.iter().filter(|p| p.0.is_some()).count();
-        (self.places.len() * size_of::<Place>() + made * size_of::<Piece>()) as u64
+        let made = self.blocks.iter().filter(|p| p.0.is_some()).count();
+        (self.blocks.len() * size_of::<LazyBlock>() + made * size_of::<Block>()) as u64
     }
 }
 
@@ -137,22 +136,22 @@ mod tests {
 
     #[test]
     fn only_what_was_sent_is_known() {
-        let mut piece = Piece::new();
-        piece.set(64, 7);
+        let mut block = Block::new();
+        block.set(64, 7);
         assert_eq!(
-            [63, 64, 65, 1023].map(|i| piece.get(i)),
+            [63, 64, 65, 1023].map(|i| block.get(i)),
             [None, Some(7), None, None]
         );
-        piece.forget(64);
-        assert_eq!(piece.get(64), None);
+        block.forget(64);
+        assert_eq!(block.get(64), None);
     }
 
     #[test]
     fn memory_is_as_documented() {
         let mut digests = Digests::new(1 << 20).unwrap(); // 4 GiB of address space
         assert_eq!(digests.bytes(), 8 << 10);
-        digests.places[..256].iter_mut().for_each(|p| {
-            p.made();
+        digests.blocks[..256].iter_mut().for_each(|p| {
+            p.get_or_make();
         });
         assert_eq!(digests.bytes(), (8 << 10) + 256 * (16384 + 128)); // 1 GiB of RAM: 4.03 MiB
     }

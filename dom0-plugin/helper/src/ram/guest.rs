@@ -4,9 +4,9 @@ use xen_bindings::guest::{
     XEN_DOMCTL_PFINFO_LTAB_MASK, XEN_DOMCTL_PFINFO_NOTAB, XEN_DOMCTL_PFINFO_XTAB,
 };
 
-use super::BATCH;
 use super::calls::{Calls, Meminfo};
 use super::error::RamError;
+use super::page::BATCH;
 
 /// What a page is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,9 +32,7 @@ pub struct Guest {
 
 impl Guest {
     pub fn open(xch: usize, domid: u32) -> Result<Self, RamError> {
-        let calls = Calls::get().ok_or_else(|| {
-            RamError::Unreadable("libxenctrl lacks a function that is needed".into())
-        })?;
+        let calls = Calls::get().ok_or(RamError::NoFunction)?;
         let translated = calls.is_hvm(xch, domid);
         let mut guest = Self {
             calls,
@@ -44,9 +42,7 @@ impl Guest {
             pfns: 0,
         };
         guest.pfns = match translated {
-            true => calls
-                .nr_gpfns(xch, domid)
-                .map_err(|e| RamError::Unreadable(format!("its size is not known: {e}")))?,
+            true => calls.nr_gpfns(xch, domid).map_err(RamError::Size)?,
             // The same computation on the same words as libxc's for the stream: the receiver of a paravirtual guest
             // refuses pages beyond what the stream has announced.
             false => guest.meminfo()?.len(),
@@ -75,11 +71,10 @@ impl Guest {
             false => Some(self.meminfo()?),
         };
         match &table {
-            Some(table) if table.len() != self.pfns => Err(RamError::Unreadable(format!(
-                "it has {} pages now, and had {}",
-                table.len(),
-                self.pfns
-            ))),
+            Some(table) if table.len() != self.pfns => Err(RamError::Resized {
+                now: table.len(),
+                before: self.pfns,
+            }),
             _ => Ok(View { guest: self, table }),
         }
     }
@@ -87,7 +82,7 @@ impl Guest {
     fn meminfo(&self) -> Result<Meminfo, RamError> {
         self.calls
             .map_meminfo(self.xch, self.domid)
-            .map_err(|e| RamError::Unreadable(format!("its p2m table cannot be mapped: {e}")))
+            .map_err(RamError::P2m)
     }
 }
 
@@ -114,7 +109,7 @@ impl View<'_> {
         self.guest
             .calls
             .types(self.guest.xch, self.guest.domid, &mut kinds)
-            .map_err(|e| RamError::Unreadable(format!("what pages from {first:#x} on are: {e}")))?;
+            .map_err(|error| RamError::Types { first, error })?;
         let numbered = kinds.into_iter().zip(first as u64..);
         Ok(numbered.map(|(k, frame)| kind(k, frame)).collect())
     }

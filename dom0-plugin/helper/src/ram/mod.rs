@@ -21,31 +21,28 @@
 
 mod bitmap;
 mod calls;
+mod convergence;
+mod copier;
 mod digests;
 mod error;
 mod guest;
+mod page;
+mod page_data;
 mod pass;
-mod record;
 mod scan;
-mod settle;
 mod workers;
 
 pub use bitmap::BufferHook;
 
 use std::time::Instant;
 
-use super::report::{Level, say};
+use super::messages::{Level, say};
 use super::stream_fd::StreamFd;
+use convergence::Convergence;
 use digests::Digests;
 use error::RamError;
 use guest::Guest;
-use protocol::ram::{Figures, Pass, Plan};
-use settle::Settle;
-
-/// Pages of a PAGE_DATA record, of a mapping, and of a hypercall for their types: each has this for its limit, or near it.
-pub const BATCH: usize = 1024;
-/// `XC_PAGE_SIZE`
-pub const PAGE: usize = xen_bindings::PAGE_SIZE;
+use protocol::ram::{RamFigures, RamLimits, RamPass};
 
 /// The RAM's part of a save.
 #[derive(Debug)]
@@ -53,11 +50,11 @@ pub struct Ram {
     domid: u32,
     /// libxc's handle, which the helper opened for several threads.
     xch: usize,
-    plan: Option<Plan>,
-    settle: Settle,
+    limits: Option<RamLimits>,
+    convergence: Convergence,
     sent: Option<Sent>,
     scanned: bool,
-    figures: Figures,
+    figures: RamFigures,
     detached: Option<u64>,
 }
 
@@ -69,23 +66,26 @@ struct Sent {
 }
 
 impl Ram {
-    /// For domain `domid`; nothing but a few figures without a plan.
-    pub fn new(domid: u32, xch: usize, plan: Option<Plan>) -> Self {
+    /// For domain `domid`; nothing but a few figures without limits.
+    pub fn new(domid: u32, xch: usize, limits: Option<RamLimits>) -> Self {
         Self {
             domid,
             xch,
-            plan,
-            settle: Settle::new(plan.map_or(0, |p| p.passes), plan.map_or(0, |p| p.enough)),
+            limits,
+            convergence: Convergence::new(
+                limits.map_or(0, |p| p.passes),
+                limits.map_or(0, |p| p.enough),
+            ),
             sent: None,
             scanned: false,
-            figures: Figures::default(),
+            figures: RamFigures::default(),
             detached: None,
         }
     }
 
     /// Whether a pass should come before the next round of the GPU.
     pub fn wants_pass(&self) -> bool {
-        self.settle.wants_pass()
+        self.convergence.wants_pass()
     }
 
     /// Whether the pass that is wanted is the first.
@@ -95,18 +95,18 @@ impl Ram {
 
     /// The GPU has had a round; true when the stop may come.
     pub fn gpu_round(&mut self, finished: bool) -> bool {
-        self.settle.gpu_round(finished)
+        self.convergence.gpu_round(finished)
     }
 
     /// Sends what has changed, at first all. The stream stands at a record boundary before and, without an error, after it.
     ///
     /// # Errors
     /// When the stream is of no more use. Where the guest's memory cannot be read, there are no more passes and no scan.
-    pub fn pass(&mut self, stream: &StreamFd) -> Result<Option<&Figures>, RamError> {
-        let Some(plan) = self.plan else {
+    pub fn pass(&mut self, stream: &StreamFd) -> Result<Option<&RamFigures>, RamError> {
+        let Some(limits) = self.limits else {
             return Ok(None);
         };
-        match self.try_pass(&plan, stream) {
+        match self.try_pass(&limits, stream) {
             Ok(pass) => {
                 say(
                     Level::Progress,
@@ -118,19 +118,19 @@ impl Ram {
                         pass.seconds
                     ),
                 );
-                self.settle.passed(pass.bytes);
+                self.convergence.passed(pass.bytes);
                 self.figures.passes.push(pass);
                 Ok(Some(&self.figures))
             }
-            Err(RamError::Unreadable(reason)) => {
-                self.give_up(&reason);
+            Err(e) if e.is_of_the_stream() => Err(e),
+            Err(e) => {
+                self.give_up(&e);
                 Ok(Some(&self.figures))
             }
-            Err(e) => Err(e),
         }
     }
 
-    fn try_pass(&mut self, plan: &Plan, stream: &StreamFd) -> Result<Pass, RamError> {
+    fn try_pass(&mut self, limits: &RamLimits, stream: &StreamFd) -> Result<RamPass, RamError> {
         let begun = Instant::now();
         let sent = match &mut self.sent {
             Some(sent) => sent,
@@ -142,14 +142,20 @@ impl Ram {
         };
         let domid = self.domid;
         let number = self.figures.passes.len() + 1;
-        let bytes = pass::run(sent, plan, stream, &mut |percent| {
-            say(
-                Level::Progress,
-                &format!("domain {domid}: RAM pass {number}: {percent}%"),
-            );
-        })?;
+        let bytes = pass::run(
+            &sent.guest,
+            &mut sent.digests,
+            limits,
+            stream,
+            &mut |percent| {
+                say(
+                    Level::Progress,
+                    &format!("domain {domid}: RAM pass {number}: {percent}%"),
+                );
+            },
+        )?;
         self.figures.digest_bytes = sent.digests.bytes();
-        Ok(Pass {
+        Ok(RamPass {
             bytes,
             seconds: begun.elapsed().as_secs_f64(),
         })
@@ -162,13 +168,13 @@ impl Ram {
 
     /// Takes the unchanged pages out of libxc's first round, which is to send `dirty_count` pages. Once, when Xen records
     /// every write.
-    pub fn scan(&mut self, dirty_count: i64, stream: &StreamFd) -> Option<&Figures> {
-        let plan = self.plan?;
+    pub fn scan(&mut self, dirty_count: i64, stream: &StreamFd) -> Option<&RamFigures> {
+        let limits = self.limits?;
         if std::mem::replace(&mut self.scanned, true) {
             return None;
         }
-        let mut sent = self.sent.take()?;
-        match scan::run(&mut sent, &plan, dirty_count, stream) {
+        let sent = self.sent.take()?;
+        match scan::run(&sent.guest, &sent.digests, &limits, dirty_count, stream) {
             Ok(scan) => {
                 say(
                     Level::Progress,
@@ -179,12 +185,12 @@ impl Ram {
                 );
                 self.figures.scan = Some(scan);
             }
-            Err(e) => self.give_up(&e.to_string()),
+            Err(e) => self.give_up(&e),
         }
         Some(&self.figures)
     }
 
-    fn give_up(&mut self, reason: &str) {
+    fn give_up(&mut self, reason: &RamError) {
         say(
             Level::Warning,
             &format!(
@@ -192,14 +198,14 @@ impl Ram {
                 self.domid
             ),
         );
-        self.plan = None;
+        self.limits = None;
         self.sent = None;
-        self.settle = Settle::new(0, 0);
-        self.figures.given_up = Some(reason.to_owned());
+        self.convergence = Convergence::new(0, 0);
+        self.figures.given_up = Some(reason.to_string());
     }
 
     /// All of it, at the end of the save.
-    pub fn figures(&mut self) -> Option<Figures> {
+    pub fn figures(&mut self) -> Option<RamFigures> {
         let since = self.detached?;
         self.figures.bytes_after_detach = written().and_then(|now| now.checked_sub(since));
         Some(self.figures.clone())

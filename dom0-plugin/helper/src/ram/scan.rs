@@ -7,13 +7,14 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use super::bitmap;
+use super::copier::PageCopier;
+use super::digests::{Digests, LazyBlock};
 use super::error::RamError;
-use super::guest::Page;
-use super::pass::Tool;
+use super::guest::{Guest, Page};
+use super::page::BATCH;
 use super::workers::{share_out, threads};
-use super::{BATCH, Sent};
 use crate::stream_fd::StreamFd;
-use protocol::ram::{Plan, Scan};
+use protocol::ram::{RamLimits, RamScan};
 
 /// Clears bits in libxc's bitmap, which is about to send `dirty_count` pages.
 ///
@@ -21,21 +22,19 @@ use protocol::ram::{Plan, Scan};
 /// Where the bitmap is not what it should be, nothing was cleared; where the guest cannot be read, some may have been,
 /// rightly.
 pub fn run(
-    sent: &mut Sent,
-    plan: &Plan,
+    guest: &Guest,
+    digests: &Digests,
+    limits: &RamLimits,
     dirty_count: i64,
     stream: &StreamFd,
-) -> Result<Scan, RamError> {
+) -> Result<RamScan, RamError> {
     let begun = Instant::now();
-    let Sent { guest, digests } = sent;
     let pfns = guest.pfns();
     if dirty_count != pfns as i64 {
-        return Err(RamError::Unreadable(format!(
-            "libxc is to send {dirty_count} pages, and the guest has {pfns}"
-        )));
+        return Err(RamError::FirstRound { dirty_count, pfns });
     }
-    let threads = threads(plan.threads);
-    let mut scan = Scan {
+    let threads = threads(limits.threads);
+    let mut scan = RamScan {
         pages: 0,
         unchanged: 0,
         seconds: 0.0,
@@ -46,14 +45,14 @@ pub fn run(
         let view = guest.look()?;
         let key = &digests.key;
         let items = digests
-            .places
+            .blocks
             .iter()
             .enumerate()
             .zip(bits.chunks_mut(BATCH / 8));
-        let work = |tool: &mut Tool, ((number, place), bits): ((usize, &_), &mut [u8])| {
-            let place: &super::digests::Place = place;
+        let work = |copier: &mut PageCopier,
+                    ((number, block), bits): ((usize, &LazyBlock), &mut [u8])| {
             let pages = view.batch(number * BATCH)?;
-            let known = |index| place.piece().and_then(|p| p.get(index));
+            let known = |index| block.get().and_then(|known| known.get(index));
             let mut wanted = Vec::new();
             for (index, page) in pages.iter().enumerate() {
                 match page {
@@ -65,7 +64,7 @@ pub fn run(
                 }
             }
             let (mut compared, mut unchanged) = (0, 0);
-            tool.copy(guest.domid(), &wanted, |index, page| {
+            copier.copy(guest.domid(), &wanted, |index, page| {
                 compared += 1;
                 if known(index) == Some(key.digest(page)) {
                     unchanged += 1;
@@ -82,7 +81,7 @@ pub fn run(
             true => Err(RamError::Cancelled),
             false => Ok(()),
         };
-        share_out(threads, items, Tool::new, work, look)
+        share_out(threads, items, PageCopier::new, work, look)
     })?;
     scan.seconds = begun.elapsed().as_secs_f64();
     Ok(scan)

@@ -24,6 +24,8 @@ pub enum Mischief {
     Die,
     Hang,
     Babble,
+    /// It has been upgraded to a version of another major number.
+    Upgraded,
 }
 
 /// How the daemon behaves.
@@ -141,6 +143,9 @@ fn serve(socket: UnixStream, manner: &Manner, state: &Mutex<State>) {
         let reply = match manner.mischief.filter(|(at, _)| *at == name) {
             Some((_, Mischief::Refuse)) => json!({"error": "the daemon's own reason"}).to_string(),
             Some((_, Mischief::Babble)) => "what?".to_string(),
+            Some((_, Mischief::Upgraded)) => {
+                json!({"version": {"major": 2, "minor": 0}}).to_string()
+            }
             Some((_, Mischief::Hang)) => {
                 while lines.next().is_some() {} // until the plugin gives up
                 break;

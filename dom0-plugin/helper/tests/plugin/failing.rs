@@ -107,9 +107,11 @@ fn a_guest_that_does_not_suspend_is_reported() {
 fn with_a_session_and_no_daemon_nothing_is_sent() {
     let store = store_with_session();
     let rude = Daemon::start(mischief("save", Mischief::Refuse));
+    let upgraded = Daemon::start(mischief("save", Mischief::Upgraded));
     for (socket, reason) in [
         (&dead_socket(), "xl-gpud is not there"),
         (&rude.socket, "the daemon's own reason"),
+        (&upgraded.socket, "speaks 1.1, xl-gpud 2.0"),
     ] {
         let (outcome, stream) = Xen::version(17)
             .with_plugin()

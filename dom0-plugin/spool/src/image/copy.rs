@@ -3,7 +3,7 @@
 use channel::image::{CopySource, Digest, Extent, ExtentKind};
 
 use super::Image;
-use crate::SpoolError;
+use crate::error::SpoolError;
 
 impl Image {
     /// The bytes of a copy extent as they are now, once they are known to be those that were meant. The image stays as

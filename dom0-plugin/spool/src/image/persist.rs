@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Image, OBJECT_COST, Shared};
-use crate::SpoolError;
-use crate::object::{GRANULE, Home, Object};
+use crate::error::{RecordFault, SpoolError};
+use crate::object::{GRANULE, Medium, Object};
+use crate::saved_files::{SavedFiles, remove};
 use crate::store::Store;
 
 const VERSION: u32 = 1;
@@ -19,34 +20,6 @@ const INDEX: &str = "json";
 const MEMORY: &str = "memory";
 const DISK: &str = "disk";
 const BAD: &str = "bad";
-
-/// The files of a saved image; removed when dropped.
-#[derive(Debug)]
-pub(super) struct Names {
-    paths: Vec<PathBuf>,
-}
-
-impl Drop for Names {
-    fn drop(&mut self) {
-        // What went wrong in this daemon need not cost the guest its image.
-        if std::thread::panicking() {
-            return;
-        }
-        // The index goes first: files without one are nobody's.
-        for path in &self.paths {
-            remove(path);
-        }
-    }
-}
-
-fn remove(path: &Path) {
-    match std::fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => {
-            log::warn!("{} cannot be removed: {e}", path.display());
-        }
-        _ => {}
-    }
-}
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Index {
@@ -96,7 +69,7 @@ impl Image {
             move |error| SpoolError::Save { path, error }
         };
         // What has been made is removed again where something fails; what was there before is another image's.
-        let mut names = Names { paths: Vec::new() };
+        let mut names = SavedFiles { paths: Vec::new() };
         for (store, path) in [(&self.memory, &memory), (&self.disk, &disk)] {
             if let Some(store) = store {
                 store.link(path).map_err(failed(path))?;
@@ -131,7 +104,7 @@ fn entry(number: u64, object: &Object) -> Entry {
     Entry {
         number,
         size: object.size,
-        on_disk: object.home == Home::Disk,
+        on_disk: object.medium == Medium::Disk,
         base: object.base,
         present: present.map(|run| (run.start, run.end)).collect(),
     }
@@ -193,33 +166,37 @@ impl Saved {
 
     pub(crate) fn open(self, shared: Shared) -> Result<Image, SpoolError> {
         let [index_path, memory_path, disk_path] = &self.paths;
-        let bad = |reason: String| SpoolError::Record {
+        let bad = |fault| SpoolError::Record {
             path: index_path.clone(),
-            reason,
+            fault,
         };
         if self.index.version != VERSION {
-            return Err(bad(format!("version {}", self.index.version)));
+            return Err(bad(RecordFault::Version(self.index.version)));
         }
         let open = |path: &PathBuf, end: Option<u64>, on_disk| {
             end.map(|end| Store::linked(path, end, on_disk))
                 .transpose()
-                .map_err(|e| bad(format!("{}: {e}", path.display())))
+                .map_err(|error| {
+                    let path = path.clone();
+                    bad(RecordFault::Open { path, error })
+                })
         };
         let mut image = Image::new(shared);
         image.memory = open(memory_path, self.index.memory_end, false)?;
         image.disk = open(disk_path, self.index.disk_end, true)?;
         for entry in &self.index.objects {
-            let home = match entry.on_disk {
-                true => Home::Disk,
-                false => Home::Memory,
+            let medium = match entry.on_disk {
+                true => Medium::Disk,
+                false => Medium::Memory,
             };
-            let mut object = Object::new(entry.size, home, entry.base);
+            let mut object = Object::new(entry.size, medium, entry.base);
             for &(start, end) in &entry.present {
                 if start > end || end > entry.size {
-                    return Err(bad(format!(
-                        "object {} has no bytes {start}..{end}",
-                        entry.number
-                    )));
+                    return Err(bad(RecordFault::NoBytes {
+                        object: entry.number,
+                        start,
+                        end,
+                    }));
                 }
                 Object::touched(&(start..end)).for_each(|granule| object.set(granule, None));
             }
@@ -229,7 +206,7 @@ impl Saved {
                 .shared
                 .quota
                 .take_anyway(OBJECT_COST + object.stored());
-            if home == Home::Memory {
+            if medium == Medium::Memory {
                 image
                     .shared
                     .memory
@@ -238,7 +215,7 @@ impl Saved {
             image.bytes += object.size;
             image.objects.insert(entry.number, object);
         }
-        image.saved = Some(Names {
+        image.saved = Some(SavedFiles {
             paths: self.paths.into(),
         });
         Ok(image)

@@ -7,8 +7,8 @@ use channel::image::Digest;
 use channel::memory::SharedBytes;
 
 use super::{Image, run};
-use crate::SpoolError;
-use crate::object::{Home, Object};
+use crate::error::SpoolError;
+use crate::object::{Medium, Object};
 
 impl Image {
     /// The object, and the part of it that is meant.
@@ -36,9 +36,9 @@ impl Image {
         if run.is_empty() {
             return Ok(());
         }
-        let store = match found.home {
-            Home::Memory => self.memory.as_ref(),
-            Home::Disk => self.disk.as_ref(),
+        let store = match found.medium {
+            Medium::Memory => self.memory.as_ref(),
+            Medium::Disk => self.disk.as_ref(),
         };
         let store = store.ok_or(SpoolError::NoObject(object))?;
         let within =
@@ -87,7 +87,7 @@ impl Image {
         if present.is_empty() {
             return Ok(Contents::Zero);
         }
-        let (Home::Memory, Some(store)) = (found.home, self.memory.as_ref()) else {
+        let (Medium::Memory, Some(store)) = (found.medium, self.memory.as_ref()) else {
             // Parts from disk are compared with their digests before anybody else can change them.
             let mut private = vec![0; to.len()];
             self.read(object, offset, &mut private)?;

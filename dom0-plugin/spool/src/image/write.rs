@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use channel::image::{Digest, Extent, ExtentKind};
 
-use super::place::{parts, take};
+use super::placement::{parts, take};
 use super::{Image, run};
-use crate::SpoolError;
-use crate::body::Body;
+use crate::backing_file::BackingFile;
+use crate::error::SpoolError;
 use crate::object::{GRANULE, Object};
 use crate::store::{Store, ZEROS};
 
@@ -53,7 +53,7 @@ impl Image {
         done
     }
 
-    /// Takes space for a data extent, whose bytes are then still to be written: see [`super::Filling`]. Checks what
+    /// Takes space for a data extent, whose bytes are then still to be written: see [`crate::ParallelWriter`]. Checks what
     /// [`Image::apply`] does, and leaves the image as it was on an error.
     pub(crate) fn reserve(
         &mut self,
@@ -190,7 +190,7 @@ impl Image {
 #[derive(Debug)]
 pub(crate) struct Reserved {
     object: u64,
-    body: Arc<Body>,
+    body: Arc<BackingFile>,
     place: String,
     /// Offset in the file.
     at: u64,

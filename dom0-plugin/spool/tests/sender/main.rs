@@ -1,14 +1,14 @@
 //! Histories of contents, sent by the real writer and received into a real spool.
 
-use channel::image::{Batch, BatchBuilder, BatchError, Limits, SessionId, SessionKey};
+use channel::image::{Batch, BatchBuilder, BatchError, BatchLimits, SessionId, SessionKey};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::Mutex;
 use stream::{
-    CHUNK, ImageId, MAX_EXTENTS, MAX_PAYLOAD, Receiver, RecordHeader, RecordSender, RecordWriter,
-    SendError, StreamError, StreamLimits, TYPE_DATA, Totals, Travelled,
+    CHUNK, Elided, ImageId, MAX_EXTENTS, MAX_PAYLOAD, Receiver, RecordHeader, RecordSender,
+    RecordWriter, SendError, StreamError, StreamLimits, TYPE_DATA, Totals,
 };
 use xl_gpu_spool::{GuestSpool, Spool, SpoolConfig};
 
@@ -140,11 +140,11 @@ fn start(memory: usize) -> RecordSender<Vec<u8>> {
     RecordSender::remembering(memory, Vec::new(), ImageId([1; 16]), &[KEY]).unwrap()
 }
 
-fn send(sender: &RecordSender<Vec<u8>>, round: u32, ops: &[Op]) -> Travelled {
+fn send(sender: &RecordSender<Vec<u8>>, round: u32, ops: &[Op]) -> Elided {
     let mut builder = BatchBuilder::new(MAX_PAYLOAD, MAX_EXTENTS);
     ops.iter().for_each(|op| op.build(&mut builder));
     let table = builder.table();
-    let batch = Batch::parse(builder.payload(), &table, &Limits::default()).unwrap();
+    let batch = Batch::parse(builder.payload(), &table, &BatchLimits::default()).unwrap();
     sender.send(&KEY, round, &batch).unwrap()
 }
 
@@ -283,12 +283,12 @@ proptest! {
 fn what_is_equal_travels_once() {
     let sender = start(1 << 20);
     let kinds = [1, 2, 3, 4, 5, 6];
-    assert_eq!(send(&sender, 0, &[data(1, &kinds)]), Travelled::default());
+    assert_eq!(send(&sender, 0, &[data(1, &kinds)]), Elided::default());
     let before = sender.written().payload_bytes;
     let copies = 12 * CHUNK;
     assert_eq!(
         send(&sender, 0, &[data(3, &kinds)]),
-        Travelled { zero: 0, copies }
+        Elided { zero: 0, copies }
     );
     // Two runs, as object 1 is half as long: each is one extent.
     assert_eq!(sender.written().payload_bytes - before, 2 * 16);
@@ -388,7 +388,7 @@ fn sessions_do_not_refer_to_each_other() {
     let mut builder = BatchBuilder::new(MAX_PAYLOAD, MAX_EXTENTS);
     chunk(1, 0, 3).build(&mut builder);
     let table = builder.table();
-    let batch = Batch::parse(builder.payload(), &table, &Limits::default()).unwrap();
+    let batch = Batch::parse(builder.payload(), &table, &BatchLimits::default()).unwrap();
     assert_eq!(sender.send(&other, 0, &batch).unwrap().copies, 0);
 }
 
@@ -400,7 +400,7 @@ fn the_manifest_is_never_a_copy() {
     assert!(builder.push_data(1, bytes.len() as u64, 0, &bytes));
     assert!(builder.push_data(0, bytes.len() as u64, 0, &bytes));
     let table = builder.table();
-    let batch = Batch::parse(builder.payload(), &table, &Limits::default()).unwrap();
+    let batch = Batch::parse(builder.payload(), &table, &BatchLimits::default()).unwrap();
     let sent = sender.send(&KEY, 0, &batch).unwrap();
     assert_eq!(sent.copies, 2 * CHUNK);
     let model = BTreeMap::from([(0, bytes.clone()), (1, bytes)]);
@@ -432,7 +432,7 @@ fn a_stored_image_travels_once_too() {
         })
         .unwrap();
     // Of 23 whole chunks, three are different.
-    assert_eq!(again.written().travelled.copies, 20 * CHUNK);
+    assert_eq!(again.written().elided.copies, 20 * CHUNK);
     let (stream, _) = again.seal(|_| totals(&model)).unwrap();
     let mut arrived = spool(1 << 30);
     receive(&stream, &mut arrived).unwrap();

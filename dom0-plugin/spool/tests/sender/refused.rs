@@ -20,7 +20,7 @@ proptest! {
             op.perform(&mut model);
         }
         let (mut stream, written) = sender.seal(|_| totals(&model)).unwrap();
-        prop_assert!(written.travelled.copies >= 12 * CHUNK);
+        prop_assert!(written.elided.copies >= 12 * CHUNK);
         receive(&stream, &mut spool(1 << 30)).unwrap();
         let mut records = Vec::new();
         let mut start = 0;
@@ -48,9 +48,9 @@ proptest! {
 fn a_guest_s_copies_and_wrong_digests_are_refused() {
     let sender = start(1 << 20);
     let refused = |builder: &BatchBuilder| {
-        let limits = Limits {
+        let limits = BatchLimits {
             copies: true,
-            ..Limits::default()
+            ..BatchLimits::default()
         };
         let table = builder.table();
         let batch = Batch::parse(builder.payload(), &table, &limits).unwrap();
@@ -79,7 +79,7 @@ fn a_guest_s_copies_and_wrong_digests_are_refused() {
         "{error}"
     );
     // Nothing was written, and the stream is as good as before.
-    assert_eq!(send(&sender, 0, &[chunk(1, 0, 1)]), Travelled::default());
+    assert_eq!(send(&sender, 0, &[chunk(1, 0, 1)]), Elided::default());
 }
 
 #[test]
@@ -90,9 +90,9 @@ fn copies_that_make_no_sense_are_refused_with_their_place() {
         let mut builder = BatchBuilder::new(1000, 4);
         assert!(builder.push_data(1, 50, 0, &[7; 30]));
         assert!(builder.push_copy(2, 100, 60, len, digest, source));
-        let limits = Limits {
+        let limits = BatchLimits {
             copies: true,
-            ..Limits::default()
+            ..BatchLimits::default()
         };
         let table = builder.table();
         let batch = Batch::parse(builder.payload(), &table, &limits).unwrap();
@@ -177,7 +177,8 @@ fn after_a_record_that_was_not_written_none_is() {
                 let mut builder = BatchBuilder::new(MAX_PAYLOAD, MAX_EXTENTS);
                 data(3, &[thread, thread + 10, thread + 20]).build(&mut builder);
                 let table = builder.table();
-                let batch = Batch::parse(builder.payload(), &table, &Limits::default()).unwrap();
+                let batch =
+                    Batch::parse(builder.payload(), &table, &BatchLimits::default()).unwrap();
                 for _ in 0..3 {
                     errors
                         .lock()

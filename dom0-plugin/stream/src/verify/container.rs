@@ -7,11 +7,14 @@ use std::io::Read;
 
 use serde::Deserialize;
 
+use super::error::{VerifyError, VerifyFault};
 use super::input::Input;
 use super::report::{Container, GpuReport, LibxcReport, Report};
 use super::sink::Tally;
-use super::{VerifyError, VerifyFault};
-use crate::{Receiver, RecordHeader, StreamLimits, is_gpu_type};
+use crate::libxc::{self, IMAGE_HEADER_BYTES, ImageError, OPTIONAL, RECORD_MAX, RecordHeader};
+use crate::reader::StreamLimits;
+use crate::receiver::Receiver;
+use crate::wire::is_gpu_type;
 
 const XL_MAGIC: &[u8; 32] = b"Xen saved domain, xl format\n \0 \r";
 const XL_BYTE_ORDER: u32 = 0x0102_0304;
@@ -26,14 +29,6 @@ const LIBXL_LIBXC_CONTEXT: u32 = 1;
 const LIBXL_CHECKPOINT_END: u32 = 4;
 const LIBXL_CHECKPOINT_STATE: u32 = 5;
 
-const LIBXC_MARKER: [u8; 8] = [0xFF; 8];
-const LIBXC_ID: u32 = 0x5845_4E46;
-const LIBXC_END: u32 = 0;
-const LIBXC_CHECKPOINT: u32 = 0xE;
-/// `REC_LENGTH_MAX` of `tools/libs/guest/xg_sr_stream_format.h`.
-const RECORD_MAX: u32 = 128 << 20;
-
-const OPTIONAL: u32 = 1 << 31;
 const BIG_ENDIAN: u32 = 1 << 0;
 
 /// Walks the whole input, whatever its outermost layer is.
@@ -53,7 +48,7 @@ pub(super) fn walk<R: Read>(input: &mut Input<R>) -> Result<Report, VerifyError>
             }
             libxl(input)?
         }
-        LIBXC_MARKER if container == Container::Libxc => Some(libxc(input)?),
+        libxc::MARKER if container == Container::Libxc => Some(libxc_stream(input)?),
         other => return Err(at(input.offset() - 8, VerifyFault::NotAStream(other))),
     };
     let (libxc, gpu) = libxc.unzip();
@@ -174,11 +169,10 @@ fn libxl<R: Read>(input: &mut Input<R>) -> Result<Option<Libxc>, VerifyError> {
             LIBXL_LIBXC_CONTEXT => {
                 let start = input.offset();
                 let marker: [u8; 8] = input.array("the libxc image header")?;
-                if marker != LIBXC_MARKER {
-                    let text = format!("marker {marker:02x?}");
-                    return Err(at(start, VerifyFault::LibxcHeader(text)));
+                if marker != libxc::MARKER {
+                    return Err(at(start, ImageError::Marker(marker).into()));
                 }
-                found = Some(libxc(input)?);
+                found = Some(libxc_stream(input)?);
             }
             _ => {}
         }
@@ -186,7 +180,7 @@ fn libxl<R: Read>(input: &mut Input<R>) -> Result<Option<Libxc>, VerifyError> {
 }
 
 /// A libxc stream after its marker, to its END.
-fn libxc<R: Read>(input: &mut Input<R>) -> Result<Libxc, VerifyError> {
+fn libxc_stream<R: Read>(input: &mut Input<R>) -> Result<Libxc, VerifyError> {
     let start = input.offset() - 8;
     let mut report = libxc_headers(input)?;
     let mut receiver = Receiver::new(StreamLimits::default());
@@ -220,13 +214,13 @@ fn libxc<R: Read>(input: &mut Input<R>) -> Result<Libxc, VerifyError> {
         if length > RECORD_MAX {
             return Err(bad("longer than libxc accepts"));
         }
-        if record_type == LIBXC_CHECKPOINT {
+        if record_type == libxc::CHECKPOINT {
             return Err(bad(
                 "a checkpointed (Remus or COLO) stream, which cannot carry GPU state",
             ));
         }
         input.skip(header.padded_length(), "a libxc record")?;
-        if record_type == LIBXC_END {
+        if record_type == libxc::END {
             break;
         }
     }
@@ -240,24 +234,17 @@ fn libxc<R: Read>(input: &mut Input<R>) -> Result<Libxc, VerifyError> {
 
 fn libxc_headers<R: Read>(input: &mut Input<R>) -> Result<LibxcReport, VerifyError> {
     let start = input.offset() - 8;
-    let bad = |text: String| at(start, VerifyFault::LibxcHeader(text));
-    let image: [u8; 16] = input.array("the libxc image header")?;
-    let (id, version) = (word_be(&image, 0), word_be(&image, 4));
-    if id != LIBXC_ID {
-        return Err(bad(format!("id {id:#010x}")));
-    }
-    if !(2..=3).contains(&version) {
-        return Err(bad(format!("version {version}")));
-    }
-    if u32::from(image[9]) & BIG_ENDIAN != 0 {
-        return Err(bad("big-endian".to_owned()));
-    }
+    let bad = |error: ImageError| at(start, error.into());
+    let mut image = [0; IMAGE_HEADER_BYTES];
+    image[..8].copy_from_slice(&libxc::MARKER);
+    image[8..].copy_from_slice(&input.array::<16>("the libxc image header")?);
+    let version = libxc::image_version(&image).map_err(bad)?;
     let domain: [u8; 16] = input.array("the libxc domain header")?;
     let guest = match word(&domain, 0) {
         1 => "x86 PV",
         // PVH guests are of this type, too.
         2 => "x86 HVM",
-        other => return Err(bad(format!("domain type {other:#x}"))),
+        other => return Err(bad(ImageError::DomainType(other))),
     };
     let xen = format!("{}.{}", word(&domain, 8), word(&domain, 12));
     Ok(LibxcReport {

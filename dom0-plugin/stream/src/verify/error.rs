@@ -5,7 +5,8 @@ use std::io;
 use channel::image::{ManifestError, SessionKey};
 use thiserror::Error;
 
-use crate::StreamError;
+use crate::error::StreamError;
+use crate::libxc::ImageError;
 
 /// The first thing that is wrong.
 #[derive(Debug, Error)]
@@ -31,7 +32,7 @@ pub enum VerifyFault {
     #[error("a libxl stream this program does not know: {0}")]
     LibxlHeader(String),
     #[error("a libxc image this program does not know: {0}")]
-    LibxcHeader(String),
+    LibxcHeader(#[from] ImageError),
     #[error("{layer} record {record_type:#010x} of {length} bytes: {problem}")]
     Record {
         layer: &'static str,

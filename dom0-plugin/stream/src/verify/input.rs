@@ -2,7 +2,7 @@
 
 use std::io::{self, BufReader, ErrorKind, Read};
 
-use super::{VerifyError, VerifyFault};
+use super::error::{VerifyError, VerifyFault};
 
 /// Reads on and counts.
 pub(super) struct Input<R> {

@@ -17,7 +17,7 @@ mod report;
 mod sink;
 
 pub use error::{VerifyError, VerifyFault};
-pub use report::{Container, GpuReport, LibxcReport, Report, Round, SessionReport};
+pub use report::{Container, GpuReport, LibxcReport, Report, RoundCounts, SessionReport};
 
 use std::io::Read;
 

@@ -5,7 +5,7 @@ use std::fmt;
 use channel::image::{Manifest, SessionId};
 use serde::Serialize;
 
-use crate::ImageId;
+use crate::wire::ImageId;
 
 /// A whole saved domain. All sizes are in bytes.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -76,14 +76,14 @@ pub struct SessionReport {
     /// Sum of their sizes.
     pub bytes: u64,
     /// What was sent when.
-    pub rounds: Vec<Round>,
+    pub rounds: Vec<RoundCounts>,
     /// The manifest, where the image has one.
     pub manifest: Option<Manifest>,
 }
 
 /// One round of one session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-pub struct Round {
+pub struct RoundCounts {
     /// Number from 0; `None` for the stop-and-copy.
     pub round: Option<u32>,
     /// Extents.
@@ -171,7 +171,7 @@ impl fmt::Display for SessionReport {
             None => writeln!(f, ": no manifest")?,
         }
         writeln!(f, "    {} objects, {} bytes", self.objects, self.bytes)?;
-        for Round {
+        for RoundCounts {
             round,
             extents,
             data_bytes,

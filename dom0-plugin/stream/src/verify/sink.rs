@@ -8,9 +8,10 @@ use channel::image::{
 };
 use thiserror::Error;
 
-use super::VerifyFault;
-use super::report::{GpuReport, Round, SessionReport};
-use crate::{ImageSink, STOP_ROUND, Sealed, Totals};
+use super::error::VerifyFault;
+use super::report::{GpuReport, RoundCounts, SessionReport};
+use crate::receiver::{ImageSink, Sealed};
+use crate::wire::{STOP_ROUND, Totals};
 
 /// What a sound stream does not do.
 #[derive(Debug, Error)]
@@ -41,7 +42,7 @@ pub(super) enum TallyError {
 #[derive(Debug, Default)]
 struct Image {
     objects: BTreeMap<u64, u64>,
-    rounds: BTreeMap<u32, Round>,
+    rounds: BTreeMap<u32, RoundCounts>,
     manifest: Vec<u8>,
 }
 
@@ -71,7 +72,7 @@ impl ImageSink for Tally {
         let counts = image
             .rounds
             .entry(round)
-            .or_insert_with(|| Round::new(round));
+            .or_insert_with(|| RoundCounts::new(round));
         counts.extents += 1;
         match extent.kind {
             ExtentKind::Data => counts.data_bytes += u64::from(extent.len),
@@ -200,9 +201,9 @@ impl Tally {
     }
 }
 
-impl Round {
-    fn new(number: u32) -> Round {
-        Round {
+impl RoundCounts {
+    fn new(number: u32) -> RoundCounts {
+        RoundCounts {
             round: (number != STOP_ROUND).then_some(number),
             extents: 0,
             data_bytes: 0,

@@ -1,7 +1,7 @@
 //! Saved domains put together by hand after Xen's specifications.
 
 use channel::image::{
-    Api, Batch, BatchBuilder, BufferEntry, CopySource, Digest, Limits, MANIFEST_MINOR,
+    Api, Batch, BatchBuilder, BatchLimits, BufferEntry, CopySource, Digest, MANIFEST_MINOR,
     MANIFEST_VERSION, Manifest, ManifestError, ObjectId, SessionId, SessionKey,
 };
 use proptest::prelude::*;
@@ -52,9 +52,9 @@ fn copying_from(manifest: &Manifest, from: u64) -> (Vec<u8>, Vec<u8>) {
         let mut builder = BatchBuilder::new(4096, 8);
         assert!(fill(&mut builder));
         let table = builder.table();
-        let limits = Limits {
+        let limits = BatchLimits {
             copies: true,
-            ..Limits::default()
+            ..BatchLimits::default()
         };
         let batch = Batch::parse(builder.payload(), &table, &limits).unwrap();
         writer.data(&KEY, round, &batch).unwrap();
@@ -166,14 +166,14 @@ fn every_container_is_walked_to_its_end() {
     assert_eq!(
         session.rounds,
         [
-            Round {
+            RoundCounts {
                 round: Some(0),
                 extents: 2,
                 data_bytes: 40,
                 zero_bytes: 60,
                 copy_bytes: 0
             },
-            Round {
+            RoundCounts {
                 round: None,
                 extents: 4,
                 data_bytes: 3 + size,

@@ -3,6 +3,7 @@
 use std::ffi::c_void;
 use std::ptr::{null, null_mut};
 
+use channel::image::Api;
 use opencl_sys::{
     CL_FALSE, CL_MEM_READ_WRITE, CL_QUEUE_PROFILING_ENABLE, cl_command_queue_properties,
 };
@@ -20,7 +21,7 @@ pub(super) fn named<T>(call: &'static str, result: CLResult<T>) -> Result<T> {
 }
 
 fn failed(call: &'static str, code: i32) -> DriverError {
-    let api = "OpenCL";
+    let api = Api::OPENCL;
     DriverError { api, call, code }
 }
 

@@ -1,5 +1,6 @@
 //! OpenCL as one of the process's APIs.
 
+use channel::image::Api;
 use runtime::gpu_api::{self, ApiCapture, GpuApi};
 use runtime::locks::Held;
 use runtime::mover::{MoveError, Summary};
@@ -21,19 +22,15 @@ fn register() {
 }
 
 impl GpuApi for OpenCl {
-    fn number(&self) -> u8 {
-        0
-    }
-
-    fn name(&self) -> &'static str {
-        "OpenCL"
+    fn api(&self) -> Api {
+        Api::OPENCL
     }
 
     fn prepare(&self) {
         handle::prepare(table::table());
     }
 
-    fn hold_locks(&self, in_call: bool) -> Option<Held> {
+    fn hold_locks(&'static self, in_call: bool) -> Option<Held> {
         let mut held: Held = vec![Box::new(svm::hold()?), Box::new(handle::hold()?)];
         if !in_call {
             held.push(Box::new(deferred_commands::hold()?));
@@ -62,7 +59,7 @@ impl GpuApi for OpenCl {
         summary.queues += handle::all::<Queue>().len() as u64;
     }
 
-    fn begin(&self) -> Result<Box<dyn ApiCapture>, MoveError> {
+    fn begin(&'static self) -> Result<Box<dyn ApiCapture>, MoveError> {
         Ok(Box::new(Capture::begin()))
     }
 }

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use channel::BoxError;
 use channel::guest::Whole;
 use channel::memory::SharedPages;
 use runtime::delta::sink::{Sink, SinkError};
 use runtime::gate::Draining;
 use runtime::gpu_api::ApiCapture;
 use runtime::locks;
-use runtime::mover::error::Unrest;
 use runtime::mover::transfer::Pending;
 use runtime::mover::{HostBytes, MoveError, Program, Region, Round, Sent};
 use runtime::phase_timer::PhaseTimer;
@@ -215,11 +215,11 @@ impl ApiCapture for Capture {
         unsafe { self.lanes.read(object, offset, to) }
     }
 
-    fn quiesce(&mut self, gate: &Draining, deadline: Instant) -> Result<(), Unrest> {
+    fn quiesce(&mut self, gate: &Draining, deadline: Instant) -> Result<(), BoxError> {
         self.let_go.quiesce(gate, deadline)
     }
 
-    fn settle(&mut self, deadline: Instant) -> Result<bool, Unrest> {
+    fn settle(&mut self, deadline: Instant) -> Result<bool, BoxError> {
         let settled = self.let_go.settle(deadline)?;
         if settled {
             self.tracking.at_rest();

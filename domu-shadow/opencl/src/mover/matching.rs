@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::c_void;
 use std::sync::Arc;
 
+use channel::image::Api;
 use opencl_sys::{
     CL_DEVICE_NAME, CL_DEVICE_TYPE, CL_DEVICE_TYPE_ALL, CL_DEVICE_TYPE_DEFAULT, CL_PLATFORM_NAME,
 };
@@ -157,7 +158,7 @@ pub(super) fn load() -> Result<(), MoveError> {
             }
             None if wish.in_use => {
                 return Err(MoveError::NoDevice {
-                    api: "OpenCL",
+                    api: Api::OPENCL,
                     name: wish.name.clone(),
                     platform: wish.platform_name.clone(),
                 });

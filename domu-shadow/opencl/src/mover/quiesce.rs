@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
+use channel::BoxError;
 use opencl_sys::cl_int;
 use runtime::gate::Draining;
-use runtime::mover::error::Unrest;
 use runtime::poll::by_deadline;
 
 use super::dirty::Markers;
@@ -60,7 +60,7 @@ pub(super) struct LetGo(u64);
 
 impl LetGo {
     /// Waits for all that runs; what user events hold back does not.
-    pub(super) fn quiesce(&mut self, gate: &Draining, deadline: Instant) -> Result<(), Unrest> {
+    pub(super) fn quiesce(&mut self, gate: &Draining, deadline: Instant) -> Result<(), BoxError> {
         self.0 = deferred_commands::changes();
         if !by_deadline(deadline, || gate.inside() == 0) {
             return Err(Box::new(NotAtRest::Inside {
@@ -85,7 +85,7 @@ impl LetGo {
     }
 
     /// The gate is closed: false if the program has let commands go meanwhile, which may be running.
-    pub(super) fn settle(&self, deadline: Instant) -> Result<bool, Unrest> {
+    pub(super) fn settle(&self, deadline: Instant) -> Result<bool, BoxError> {
         // Queues released since then: their last events must not outlive the driver.
         if !by_deadline(deadline, || retired_queues::open() == 0) {
             return Err(Box::new(NotAtRest::Released(retired_queues::open())));

@@ -13,6 +13,7 @@ mod returning;
 mod rig;
 mod session;
 mod shortage;
+mod siblings;
 
 use rig::{Counter, Held, Stub, in_child, in_child_as};
 use runtime::mover::MoveError;

@@ -5,7 +5,7 @@ use std::env;
 use std::time::Duration;
 
 use channel::host::{
-    Attached, Contents, Detached, Limits, Patience, SerialSink, Source, one_by_one,
+    Attached, Contents, Detached, HostTimeouts, SerialSink, Source, StepLimits, one_by_one,
 };
 use channel::image::{Batch, ExtentKind};
 use channel::link::Peer;
@@ -48,15 +48,15 @@ impl Source for Image {
     }
 }
 
-fn limits() -> Limits {
-    Limits {
+fn limits() -> StepLimits {
+    StepLimits {
         round_bytes: 1 << 40,
-        batch: channel::image::Limits::default(),
+        batch: channel::image::BatchLimits::default(),
     }
 }
 
-fn patience() -> Patience {
-    Patience { silence: PATIENCE }
+fn patience() -> HostTimeouts {
+    HostTimeouts { silence: PATIENCE }
 }
 
 /// A program, and its session as dom0 meets it.

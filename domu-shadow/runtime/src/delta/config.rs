@@ -16,7 +16,7 @@ pub struct Config {
     /// Buffer bytes compared before the host looks at the result: detect of one segment overlaps the transfer of
     /// the one before.
     pub segment_bytes: u64,
-    /// Longest data extent, in bytes, a multiple of 4096 (`channel::image::Limits` allows 4 MiB).
+    /// Longest data extent, in bytes, a multiple of 4096 (`channel::image::BatchLimits` allows 4 MiB).
     pub extent_bytes: u32,
     /// Keep the device's own times of each step for [`super::pass::PassReport`].
     pub profiling: bool,

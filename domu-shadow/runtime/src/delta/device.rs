@@ -3,6 +3,8 @@
 use std::fmt::Debug;
 use std::marker::PhantomData;
 
+use channel::image::Api;
+
 use super::window::Entry;
 use crate::poll;
 
@@ -10,7 +12,7 @@ use crate::poll;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the {api} driver's {call} failed with error {code}")]
 pub struct DriverError {
-    pub api: &'static str,
+    pub api: Api,
     pub call: &'static str,
     /// One of the API's error codes.
     pub code: i32,

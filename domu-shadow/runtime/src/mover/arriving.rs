@@ -6,8 +6,8 @@ use super::capture::Capture;
 use super::error::MoveError;
 use super::fetch_order::{FetchOrder, Piece};
 use super::memory::{HostBytes, OwnedBytes};
-use super::quiesced::boot_time;
 use super::transfer::Transfer;
+use crate::clock;
 use crate::gate::Closed;
 use crate::residency::{self, Resident};
 
@@ -37,7 +37,7 @@ impl Arriving {
         drop(closed);
         let blackout = Blackout {
             from: since,
-            to: boot_time(),
+            to: clock::boot_ns(),
         };
         (Arriving { capture, order }, blackout)
     }

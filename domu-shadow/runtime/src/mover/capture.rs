@@ -1,16 +1,14 @@
 //! Capturing while the program runs.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use channel::guest::Whole;
 use channel::memory::SharedPages;
 
+use super::announced::blocked;
 use super::composite::Composite;
 use super::error::MoveError;
 use super::memory::{HostBytes, OwnedBytes};
-use super::quiesced::{self, Quiesced};
-use super::reasons::blocked;
 use super::round::{Program, Round, Sent};
 use super::transfer::Transfer;
 use super::way_back::WayBack;
@@ -204,13 +202,5 @@ impl Capture {
     /// The link is gone: no page of it stays pinned.
     pub(super) fn close(&mut self) {
         self.parts.all_mut().for_each(ApiCapture::close);
-    }
-
-    /// Closes the gate and waits until nothing runs. On failure the gate is open again and the capture goes on.
-    ///
-    /// # Errors
-    /// `Blocked`, `Busy`, or `NotQuiet` with the reason when it takes longer than `timeout`.
-    pub fn quiesce(self, timeout: Duration) -> Result<Quiesced, (Capture, MoveError)> {
-        quiesced::quiesce(self, timeout)
     }
 }

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use channel::BoxError;
+use channel::image::{Api, ObjectId};
+
 use crate::callbacks;
 use crate::gate::{Closed, Draining};
 use crate::gpu_api::{self, ApiCapture};
@@ -11,10 +14,10 @@ use crate::poll::by_deadline;
 use crate::residency::Resident;
 use crate::vendor::unload::{self, Holders};
 
-use super::error::{MoveError, Unrest};
+use super::error::MoveError;
 
 struct Part {
-    api: u8,
+    api: Api,
     capture: Box<dyn ApiCapture>,
 }
 
@@ -27,7 +30,7 @@ impl Composite {
     pub(super) fn begin() -> Result<Composite, MoveError> {
         let mut parts = Composite(Vec::new());
         for api in gpu_api::all() {
-            let (capture, api) = (api.begin()?, api.number());
+            let (capture, api) = (api.begin()?, api.api());
             parts.0.push(Part { api, capture });
         }
         Ok(parts)
@@ -48,7 +51,7 @@ impl Composite {
     /// # Errors
     /// `Gone` where there is no such API.
     pub(super) fn of(&self, object: u64) -> Result<&dyn ApiCapture, MoveError> {
-        let api = gpu_api::api_of(object);
+        let api = ObjectId::from(object).api();
         let part = self.0.iter().find(|part| part.api == api);
         Ok(&*part.ok_or(MoveError::Gone(object))?.capture)
     }
@@ -61,7 +64,7 @@ impl Composite {
         &mut self,
         mut gate: Draining,
         deadline: Instant,
-    ) -> Result<Closed, Unrest> {
+    ) -> Result<Closed, BoxError> {
         loop {
             self.each_or_undo(|part| part.quiesce(&gate, deadline))?;
             let closed = match close(gate, deadline) {
@@ -87,8 +90,8 @@ impl Composite {
     /// Does it for all; where one fails, those before resume.
     fn each_or_undo(
         &mut self,
-        mut step: impl FnMut(&mut dyn ApiCapture) -> Result<(), Unrest>,
-    ) -> Result<(), Unrest> {
+        mut step: impl FnMut(&mut dyn ApiCapture) -> Result<(), BoxError>,
+    ) -> Result<(), BoxError> {
         for at in 0..self.0.len() {
             if let Err(why) = step(&mut *self.0[at].capture) {
                 let before = self.0[..at].iter_mut().rev();

@@ -1,12 +1,11 @@
 //! What can go wrong while moving.
 
-use std::error::Error;
 use std::time::Duration;
 
-use crate::delta::sink::SinkError;
+use channel::BoxError;
+use channel::image::Api;
 
-/// Why an API does not come to rest.
-pub type Unrest = Box<dyn Error + Send + Sync>;
+use crate::delta::sink::SinkError;
 
 /// Why a step was not made. The step before it still holds.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +17,7 @@ pub enum MoveError {
     Busy,
     /// The program's commands did not end in time; the gate is open again.
     #[error("the program did not come to rest within {waited:?}: {why}")]
-    NotQuiet { waited: Duration, why: Unrest },
+    NotQuiet { waited: Duration, why: BoxError },
     /// The program released the buffer meanwhile.
     #[error("buffer {0} does not exist (any more)")]
     Gone(u64),
@@ -31,7 +30,7 @@ pub enum MoveError {
     },
     #[error("{what} failed with {api} error {code}")]
     Driver {
-        api: &'static str,
+        api: Api,
         what: &'static str,
         code: i32,
     },
@@ -40,7 +39,7 @@ pub enum MoveError {
     Sink(#[from] SinkError),
     #[error("no {api} device here can take the place of \"{name}\" of \"{platform}\"")]
     NoDevice {
-        api: &'static str,
+        api: Api,
         name: String,
         platform: String,
     },

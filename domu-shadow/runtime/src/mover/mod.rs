@@ -13,6 +13,7 @@
 //! The objects themselves stay in the process; only their contents go out and come back, by the object's id (`object`, unique in
 //! the process, never 0).
 
+mod announced;
 mod arriving;
 mod capture;
 mod composite;
@@ -21,12 +22,12 @@ pub mod error;
 mod fetch_order;
 pub mod memory;
 mod quiesced;
-mod reasons;
 pub mod round;
 pub mod summary;
 pub mod transfer;
 mod way_back;
 
+pub use announced::{blocked, devices, summary};
 pub use arriving::{Arriving, Blackout};
 pub use capture::{Capture, begin};
 pub use detached::Detached;
@@ -34,8 +35,7 @@ pub use error::MoveError;
 pub use fetch_order::Piece;
 pub use memory::{HostBytes, OwnedBytes};
 pub use quiesced::Quiesced;
-pub use reasons::blocked;
 pub use round::{Program, Region, Round, Sent};
-pub use summary::{Summary, summary};
+pub use summary::Summary;
 pub use transfer::Transfer;
 pub use way_back::lacks_room;

@@ -2,14 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use super::announced::blocked;
 use super::capture::Capture;
 use super::detached::{self, Detached};
 use super::error::MoveError;
 use super::memory::HostBytes;
-use super::reasons::blocked;
 use super::round::{Program, Round, Sent};
 use super::transfer::Transfer;
 use super::way_back::WayBack;
+use crate::clock;
 use crate::delta::sink::Sink;
 use crate::gate::{self, Closed};
 
@@ -41,51 +42,43 @@ impl Drop for Quiesced {
     }
 }
 
-/// `CLOCK_BOOTTIME`, ns: the clock that goes on over a suspend.
-pub(super) fn boot_time() -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: `time` has room for the answer; this clock always exists on Linux.
-    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };
-    time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
-}
-
-pub(super) fn quiesce(
-    mut capture: Capture,
-    timeout: Duration,
-) -> Result<Quiesced, (Capture, MoveError)> {
-    if let Some(reason) = blocked() {
-        return Err((capture, MoveError::Blocked(reason)));
-    }
-    let way_back = match WayBack::take() {
-        Ok(way_back) => way_back,
-        Err(short) => return Err((capture, short)),
-    };
-    let since = boot_time();
-    let Some(draining) = gate::drain() else {
-        return Err((capture, MoveError::Busy));
-    };
-    match capture.parts().quiesce(draining, Instant::now() + timeout) {
-        Ok(closed) => {
-            let rest = Rest {
-                closed,
-                capture,
-                way_back,
-            };
-            Ok(Quiesced {
-                rest: Some(rest),
-                since,
-            })
+impl Capture {
+    /// Closes the gate and waits until nothing runs. On failure the gate is open again and the capture goes on.
+    ///
+    /// # Errors
+    /// `Blocked`, `Busy`, or `NotQuiet` with the reason when it takes longer than `timeout`.
+    pub fn quiesce(mut self, timeout: Duration) -> Result<Quiesced, (Capture, MoveError)> {
+        if let Some(reason) = blocked() {
+            return Err((self, MoveError::Blocked(reason)));
         }
-        Err(why) => Err((
-            capture,
-            MoveError::NotQuiet {
-                waited: timeout,
-                why,
-            },
-        )),
+        let way_back = match WayBack::take() {
+            Ok(way_back) => way_back,
+            Err(short) => return Err((self, short)),
+        };
+        let since = clock::boot_ns();
+        let Some(draining) = gate::drain() else {
+            return Err((self, MoveError::Busy));
+        };
+        match self.parts().quiesce(draining, Instant::now() + timeout) {
+            Ok(closed) => {
+                let rest = Rest {
+                    closed,
+                    capture: self,
+                    way_back,
+                };
+                Ok(Quiesced {
+                    rest: Some(rest),
+                    since,
+                })
+            }
+            Err(why) => Err((
+                self,
+                MoveError::NotQuiet {
+                    waited: timeout,
+                    why,
+                },
+            )),
+        }
     }
 }
 

@@ -1,7 +1,4 @@
-//! What a session announces about this process.
-
-use super::reasons::blocked;
-use crate::gpu_api;
+//! The process's GPU state in a few words.
 
 /// The process's GPU state in a few words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,19 +15,4 @@ pub struct Summary {
     /// Bytes in them.
     pub bytes: u64,
     pub queues: u64,
-}
-
-/// The state now. Cheap: no driver is asked, and none is loaded.
-pub fn summary() -> Summary {
-    let program = std::env::current_exe()
-        .ok()
-        .and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
-        .unwrap_or_default();
-    let mut summary = Summary {
-        program,
-        blocked: blocked(),
-        ..Summary::default()
-    };
-    gpu_api::all().for_each(|api| api.summarize(&mut summary));
-    summary
 }

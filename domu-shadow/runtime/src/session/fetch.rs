@@ -1,11 +1,10 @@
 //! Buffer contents from the slots into the driver, several transfers in flight.
 
-use super::flow::{SIGN_OF_LIFE, failed};
 use super::lend::{SlotBytes, lend};
-use super::workload::go_on;
+use super::step::{SIGN_OF_LIFE, failed, go_on};
 use crate::mover::{Arriving, MoveError, OwnedBytes, Piece, Transfer};
 use crate::poll;
-use channel::guest::{Filled, Inbox, StepError};
+use channel::guest::{Fetcher, Filled, StepError};
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -28,7 +27,10 @@ impl Writing {
 type Written = VecDeque<(Piece, Writing)>;
 
 /// Fetches what has not arrived yet into the driver's new objects; bytes fetched.
-pub(super) fn fetch_all(arriving: &mut Arriving, inbox: &mut Inbox<'_>) -> Result<u64, StepError> {
+pub(super) fn fetch_all(
+    arriving: &mut Arriving,
+    inbox: &mut Fetcher<'_>,
+) -> Result<u64, StepError> {
     arriving.pin(inbox.pages());
     let mut writing = Written::new();
     let most = inbox.payload_size() as u64;
@@ -57,7 +59,7 @@ pub(super) fn fetch_all(arriving: &mut Arriving, inbox: &mut Inbox<'_>) -> Resul
 
 fn write_next(
     arriving: &mut Arriving,
-    inbox: &mut Inbox<'_>,
+    inbox: &mut Fetcher<'_>,
     writing: &mut Written,
 ) -> Result<(), StepError> {
     let filled = inbox.wait()?;
@@ -89,7 +91,7 @@ fn write_next(
 
 fn end_oldest(
     arriving: &mut Arriving,
-    inbox: &mut Inbox<'_>,
+    inbox: &mut Fetcher<'_>,
     writing: &mut Written,
 ) -> Result<(), StepError> {
     let Some((piece, oldest)) = writing.pop_front() else {

@@ -1,14 +1,14 @@
 //! Buffer contents from the driver into the slots, several transfers in flight.
 
 use super::lend::{SlotBytes, lend, place};
-use super::workload::go_on;
+use super::step::{SIGN_OF_LIFE, failed, go_on};
 use crate::delta::{ExtentKind, PassReport, Piece, Place, Sink, SinkError};
 use crate::mover::{HostBytes, MoveError, Region, Round, Sent, Transfer};
 use crate::poll;
-use channel::guest::{Outbox, Slot, StepError};
+use channel::guest::{BatchSender, Slot, StepError};
 use channel::image::{BatchLayout, Digest, Extent};
 use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A slot whose bytes are on their way from the driver.
 struct Filling {
@@ -64,12 +64,9 @@ impl Filling {
     }
 }
 
-/// How often a step with nothing to send says that it is alive.
-pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
-
 /// Sends buffers' contents; small ones share a slot.
 pub(super) struct Sender<'o, 'b> {
-    out: &'o mut Outbox<'b>,
+    out: &'o mut BatchSender<'b>,
     filling: Option<Filling>,
     reading: VecDeque<Filling>,
     /// Slots that the delta engine has, by their token.
@@ -82,7 +79,7 @@ pub(super) struct Sender<'o, 'b> {
 }
 
 impl<'o, 'b> Sender<'o, 'b> {
-    pub(super) fn new(out: &'o mut Outbox<'b>) -> Self {
+    pub(super) fn new(out: &'o mut BatchSender<'b>) -> Self {
         Sender {
             out,
             filling: None,
@@ -331,8 +328,4 @@ impl Sink for Sender<'_, '_> {
         let alive = self.sign_of_life();
         self.end_pass(alive)
     }
-}
-
-pub(super) fn failed(e: MoveError) -> StepError {
-    StepError::failed(e)
 }

@@ -4,12 +4,12 @@
 //! dom0 through XenStore, or a loopback daemon where [`SOCKET_ENV`] names its socket. Without either
 //! the program runs as it would without us.
 
-mod clock;
 mod fetch;
 mod flow;
 mod identity;
 mod lend;
 mod pages;
+mod step;
 mod workload;
 mod xen;
 

@@ -1,24 +1,22 @@
 //! The process' GPU state as the channel's workload.
 
-use super::clock::Moment;
 use super::fetch::fetch_all;
-use super::flow::{SIGN_OF_LIFE, Sender, failed};
+use super::flow::Sender;
 use super::identity::Identity;
+use super::step::{alive_while, failed, step};
+use crate::clock::Moment;
 use crate::delta::sink::Sink;
 use crate::mover::{self, Arriving, Capture, Detached, Quiesced};
 use crate::process_exit;
 use crate::vendor::foreign;
 use channel::guest::{
-    Arrived, Begun, Inbox, Interrupt, Opened, Outbox, Pulse, Round, StepError, Stop, Unload, Whole,
-    Workload,
+    BatchSender, Begun, Fetched, Fetcher, Interrupt, KeepAlive, Opened, RoundDone, StepError,
+    Stopped, Unloaded, Whole, Workload,
 };
 use channel::image::{
-    Api, BufferEntry, DeviceEntry, MANIFEST_MINOR, MANIFEST_OBJECT, MANIFEST_VERSION, Manifest,
+    BufferEntry, DeviceEntry, MANIFEST_MINOR, MANIFEST_OBJECT, MANIFEST_VERSION, Manifest,
 };
 use channel::link::Others;
-use std::sync::MutexGuard;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 /// Environment variable: `0` has buffers sent whole, and none compared on the device.
@@ -53,8 +51,8 @@ impl GpuWorkload {
     }
 
     fn manifest(&self, generation: u64, objects: &[(u64, u64)]) -> Result<Vec<u8>, StepError> {
-        let device = |name| DeviceEntry {
-            api: Api::OPENCL,
+        let device = |(api, name)| DeviceEntry {
+            api,
             name,
             vendor: String::new(),
             driver: String::new(),
@@ -65,7 +63,7 @@ impl GpuWorkload {
             program: self.program.clone(),
             pid: self.pid,
             generation,
-            devices: mover::summary().devices.into_iter().map(device).collect(),
+            devices: mover::devices().into_iter().map(device).collect(),
             buffers: objects
                 .iter()
                 .map(|(id, bytes)| BufferEntry {
@@ -97,15 +95,15 @@ impl GpuWorkload {
         &self,
         quiesced: &mut Quiesced,
         generation: u64,
-        out: &mut Outbox<'_>,
-    ) -> Result<Stop, StepError> {
+        out: &mut BatchSender<'_>,
+    ) -> Result<Stopped, StepError> {
         let start = Instant::now();
         let round = quiesced.last_round();
         let objects = quiesced.objects();
         let mut sender = Sender::new(out);
         let report = sender.round(quiesced, &round)?;
         sender.object(MANIFEST_OBJECT, &self.manifest(generation, &objects)?)?;
-        Ok(Stop {
+        Ok(Stopped {
             bytes: sender.finish()?,
             buffers: objects.len() as u64,
             drain_ns: 0,
@@ -116,26 +114,8 @@ impl GpuWorkload {
     }
 }
 
-/// No step begins once the program exits, which waits for the last one.
-fn step() -> Result<MutexGuard<'static, ()>, StepError> {
-    process_exit::step().ok_or_else(exits)
-}
-
-/// For a step that may take long.
-pub(super) fn go_on() -> Result<(), StepError> {
-    if process_exit::is_under_way() {
-        Err(exits())
-    } else {
-        Ok(())
-    }
-}
-
-fn exits() -> StepError {
-    StepError::Failed("the program exits".into())
-}
-
 /// A round while the program runs.
-fn one_round(capture: &mut Capture, out: &mut Outbox<'_>) -> Result<Round, StepError> {
+fn one_round(capture: &mut Capture, out: &mut BatchSender<'_>) -> Result<RoundDone, StepError> {
     let round = capture.round();
     let mut sender = Sender::new(out);
     sender.round(capture, &round)?;
@@ -145,7 +125,7 @@ fn one_round(capture: &mut Capture, out: &mut Outbox<'_>) -> Result<Round, StepE
     let dirty = capture.dirty_bytes(&mut || Sink::alive(&mut sender));
     let dirty = dirty.map_err(|e| sender.reason(e))?;
     let (whole, why) = capture.whole();
-    Ok(Round {
+    Ok(RoundDone {
         bytes,
         dirty,
         whole,
@@ -153,40 +133,11 @@ fn one_round(capture: &mut Capture, out: &mut Outbox<'_>) -> Result<Round, StepE
     })
 }
 
-/// Does work that the driver may block, calling `busy` meanwhile. Work that can end early asks what it is given.
-fn alive_while<T: Send>(
-    work: impl FnOnce(&(dyn Fn() -> bool + Sync)) -> T + Send,
-    mut busy: impl FnMut() -> Result<(), Interrupt>,
-) -> Result<T, StepError> {
-    let (ended, end) = mpsc::sync_channel::<()>(1);
-    let called_off = AtomicBool::new(false);
-    let go_on = || !called_off.load(Ordering::Relaxed) && !process_exit::is_under_way();
-    std::thread::scope(|scope| {
-        let worker = std::thread::Builder::new().name(foreign::SESSION_THREAD.into());
-        // Dropped with the work's end, also in a panic.
-        let worker = worker.spawn_scoped(scope, || {
-            crate::fork::is_movers_thread();
-            let _ended = ended;
-            work(&go_on)
-        });
-        let worker = worker.map_err(|e| StepError::failed(format!("no thread: {e}")))?;
-        // What the driver does cannot be interrupted: an error waits for its end.
-        let mut said = Ok(());
-        while end.recv_timeout(SIGN_OF_LIFE) == Err(RecvTimeoutError::Timeout) {
-            said = said.and_then(|()| busy());
-            called_off.store(said.is_err(), Ordering::Relaxed);
-        }
-        let done = worker.join();
-        said?;
-        done.map_err(|_| StepError::Failed("a bug: the driver's worker panicked".into()))
-    })
-}
-
 impl Workload for GpuWorkload {
     type Copying = Capture;
     type Quiesced = AtRest;
     type Detached = Gone;
-    type Arriving = Arriving;
+    type PostCopy = Arriving;
 
     fn blocked(&self) -> Option<String> {
         mover::blocked()
@@ -200,7 +151,7 @@ impl Workload for GpuWorkload {
         }
     }
 
-    fn begin(&mut self, pulse: &mut Pulse<'_>) -> Result<(Begun, Capture), StepError> {
+    fn begin(&mut self, pulse: &mut KeepAlive<'_>) -> Result<(Begun, Capture), StepError> {
         let _step = step()?;
         // Compilers register exit handlers when they are first used.
         process_exit::register();
@@ -222,8 +173,8 @@ impl Workload for GpuWorkload {
         &mut self,
         capture: &mut Capture,
         _number: u32,
-        out: &mut Outbox<'_>,
-    ) -> Result<Round, StepError> {
+        out: &mut BatchSender<'_>,
+    ) -> Result<RoundDone, StepError> {
         let _step = step()?;
         capture.pin(out.pages());
         self.prepare(capture, || out.busy())?;
@@ -240,8 +191,8 @@ impl Workload for GpuWorkload {
         mut capture: Capture,
         timeout: Duration,
         generation: u64,
-        out: &mut Outbox<'_>,
-    ) -> Result<(Stop, AtRest), (Capture, StepError)> {
+        out: &mut BatchSender<'_>,
+    ) -> Result<(Stopped, AtRest), (Capture, StepError)> {
         let _step = match step() {
             Ok(step) => step,
             Err(e) => return Err((capture, e)),
@@ -259,7 +210,7 @@ impl Workload for GpuWorkload {
         process_exit::register();
         let drain_ns = since.elapsed_ns();
         match self.last_round(&mut quiesced, generation, out) {
-            Ok(stop) => Ok((Stop { drain_ns, ..stop }, AtRest { quiesced, since })),
+            Ok(stop) => Ok((Stopped { drain_ns, ..stop }, AtRest { quiesced, since })),
             Err(e) => {
                 let mut capture = quiesced.reopen();
                 capture.start_over();
@@ -268,7 +219,7 @@ impl Workload for GpuWorkload {
         }
     }
 
-    fn unload(&mut self, rest: AtRest) -> Result<(Unload, Gone), (AtRest, StepError)> {
+    fn unload(&mut self, rest: AtRest) -> Result<(Unloaded, Gone), (AtRest, StepError)> {
         let _step = match step() {
             Ok(step) => step,
             Err(e) => return Err((rest, e)),
@@ -279,7 +230,7 @@ impl Workload for GpuWorkload {
             Ok(detached) => {
                 let unload_ns = start.elapsed().as_nanos() as u64;
                 Ok((
-                    Unload {
+                    Unloaded {
                         unload_ns,
                         libraries: detached.libraries_held().len() as u64,
                         devices: detached.devices_held().len() as u64,
@@ -332,11 +283,11 @@ impl Workload for GpuWorkload {
         }
     }
 
-    fn arrive(
+    fn post_copy(
         &mut self,
         mut arriving: Arriving,
-        inbox: &mut Inbox<'_>,
-    ) -> Result<Arrived, (Arriving, StepError)> {
+        inbox: &mut Fetcher<'_>,
+    ) -> Result<Fetched, (Arriving, StepError)> {
         let _step = match step() {
             Ok(step) => step,
             Err(e) => return Err((arriving, e)),
@@ -344,7 +295,7 @@ impl Workload for GpuWorkload {
         match fetch_all(&mut arriving, inbox) {
             Ok(bytes) => {
                 arriving.finish();
-                Ok(Arrived { bytes })
+                Ok(Fetched { bytes })
             }
             Err(e) => {
                 arriving.rewind();

@@ -6,13 +6,13 @@
 use super::identity::{Identity, Instance};
 use super::pages::{DOM0, GrantLink};
 use channel::link::{Announcement, GuestLink, Rendezvous, Request};
+use channel::xenstore::session::*;
+use channel::xenstore::{self, PublishedChannel, SESSIONS};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use xen_bindings::{GrantToken, Store, StoreError};
-
-const HOME: &str = "data/gpu-migration";
 
 /// True where this machine is a Xen guest that can talk to XenStore.
 pub(super) fn in_guest() -> bool {
@@ -36,10 +36,10 @@ impl XenRendezvous {
     /// Connects to XenStore and watches this session's nodes.
     pub(super) fn connect(identity: &Identity) -> io::Result<Self> {
         let store = Store::open().map_err(to_io)?;
-        let path = format!("{HOME}/{}", identity.session);
+        let path = format!("{SESSIONS}/{}", identity.session);
         clean_up_after_the_dead(&store);
         store
-            .watch(&format!("{path}/request"), "request")
+            .watch(&format!("{path}/{REQUEST}"), "request")
             .map_err(to_io)?;
         remove_at_exit(&path);
         Ok(XenRendezvous {
@@ -70,11 +70,11 @@ impl XenRendezvous {
                 if let Some((name, value)) = write {
                     t.write(&self.node(name), value)?;
                 }
-                if !open && t.read(&self.node("channel"))?.is_some() {
-                    t.remove(&self.node("channel"))?;
+                if !open && t.read(&self.node(CHANNEL))?.is_some() {
+                    t.remove(&self.node(CHANNEL))?;
                 }
-                match t.read_text(&self.node("request"))? {
-                    Some(now) if now == request => t.write(&self.node("request"), ""),
+                match t.read_text(&self.node(REQUEST))? {
+                    Some(now) if now == request => t.write(&self.node(REQUEST), ""),
                     _ => Ok(()),
                 }
             })
@@ -94,24 +94,28 @@ impl Rendezvous for XenRendezvous {
             .transaction(|t| {
                 let node = |name| self.node(name);
                 // Within the transaction: another domain has no grant of ours, and the suspend ends it.
-                let named = t.read_text(&node("alive"))?;
+                let named = t.read_text(&node(xenstore::session::ALIVE))?;
                 if token.is_none() || named != token.as_ref().map(to_text) {
                     replaced.push(std::mem::replace(&mut *token, self.token()));
                 }
-                t.write(&node("pid"), a.pid.to_string())?;
-                t.write(&node("program"), &a.program)?;
-                t.write(&node("instance"), self.instance.to_text())?;
-                t.write(&node("generation"), a.generation.to_string())?;
-                t.write(&node("state"), a.state.to_string())?;
+                t.write(&node(PID), a.pid.to_string())?;
+                t.write(&node(PROGRAM), &a.program)?;
+                t.write(&node(INSTANCE), self.instance.to_text())?;
+                t.write(&node(GENERATION), a.generation.to_string())?;
+                t.write(&node(STATE), a.state.to_string())?;
                 match &a.blocked {
-                    Some(reason) => t.write(&node("blocked"), reason)?,
-                    None if t.read(&node("blocked"))?.is_some() => t.remove(&node("blocked"))?,
+                    Some(reason) => t.write(&node(BLOCKED), reason)?,
+                    None if t.read(&node(BLOCKED))?.is_some() => t.remove(&node(BLOCKED))?,
                     None => {}
                 }
                 let others = (!a.others.holders.is_empty()).then(|| a.others.holders.join("\n"));
                 let unseen = (a.others.unseen > 0).then(|| a.others.unseen.to_string());
                 let alive = token.as_ref().map(to_text);
-                for (name, value) in [("holders", others), ("unseen", unseen), ("alive", alive)] {
+                for (name, value) in [
+                    (HOLDERS, others),
+                    (UNSEEN, unseen),
+                    (xenstore::session::ALIVE, alive),
+                ] {
                     match value {
                         Some(value) => t.write(&node(name), value)?,
                         None if t.read(&node(name))?.is_some() => t.remove(&node(name))?,
@@ -119,13 +123,10 @@ impl Rendezvous for XenRendezvous {
                     }
                 }
                 // A request that has come meanwhile stays.
-                if t.read(&node("request"))?.is_none() {
-                    t.write(&node("request"), "")?;
+                if t.read(&node(REQUEST))?.is_none() {
+                    t.write(&node(REQUEST), "")?;
                 }
-                t.write(
-                    &node("protocol"),
-                    format!("{} {}", a.protocol.0, a.protocol.1),
-                )
+                t.write(&node(PROTOCOL), xenstore::format_versions(a.protocol))
             })
             .map_err(to_io)
     }
@@ -144,7 +145,7 @@ impl Rendezvous for XenRendezvous {
         }
         match self
             .store
-            .read_text(&self.node("request"))
+            .read_text(&self.node(REQUEST))
             .map_err(to_io)?
             .as_deref()
         {
@@ -154,8 +155,8 @@ impl Rendezvous for XenRendezvous {
             Some(request) => {
                 self.asked = request.to_owned();
                 match request {
-                    "open" => return Ok(Some(Request::Open)),
-                    "close" => return Ok(Some(Request::Close)),
+                    xenstore::request::OPEN => return Ok(Some(Request::Open)),
+                    xenstore::request::CLOSE => return Ok(Some(Request::Close)),
                     other => self.fail(&format!(
                         "unknown request `{}`: expected `open` or `close`",
                         other.escape_default()
@@ -181,19 +182,27 @@ impl Rendezvous for XenRendezvous {
         let first = references
             .first()
             .ok_or_else(|| io::Error::other("a link without pages"))?;
-        let value = format!("{first} {port} {}", references.len());
-        self.answer("open", Some(("channel", &value)), true)
+        let published = PublishedChannel {
+            reference: *first,
+            port,
+            pages: references.len(),
+        };
+        self.answer(
+            xenstore::request::OPEN,
+            Some((CHANNEL, &published.to_string())),
+            true,
+        )
     }
 
     fn close(&mut self, link: Option<Box<dyn GuestLink>>) -> io::Result<()> {
         // Port and grants end before dom0 hears so: after it the domain may be suspended at any moment.
         drop(link);
-        self.answer("close", None, false)
+        self.answer(xenstore::request::CLOSE, None, false)
     }
 
     fn fail(&mut self, reason: &str) -> io::Result<()> {
         let request = self.asked.clone();
-        self.answer(&request, Some(("error", reason)), false)
+        self.answer(&request, Some((ERROR, reason)), false)
     }
 }
 
@@ -203,9 +212,9 @@ fn to_io(e: StoreError) -> io::Error {
 
 /// Removes the nodes of processes that were killed: nobody else can, and they would hold up a migration.
 fn clean_up_after_the_dead(store: &Store) {
-    for session in store.directory(HOME).unwrap_or_default() {
-        let path = format!("{HOME}/{session}");
-        let instance = store.read_text(&format!("{path}/instance"));
+    for session in store.directory(SESSIONS).unwrap_or_default() {
+        let path = format!("{SESSIONS}/{session}");
+        let instance = store.read_text(&format!("{path}/{INSTANCE}"));
         if let Ok(Some(text)) = instance
             && Instance::parse(&text).is_some_and(|i| i.is_dead())
         {

@@ -5,17 +5,21 @@
 //!
 //! `unsafe`: calls one function of a library that is mapped.
 
-use std::ffi::c_int;
+use std::ffi::{OsStr, c_int};
+use std::os::unix::ffi::OsStrExt;
 
 use libloading::os::unix::{Library, RTLD_NOW};
+
+use super::fronts;
 
 /// `cuda.h`: the answer of every call before `cuInit`.
 const CUDA_ERROR_NOT_INITIALIZED: c_int = 3;
 
 /// Whether somebody in this process has initialised the CUDA driver API.
 pub(super) fn is_in_use() -> bool {
+    let name = OsStr::from_bytes(fronts::real(c"libcuda.so.1").to_bytes());
     // SAFETY: with RTLD_NOLOAD this only looks for a library that is mapped; no code of it runs.
-    let library = unsafe { Library::open(Some("libcuda.so.1"), RTLD_NOW | libc::RTLD_NOLOAD) };
+    let library = unsafe { Library::open(Some(name), RTLD_NOW | libc::RTLD_NOLOAD) };
     let Ok(library) = library else { return false };
     // SAFETY: `cuda.h` gives this symbol this prototype.
     let count =

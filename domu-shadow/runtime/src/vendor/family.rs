@@ -1,9 +1,8 @@
 //! Libraries that a driver opens by itself and forgets.
 
 use std::ffi::OsStr;
-use std::path::Path;
 
-use super::snapshot::file_name;
+use super::paths::library_stem;
 
 /// File name of the driver, then its family in the order of closing.
 const FAMILIES: [(&str, &[&str]); 1] = [(
@@ -37,12 +36,4 @@ pub(super) fn of(driver: &OsStr) -> &'static [&'static str] {
     let mut families = FAMILIES.iter();
     let family = families.find(|(driver, _)| stem.starts_with(driver));
     family.map_or(&[], |(_, family)| family)
-}
-
-/// `libpocl.so.2.10.0` → `libpocl.so`: the loader may have followed a link to another version.
-pub(super) fn library_stem(name: &OsStr) -> String {
-    let file = file_name(Path::new(name));
-    file.find(".so")
-        .map_or(file, |at| &file[..at + 3])
-        .to_owned()
 }

@@ -15,8 +15,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::paths::file_name;
 use super::relocations::{Held, Replacement};
-use super::snapshot::file_name;
 
 /// Bytes from which on a piece is noted. The tables have 128 KiB to 2.6 MiB.
 const LEAST: usize = 64 << 10;

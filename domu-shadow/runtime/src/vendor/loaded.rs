@@ -8,9 +8,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
+use super::paths::library_stem;
 use super::relocations::{self, Held};
 use super::snapshot::{Mapping, Snapshot, is_device_node};
-use super::{cuda, family, heap};
+use super::{cuda, family, fronts, heap};
 use crate::{locks, process_exit};
 
 /// One vendor's library, open.
@@ -103,6 +104,12 @@ impl Loaded {
         !self.initialises_cuda && self.has_family_driver()
     }
 
+    /// What the file names of all drivers' libraries start with.
+    fn stems(&self) -> Vec<String> {
+        let names = self.vendors.iter().map(|vendor| &*vendor.name);
+        names.map(library_stem).collect()
+    }
+
     fn has_family_driver(&self) -> bool {
         let mut names = self.vendors.iter().map(|vendor| &vendor.name);
         names.any(|name| family::is_driver(name))
@@ -123,6 +130,8 @@ pub fn opening<T>(call: impl FnOnce() -> T) -> T {
     let had_cuda = cuda::is_in_use();
     let answer = call();
     // Before the lock: the linker may be running code that waits for it.
+    let stems = loaded().stems();
+    mend(&stems);
     let family = hold_family();
     let mut loaded = loaded();
     loaded.watch_heap(&family);
@@ -130,6 +139,14 @@ pub fn opening<T>(call: impl FnOnce() -> T) -> T {
     loaded.initialises_cuda |= !had_cuda && cuda::is_in_use();
     drop(loaded);
     answer
+}
+
+/// Has all libraries of drivers that are mapped open those of vendors by name, and none of ours.
+fn mend(stems: &[String]) {
+    fronts::mend(|name| {
+        let is_drivers = stems.iter().any(|stem| name.starts_with(stem));
+        is_drivers || family::stems().any(|stem| name.starts_with(stem))
+    });
 }
 
 fn hold_family() -> Held {
@@ -155,6 +172,7 @@ pub fn load<T, E: std::fmt::Display>(
         // come from the administrator's configuration or the user's own environment.
         let library = unsafe { Library::open(Some(&name), RTLD_NOW | RTLD_LOCAL) };
         let library = library.map_err(|error| error.to_string());
+        mend(&[library_stem(&name)]);
         match library.and_then(|it| accept(&it).map(|()| it).map_err(|e| e.to_string())) {
             Ok(library) => {
                 loaded.vendors.push(Vendor { name, library });
@@ -166,6 +184,7 @@ pub fn load<T, E: std::fmt::Display>(
     loaded.watch_heap(&hold_family());
     let had_cuda = cuda::is_in_use();
     let answer = call(&loaded.vendors);
+    mend(&loaded.stems());
     // What the driver has opened itself meanwhile.
     loaded.watch_heap(&hold_family());
     loaded.initialises_cuda |= !had_cuda && cuda::is_in_use();

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use libloading::os::unix::{Library, RTLD_NOW};
 
-use super::snapshot::file_name;
+use super::paths::file_name;
 
 /// A function of another library: its name, its address as this library has it, and what is called instead.
 pub(super) type Replacement = (&'static CStr, *mut c_void, *mut c_void);

@@ -7,6 +7,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use super::fronts;
+use super::paths::file_name;
+
 /// One mapping of a file or device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
@@ -18,7 +21,7 @@ pub struct Mapping {
 /// Where the kernel places nothing by itself in a 64-bit process: what lies below was put there by address.
 const CHOSEN: usize = 1 << 40;
 
-/// Open files, mapped files, address space reserved below `CHOSEN` and threads at one moment.
+/// Open files, mapped files (but our own that stand before a vendor's), address space reserved below `CHOSEN` and threads at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     pub files: BTreeMap<i32, PathBuf>,
@@ -47,7 +50,11 @@ impl Snapshot {
         let maps = maps.unwrap_or_default();
         Snapshot {
             files: files.unwrap_or_default(),
-            mappings: maps.lines().filter_map(mapping).collect(),
+            mappings: maps
+                .lines()
+                .filter_map(mapping)
+                .filter(|mapping| !fronts::is_front(&mapping.path))
+                .collect(),
             reserved: maps.lines().filter_map(reservation).collect(),
             threads: threads.unwrap_or_default(),
             is_whole,
@@ -67,13 +74,6 @@ impl Snapshot {
             .iter()
             .any(|mapping| file_name(&mapping.path).starts_with(stem))
     }
-}
-
-/// The last part of a path, empty if there is none.
-pub fn file_name(path: &Path) -> &str {
-    path.file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or("")
 }
 
 /// Environment variable: what the paths of another driver's device nodes start with.

@@ -13,10 +13,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::family::{self, FAMILY_NODES, library_stem};
+use super::family::{self, FAMILY_NODES};
 use super::heap;
 use super::loaded::{self, Loaded, Vendor};
-use super::snapshot::{Mapping, Snapshot, UNREAD, file_name, is_short};
+use super::paths::{file_name, library_stem};
+use super::snapshot::{Mapping, Snapshot, UNREAD, is_short};
 use crate::phase_timer::PhaseTimer;
 
 /// How long threads that end with the driver's last objects may take for it.

@@ -1,0 +1,85 @@
+//! What a migration carries along from phase to phase.
+
+use super::error::MigrationError;
+use crate::capture::Capture;
+use crate::capture_sink::{CaptureSink, Records};
+use crate::daemon::Daemon;
+use crate::laps::Laps;
+use crate::ram_report;
+use crate::steering::UnderWay;
+use protocol::ram::RamFigures;
+use protocol::report::{Report, Role};
+use protocol::status::PublishedState;
+use std::fmt::Display;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+use stream::{Elided, Written};
+
+/// One domain on its way out.
+pub struct Outgoing<'d> {
+    pub daemon: &'d Arc<Daemon>,
+    pub domid: u32,
+    pub cancelled: Arc<AtomicBool>,
+    /// What others see of it, and order.
+    pub under_way: UnderWay,
+    /// PCI devices that have to be detached at the stop.
+    pub devices: usize,
+    pub report: Report,
+    pub started: Instant,
+}
+
+impl Outgoing<'_> {
+    /// Whether the domain leaves, devices and all.
+    pub fn leaves(&self) -> bool {
+        self.report.role != Role::Rehearsal
+    }
+
+    /// The helper has pre-copied RAM a bit further.
+    pub fn ram(&mut self, figures: RamFigures) {
+        let ram = self.report.ram.get_or_insert_default();
+        ram_report::learn(ram, self.domid, figures);
+    }
+
+    /// Where `capture` brings what it copies.
+    pub fn sink<'a>(&'a self, records: &'a Records, capture: &Capture) -> CaptureSink<'a> {
+        CaptureSink {
+            records: Some(records),
+            cancelled: &self.cancelled,
+            sent: &self.under_way.sent,
+            sessions: capture.count(),
+        }
+    }
+
+    /// What has not been carried so far.
+    pub fn note_elided(&mut self, written: Written) {
+        let Elided { zero, copies } = written.elided;
+        self.report.gpu_bytes.zero = zero;
+        self.report.gpu_bytes.copies = copies;
+    }
+
+    /// What really went wrong: whatever failed after an abort did so because of that.
+    pub fn reason(&self, error: impl Into<MigrationError>) -> MigrationError {
+        let called_off = self.under_way.check().err();
+        called_off.map_or_else(|| error.into(), MigrationError::from)
+    }
+
+    /// It is over; `error` says why where it was for nothing.
+    pub fn end(mut self, laps: Option<Laps>, error: Option<&dyn Display>) {
+        self.report.total_s = Some(self.started.elapsed().as_secs_f64());
+        self.report.ok = Some(error.is_none());
+        self.report.error = error.map(ToString::to_string);
+        let (daemon, domid) = (self.daemon, self.domid);
+        match &error {
+            None => {
+                log::info!("domain {domid}: its GPU state has left");
+                daemon.publisher.tell(domid, PublishedState::Detached);
+            }
+            Some(reason) => {
+                log::error!("domain {domid}: the migration ended: {reason}");
+                daemon.publisher.failed(domid, reason);
+            }
+        }
+        daemon.reports.put(self.report, laps);
+    }
+}

@@ -1,0 +1,43 @@
+//! The guest is suspended, or should have been; whoever resumes it has its sessions served.
+
+use super::error::MigrationError;
+use super::outgoing::Outgoing;
+use crate::laps::Laps;
+use protocol::blackout::Part;
+use std::fmt::Display;
+
+/// The domain is out of this migration's hands, and its memory on the way.
+pub struct Suspended<'d> {
+    pub out: Outgoing<'d>,
+    laps: Laps,
+    taken_back: Option<MigrationError>,
+}
+
+impl<'d> Suspended<'d> {
+    /// `taken_back` says why the guest has to go on here.
+    pub fn new(out: Outgoing<'d>, laps: Laps, taken_back: Option<MigrationError>) -> Self {
+        Suspended {
+            out,
+            laps,
+            taken_back,
+        }
+    }
+
+    /// Why the suspend is taken back, if it is.
+    pub fn taken_back(&self) -> Option<&MigrationError> {
+        self.taken_back.as_ref()
+    }
+
+    /// The helper has said its last word; `failed` says why it was for nothing.
+    pub fn end(mut self, failed: Option<&dyn Display>) {
+        let (daemon, domid) = (self.out.daemon, self.out.domid);
+        // Not suspended: it did not go.
+        if self.out.report.blackout.get(Part::Suspend).is_some() {
+            self.laps.end(Part::Transfer);
+            self.out.report.blackout = self.laps.so_far();
+        }
+        let taken_back = self.taken_back.as_ref().map(|e| e as &dyn Display);
+        self.out.end(Some(self.laps), taken_back.or(failed));
+        daemon.server.look(domid);
+    }
+}

@@ -1,0 +1,67 @@
+//! The seal has come, and agrees with what came before it.
+
+use super::error::ReceiveError;
+use crate::daemon::Daemon;
+use crate::laps::Laps;
+use crate::session::check_manifest;
+use channel::image::SessionKey;
+use protocol::report::{Report, SessionReport};
+use protocol::status::{PublishedState, Purpose};
+use spool::Image;
+use std::collections::BTreeMap;
+
+/// All images of a domain, which nobody can have yet.
+pub struct Sealed {
+    images: BTreeMap<SessionKey, Image>,
+    report: Report,
+}
+
+impl Sealed {
+    /// `report` says what came for `images`.
+    pub fn new(images: BTreeMap<SessionKey, Image>, report: Report) -> Self {
+        Sealed { images, report }
+    }
+
+    /// The images and what was received, if each is what its manifest says.
+    pub fn finish(mut self) -> Result<(BTreeMap<SessionKey, Image>, Report), ReceiveError> {
+        for (key, image) in &self.images {
+            check_manifest(key, image)?;
+            let manifest = image.manifest(key.generation).ok();
+            self.report.sessions.push(SessionReport {
+                key: *key,
+                program: manifest
+                    .as_ref()
+                    .map(|m| protocol::text::clean(&m.program))
+                    .unwrap_or_default(),
+                pid: manifest.map_or(0, |m| m.pid),
+                bytes: image.totals().bytes,
+            });
+        }
+        self.report.ok = Some(true);
+        Ok((self.images, self.report))
+    }
+
+    /// The domain is whole: its images are kept for it, and served from now on.
+    pub fn keep(self, daemon: &Daemon) -> Result<(), ReceiveError> {
+        let domid = self.report.domid;
+        let (images, report) = self.finish()?;
+        let keys: Vec<SessionKey> = images.keys().copied().collect();
+        for (key, image) in images {
+            if let Err(e) = daemon.keep(domid, key, image, Purpose::Serve) {
+                keys.iter().for_each(|key| {
+                    daemon.images.drop_image(domid, *key);
+                });
+                return Err(e.into());
+            }
+        }
+        log::info!(
+            "domain {domid}: {} images have come, {} bytes before the stop, {} in it",
+            keys.len(),
+            report.gpu_bytes.precopy.iter().sum::<u64>(),
+            report.gpu_bytes.stop
+        );
+        daemon.reports.put(report, Some(Laps::start()));
+        daemon.publisher.tell(domid, PublishedState::Detached);
+        Ok(())
+    }
+}

@@ -1,0 +1,5 @@
+//! Giving images back: whoever resumes the guest serves it.
+
+pub mod ended;
+pub mod image_server;
+pub mod server;
