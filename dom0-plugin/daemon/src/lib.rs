@@ -29,7 +29,7 @@
 //! | [`steering`], [`moving`] | a migration under way, and the operator's orders to it; all of them |
 //! | [`capture_sink`] | where captured bytes go: image and stream |
 //! | [`image_source`] | an image as a session fetches it |
-//! | [`session`], [`capture`], [`peers`] | one session while it is captured; all of a domain; which those are |
+//! | [`session`], [`capture`], [`peers`] | one session while it is captured; all of a domain ([`parallel`]); which those are |
 //! | [`restore`] | one session that gets its image back |
 //! | [`serve`] | images given back: whoever resumes a guest serves it |
 //! | [`doctor`] | why a domain could not migrate |

@@ -66,7 +66,7 @@ impl Devices {
         };
         let lock = self.lock_of(domid);
         let _alone = lock.lock().unwrap_or_else(|e| e.into_inner());
-        self.policy.before_detach(toolstack, domid, &devices)?;
+        self.policy.before_detach.run(toolstack, domid, &devices)?;
         toolstack
             .set_away(domid, &devices)
             .map_err(|e| DeviceProblem::Unnoted(e).of(domid))?;
@@ -120,7 +120,7 @@ impl Devices {
             return Ok(false);
         }
         let devices = toolstack.assigned(domid).map_err(unread)?;
-        self.policy.after_attach(toolstack, domid, &devices)?;
+        self.policy.after_attach.run(toolstack, domid, &devices)?;
         toolstack
             .set_away(domid, &[])
             .map_err(|e| DeviceProblem::Unnoted(e).of(domid))?;

@@ -18,22 +18,37 @@ pub struct Policy {
     pub timeout: Duration,
     /// By domain name: what a domain gets that came without a device.
     attach: BTreeMap<String, Vec<Device>>,
-    before_detach: Vec<String>,
-    after_attach: Vec<String>,
+    /// Run before devices are detached.
+    pub before_detach: Hook,
+    /// Run after they have been attached.
+    pub after_attach: Hook,
+}
+
+/// A command of the administrator's; none where it is empty.
+#[derive(Debug, Clone)]
+pub struct Hook {
+    setting: &'static str,
+    command: Vec<String>,
+    timeout: Duration,
 }
 
 impl From<&Config> for Policy {
     fn from(config: &Config) -> Self {
         let devices = |specs: &Vec<String>| specs.iter().map(|bdf| Device::at(bdf)).collect();
         let attach = config.pci_attach.iter();
+        let hook = |setting, command: &[String]| Hook {
+            setting,
+            command: command.to_vec(),
+            timeout: config.pci_timeout,
+        };
         Policy {
             detach: config.pci_detach,
             timeout: config.pci_timeout,
             attach: attach
                 .map(|(name, specs)| (name.clone(), devices(specs)))
                 .collect(),
-            before_detach: config.pci_before_detach.clone(),
-            after_attach: config.pci_after_attach.clone(),
+            before_detach: hook("pci_before_detach", &config.pci_before_detach),
+            after_attach: hook("pci_after_attach", &config.pci_after_attach),
         }
     }
 }
@@ -50,56 +65,24 @@ impl Policy {
 
     /// The administrator's commands, by the setting that names them.
     pub fn hooks(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let named = [
-            ("pci_before_detach", &self.before_detach),
-            ("pci_after_attach", &self.after_attach),
-        ];
-        named
-            .into_iter()
-            .filter_map(|(setting, command)| Some((setting, command.first()?.as_str())))
+        let hooks = [&self.before_detach, &self.after_attach];
+        hooks.into_iter().filter_map(|hook| {
+            let program = hook.command.first()?;
+            Some((hook.setting, program.as_str()))
+        })
     }
+}
 
-    /// Runs the administrator's command before devices are detached.
-    pub fn before_detach(
+impl Hook {
+    /// Runs it, if there is one.
+    pub fn run(
         &self,
         toolstack: &dyn Toolstack,
         domid: u32,
         devices: &[Device],
     ) -> Result<(), DeviceError> {
-        self.hook(
-            "pci_before_detach",
-            &self.before_detach,
-            toolstack,
-            domid,
-            devices,
-        )
-    }
-
-    /// Runs the administrator's command after they have been attached.
-    pub fn after_attach(
-        &self,
-        toolstack: &dyn Toolstack,
-        domid: u32,
-        devices: &[Device],
-    ) -> Result<(), DeviceError> {
-        self.hook(
-            "pci_after_attach",
-            &self.after_attach,
-            toolstack,
-            domid,
-            devices,
-        )
-    }
-
-    fn hook(
-        &self,
-        setting: &'static str,
-        command: &[String],
-        toolstack: &dyn Toolstack,
-        domid: u32,
-        devices: &[Device],
-    ) -> Result<(), DeviceError> {
-        let Some((program, arguments)) = command.split_first() else {
+        let setting = self.setting;
+        let Some((program, arguments)) = self.command.split_first() else {
             return Ok(());
         };
         let failed = |error| DeviceProblem::Hook { setting, error }.of(domid);
