@@ -1,7 +1,7 @@
 //! Command buffers (`cl_khr_command_buffer`): recorded once, enqueued often.
 //!
-//! The list of recorded commands is kept, with the objects and kernel arguments that they had, and after a move it is recorded
-//! again. Synchronization points are numbered here, from 1: a driver's numbers may be others the second time.
+//! The recorded commands are kept with their objects and kernel arguments, and recorded again after a move. Synchronization
+//! points are numbered here, from 1, because a driver may number them differently the second time.
 
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex, MutexGuard};

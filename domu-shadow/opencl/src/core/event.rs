@@ -1,8 +1,8 @@
 //! Events: of commands, and of the program itself.
 //!
-//! After a move an event has no driver's object any more: it was complete, and its status and times were kept. A
-//! user event without a status gets a new one. Callbacks of user events are made here, without the driver, for only
-//! the program itself sets their status.
+//! After a move an event has no driver's object: it was complete, and its status and times are kept here. A user event
+//! without a status gets a new driver's event. Callbacks of user events are made here, without the driver, because only
+//! the program sets their status.
 
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -47,7 +47,7 @@ enum Maker {
     Program(Arc<Context>),
 }
 
-/// Small, as programs make one for each command.
+/// Kept small: programs make one for each command.
 pub struct Event {
     slot: Slot<Event>,
     pub real: DriverHandle,
@@ -352,7 +352,7 @@ unsafe extern "C" fn driver_says(_real: *mut c_void, status: cl_int, owed: *mut 
     // SAFETY: `owed` is the box leaked for this call, which a driver makes once.
     let owed = unsafe { Box::from_raw(owed.cast::<Owed>()) };
     callbacks::run(move || {
-        // Some drivers say only the stage of a command that had failed before they were asked for the callback.
+        // If the command had failed before the callback was registered, some drivers report only the stage.
         let known = {
             let _inside = start::enter(Pass::Drains);
             owed.event.status()
@@ -360,7 +360,7 @@ unsafe extern "C" fn driver_says(_real: *mut c_void, status: cl_int, owed: *mut 
         let status = known.ok().filter(|&known| known < 0).unwrap_or(status);
         // SAFETY: the program registered the function for a call with its event and its own user data.
         unsafe { (owed.call)(owed.event.slot.handle(), status, owed.user as *mut c_void) };
-        // It may be the last to refer to the event, and to a queue: what they still have with the driver goes now.
+        // This may be the last reference to the event and its queue: what they still have with the driver is released now.
         let _inside = start::enter(Pass::Drains);
         drop(owed);
     });
