@@ -11,8 +11,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ptr::{NonNull, null_mut};
 use std::time::{Duration, Instant};
 
+use channel::guest::StepError;
 use channel::memory::SharedRegion;
-use runtime::delta::{PassReport, Piece, Place, Sink, SinkError};
+use runtime::delta::{PassReport, Piece, Place, Sink};
 use runtime::mover;
 
 #[path = "../tests/common/mod.rs"]
@@ -68,7 +69,7 @@ impl Ring {
 }
 
 impl Sink for Ring {
-    fn place(&mut self, _may_wait: bool) -> Result<Option<Place>, SinkError> {
+    fn place(&mut self, _may_wait: bool) -> Result<Option<Place>, StepError> {
         Ok(self.free.pop_front().map(|slot| {
             let bytes = self.region.slice(slot as usize * self.slot, self.slot);
             let memory = bytes.expect("a slot of the region").as_ptr();
@@ -77,7 +78,7 @@ impl Sink for Ring {
         }))
     }
 
-    fn deliver(&mut self, piece: Piece) -> Result<(), SinkError> {
+    fn deliver(&mut self, piece: Piece) -> Result<(), StepError> {
         self.free.push_back(piece.token);
         Ok(())
     }

@@ -14,8 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use channel::guest::StepError;
 use opencl::delta::Engine;
-use runtime::delta::{Config, PassOptions, PassReport, Piece, Place, Secret, Sink, SinkError};
+use runtime::delta::{Config, PassOptions, PassReport, Piece, Place, Secret, Sink};
 
 #[path = "../tests/delta/rig.rs"]
 mod rig;
@@ -103,7 +104,7 @@ impl Ring {
 }
 
 impl Sink for Ring {
-    fn place(&mut self, _may_wait: bool) -> Result<Option<Place>, SinkError> {
+    fn place(&mut self, _may_wait: bool) -> Result<Option<Place>, StepError> {
         Ok(self.free.pop_front().map(|slot| {
             let at = self.memory.wrapping_add(slot as usize * self.slot);
             // SAFETY: a slot of the mapping, lent once.
@@ -111,7 +112,7 @@ impl Sink for Ring {
         }))
     }
 
-    fn deliver(&mut self, piece: Piece) -> Result<(), SinkError> {
+    fn deliver(&mut self, piece: Piece) -> Result<(), StepError> {
         self.free.push_back(piece.token);
         Ok(())
     }

@@ -7,11 +7,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use channel::BoxError;
-use channel::guest::Whole;
+use channel::guest::{StepError, Whole};
 use channel::image::Api;
 use channel::memory::SharedPages;
 
-use crate::delta::sink::{Sink, SinkError};
+use crate::delta::sink::Sink;
 use crate::gate::Draining;
 use crate::locks::Held;
 use crate::mover::error::MoveError;
@@ -83,7 +83,7 @@ pub trait ApiCapture: Send {
     /// What `alive` said.
     fn dirty_bytes(
         &mut self,
-        alive: &mut dyn FnMut() -> Result<(), SinkError>,
+        alive: &mut dyn FnMut() -> Result<(), StepError>,
     ) -> Result<u64, MoveError>;
 
     /// Bytes of objects that are not compared, and why some of them are not.

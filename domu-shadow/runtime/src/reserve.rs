@@ -66,6 +66,15 @@ impl Room {
     }
 }
 
+/// What the process cannot have.
+#[derive(Debug, thiserror::Error)]
+pub enum Short {
+    #[error("{count} more file descriptors: {source}")]
+    Files { count: usize, source: io::Error },
+    #[error("{mib} MiB more of address space: {source}")]
+    Space { mib: usize, source: io::Error },
+}
+
 /// Held until it is dropped.
 #[derive(Debug, Default)]
 pub struct Reserve {
@@ -78,12 +87,13 @@ pub struct Reserve {
 impl Reserve {
     /// # Errors
     /// What the process cannot have.
-    pub fn take(room: Room) -> Result<Reserve, String> {
+    pub fn take(room: Room) -> Result<Reserve, Short> {
         let mut reserve = Reserve::default();
-        let files = reserve.take_files(room.files);
-        files.map_err(|e| format!("{} more file descriptors: {e}", room.files))?;
+        let (count, mib) = (room.files, room.bytes >> 20);
+        let files = reserve.take_files(count);
+        files.map_err(|source| Short::Files { count, source })?;
         let space = reserve.take_space(room.bytes);
-        space.map_err(|e| format!("{} MiB more of address space: {e}", room.bytes >> 20))?;
+        space.map_err(|source| Short::Space { mib, source })?;
         Ok(reserve)
     }
 

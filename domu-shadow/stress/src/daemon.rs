@@ -10,7 +10,7 @@ use channel::link::{Link, Peer};
 use channel::loopback::LoopbackPeer;
 
 use super::image::Image;
-use super::pace::{self, Storm};
+use super::pace::{self, Stress};
 use super::report::{Counts, Moving};
 use runtime::gate::Pass;
 use runtime::{mover, start};
@@ -35,7 +35,7 @@ type DynLink = Box<dyn Link>;
 /// The host end of the process's one session.
 pub(super) struct Daemon {
     peer: LoopbackPeer,
-    storm: Storm,
+    stress: Stress,
     image: Image,
     generation: u64,
 }
@@ -47,10 +47,10 @@ enum Outcome {
 }
 
 impl Daemon {
-    pub(super) fn new(peer: LoopbackPeer, storm: Storm) -> Daemon {
+    pub(super) fn new(peer: LoopbackPeer, stress: Stress) -> Daemon {
         Daemon {
             peer,
-            storm,
+            stress,
             image: Image::default(),
             generation: 0,
         }
@@ -62,7 +62,7 @@ impl Daemon {
         // Makes this thread known as one of ours: it is no driver's thread that keeps a library.
         drop(start::enter(Pass::Drains));
         loop {
-            self.storm.pace.wait();
+            self.stress.pace.wait();
             let Some(moving) = Moving::start() else {
                 // The process ends with this end of the link open: a session that saw it go would say so.
                 std::mem::forget(self);
@@ -118,7 +118,7 @@ impl Daemon {
                 return resume(copying, why);
             }
         }
-        let quiesced = match copying.stop(self.storm.drain, &one_by_one(&mut self.image)) {
+        let quiesced = match copying.stop(self.stress.drain, &one_by_one(&mut self.image)) {
             Ok((_, quiesced)) => quiesced,
             Err(refused) => {
                 let (copying, why) = kept(refused);
@@ -166,10 +166,10 @@ impl Daemon {
                     let why;
                     (detached, why) = kept(refused);
                     match retries % OFTEN {
-                        0 => log::warn!("storm: a restore failed and is tried again: {why}"),
-                        _ => log::info!("storm: a restore failed: {why}"),
+                        0 => log::warn!("stress: a restore failed and is tried again: {why}"),
+                        _ => log::info!("stress: a restore failed: {why}"),
                     }
-                    if began.elapsed() > PATIENCE && !mover::lacks_room() {
+                    if began.elapsed() > PATIENCE && !mover::lacks_headroom() {
                         lost(&why.to_string());
                     }
                     retries += 1;
@@ -214,7 +214,7 @@ fn kept<S>(refused: Refused<S, DynLink>) -> (S, HostError) {
 
 /// A program without its session cannot go on to any result: its test must end here, not hang.
 fn lost(why: &str) -> ! {
-    log::error!("storm: the program's state is lost: {why}");
+    log::error!("stress: the program's state is lost: {why}");
     std::process::abort()
 }
 
@@ -232,14 +232,14 @@ fn count(counts: &mut Counts, outcome: &Outcome) {
             why: text,
             blackout_ns,
         } => {
-            log::info!("storm: {text}");
+            log::info!("stress: {text}");
             // The session passes the mover's own words on.
             if text.contains("cannot be migrated") {
                 counts.blocked += 1;
             } else if text.contains("did not come to rest") {
                 counts.not_quiet += 1;
             } else {
-                log::warn!("storm: a move was given up: {text}");
+                log::warn!("stress: a move was given up: {text}");
                 counts.failed += 1;
             }
             *blackout_ns

@@ -23,7 +23,7 @@ use std::path::PathBuf;
 
 use channel::loopback::LoopbackListener;
 
-/// Environment variable that switches the storm on.
+/// Environment variable that switches the moves on.
 pub const STORM_ENV: &str = "XL_GPU_STORM";
 
 /// Environment variable with the report's file.
@@ -35,45 +35,45 @@ fn register() {
     runtime::session::set_stress(start);
 }
 
-/// Starts the storm where the environment asks for it; the socket at which the session will meet it.
+/// Starts to move where the environment asks for it; the socket at which the session will meet it.
 fn start() -> Option<PathBuf> {
     let text = std::env::var_os(STORM_ENV).filter(|text| !text.is_empty())?;
-    let storm = match pace::Storm::parse(&text.to_string_lossy()) {
-        Ok(storm) => storm,
+    let stress = match pace::Stress::parse(&text.to_string_lossy()) {
+        Ok(stress) => stress,
         Err(reason) => {
-            log::warn!("{STORM_ENV}={text:?}: {reason}: no storm");
+            log::warn!("{STORM_ENV}={text:?}: {reason}: no stress");
             return None;
         }
     };
-    let path = std::env::temp_dir().join(format!("xl-gpu-storm-{}.sock", std::process::id()));
+    let path = std::env::temp_dir().join(format!("xl-gpu-stress-{}.sock", std::process::id()));
     let listener = match LoopbackListener::bind(&path) {
         Ok(listener) => listener,
         Err(error) => {
-            log::warn!("no storm: {}: {error}", path.display());
+            log::warn!("no stress: {}: {error}", path.display());
             return None;
         }
     };
     report::write_at_exit(std::env::var_os(REPORT_ENV).map(PathBuf::from));
     let socket = path.clone();
     let spawned = std::thread::Builder::new()
-        .name("xl-gpu-storm".into())
+        .name("xl-gpu-stress".into())
         .spawn(move || {
             let accepted = listener.accept(daemon::PATIENCE);
             // The meeting place is for one session only.
             drop(std::fs::remove_file(&socket));
             match accepted {
-                Ok(peer) => daemon::Daemon::new(peer, storm).run(),
-                Err(error) => log::error!("no storm: {error}"),
+                Ok(peer) => daemon::Daemon::new(peer, stress).run(),
+                Err(error) => log::error!("no stress: {error}"),
             }
         });
     match spawned {
         Ok(_) => {
-            storm.pace.begin();
+            stress.pace.begin();
             Some(path)
         }
         Err(error) => {
             drop(std::fs::remove_file(&path));
-            log::warn!("no storm: {error}");
+            log::warn!("no stress: {error}");
             None
         }
     }

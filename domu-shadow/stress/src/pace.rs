@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use runtime::gate::{self, Pass};
 
-/// Calls that entered the gate; counted only in a storm that goes by calls.
+/// Calls that entered the gate; counted only where moves goes by calls.
 static CALLS: AtomicU64 = AtomicU64::new(0);
 /// [`Pace::Calls`]' number; 0 without it.
 static EVERY: AtomicU64 = AtomicU64::new(0);
@@ -35,42 +35,59 @@ pub(super) enum Pace {
     Calls(u64),
 }
 
+/// What is wrong with `XL_GPU_STORM`.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoStress {
+    #[error("{0:?} is not \"ms=T\" or \"calls=N\"")]
+    Item(String),
+    #[error("{0:?} is not a number")]
+    Number(String),
+    #[error("calls=0 is no pace")]
+    Never,
+    #[error("{0:?} is none of ms, calls, drain-ms")]
+    Key(String),
+    #[error("more than one of ms= and calls=")]
+    Twice,
+    #[error("neither ms= nor calls=")]
+    Nothing,
+}
+
 /// What `XL_GPU_STORM` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Storm {
+pub(super) struct Stress {
     pub(super) pace: Pace,
     /// How long the program may take to come to rest.
     pub(super) drain: Duration,
 }
 
-impl Storm {
+impl Stress {
     /// # Errors
     /// What is wrong with the text.
-    pub(super) fn parse(text: &str) -> Result<Storm, String> {
+    pub(super) fn parse(text: &str) -> Result<Stress, NoStress> {
         let (mut pace, mut drain) = (None, Duration::from_secs(10));
         for item in text.split(',').map(str::trim) {
             let (key, value) = item
                 .split_once('=')
-                .ok_or_else(|| format!("{item:?} is not \"ms=T\" or \"calls=N\""))?;
+                .ok_or_else(|| NoStress::Item(item.to_owned()))?;
             let number: u64 = value
                 .parse()
-                .map_err(|_| format!("{value:?} is not a number"))?;
+                .map_err(|_| NoStress::Number(value.to_owned()))?;
             let again = match key {
                 "ms" => pace.replace(Pace::Every(Duration::from_millis(number))),
-                "calls" if number == 0 => return Err("calls=0 is no pace".to_owned()),
+                "calls" if number == 0 => return Err(NoStress::Never),
                 "calls" => pace.replace(Pace::Calls(number)),
                 "drain-ms" => {
                     drain = Duration::from_millis(number);
                     None
                 }
-                _ => return Err(format!("{key:?} is none of ms, calls, drain-ms")),
+                _ => return Err(NoStress::Key(key.to_owned())),
             };
             if again.is_some() {
-                return Err("more than one of ms= and calls=".to_owned());
+                return Err(NoStress::Twice);
             }
         }
-        let pace = pace.ok_or("neither ms= nor calls=")?;
-        Ok(Storm { pace, drain })
+        let pace = pace.ok_or(NoStress::Nothing)?;
+        Ok(Stress { pace, drain })
     }
 }
 
@@ -129,11 +146,11 @@ mod tests {
 
     #[test]
     fn reads_paces_and_names_what_it_does_not_understand() {
-        let storm = Storm::parse("ms=50").unwrap();
-        assert_eq!(storm.pace, Pace::Every(Duration::from_millis(50)));
-        let storm = Storm::parse("calls=200, drain-ms=30").unwrap();
-        assert_eq!(storm.pace, Pace::Calls(200));
-        assert_eq!(storm.drain, Duration::from_millis(30));
+        let stress = Stress::parse("ms=50").unwrap();
+        assert_eq!(stress.pace, Pace::Every(Duration::from_millis(50)));
+        let stress = Stress::parse("calls=200, drain-ms=30").unwrap();
+        assert_eq!(stress.pace, Pace::Calls(200));
+        assert_eq!(stress.drain, Duration::from_millis(30));
         for wrong in [
             "",
             "50",
@@ -144,7 +161,7 @@ mod tests {
             "ms=1,calls=2",
             "s=1",
         ] {
-            assert!(Storm::parse(wrong).is_err(), "{wrong:?}");
+            assert!(Stress::parse(wrong).is_err(), "{wrong:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The storm's figures, and the end of the storm when the program exits.
+//! The figures, and the end of the moves when the program exits.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -60,7 +60,7 @@ static STATE: Mutex<State> = Mutex::new(State {
     over: false,
 });
 static CHANGED: Condvar = Condvar::new();
-/// The process that the storm is in, not one that it forked; and the report's file, with room to open it.
+/// The process that is moved, not one that it forked; and the report's file, with room to open it.
 static OWNER: OnceLock<(u32, Option<PathBuf>)> = OnceLock::new();
 static ROOM: Mutex<Option<Reserve>> = Mutex::new(None);
 
@@ -68,7 +68,7 @@ fn state() -> std::sync::MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// From now on an exit ends the storm and writes the report.
+/// From now on an exit ends the moves and writes the report.
 pub(super) fn write_at_exit(file: Option<PathBuf>) {
     let room = Room { files: 1, bytes: 0 };
     *ROOM.lock().unwrap_or_else(PoisonError::into_inner) = Some(Reserve::at_most(room));
@@ -80,7 +80,7 @@ pub(super) fn write_at_exit(file: Option<PathBuf>) {
 fn register() {
     // SAFETY: `at_exit` is an `extern "C"` function without arguments that lives as long as the process.
     if unsafe { libc::atexit(at_exit) } != 0 {
-        log::warn!("no report of the storm at exit");
+        log::warn!("no report of the moves at exit");
     }
 }
 
@@ -105,7 +105,7 @@ extern "C" fn at_exit() {
     }
     let counts = state.counts;
     drop(state);
-    log::info!("storm: {counts}");
+    log::info!("stress: {counts}");
     drop(ROOM.lock().unwrap_or_else(PoisonError::into_inner).take());
     if let Some(file) = file
         && let Err(error) = std::fs::write(file, format!("{counts}\n"))

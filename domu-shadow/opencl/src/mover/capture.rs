@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use channel::BoxError;
-use channel::guest::Whole;
+use channel::guest::{StepError, Whole};
 use channel::memory::SharedPages;
-use runtime::delta::sink::{Sink, SinkError};
+use runtime::delta::sink::Sink;
 use runtime::gate::Draining;
 use runtime::gpu_api::ApiCapture;
 use runtime::locks;
@@ -180,7 +180,7 @@ impl ApiCapture for Capture {
 
     fn dirty_bytes(
         &mut self,
-        alive: &mut dyn FnMut() -> Result<(), SinkError>,
+        alive: &mut dyn FnMut() -> Result<(), StepError>,
     ) -> Result<u64, MoveError> {
         let due = root_buffers().into_iter().filter(|mem| self.is_due(mem));
         let (compared, whole): (Vec<_>, Vec<_>) = due.partition(|mem| self.compares(mem));

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use channel::guest::Whole;
+use channel::guest::{StepError, Whole};
 use opencl_sys::{
     CL_DEVICE_GLOBAL_MEM_SIZE, CL_MEM_OBJECT_ALLOCATION_FAILURE, CL_OUT_OF_HOST_MEMORY,
     CL_OUT_OF_RESOURCES,
 };
 use runtime::delta::{
-    Config, DeltaError, DriverError, PassOptions, PassReport, Piece, Place, Sink, SinkError,
+    Config, DeltaError, DriverError, PassOptions, PassReport, Piece, Place, Sink,
 };
 use runtime::mover::Program;
 
@@ -200,7 +200,7 @@ impl Comparing {
         mems: &[Arc<Mem>],
         program: Program,
         sink: &mut dyn Sink,
-    ) -> Result<Passed, SinkError> {
+    ) -> Result<Passed, StepError> {
         let mut passed = Passed::default();
         for (context, mems) in grouped(mems) {
             let side = self.sides.entry(context).or_default();
@@ -228,8 +228,8 @@ impl Comparing {
     pub(super) fn estimate(
         &mut self,
         mems: &[Arc<Mem>],
-        alive: &mut dyn FnMut() -> Result<(), SinkError>,
-    ) -> Result<u64, SinkError> {
+        alive: &mut dyn FnMut() -> Result<(), StepError>,
+    ) -> Result<u64, StepError> {
         let mut bytes = 0;
         for (context, mems) in grouped(mems) {
             let all = mems.iter().map(|mem| mem.size as u64).sum::<u64>();
@@ -282,17 +282,17 @@ struct Noting<'a> {
 }
 
 impl Sink for Noting<'_> {
-    fn place(&mut self, may_wait: bool) -> Result<Option<Place>, SinkError> {
+    fn place(&mut self, may_wait: bool) -> Result<Option<Place>, StepError> {
         self.sink.place(may_wait)
     }
 
-    fn deliver(&mut self, piece: Piece) -> Result<(), SinkError> {
+    fn deliver(&mut self, piece: Piece) -> Result<(), StepError> {
         let buffers = piece.extents.iter().map(|extent| extent.buffer);
         self.changed.extend(buffers);
         self.sink.deliver(piece)
     }
 
-    fn alive(&mut self) -> Result<(), SinkError> {
+    fn alive(&mut self) -> Result<(), StepError> {
         self.sink.alive()
     }
 }

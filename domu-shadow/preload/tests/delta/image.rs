@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use channel::guest::StepError;
 use channel::image::{BatchLayout, Digest, Extent as Wire};
-use runtime::delta::{CHUNK_BYTES, ExtentKind, Piece, Place, Sink, SinkError};
+use runtime::delta::{CHUNK_BYTES, ExtentKind, Piece, Place, Sink};
 
 use crate::rig::Random;
 
@@ -72,7 +73,7 @@ impl Drop for Image {
 }
 
 impl Sink for Image {
-    fn place(&mut self, may_wait: bool) -> Result<Option<Place>, SinkError> {
+    fn place(&mut self, may_wait: bool) -> Result<Option<Place>, StepError> {
         if !may_wait && (self.lent.len() >= self.places || self.random.below(8) == 0) {
             return Ok(None);
         }
@@ -92,10 +93,10 @@ impl Sink for Image {
         Ok(Some(place))
     }
 
-    fn deliver(&mut self, piece: Piece) -> Result<(), SinkError> {
+    fn deliver(&mut self, piece: Piece) -> Result<(), StepError> {
         if let Some(left) = &mut self.fail_after {
             if *left == 0 {
-                return Err(SinkError("the receiver is gone".to_owned()));
+                return Err(StepError::failed("the receiver is gone"));
             }
             *left -= 1;
         }

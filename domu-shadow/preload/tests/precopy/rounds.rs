@@ -2,7 +2,8 @@
 
 use std::ptr::{null, null_mut};
 
-use runtime::delta::{ExtentKind, SinkError};
+use channel::guest::StepError;
+use runtime::delta::ExtentKind;
 use runtime::mover::{self, Capture, OwnedBytes, Quiesced, Round};
 
 use crate::common::moving::{PATIENCE, alone};
@@ -251,7 +252,10 @@ fn a_round_that_failed_is_sent_again() {
     bench.image.begin();
     bench.image.fail_after = Some(2);
     let failed = capture.send_changed(&round, &mut bench.image);
-    assert!(matches!(failed, Err(mover::MoveError::Sink(SinkError(_)))));
+    assert!(matches!(
+        failed,
+        Err(mover::MoveError::Sink(StepError::Failed(_)))
+    ));
     capture.start_over();
     bench.image.fail_after = None;
     assert_eq!(dirty(&mut capture), 2 * BYTES);

@@ -6,15 +6,15 @@ use super::chunk::chunks_of;
 use super::config::Config;
 use super::device::{Device, DriverError};
 use super::digest::ChunkDigest;
-use super::sink::SinkError;
+use channel::guest::StepError;
 
 /// A pass, or bookkeeping, failed.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum DeltaError {
     #[error(transparent)]
     Driver(#[from] DriverError),
     #[error("the sink ended the pass: {0}")]
-    Sink(#[from] SinkError),
+    Sink(#[from] StepError),
     #[error("buffer {0} is not tracked")]
     NotTracked(u64),
     #[error("buffer {0} is tracked already")]

@@ -13,9 +13,10 @@ use super::chunk::{CHUNK_BYTES, GROUP_FLAGS};
 use super::device::{Compare, Detect, Device, DriverError, Event, Gather};
 use super::engine::{DeltaError, Engine, Tracked};
 use super::plan::{Part, Run, Runs, Segment, segments};
-use super::sink::{Place, Sink, SinkError};
+use super::sink::{Place, Sink};
 use super::window::{Entry, From, Laid, Layout, Put};
 use crate::poll::{self, NAP};
+use channel::guest::StepError;
 
 /// Bytes of entries that one write carries: drivers take small ones without waiting for the device.
 const ENTRIES_PER_WRITE: usize = (64 << 10) / size_of::<Entry>();
@@ -148,7 +149,7 @@ impl<D: Device> Engine<D> {
         &mut self,
         candidates: &[u64],
         options: PassOptions,
-        alive: &mut dyn FnMut() -> Result<(), SinkError>,
+        alive: &mut dyn FnMut() -> Result<(), StepError>,
     ) -> Result<Estimate, DeltaError> {
         let result = self.look(candidates, options, alive);
         result.and_then(|estimate| Ok(self.device.park().map(|()| estimate)?))
@@ -158,7 +159,7 @@ impl<D: Device> Engine<D> {
         &self,
         candidates: &[u64],
         options: PassOptions,
-        alive: &mut dyn FnMut() -> Result<(), SinkError>,
+        alive: &mut dyn FnMut() -> Result<(), StepError>,
     ) -> Result<Estimate, DeltaError> {
         let all = self.candidates(candidates)?;
         // A fresh buffer's table has no meaning yet: all of it will be sent.
@@ -255,7 +256,7 @@ impl<E: Event> Detecting<E> {
         engine: &Engine<D>,
         segment: &Segment,
         flags: &mut [u8],
-        mut alive: impl FnMut() -> Result<(), SinkError>,
+        mut alive: impl FnMut() -> Result<(), StepError>,
     ) -> Result<(), DeltaError> {
         let bytes = &mut flags[..segment.groups as usize * GROUP_FLAGS];
         let read = engine.device.read_flags(self.flags, bytes, self.last())?;

@@ -1,5 +1,7 @@
 //! Where changed chunks go.
 
+use channel::guest::StepError;
+
 /// What the bytes of an extent are.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ExtentKind {
@@ -64,11 +66,6 @@ pub struct Piece {
     pub payload_len: usize,
 }
 
-/// The sink cannot go on; the pass ends with this reason.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct SinkError(pub String);
-
 /// Takes what a pass finds.
 pub trait Sink {
     /// A place for the next piece, `None` when there is none now.
@@ -78,20 +75,20 @@ pub trait Sink {
     ///
     /// # Errors
     /// Ends the pass.
-    fn place(&mut self, may_wait: bool) -> Result<Option<Place>, SinkError>;
+    fn place(&mut self, may_wait: bool) -> Result<Option<Place>, StepError>;
 
     /// The piece's bytes have arrived. Each place is delivered at most once; pieces may come in another order than
     /// their places were asked for. Within a pass no byte of a buffer is delivered twice.
     ///
     /// # Errors
     /// Ends the pass.
-    fn deliver(&mut self, piece: Piece) -> Result<(), SinkError>;
+    fn deliver(&mut self, piece: Piece) -> Result<(), StepError>;
 
     /// Called now and then while a pass has nothing to deliver.
     ///
     /// # Errors
     /// Ends the pass.
-    fn alive(&mut self) -> Result<(), SinkError> {
+    fn alive(&mut self) -> Result<(), StepError> {
         Ok(())
     }
 }

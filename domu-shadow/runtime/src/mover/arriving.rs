@@ -27,7 +27,7 @@ pub struct Arriving {
 impl Arriving {
     /// All objects exist again: opens the gate and expects their contents.
     pub(super) fn open(closed: Closed, mut capture: Capture, since: u64) -> (Arriving, Blackout) {
-        let mut objects = capture.parts().awaited();
+        let mut objects = capture.parts.awaited();
         residency::expect(objects.iter().map(|object| &**object));
         objects.sort_by_key(|object| std::cmp::Reverse(object.residency().last_use()));
         let sized = objects

@@ -1,18 +1,17 @@
 //! Capturing while the program runs.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use channel::guest::Whole;
+use channel::guest::{StepError, Whole};
 use channel::memory::SharedPages;
 
 use super::announced::blocked;
 use super::composite::Composite;
+use super::contents::Contents;
 use super::error::MoveError;
-use super::memory::{HostBytes, OwnedBytes};
-use super::round::{Program, Round, Sent};
-use super::transfer::Transfer;
-use super::way_back::WayBack;
-use crate::delta::sink::{Sink, SinkError};
+use super::headroom::Headroom;
+use super::round::{Program, Round};
 use crate::gpu_api::ApiCapture;
 use crate::vendor::foreign;
 
@@ -38,7 +37,7 @@ impl Drop for Alone {
 
 /// A capture under way. Dropping it ends it; the program notices nothing.
 pub struct Capture {
-    parts: Composite,
+    contents: Contents,
     /// Released last.
     _alone: Alone,
 }
@@ -53,19 +52,29 @@ pub fn begin() -> Result<Capture, MoveError> {
         return Err(MoveError::Blocked(reason));
     }
     // Looked at now, so that nothing is sent in vain, and taken when the gate closes.
-    drop(WayBack::take()?);
+    drop(Headroom::take()?);
     let _alone = Alone::take()?;
-    Ok(Capture {
+    let contents = Contents {
         parts: Composite::begin()?,
-        _alone,
-    })
+        program: Program::Runs,
+    };
+    Ok(Capture { contents, _alone })
+}
+
+impl Deref for Capture {
+    type Target = Contents;
+    fn deref(&self) -> &Contents {
+        &self.contents
+    }
+}
+
+impl DerefMut for Capture {
+    fn deref_mut(&mut self) -> &mut Contents {
+        &mut self.contents
+    }
 }
 
 impl Capture {
-    pub(super) fn parts(&mut self) -> &mut Composite {
-        &mut self.parts
-    }
-
     /// Has the driver pin `pages`, for transfers into them at the bus's rate, in every context with buffers. Where one
     /// refuses, transfers are slower.
     pub fn pin(&mut self, pages: SharedPages) {
@@ -73,7 +82,7 @@ impl Capture {
     }
 
     /// From the next round on buffers are compared on the device where that can be done, and only what changed in
-    /// them is sent: [`Capture::send_changed`]. To be called before each round; builds what is missing.
+    /// them is sent: [`Contents::send_changed`]. To be called before each round; builds what is missing.
     pub fn compare(&mut self) {
         self.parts.all_mut().for_each(ApiCapture::compare);
     }
@@ -86,36 +95,7 @@ impl Capture {
 
     /// The first time: every buffer. Later: those written since, and those whose writers had not ended.
     pub fn round(&mut self) -> Round {
-        self.list(Program::Runs)
-    }
-
-    /// Of a program that waits, what is left when nothing runs any more.
-    pub(super) fn list(&mut self, program: Program) -> Round {
-        let mut round = Round::default();
-        let parts = self.parts.all_mut();
-        parts.for_each(|part| part.round(program, &mut round));
-        round
-    }
-
-    /// Sends what changed in the buffers that `round` says are compared.
-    ///
-    /// # Errors
-    /// `Sink` with what the sink said. Then, as after any failure to send a round, what was sent is not known:
-    /// [`Capture::start_over`].
-    pub fn send_changed(&mut self, round: &Round, sink: &mut dyn Sink) -> Result<Sent, MoveError> {
-        self.send(round, Program::Runs, sink)
-    }
-
-    pub(super) fn send(
-        &mut self,
-        round: &Round,
-        program: Program,
-        sink: &mut dyn Sink,
-    ) -> Result<Sent, MoveError> {
-        let mut sent = Sent::default();
-        let mut parts = self.parts.all_mut();
-        parts.try_for_each(|part| part.send_changed(round, program, sink, &mut sent))?;
-        Ok(sent)
+        self.contents.list()
     }
 
     /// What was sent so far counts as lost: the next round lists everything again.
@@ -130,7 +110,7 @@ impl Capture {
     /// `Sink` with what `alive` said.
     pub fn dirty_bytes(
         &mut self,
-        alive: &mut dyn FnMut() -> Result<(), SinkError>,
+        alive: &mut dyn FnMut() -> Result<(), StepError>,
     ) -> Result<u64, MoveError> {
         let parts = self.parts.all_mut();
         parts.map(|part| part.dirty_bytes(alive)).sum()
@@ -142,61 +122,6 @@ impl Capture {
         let why = parts.iter().map(|(_, why)| *why);
         let why = why.max_by_key(|&why| u64::from(why)).unwrap_or_default();
         (parts.iter().map(|(bytes, _)| bytes).sum(), why)
-    }
-
-    /// Every object whose contents move: id and size in bytes.
-    pub(super) fn objects(&self) -> Vec<(u64, u64)> {
-        self.parts.all().flat_map(ApiCapture::objects).collect()
-    }
-
-    /// Starts to read `to.len()` bytes of a buffer of the last round, at `offset`. Several may be under way.
-    ///
-    /// # Errors
-    /// `Gone` if the program released the buffer, `OutOfRange`, the driver's.
-    pub fn start_read<M: HostBytes>(
-        &self,
-        object: u64,
-        offset: u64,
-        to: M,
-    ) -> Result<Transfer<M>, MoveError> {
-        let part = self.parts.of(object)?;
-        // SAFETY: a transfer drops what is pending before its memory.
-        Transfer::start(to, |to| unsafe { part.start_read(object, offset, to) })
-    }
-
-    /// Reads and waits: [`Capture::start_read`] and [`Transfer::wait`].
-    ///
-    /// # Errors
-    /// As `start_read`.
-    pub fn read<M: HostBytes>(&self, object: u64, offset: u64, to: M) -> Result<M, MoveError> {
-        self.start_read(object, offset, to)?.wait()
-    }
-
-    /// Starts to write `from.len()` bytes of an object, at `offset`.
-    pub(super) fn start_write<M: HostBytes>(
-        &self,
-        object: u64,
-        offset: u64,
-        from: M,
-    ) -> Result<Transfer<M>, MoveError> {
-        let part = self.parts.of(object)?;
-        // SAFETY: a transfer drops what is pending before its memory.
-        Transfer::start(from, |from| unsafe {
-            part.start_write(object, offset, from)
-        })
-    }
-
-    /// Starts to write zeros.
-    pub(super) fn start_zero(
-        &self,
-        object: u64,
-        offset: u64,
-        len: u64,
-    ) -> Result<Transfer<OwnedBytes>, MoveError> {
-        let part = self.parts.of(object)?;
-        Transfer::start(OwnedBytes::zeroed(0), |_| {
-            part.start_zero(object, offset, len)
-        })
     }
 
     /// The link is gone: no page of it stays pinned.

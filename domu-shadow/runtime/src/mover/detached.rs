@@ -3,7 +3,7 @@
 use super::arriving::{Arriving, Blackout};
 use super::capture::Capture;
 use super::error::MoveError;
-use super::way_back::WayBack;
+use super::headroom::Headroom;
 use crate::gate::Closed;
 use crate::vendor::unload::Holders;
 
@@ -12,7 +12,7 @@ use crate::vendor::unload::Holders;
 pub struct Detached {
     closed: Closed,
     capture: Capture,
-    way_back: Box<WayBack>,
+    headroom: Box<Headroom>,
     since: u64,
     holders: Box<Holders>,
 }
@@ -20,10 +20,10 @@ pub struct Detached {
 pub(super) fn unload(
     closed: Closed,
     mut capture: Capture,
-    mut way_back: Box<WayBack>,
+    mut headroom: Box<Headroom>,
     since: u64,
 ) -> Detached {
-    let holders = way_back.while_unloading(|| capture.parts().release_driver());
+    let holders = headroom.while_unloading(|| capture.parts.release_driver());
     for library in &holders.libraries {
         log::info!("still loaded: {library}");
     }
@@ -33,7 +33,7 @@ pub(super) fn unload(
     Detached {
         closed,
         capture,
-        way_back,
+        headroom,
         since,
         holders: Box::new(holders),
     }
@@ -57,7 +57,7 @@ impl Detached {
 
     /// A link to dom0 is about to be opened: what was kept for that is free.
     pub fn make_room_for_link(&mut self) {
-        self.way_back.make_room_for_link();
+        self.headroom.make_room_for_link();
     }
 
     /// Loads the drivers, makes every object again, on devices like those before, and opens the gate: the contents
@@ -66,18 +66,18 @@ impl Detached {
     /// # Errors
     /// `NoDevice`, or the driver's. Everything is released again, and it can be tried later.
     pub fn reload(mut self) -> Result<(Arriving, Blackout), (Detached, MoveError)> {
-        self.way_back.make_room_for_driver();
-        let made = self.capture.parts().recreate();
+        self.headroom.make_room_for_driver();
+        let made = self.capture.parts.recreate();
         let Detached {
             closed,
             capture,
-            way_back,
+            headroom,
             since,
             ..
         } = self;
         match made {
             Ok(()) => Ok(Arriving::open(closed, capture, since)),
-            Err(error) => Err((unload(closed, capture, way_back, since), error)),
+            Err(error) => Err((unload(closed, capture, headroom, since), error)),
         }
     }
 }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use channel::BoxError;
+use channel::guest::StepError;
 use channel::image::Api;
 
-use crate::delta::sink::SinkError;
+use crate::reserve::Short;
 
 /// Why a step was not made. The step before it still holds.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +14,9 @@ pub enum MoveError {
     /// Something that cannot be moved is in use; see the reason.
     #[error("this process cannot be migrated: {0}")]
     Blocked(String),
+    /// The process may not have what the way back needs.
+    #[error("this process cannot be migrated: it could not come back without {0}")]
+    NoHeadroom(#[source] Short),
     #[error("another move of this process is in progress")]
     Busy,
     /// The program's commands did not end in time; the gate is open again.
@@ -36,7 +40,7 @@ pub enum MoveError {
     },
     /// Where contents are sent to; its own reason.
     #[error(transparent)]
-    Sink(#[from] SinkError),
+    Sink(#[from] StepError),
     #[error("no {api} device here can take the place of \"{name}\" of \"{platform}\"")]
     NoDevice {
         api: Api,

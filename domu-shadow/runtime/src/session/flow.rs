@@ -2,8 +2,8 @@
 
 use super::lend::{SlotBytes, lend, place};
 use super::step::{SIGN_OF_LIFE, failed, go_on};
-use crate::delta::{ExtentKind, PassReport, Piece, Place, Sink, SinkError};
-use crate::mover::{HostBytes, MoveError, Region, Round, Sent, Transfer};
+use crate::delta::{ExtentKind, PassReport, Piece, Place, Sink};
+use crate::mover::{Contents, MoveError, Region, Round, Transfer};
 use crate::poll;
 use channel::guest::{BatchSender, Slot, StepError};
 use channel::image::{BatchLayout, Digest, Extent};
@@ -15,47 +15,6 @@ struct Filling {
     slot: Slot,
     plan: BatchLayout,
     transfers: Vec<Transfer<SlotBytes>>,
-}
-
-/// The running or resting program.
-pub(super) trait Reader {
-    fn send_changed(&mut self, round: &Round, sink: &mut dyn Sink) -> Result<Sent, MoveError>;
-    fn start_read<M: HostBytes>(
-        &self,
-        object: u64,
-        offset: u64,
-        to: M,
-    ) -> Result<Transfer<M>, MoveError>;
-}
-
-impl Reader for crate::mover::Capture {
-    fn send_changed(&mut self, round: &Round, sink: &mut dyn Sink) -> Result<Sent, MoveError> {
-        self.send_changed(round, sink)
-    }
-
-    fn start_read<M: HostBytes>(
-        &self,
-        object: u64,
-        offset: u64,
-        to: M,
-    ) -> Result<Transfer<M>, MoveError> {
-        self.start_read(object, offset, to)
-    }
-}
-
-impl Reader for crate::mover::Quiesced {
-    fn send_changed(&mut self, round: &Round, sink: &mut dyn Sink) -> Result<Sent, MoveError> {
-        self.send_changed(round, sink)
-    }
-
-    fn start_read<M: HostBytes>(
-        &self,
-        object: u64,
-        offset: u64,
-        to: M,
-    ) -> Result<Transfer<M>, MoveError> {
-        self.start_read(object, offset, to)
-    }
 }
 
 impl Filling {
@@ -74,8 +33,6 @@ pub(super) struct Sender<'o, 'b> {
     tokens: u64,
     bytes: u64,
     alive: Instant,
-    /// Why the delta engine was told to end its pass.
-    ended: Option<StepError>,
 }
 
 impl<'o, 'b> Sender<'o, 'b> {
@@ -88,7 +45,6 @@ impl<'o, 'b> Sender<'o, 'b> {
             tokens: 0,
             bytes: 0,
             alive: Instant::now(),
-            ended: None,
         }
     }
 
@@ -141,7 +97,7 @@ impl<'o, 'b> Sender<'o, 'b> {
     }
 
     /// Sends one region. A buffer that the program released meanwhile is left out: the next round says so.
-    pub(super) fn region(&mut self, from: &impl Reader, region: &Region) -> Result<(), StepError> {
+    pub(super) fn region(&mut self, from: &Contents, region: &Region) -> Result<(), StepError> {
         let mut offset = region.offset;
         let end = region.offset + region.len;
         while offset < end {
@@ -228,9 +184,9 @@ impl<'o, 'b> Sender<'o, 'b> {
     }
 
     /// Sends a round: `changed` has the delta engine send its part to the sink it is given.
-    pub(super) fn round<R: Reader>(
+    pub(super) fn round(
         &mut self,
-        from: &mut R,
+        from: &mut Contents,
         round: &Round,
     ) -> Result<PassReport, StepError> {
         round
@@ -241,25 +197,11 @@ impl<'o, 'b> Sender<'o, 'b> {
             .regions
             .iter()
             .try_for_each(|region| self.region(from, region))?;
-        let sent = from.send_changed(round, self).map_err(|e| self.reason(e))?;
+        let sent = from.send_changed(round, self).map_err(failed)?;
         sent.whole
             .iter()
             .try_for_each(|region| self.region(from, region))?;
         Ok(sent.report)
-    }
-
-    /// What a mover's error means to the step: where our own sink ended a pass, the reason of that.
-    pub(super) fn reason(&mut self, error: MoveError) -> StepError {
-        self.ended.take().unwrap_or_else(|| failed(error))
-    }
-
-    /// For the delta engine, which takes a text; the step gets the error itself.
-    fn end_pass<T>(&mut self, result: Result<T, StepError>) -> Result<T, SinkError> {
-        result.map_err(|error| {
-            let text = SinkError(error.to_string());
-            self.ended = Some(error);
-            text
-        })
     }
 
     fn lend_slot(&mut self, may_wait: bool) -> Result<Option<Place>, StepError> {
@@ -314,18 +256,15 @@ impl<'o, 'b> Sender<'o, 'b> {
 }
 
 impl Sink for Sender<'_, '_> {
-    fn place(&mut self, may_wait: bool) -> Result<Option<Place>, SinkError> {
-        let place = self.lend_slot(may_wait);
-        self.end_pass(place)
+    fn place(&mut self, may_wait: bool) -> Result<Option<Place>, StepError> {
+        self.lend_slot(may_wait)
     }
 
-    fn deliver(&mut self, piece: Piece) -> Result<(), SinkError> {
-        let sent = self.send_piece(&piece);
-        self.end_pass(sent)
+    fn deliver(&mut self, piece: Piece) -> Result<(), StepError> {
+        self.send_piece(&piece)
     }
 
-    fn alive(&mut self) -> Result<(), SinkError> {
-        let alive = self.sign_of_life();
-        self.end_pass(alive)
+    fn alive(&mut self) -> Result<(), StepError> {
+        self.sign_of_life()
     }
 }

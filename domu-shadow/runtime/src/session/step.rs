@@ -61,6 +61,10 @@ pub(super) fn alive_while<T: Send>(
     })
 }
 
-pub(super) fn failed(e: MoveError) -> StepError {
-    StepError::failed(e)
+/// What a mover's error means to the step: where its own sink has ended a pass, that one's.
+pub(super) fn failed(error: MoveError) -> StepError {
+    match error {
+        MoveError::Sink(ended) => ended,
+        other => StepError::failed(other),
+    }
 }

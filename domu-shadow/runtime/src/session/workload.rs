@@ -123,7 +123,7 @@ fn one_round(capture: &mut Capture, out: &mut BatchSender<'_>) -> Result<RoundDo
     drop(round);
     let bytes = sender.finish()?;
     let dirty = capture.dirty_bytes(&mut || Sink::alive(&mut sender));
-    let dirty = dirty.map_err(|e| sender.reason(e))?;
+    let dirty = dirty.map_err(failed)?;
     let (whole, why) = capture.whole();
     Ok(RoundDone {
         bytes,

@@ -1,11 +1,13 @@
 //! What is loaded of vendors' libraries, and what they were seen to open.
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::ffi::OsString;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use channel::BoxError;
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
 use super::paths::library_stem;
@@ -155,7 +157,7 @@ fn hold_family() -> Held {
 
 /// Opens those of the named libraries that are not open and that `accept` takes, and makes a call with all that are open, in which
 /// drivers may open their devices. A library that cannot be opened, or is not taken, is logged and left out.
-pub fn load<T, E: std::fmt::Display>(
+pub fn load<T, E: Error + Send + Sync + 'static>(
     names: impl IntoIterator<Item = OsString>,
     accept: impl Fn(&Library) -> Result<(), E>,
     call: impl FnOnce(&[Vendor]) -> T,
@@ -171,9 +173,9 @@ pub fn load<T, E: std::fmt::Display>(
         // SAFETY: opening a vendor's library runs its initialisers; that is what a loader is for, and the names
         // come from the administrator's configuration or the user's own environment.
         let library = unsafe { Library::open(Some(&name), RTLD_NOW | RTLD_LOCAL) };
-        let library = library.map_err(|error| error.to_string());
         mend(&[library_stem(&name)]);
-        match library.and_then(|it| accept(&it).map(|()| it).map_err(|e| e.to_string())) {
+        let accepted = |library| Ok(accept(&library).map(|()| library)?);
+        match library.map_err(BoxError::from).and_then(accepted) {
             Ok(library) => {
                 loaded.vendors.push(Vendor { name, library });
                 opened = true;

@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use channel::BoxError;
+use channel::guest::StepError;
 use channel::guest::Whole;
 use channel::image::{Api, ObjectId};
 use channel::memory::SharedPages;
-use xl_gpu_runtime::delta::{Sink, SinkError};
+use xl_gpu_runtime::delta::Sink;
 use xl_gpu_runtime::gate::Draining;
 use xl_gpu_runtime::gpu_api::{self, ApiCapture, GpuApi};
 use xl_gpu_runtime::locks::Held;
@@ -214,7 +215,7 @@ impl ApiCapture for FakeCapture {
 
     fn dirty_bytes(
         &mut self,
-        alive: &mut dyn FnMut() -> Result<(), SinkError>,
+        alive: &mut dyn FnMut() -> Result<(), StepError>,
     ) -> Result<u64, MoveError> {
         alive()?;
         Ok(10)

@@ -5,9 +5,10 @@ mod fake;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use channel::guest::StepError;
 use channel::image::Api;
 use fake::{A, Asked, B, asked, fail_at};
-use xl_gpu_runtime::delta::{Piece, Place, Sink, SinkError};
+use xl_gpu_runtime::delta::{Piece, Place, Sink};
 use xl_gpu_runtime::mover::{self, Arriving, Capture, Detached, MoveError, OwnedBytes, Quiesced};
 use xl_gpu_runtime::{gate, start};
 
@@ -25,11 +26,11 @@ fn alone() -> MutexGuard<'static, ()> {
 struct Nowhere;
 
 impl Sink for Nowhere {
-    fn place(&mut self, _may_wait: bool) -> Result<Option<Place>, SinkError> {
+    fn place(&mut self, _may_wait: bool) -> Result<Option<Place>, StepError> {
         Ok(None)
     }
 
-    fn deliver(&mut self, _piece: Piece) -> Result<(), SinkError> {
+    fn deliver(&mut self, _piece: Piece) -> Result<(), StepError> {
         Ok(())
     }
 }

@@ -1,10 +1,10 @@
-//! Room for the way back, of which a move without it is refused.
+//! Room that the way back needs; without it a move is refused.
 
 use super::error::MoveError;
 use crate::reserve::{Reserve, Room};
 
 /// Held from the closing gate to the driver's return.
-pub(super) struct WayBack {
+pub(super) struct Headroom {
     /// For another link to dom0, as this one ends before the domain is suspended.
     link: Reserve,
     /// For the driver, and for looking after it.
@@ -13,15 +13,12 @@ pub(super) struct WayBack {
     freed: Room,
 }
 
-impl WayBack {
+impl Headroom {
     /// # Errors
-    /// `Blocked` where the process may not have so much.
-    pub(super) fn take() -> Result<Box<WayBack>, MoveError> {
-        let take = |room| {
-            let short = |what| MoveError::Blocked(format!("it could not come back without {what}"));
-            Reserve::take(room).map_err(short)
-        };
-        Ok(Box::new(WayBack {
+    /// `NoHeadroom` where the process may not have so much.
+    pub(super) fn take() -> Result<Box<Headroom>, MoveError> {
+        let take = |room| Reserve::take(room).map_err(MoveError::NoHeadroom);
+        Ok(Box::new(Headroom {
             link: take(Room::LINK)?,
             driver: take(Room::WORK)?,
             freed: Room::default(),
@@ -53,6 +50,6 @@ impl WayBack {
 }
 
 /// Whether the process may not have what a move needs, now.
-pub fn lacks_room() -> bool {
-    WayBack::take().is_err()
+pub fn lacks_headroom() -> bool {
+    Headroom::take().is_err()
 }
