@@ -183,9 +183,7 @@ impl Queue {
             );
         }
     }
-}
 
-impl Queue {
     /// Hands over the commands in flight: releasing a queue does not wait for them. `false` if they are not all known.
     fn retire(&self) -> bool {
         let (mut events, is_all) = self.in_flight.take();
