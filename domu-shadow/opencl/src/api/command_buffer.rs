@@ -17,7 +17,7 @@ use opencl_sys::{
 use super::entry::entry;
 use crate::CLResult;
 use crate::core::command::{Command, Repeat, WaitList, issue_once};
-use crate::core::command_buffer::{Objects, Options};
+use crate::core::recorded_command::{Objects, Options};
 use crate::core::{Caller, CommandBuffer, Kernel, Mem, Object, Queue, handle, svm};
 use crate::driver::functions::extended;
 use crate::driver::query;

@@ -20,7 +20,7 @@
 //! | [`queue`], [`in_flight`], [`retired_queues`] | command queues, what runs in them, what released ones still do |
 //! | [`event`], `event_callbacks` | events, and the program's callbacks on them |
 //! | [`open_user_events`] | what a user event without a status changes for all commands |
-//! | [`command`], [`command_buffer`] | commands, recorded ones |
+//! | [`command`], [`command_buffer`], [`recorded_command`] | commands, and recorded ones |
 
 pub mod caller;
 pub mod command;
@@ -42,6 +42,7 @@ pub mod open_user_events;
 pub mod platform;
 pub mod program;
 pub mod queue;
+pub mod recorded_command;
 pub mod retired_queues;
 pub mod sampler;
 pub mod semaphore;
