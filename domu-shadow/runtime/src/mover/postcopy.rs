@@ -11,7 +11,7 @@ use crate::clock;
 use crate::gate::Closed;
 use crate::residency::{self, Resident};
 
-/// How long the program's OpenCL calls waited, `CLOCK_BOOTTIME` ns.
+/// How long the program's GPU calls waited, `CLOCK_BOOTTIME` ns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Blackout {
     pub from: u64,
