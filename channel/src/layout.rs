@@ -40,7 +40,7 @@ pub const MAX_SLOTS: usize = 48;
 pub const MAX_SLOT_PAGES: usize = 4 * MIB_SLOT_PAGES;
 /// Pages of a slot with 1 MiB of payload and a table of 256 extents.
 const MIB_SLOT_PAGES: usize = 259;
-/// Where there are so many slots of 1 MiB, more memory makes them larger: a bus is busy without a pause then.
+/// So many slots of 1 MiB keep a bus busy without a pause: with more memory, slots get larger instead.
 const ENOUGH_SLOTS: usize = 24;
 /// Fewest pages a channel works with: directory, two rings, one slot of one payload and one table page.
 pub const MIN_PAGES: usize = 5;
@@ -94,8 +94,8 @@ impl Layout {
         );
         let directory_pages = directory_pages(pages);
         let room = pages - directory_pages - 2;
-        // Slots of about 256 KiB, so that several transfers are in flight; where there is room for many, larger ones: a
-        // bus is at its best with transfers of 1 MiB and more.
+        // Slots of about 256 KiB, so that several transfers are in flight. With room for many, larger ones: a bus does
+        // best with transfers of 1 MiB and more.
         let slots = (room / 65)
             .clamp(4.min(room / 2), 16)
             .max((room / MIB_SLOT_PAGES).min(ENOUGH_SLOTS))

@@ -26,8 +26,10 @@
 //! | [`port`] | one end of an open link: both rings and the doorbell |
 //! | [`guest`], [`host`] | the two ends of the protocol |
 //! | [`loopback`] | the carrier without Xen: memfd, eventfd, a socket |
+//! | [`xenstore`] | names and values of the nodes by which the two ends meet over Xen |
 //!
-//! Xen's carrier, grants and event channels, is in the crates that know Xen. This crate knows neither Xen nor OpenCL.
+//! Xen's carrier, grants and event channels, is in the crates that call Xen's libraries. This one calls neither Xen's
+//! nor a GPU's.
 
 mod answers;
 pub mod doorbell;

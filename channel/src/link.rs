@@ -26,7 +26,7 @@ pub trait Link: Send + Sync {
     fn fd(&self) -> BorrowedFd<'_>;
     /// Takes all rings so far, so that [`Link::fd`] blocks until the next one.
     fn clear(&self) -> io::Result<()>;
-    /// Whether the peer is known to be no more, so that nothing will come. Asked often while nothing does.
+    /// Whether the peer is known to have gone, so that nothing more will come. Asked often during a wait.
     fn is_gone(&self) -> bool {
         false
     }

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 /// How often a full ring is looked at again: its reader does not ring back.
 const FULL_RETRY: Duration = Duration::from_millis(1);
-/// Rings with no entry behind them that are answered at once; a peer that rings on is looked at every
-/// [`FULL_RETRY`] only, so that its doorbell cannot take a processor from us.
+/// So many rings without an entry are answered at once. After that the ring is looked at every [`FULL_RETRY`] only, so
+/// that a peer cannot keep one of our processors busy with its doorbell.
 const FREE_RINGS: u32 = 16;
 
 /// How often a wait of dom0's looks whether the peer is still there.
@@ -71,7 +71,7 @@ impl<L: Link> Port<L> {
     }
 
     /// # Panics
-    /// When fewer pages are mapped than the layout describes: a fault of the carrier's.
+    /// When fewer pages are mapped than the layout describes: that is a bug of the carrier.
     fn new(link: L, layout: Layout, side: Side) -> Self {
         let mapped = link.memory().len() / PAGE_SIZE;
         assert!(

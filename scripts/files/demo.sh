@@ -10,16 +10,18 @@ report() { xl-gpu report "$1" --json; }
 restored() { report "$1" | grep -q '"gpu_blackout_s": [0-9]'; }
 
 has_device() { [ -z "$pci" ] || guest_has_device demo; }
-# phases SOURCE TARGET: where the blackout went, by both ends' reports; and "contents", which arrive behind it
+# phases SOURCE TARGET: where the blackout went, by both ends' reports; and "contents", which arrive behind it. What the target does
+# not know of the blackout is its rest: the source's parts are cut to that, in order, so that all of them are the whole.
 phases() {
     jq -n --argjson source "$1" --argjson target "$2" '
-    def less($parts): if . == null then null else . - ([$parts[] | values] | add // 0) end; {
-        quiesce: $source.drain_s, last_chunks: $source.copy_s, seal: $source.seal_s, unload: $source.unload_s,
+    def less($parts): if . == null then null else [. - ([$parts[] | values] | add // 0), 0] | max end;
+    reduce ({ quiesce: $source.drain_s, last_chunks: $source.copy_s, seal: $source.seal_s, unload: $source.unload_s,
         unmap: $source.close_s, detach: $source.detach_s, ram_scan: $source.ram.scan.seconds,
         ram: ($source.memory_s | less([$source.ram.scan.seconds])),
-        suspend: $source.suspend_s, transfer: $source.transfer_s, resume: $target.resume_s, attach: $target.attach_s,
-        reconnect: $target.connect_s, restore: $target.reload_s }
-        | . + { other: ([.[]] as $all | $target.gpu_blackout_s | less($all)),
+        suspend: $source.suspend_s, transfer: $source.transfer_s } | to_entries[] | select(.value != null)) as $part
+        ({ other: ($target.rest_s // 0) };
+         ([$part.value, .other] | min) as $took | .[$part.key] = $took | .other -= $took)
+    | . + { resume: $target.resume_s, attach: $target.attach_s, reconnect: $target.connect_s, restore: $target.reload_s,
             contents: ($target.restore_s | less([$target.reload_s, $target.attach_s, $target.connect_s])) }'
 }
 

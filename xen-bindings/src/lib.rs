@@ -7,7 +7,7 @@
 //! | [`GrantMap`] | pages another domain granted, mapped here | `libxengnttab.so.1` |
 //! | [`ForeignMemory`] | any pages of another domain, mapped for reading | `libxenforeignmemory.so.1` |
 //! | [`EventChannel`] | one event channel port, with a descriptor to poll | `libxenevtchn.so.1` |
-//! | [`Store`] | XenStore: nodes, watches, transactions | `libxenstore.so.4` |
+//! | [`Store`], [`Nodes`], [`Transaction`] | XenStore: watches, nodes, transactions | `libxenstore.so.4` |
 //! | [`guest`] | types of `xenguest.h` and the table of versions whose prototypes are known | none |
 //!
 //! The libraries are opened when the first value of a type is made, so a binary that contains this crate starts on a
@@ -25,6 +25,7 @@ mod grant_token;
 pub mod guest;
 mod library;
 mod logger;
+mod nodes;
 mod page;
 mod store;
 pub mod sys;
@@ -36,6 +37,7 @@ pub use foreign_memory::{ForeignMap, ForeignMemory};
 pub use grant_map::GrantMap;
 pub use grant_share::GrantShare;
 pub use grant_token::{GrantToken, is_gone};
+pub use nodes::{Nodes, Permission};
 pub use page::PAGE_SIZE;
-pub use store::{Permission, Store, WatchEvent};
+pub use store::{Store, WatchEvent};
 pub use transaction::Transaction;

@@ -1,7 +1,12 @@
-//! The part of XenStore's interface that works inside a transaction.
+//! Transactions of XenStore.
+
+use std::marker::PhantomData;
+use std::ops::Deref;
 
 use crate::error::StoreError;
+use crate::nodes::{Nodes, failed};
 use crate::store::Store;
+use crate::sys::store::XBT_NULL;
 
 impl Store {
     /// Runs `body` in a transaction and commits it; on a conflict with somebody else's writes, runs it again.
@@ -25,82 +30,63 @@ impl Store {
     }
 }
 
-/// An open transaction of [`Store::transaction`]: sees the store as it was at the start, and its own writes.
+/// An open transaction of [`Store::transaction`]: sees the nodes as they were at the start, and its own writes.
 #[derive(Debug)]
 pub struct Transaction<'a> {
-    store: &'a Store,
-    id: u32,
+    nodes: Nodes,
     open: bool,
+    store: PhantomData<&'a Store>,
 }
 
 impl<'a> Transaction<'a> {
     fn start(store: &'a Store) -> Result<Self, StoreError> {
-        Ok(Self {
-            store,
-            id: store.transaction_start()?,
-            open: true,
-        })
+        let (api, handle) = (store.api, store.handle);
+        // SAFETY: valid handle.
+        match unsafe { (api.xs_transaction_start)(handle.as_ptr()) } {
+            XBT_NULL => Err(failed("transaction", "")),
+            transaction => Ok(Self {
+                nodes: Nodes {
+                    api,
+                    handle,
+                    transaction,
+                },
+                open: true,
+                store: PhantomData,
+            }),
+        }
     }
 
     /// False when somebody else's writes conflict; nothing of the transaction took effect then.
     fn commit(mut self) -> Result<bool, StoreError> {
+        self.end(false)
+    }
+
+    fn end(&mut self, abandon: bool) -> Result<bool, StoreError> {
         self.open = false;
-        self.store.transaction_end(self.id, false)
+        let end = self.api.xs_transaction_end;
+        // SAFETY: valid handle, and a transaction that was started and not yet ended.
+        match unsafe { end(self.handle.as_ptr(), self.transaction, abandon) } {
+            true => Ok(true),
+            false => match failed("commit", "") {
+                e if e.errno() == Some(libc::EAGAIN) => Ok(false),
+                e => Err(e),
+            },
+        }
     }
+}
 
-    /// As [`Store::read`].
-    ///
-    /// # Errors
-    /// What the store answered.
-    pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.store.read_in(self.id, path)
-    }
+impl Deref for Transaction<'_> {
+    type Target = Nodes;
 
-    /// As [`Store::read_text`].
-    ///
-    /// # Errors
-    /// What the store answered, or [`StoreError::NotText`].
-    pub fn read_text(&self, path: &str) -> Result<Option<String>, StoreError> {
-        self.store.read_text_in(self.id, path)
-    }
-
-    /// As [`Store::write`].
-    ///
-    /// # Errors
-    /// What the store answered.
-    pub fn write(&self, path: &str, value: impl AsRef<[u8]>) -> Result<(), StoreError> {
-        self.store.write_in(self.id, path, value.as_ref())
-    }
-
-    /// As [`Store::mkdir`].
-    ///
-    /// # Errors
-    /// What the store answered.
-    pub fn mkdir(&self, path: &str) -> Result<(), StoreError> {
-        self.store.mkdir_in(self.id, path)
-    }
-
-    /// As [`Store::remove`].
-    ///
-    /// # Errors
-    /// What the store answered.
-    pub fn remove(&self, path: &str) -> Result<(), StoreError> {
-        self.store.remove_in(self.id, path)
-    }
-
-    /// As [`Store::directory`].
-    ///
-    /// # Errors
-    /// What the store answered.
-    pub fn directory(&self, path: &str) -> Result<Vec<String>, StoreError> {
-        self.store.directory_in(self.id, path)
+    fn deref(&self) -> &Nodes {
+        &self.nodes
     }
 }
 
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         if self.open {
-            let _ = self.store.transaction_end(self.id, true);
+            let _ = self.end(true);
         }
     }
 }

@@ -110,8 +110,8 @@ impl<'a> BatchSender<'a> {
         self.conversation.link.slots.put_back(slot);
     }
 
-    /// Tells dom0 that the step is alive; for waits that may last longer than its patience. Every few
-    /// seconds is enough, and more than ten minutes of it is too much.
+    /// Tells dom0 that the step is alive, where it may wait longer than dom0's time-out. Every few seconds is
+    /// enough; dom0 gives up after about ten minutes of it.
     pub fn busy(&mut self) -> Result<(), Interrupt> {
         self.conversation.send(ToHost::Busy {})
     }

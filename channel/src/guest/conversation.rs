@@ -47,8 +47,8 @@ impl Conversation<'_> {
         }
     }
 
-    /// The rendezvous stirred: an error where that ends the link, else it was noise (a watch that fires
-    /// for our own acknowledgement, say) and the wait goes on.
+    /// The rendezvous is readable. An error where a request ends the link; otherwise it was noise, such as a watch
+    /// that fires for our own acknowledgement, and the wait goes on.
     fn stirred(&mut self) -> Result<(), Interrupt> {
         match self.rendezvous.next()? {
             Some(request) => {

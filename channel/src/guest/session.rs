@@ -141,8 +141,8 @@ impl<W: Workload> Session<W> {
         Ok(end)
     }
 
-    /// What dom0 has to say to a broken link. The break may come of a move, and then the port must not be
-    /// touched: so there is some time for that news to arrive.
+    /// Waits for a request after the link broke. If the domain has moved, that is how the session learns of it, and
+    /// then it must not touch the port.
     fn last_word(&self, rendezvous: &mut dyn Rendezvous, broken: End) -> End {
         let deadline = Instant::now().checked_add(self.timeouts.silence);
         loop {

@@ -83,7 +83,7 @@ pub trait Workload {
     fn give_up(&mut self, copying: Self::Copying);
     /// Opens the gate again; nanoseconds it was closed.
     fn reopen(&mut self, quiesced: Self::Quiesced) -> u64;
-    /// A link is about to be opened: room that was kept for it has to be free now.
+    /// A link is about to be opened: frees the room that was kept for it.
     fn make_room(&mut self, detached: &mut Self::Detached) {
         let _ = detached;
     }
@@ -92,7 +92,7 @@ pub trait Workload {
         &mut self,
         detached: Self::Detached,
     ) -> Result<(Opened, Self::PostCopy), (Self::Detached, StepError)>;
-    /// Fetches the contents that have not arrived yet. After a failure it is called again, with another fetcher.
+    /// Fetches the contents that have not arrived yet. After a failure it is called again, with a new fetcher.
     fn post_copy(
         &mut self,
         arriving: Self::PostCopy,

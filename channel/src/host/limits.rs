@@ -63,49 +63,54 @@ pub(super) fn bounded(
         .ok_or(HostError::Outside { what, value })
 }
 
-/// Figures that a guest tells are claims; those no machine has would overflow the sums made of them, or spoil what is
-/// expected of the next step. How long a program has been held is not among them: a saved domain may rest for years.
+/// Refuses figures that no machine has: they would overflow sums, or spoil the prediction for the next step. How long a
+/// program was held is not checked: a domain may stay saved for years.
 pub(super) fn plausible(message: ToHost) -> Result<ToHost, HostError> {
-    let times: &[(&'static str, u64)] = match message {
-        ToHost::Stopped {
-            drain_ns,
-            copy_ns,
-            compare_ns,
-            ..
-        } => &[
-            ("drain time", drain_ns),
-            ("copy time", copy_ns),
-            ("comparison time", compare_ns),
-        ],
-        ToHost::Unloaded { unload_ns, .. } => &[("unload time", unload_ns)],
-        ToHost::Opened { reload_ns, .. } => &[("reload time", reload_ns)],
-        _ => &[],
-    };
-    if let Some(&(what, value)) = times.iter().find(|(_, value)| *value > MAX_TIME) {
-        return Err(HostError::Outside { what, value });
-    }
-    let claims: &[(&'static str, u64)] = match message {
-        ToHost::Begun { buffers, bytes } | ToHost::Stopped { buffers, bytes, .. } => {
-            &[("buffer count", buffers), ("byte count", bytes)]
+    let count = |what, value| (what, value, MAX_CLAIM);
+    let time = |what, value| (what, value, MAX_TIME);
+    let claims = match message {
+        ToHost::Begun { buffers, bytes } => {
+            vec![count("buffer count", buffers), count("byte count", bytes)]
         }
         ToHost::RoundDone {
             bytes,
             dirty,
             whole,
             ..
-        } => &[
-            ("byte count", bytes),
-            ("dirty bytes", dirty),
-            ("bytes sent whole", whole),
+        } => vec![
+            count("byte count", bytes),
+            count("dirty bytes", dirty),
+            count("bytes sent whole", whole),
+        ],
+        ToHost::Stopped {
+            bytes,
+            buffers,
+            drain_ns,
+            copy_ns,
+            compare_ns,
+            ..
+        } => vec![
+            count("buffer count", buffers),
+            count("byte count", bytes),
+            time("drain time", drain_ns),
+            time("copy time", copy_ns),
+            time("comparison time", compare_ns),
         ],
         ToHost::Unloaded {
-            libraries, devices, ..
-        } => &[("library count", libraries), ("device count", devices)],
-        ToHost::Restored { bytes, .. } => &[("byte count", bytes)],
-        _ => &[],
+            unload_ns,
+            libraries,
+            devices,
+        } => vec![
+            time("unload time", unload_ns),
+            count("library count", libraries),
+            count("device count", devices),
+        ],
+        ToHost::Opened { reload_ns, .. } => vec![time("reload time", reload_ns)],
+        ToHost::Restored { bytes } => vec![count("byte count", bytes)],
+        _ => Vec::new(),
     };
-    match claims.iter().find(|(_, value)| *value > MAX_CLAIM) {
-        Some(&(what, value)) => Err(HostError::Outside { what, value }),
+    match claims.into_iter().find(|(_, value, most)| value > most) {
+        Some((what, value, _)) => Err(HostError::Outside { what, value }),
         None => Ok(message),
     }
 }

@@ -125,8 +125,8 @@ impl Step<'_> {
 }
 
 impl<L: Link> Commander<L> {
-    /// Has image `generation` fetched: `opened` is called when the program runs, the result comes when it has
-    /// everything. Every fetch has been answered then: a guest that gives up takes its slots back by those answers.
+    /// Serves image `generation`. `opened` is called when the program runs; this returns when everything has arrived.
+    /// Every fetch has been answered by then, also where the guest gives up: it takes its slots back by the answers.
     pub(super) fn serve(
         &mut self,
         generation: u64,

@@ -189,8 +189,8 @@ impl<L: Link> Detached<L> {
     }
 
     /// Serves image `generation` from `source` until all of it has arrived. `opened` is called when the program runs
-    /// again: what it needs first comes first. The image must be kept until this has succeeded; a refused session may
-    /// be running, and waits for the same command.
+    /// again; the guest then fetches what it needs first. Keep the image until this has succeeded: a session that
+    /// refused may be running, and waits for the same command.
     pub fn restore(
         mut self,
         generation: u64,

@@ -54,10 +54,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs `step` beside at most `most` threads that do `work` with each job it puts. When it returns, all jobs are done.
-/// Beside the step's own result: the error of a worker, whose job is lost.
-///
+/// Runs `step` beside up to `most` threads, which `work` on the jobs that it puts. All jobs are done when this returns.
 /// `called_off` is asked often; its error ends the step.
+///
+/// Returns the step's result, and the first error of a worker: its job is lost.
 pub(super) fn side_by_side<L: Link, J: Send, T>(
     port: &mut Port<L>,
     buffers: &Buffers,
@@ -139,7 +139,7 @@ impl<L: Link> Pool<'_, L> {
         self.over.load(Ordering::Acquire)
     }
 
-    /// The slot gets a job; an error where it has one: `why` says how that looks to the guest.
+    /// Takes the slot for a job. Where it has one already, the guest is at fault: `why` describes it.
     pub(super) fn claim(&self, slot: u64, why: &'static str) -> Result<usize, HostError> {
         let index = bounded("slot", slot, 0, self.layout.slots() - 1)?;
         match self.busy[index].swap(true, Ordering::AcqRel) {
@@ -151,8 +151,8 @@ impl<L: Link> Pool<'_, L> {
         }
     }
 
-    /// Gives a slot back with `answer`. Where the guest makes no room for `patience`, or until the step is called off,
-    /// the step is over; then nobody waits for room any more.
+    /// Gives a slot back with `answer`. If the guest makes no room in the ring in time, or the step is called off
+    /// meanwhile, the step is over, and nobody waits for room any more.
     pub(super) fn give_back(&self, slot: usize, answer: ToGuest) -> Result<(), HostError> {
         // Before the answer: the guest may hand it over again at once.
         self.busy[slot].store(false, Ordering::Release);
@@ -178,7 +178,7 @@ impl<L: Link> Pool<'_, L> {
         }
     }
 
-    /// The guest's next message. Only what it takes beyond our own work counts.
+    /// The guest's next message. Time in which our own workers are busy does not count as the guest's silence.
     pub(super) fn recv(
         &self,
         incoming: &mut Incoming<'_, L>,

@@ -28,7 +28,7 @@ impl fmt::Display for Api {
     }
 }
 
-/// An object's number within its session, whatever its API. dom0 needs no more of it than that two differ.
+/// An object's number within its session, unique across APIs. dom0 only compares it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ObjectId(u64);

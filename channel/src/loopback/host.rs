@@ -86,6 +86,10 @@ impl LoopbackPeer {
         Ok(())
     }
 
+    fn ask(&self, request: Request) -> io::Result<()> {
+        socket::send(&self.socket, &Asked { request }, &[])
+    }
+
     /// The next message that is no announcement.
     fn answer(&mut self, deadline: Instant) -> io::Result<(Told, Vec<OwnedFd>)> {
         loop {
@@ -109,13 +113,7 @@ impl Peer for LoopbackPeer {
     }
 
     fn open(&mut self, patience: Duration) -> io::Result<(Box<dyn Link>, Layout)> {
-        socket::send(
-            &self.socket,
-            &Asked {
-                request: Request::Open,
-            },
-            &[],
-        )?;
+        self.ask(Request::Open)?;
         let (pages, fds) = match self.answer(Instant::now() + patience)? {
             (Told::Channel { pages }, fds) if (MIN_PAGES..=MAX_PAGES).contains(&pages) => {
                 (pages, fds)
@@ -144,13 +142,7 @@ impl Peer for LoopbackPeer {
 
     fn close(&mut self, link: Box<dyn Link>, patience: Duration) -> io::Result<()> {
         drop(link);
-        socket::send(
-            &self.socket,
-            &Asked {
-                request: Request::Close,
-            },
-            &[],
-        )?;
+        self.ask(Request::Close)?;
         let deadline = Instant::now() + patience;
         loop {
             match self.answer(deadline)? {

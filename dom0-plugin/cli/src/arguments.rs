@@ -138,8 +138,8 @@ enum StreamCommand {
     },
 }
 
-fn parse_request(text: &str) -> Result<Request, String> {
-    Request::parse(text).ok_or_else(|| "expected checkpoint, detach or attach".into())
+fn parse_request(text: &str) -> anyhow::Result<Request> {
+    Request::parse(text).context("expected checkpoint, detach or attach")
 }
 
 /// Exit status of `xl-gpu doctor` for a domain that could not migrate.

@@ -59,9 +59,7 @@ pub struct Sessions {
 #[derive(Debug, thiserror::Error)]
 #[error("the sessions of domain {domid} cannot be read: {error}")]
 pub struct Unreadable {
-    /// The domain.
     pub domid: u32,
-    /// What came of it.
     #[source]
     pub error: io::Error,
 }
@@ -73,7 +71,6 @@ pub struct Unreadable {
     .key.session
 )]
 pub struct Unannounced {
-    /// The image.
     pub key: SessionKey,
 }
 

@@ -1,6 +1,6 @@
 //! One connection to the socket: requests and replies, a line each.
 
-use protocol::conversation::{Caller, LINE_MAX, Mismatch, Reply, Version, told};
+use protocol::conversation::{Caller, LINE_MAX, Mismatch, Reply, Version, stated_version};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use serde::de::DeserializeOwned;
@@ -93,11 +93,11 @@ impl Conversation {
 
     /// Answers what a first line tells of its sender's version.
     pub fn compare_versions(&self, caller: Caller, first_line: &[u8]) -> Result<(), Mismatch> {
-        let theirs = told(first_line);
+        let theirs = stated_version(first_line);
         if theirs.is_some() {
             self.reply(&Reply::Version(Version::OURS));
         }
-        Mismatch::check(caller, theirs.unwrap_or(Version::UNTOLD), Version::OURS)
+        Mismatch::check(caller, theirs.unwrap_or(Version::UNSTATED), Version::OURS)
     }
 
     fn write(&self, reply: &Reply<Value>) -> io::Result<()> {

@@ -136,8 +136,19 @@ impl Daemon {
         only: Option<SessionId>,
         asked: Asked,
     ) -> Result<Patient<'_>, Unreadable> {
-        let seen_in = (&*self.carrier, &*self.images, &*self.locks);
-        Patient::look(seen_in, &self.devices, domid, only, asked)
+        let sessions = self.carrier.sessions_of(domid)?;
+        let mut announced = sessions.announced;
+        announced.retain(|a| only.is_none_or(|id| id == a.session));
+        Ok(Patient {
+            domid,
+            asked,
+            announced,
+            nonsense: sessions.nonsense,
+            images: self.images.list(domid),
+            room: self.images.room(domid),
+            busy: self.locks.what(domid),
+            devices: &self.devices,
+        })
     }
 
     /// Puts `image` on record and keeps it.

@@ -28,7 +28,9 @@
 //! | [`rounds`], [`cost_model`] | when pre-copy is over, by what a stop would cost |
 //! | [`steering`] | migrations under way, and the operator's orders to them |
 //! | [`capture_sink`] | where captured bytes go: image and stream |
-//! | [`session`], [`capture`], [`peers`] | one open session; all of a domain; which those are |
+//! | [`image_source`] | an image as a session fetches it |
+//! | [`session`], [`capture`], [`peers`] | one session while it is captured; all of a domain; which those are |
+//! | [`restore`] | one session that gets its image back |
 //! | [`serve`] | images given back: whoever resumes a guest serves it |
 //! | [`doctor`] | why a domain could not migrate |
 //! | [`daemon`] | the services above, wired up for the operations below |
@@ -49,6 +51,7 @@ pub mod daemon;
 pub mod doctor;
 pub mod domain_lock;
 pub mod events;
+pub mod image_source;
 pub mod images;
 pub mod laps;
 pub mod loopback;
@@ -62,6 +65,7 @@ pub mod ram_report;
 pub mod receive;
 pub mod rehearse;
 pub mod reports;
+pub mod restore;
 pub mod rounds;
 pub mod serve;
 pub mod session;

@@ -22,37 +22,26 @@ use std::sync::atomic::AtomicBool;
 /// A request could not be done, or not all of it.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    /// Somebody else works on the domain.
     #[error(transparent)]
     Busy(#[from] Busy),
-    /// Its sessions are not known.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
-    /// There is nothing to work on.
     #[error("domain {0} has no GPU session; is the program started with the shadow library?")]
     NoSession(u32),
-    /// There is nothing to capture.
     #[error("all sessions of domain {0} are detached: they are in the spool already")]
     AllDetached(u32),
-    /// One of the sessions cannot be captured now.
     #[error(transparent)]
     NotCapturable(#[from] NotCapturable),
-    /// The capture failed; the programs go on.
     #[error(transparent)]
     Capture(#[from] CaptureError),
-    /// The domain that an image is of is not known.
     #[error(transparent)]
     Spool(#[from] SpoolError),
-    /// It has given its state up, and does not say so.
     #[error(transparent)]
     Unannounced(#[from] Unannounced),
-    /// A session waits for what is not here.
     #[error("no image {0} is kept here")]
     NoImage(SessionKey),
-    /// A session has gone meanwhile.
     #[error("session {0} is no longer there")]
     Gone(SessionKey),
-    /// A session could not be given its image.
     #[error(transparent)]
     Serve(#[from] ServeError),
 }
@@ -241,6 +230,7 @@ fn attach(
         let moved_on = || lock.moved_on();
         let served = daemon
             .server
+            .one
             .serve(domid, key, image, patience, &moved_on)?;
         served.ok_or(RequestError::Gone(key))
     });

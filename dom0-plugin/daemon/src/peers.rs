@@ -9,16 +9,13 @@ use std::io;
 /// A session cannot be captured now.
 #[derive(Debug, thiserror::Error)]
 pub enum NotCapturable {
-    /// Its program runs on contents that have not all come.
     #[error(
         "{who} still waits for contents of image {generation}: it cannot be captured before they have arrived; \
          if that image is not here, end the program"
     )]
     Arriving { who: String, generation: u64 },
-    /// It says so itself.
     #[error("{0}")]
     Blocked(Box<Finding>),
-    /// It cannot be met.
     #[error("{who}: {error}")]
     Peer { who: String, error: io::Error },
 }

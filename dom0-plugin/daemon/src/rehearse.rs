@@ -32,25 +32,18 @@ const PIPE: usize = 1 << 20;
 /// A rehearsal failed; the programs go on.
 #[derive(Debug, thiserror::Error)]
 pub enum RehearsalError {
-    /// There is nothing to move.
     #[error("domain {0} has no such GPU session")]
     NoSession(u32),
-    /// There is nothing that could stand for the wire.
     #[error("no pipe: {0}")]
     Pipe(#[source] io::Error),
-    /// At the source's end.
     #[error(transparent)]
     Migration(#[from] MigrationError),
-    /// Behind the seal.
     #[error("the end of the stream: {0}")]
     End(#[source] io::Error),
-    /// At the destination's end.
     #[error(transparent)]
     Receive(#[from] ReceiveError),
-    /// What arrived cannot take the place of what was sent.
     #[error(transparent)]
     Replace(#[from] SpoolError),
-    /// A session could not be given its image.
     #[error(transparent)]
     Serve(#[from] ServeError),
 }
@@ -169,7 +162,10 @@ fn swap(
     let served = in_parallel(taken, |(key, image)| match image {
         Some(image) => {
             let moved_on = || lock.moved_on();
-            daemon.server.serve(domid, key, image, patience, &moved_on)
+            daemon
+                .server
+                .one
+                .serve(domid, key, image, patience, &moved_on)
         }
         None => Ok(None),
     });

@@ -1,23 +1,21 @@
-//! One session that dom0 has open: the state it is in, the image it fills, and the way back.
+//! One session while it is captured: the state it is in, the image it fills, and the way back.
 
 use super::capture_sink::CaptureSink;
+use super::image_source::{ImageSource, check_manifest};
 use super::passthrough::error::DeviceError;
-use channel::guest::{Begun, Opened, Restored, RoundDone, Stopped, Unloaded};
+use channel::guest::{Begun, RoundDone, Stopped, Unloaded};
 use channel::host::{
-    Attached, Contents, Copying, Detached, HostError, HostTimeouts, Quiesced, Refused, Source,
-    StepLimits,
+    Attached, Copying, Detached, HostError, HostTimeouts, Quiesced, Refused, StepLimits,
 };
-use channel::image::{MANIFEST_OBJECT, SessionKey};
+use channel::image::SessionKey;
 use channel::link::{Link, Others, Peer};
-use channel::memory::SharedBytes;
 use spool::{Image, SpoolError};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 type L = Box<dyn Link>;
 
 /// How long a guest may take to end its side of a link.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(20);
+pub const CLOSE_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Something went wrong with one session.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +68,18 @@ enum Stage {
     Detached(Detached<L>),
     Closed,
 }
+
+macro_rules! stages {
+    ($($stage:ident)*) => {$(
+        impl From<$stage<L>> for Stage {
+            fn from(session: $stage<L>) -> Stage {
+                Stage::$stage(session)
+            }
+        }
+    )*};
+}
+
+stages!(Attached Copying Quiesced Detached);
 
 /// An open session.
 pub struct OpenSession {
@@ -153,19 +163,25 @@ impl OpenSession {
         std::mem::replace(&mut self.stage, Stage::Closed)
     }
 
-    /// After a refused step: the state it left, or a closed link.
-    fn refused<S>(
+    /// After a step: the state it came to, or the one it left, or a closed link.
+    fn after<T, S: Into<Stage>, N: Into<Stage>>(
         &mut self,
         step: &'static str,
-        refused: Refused<S, L>,
-        back: impl FnOnce(S) -> Stage,
-    ) -> SessionError {
+        result: Result<(T, N), Refused<S, L>>,
+    ) -> Result<T, SessionError> {
+        let refused = match result {
+            Ok((value, next)) => {
+                self.stage = next.into();
+                return Ok(value);
+            }
+            Err(refused) => refused,
+        };
         if let Some(session) = refused.session {
-            self.stage = back(session);
+            self.stage = session.into();
         } else if let Some(link) = refused.link {
             self.close_link(link);
         }
-        self.error(step, refused.error)
+        Err(self.error(step, refused.error))
     }
 
     fn close_link(&mut self, link: L) {
@@ -178,13 +194,7 @@ impl OpenSession {
     pub fn begin(&mut self) -> Result<Begun, SessionError> {
         const STEP: &str = "beginning the capture";
         match self.take() {
-            Stage::Attached(s) => match s.begin(self.key.generation) {
-                Ok((begun, copying)) => {
-                    self.stage = Stage::Copying(copying);
-                    Ok(begun)
-                }
-                Err(refused) => Err(self.refused(STEP, refused, Stage::Attached)),
-            },
+            Stage::Attached(s) => self.after(STEP, s.begin(self.key.generation)),
             other => Err(self.out_of_turn(STEP, other)),
         }
     }
@@ -221,13 +231,7 @@ impl OpenSession {
         match self.take() {
             Stage::Copying(s) => {
                 let stopped = s.stop(timeout, &sink.sink(self.key, &mut self.image));
-                match stopped {
-                    Ok((stop, quiesced)) => {
-                        self.stage = Stage::Quiesced(quiesced);
-                        Ok(stop)
-                    }
-                    Err(refused) => Err(self.refused(STEP, refused, Stage::Copying)),
-                }
+                self.after(STEP, stopped)
             }
             other => Err(self.out_of_turn(STEP, other)),
         }
@@ -244,16 +248,11 @@ impl OpenSession {
         match self.take() {
             Stage::Quiesced(s) => {
                 self.given_up = true;
-                match s.unload() {
-                    Ok((unload, detached)) => {
-                        self.stage = Stage::Detached(detached);
-                        Ok(unload)
-                    }
-                    Err(refused) => {
-                        self.given_up = refused.session.is_none();
-                        Err(self.refused(STEP, refused, Stage::Quiesced))
-                    }
+                let unloaded = s.unload();
+                if let Err(refused) = &unloaded {
+                    self.given_up = refused.session.is_none();
                 }
+                self.after(STEP, unloaded)
             }
             other => Err(self.out_of_turn(STEP, other)),
         }
@@ -267,31 +266,13 @@ impl OpenSession {
                 self.stage = Stage::Attached(s);
                 Ok(0)
             }
-            Stage::Copying(s) => match s.resume() {
-                Ok(attached) => {
-                    self.stage = Stage::Attached(attached);
-                    Ok(0)
-                }
-                Err(refused) => Err(self.refused(STEP, refused, Stage::Copying)),
-            },
-            Stage::Quiesced(s) => match s.resume() {
-                Ok((blackout_ns, attached)) => {
-                    self.stage = Stage::Attached(attached);
-                    Ok(blackout_ns)
-                }
-                Err(refused) => Err(self.refused(STEP, refused, Stage::Quiesced)),
-            },
+            Stage::Copying(s) => self.after(STEP, s.resume().map(|attached| (0, attached))),
+            Stage::Quiesced(s) => self.after(STEP, s.resume()),
             Stage::Detached(s) => {
-                let source = FromImage::new(&self.image, &|| ());
+                let source = ImageSource::new(&self.image, &|| ());
                 let restored = s.restore(self.key.generation, &source, &mut |_| ());
-                match restored {
-                    Ok((restored, attached)) => {
-                        self.given_up = false;
-                        self.stage = Stage::Attached(attached);
-                        Ok(restored.blackout_ns)
-                    }
-                    Err(refused) => Err(self.refused(STEP, refused, Stage::Detached)),
-                }
+                self.given_up = restored.is_err();
+                self.after(STEP, restored).map(|r| r.blackout_ns)
             }
             // The guest goes on by itself when its link ends, unless it had given its state up.
             Stage::Closed => Ok(0),
@@ -326,104 +307,5 @@ impl OpenSession {
         if let Err(e) = self.close() {
             log::warn!("{e}");
         }
-    }
-}
-
-/// Compares an image with its manifest, where it has one.
-pub fn check_manifest(key: &SessionKey, image: &Image) -> Result<(), SpoolError> {
-    match image.manifest(key.generation) {
-        Ok(_) | Err(SpoolError::NoObject(MANIFEST_OBJECT)) => Ok(()),
-        Err(e) => Err(e),
-    }
-}
-
-/// What happens while a session is served.
-pub struct Serving<'a> {
-    /// It is open: the domain runs then, and has to have its devices before the session's driver is loaded.
-    pub ready: &'a mut dyn FnMut() -> Result<(), DeviceError>,
-    /// The program runs again; contents arrive from now on.
-    pub opened: &'a mut dyn FnMut(Opened),
-    /// Some more contents have gone to the guest, which it cannot all have had before.
-    pub progress: &'a (dyn Fn() + Sync),
-}
-
-/// A session that announced itself detached or arriving: opened, served from `image` until all of it has arrived,
-/// closed.
-pub fn restore(
-    mut peer: Box<dyn Peer>,
-    key: SessionKey,
-    image: &Image,
-    limits: StepLimits,
-    patience: Duration,
-    serving: Serving<'_>,
-) -> Result<Restored, SessionError> {
-    let who = who(&*peer);
-    let error = |step, problem| SessionError {
-        key,
-        who: who.clone(),
-        step,
-        problem: Box::new(problem),
-    };
-    let (link, layout) = peer
-        .open(patience)
-        .map_err(|e| error("opening", Problem::Silent(e)))?;
-    let detached = Detached::new(link, layout, limits, HostTimeouts::default());
-    let source = FromImage::new(image, serving.progress);
-    let (restored, link) = match (serving.ready)() {
-        Err(e) => (
-            Err(error("attaching", Problem::Device(e))),
-            Some(detached.into_link()),
-        ),
-        Ok(()) => match detached.restore(key.generation, &source, serving.opened) {
-            Ok((restored, attached)) => (Ok(restored), Some(attached.into_link())),
-            Err(Refused {
-                session,
-                link,
-                error: e,
-            }) => (
-                Err(error("restoring", Problem::Step(e))),
-                session.map(Detached::into_link).or(link),
-            ),
-        },
-    };
-    if let Some(link) = link
-        && let Err(e) = peer.close(link, CLOSE_PATIENCE)
-    {
-        log::warn!("session {key} ({who}): closing: {e}");
-    }
-    restored
-}
-
-/// Serves fetches from an image.
-struct FromImage<'a> {
-    image: &'a Image,
-    progress: &'a (dyn Fn() + Sync),
-    fetched: AtomicU64,
-}
-
-impl<'a> FromImage<'a> {
-    fn new(image: &'a Image, progress: &'a (dyn Fn() + Sync)) -> Self {
-        FromImage {
-            image,
-            progress,
-            fetched: AtomicU64::new(0),
-        }
-    }
-}
-
-impl Source for FromImage<'_> {
-    fn read(
-        &self,
-        object: u64,
-        offset: u64,
-        to: SharedBytes<'_>,
-    ) -> Result<Contents, channel::BoxError> {
-        let contents = self.image.fill(object, offset, to);
-        let before = self.fetched.fetch_add(to.len() as u64, Ordering::Relaxed);
-        // A guest that fetches the same again and again does not move on by it.
-        if before < self.image.totals().bytes {
-            (self.progress)();
-        }
-        Ok(contents?)
     }
 }

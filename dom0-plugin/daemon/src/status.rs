@@ -103,10 +103,8 @@ fn domain_status(daemon: &Daemon, domid: u32, name: String) -> DomainStatus {
 /// What a dead process left could not be removed.
 #[derive(Debug, thiserror::Error)]
 pub enum ForgetError {
-    /// Nothing was.
     #[error(transparent)]
     Nodes(#[from] io::Error),
-    /// Somebody works on the domain.
     #[error("its nodes are removed, its images are not: {0}")]
     Images(#[source] Busy),
 }

@@ -24,13 +24,10 @@ pub struct CalledOff;
 /// An order was not taken.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 pub enum OrderError {
-    /// What it concerns cannot be changed any more.
     #[error("too late: its GPU state has left")]
     TooLate,
-    /// There is nothing to steer.
     #[error("no migration of domain {0} is under way")]
     NoMigration(u32),
-    /// After an abort there is nothing more to order.
     #[error(transparent)]
     CalledOff(#[from] CalledOff),
 }

@@ -10,7 +10,7 @@ use xen_bindings::guest::{
 
 use super::client::{Client, ClientError};
 use super::devices::Devices;
-use super::messages::{Level, say};
+use super::messages::say;
 use super::precopy_policy::{self, JointPolicy};
 use super::ram::Ram;
 use super::stream_fd::StreamFd;
@@ -84,14 +84,14 @@ impl Save {
     fn call<T: serde::de::DeserializeOwned>(
         &mut self,
         request: &Request,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<T, ClientError> {
         let stream = self.stream;
         let client = self
             .client
             .as_mut()
             .ok_or_else(|| ClientError::Lost(std::io::ErrorKind::NotConnected.into()))?;
-        let result = client.call(request, None, patience, &|| stream.cancelled());
+        let result = client.call(request, None, timeout, &|| stream.cancelled());
         if !matches!(result, Ok(_) | Err(ClientError::Refused(_))) {
             self.client = None;
         }
@@ -122,17 +122,14 @@ impl Save {
         };
         let round = self.call::<Round>(&request, WORK);
         match &round {
-            Ok(r) => say(
-                Level::Detail,
-                &format!(
-                    "GPU round {}: {} bytes sent, {} dirty",
-                    r.round, r.bytes, r.dirty_bytes
-                ),
+            Ok(r) => say!(
+                Detail,
+                "GPU round {}: {} bytes sent, {} dirty",
+                r.round,
+                r.bytes,
+                r.dirty_bytes
             ),
-            Err(e) => say(
-                Level::Error,
-                &format!("domain {}: GPU pre-copy failed: {e}", self.domid),
-            ),
+            Err(e) => say!(Error, "domain {}: GPU pre-copy failed: {e}", self.domid),
         }
         round.ok()
     }
@@ -142,12 +139,10 @@ impl Save {
     pub(super) fn stop(&mut self) -> bool {
         let stopped = self.call::<Done>(&Request::Stop, WORK);
         if let Err(e) = &stopped {
-            say(
-                Level::Error,
-                &format!(
-                    "domain {}: GPU stop-and-copy failed, it runs on: {e}",
-                    self.domid
-                ),
+            say!(
+                Error,
+                "domain {}: GPU stop-and-copy failed, it runs on: {e}",
+                self.domid
             );
         }
         stopped.is_ok()
@@ -167,10 +162,7 @@ impl Save {
         if self.ram.is_first_pass()
             && let Err(e) = self.call::<Done>(&Request::Head, WORK)
         {
-            say(
-                Level::Error,
-                &format!("domain {}: GPU pre-copy failed: {e}", self.domid),
-            );
+            say!(Error, "domain {}: GPU pre-copy failed: {e}", self.domid);
             return false;
         }
         match self.ram.pass(&self.stream) {
@@ -181,10 +173,7 @@ impl Save {
                 true
             }
             Err(e) => {
-                say(
-                    Level::Error,
-                    &format!("domain {}: RAM pre-copy failed: {e}", self.domid),
-                );
+                say!(Error, "domain {}: RAM pre-copy failed: {e}", self.domid);
                 false
             }
         }
@@ -193,7 +182,7 @@ impl Save {
     /// Figures: a daemon that does not take them is noticed where it is needed.
     fn tell(&mut self, request: &Request) {
         if let Err(e) = self.call::<Done>(request, SHORT) {
-            say(Level::Detail, &format!("domain {}: {e}", self.domid));
+            say!(Detail, "domain {}: {e}", self.domid);
         }
     }
 
@@ -247,34 +236,30 @@ impl Save {
         let result = match self.call::<Done>(&request, SHORT) {
             Ok(_) => suspended,
             Err(ClientError::Refused(reason)) => {
-                say(Level::Error, &format!("domain {}: {reason}", self.domid));
+                say!(Error, "domain {}: {reason}", self.domid);
                 0
             }
             Err(_) if suspended == 0 => suspended,
             // The seal is in the stream. The guest is frozen: what XenStore says now is final.
             Err(e) => match sessions::not_detached(self.domid) {
                 Ok(None) => {
-                    say(
-                        Level::Warning,
-                        &format!("domain {}: {e}; the GPU state is in the stream", self.domid),
+                    say!(
+                        Warning,
+                        "domain {}: {e}; the GPU state is in the stream",
+                        self.domid
                     );
                     suspended
                 }
                 Ok(Some(programs)) => {
-                    say(
-                        Level::Error,
-                        &format!(
-                            "domain {}: {e}; the GPU state has not left all programs ({programs})",
-                            self.domid
-                        ),
+                    say!(
+                        Error,
+                        "domain {}: {e}; the GPU state has not left all programs ({programs})",
+                        self.domid
                     );
                     0
                 }
                 Err(unread) => {
-                    say(
-                        Level::Error,
-                        &format!("domain {}: {e}, and {unread}", self.domid),
-                    );
+                    say!(Error, "domain {}: {e}, and {unread}", self.domid);
                     0
                 }
             },
@@ -292,7 +277,7 @@ impl Save {
         let result =
             client.map(|c| c.call::<Done>(&Request::Done { rc, ram }, None, SHORT, &|| false));
         if let Some(Err(e)) = result {
-            say(Level::Warning, &format!("domain {}: {e}", self.domid));
+            say!(Warning, "domain {}: {e}", self.domid);
         }
     }
 }

@@ -85,7 +85,7 @@ impl Client {
         })
     }
 
-    /// Sends a request, with a descriptor if given, and waits for its reply. `patience` is how long the daemon may
+    /// Sends a request, with a descriptor if given, and waits for its reply. `timeout` is how long the daemon may
     /// say nothing at all; `cancelled` is asked every [`TICK`].
     ///
     /// # Errors
@@ -94,13 +94,10 @@ impl Client {
         &mut self,
         request: &Request,
         descriptor: Option<BorrowedFd<'_>>,
-        patience: Duration,
+        timeout: Duration,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<T, ClientError> {
-        let wait = Wait {
-            patience,
-            cancelled,
-        };
+        let wait = Wait { timeout, cancelled };
         let asked = self.end.ask(request);
         let line = asked.map_err(ClientError::Request)?;
         self.send(&line, descriptor, &wait)?;
@@ -177,7 +174,7 @@ impl Client {
 }
 
 struct Wait<'a> {
-    patience: Duration,
+    timeout: Duration,
     cancelled: &'a dyn Fn() -> bool,
 }
 
@@ -192,8 +189,8 @@ impl Wait<'_> {
         if (self.cancelled)() {
             return Err(ClientError::Cancelled);
         }
-        if started.elapsed() >= self.patience {
-            return Err(ClientError::Silent(self.patience));
+        if started.elapsed() >= self.timeout {
+            return Err(ClientError::Silent(self.timeout));
         }
         let tick = Timespec {
             tv_sec: 0,
@@ -233,14 +230,14 @@ mod tests {
         )
     }
 
-    fn ask(client: &mut Client, patience: Duration) -> Result<Sessions, ClientError> {
+    fn ask(client: &mut Client, timeout: Duration) -> Result<Sessions, ClientError> {
         client.call(
             &Request::Save {
                 domid: 1,
                 live: true,
             },
             None,
-            patience,
+            timeout,
             &|| false,
         )
     }

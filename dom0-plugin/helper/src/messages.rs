@@ -49,9 +49,17 @@ pub unsafe extern "C" fn xc_interface_open(
     }
 }
 
+/// Says one formatted line at a [`Level`].
+macro_rules! say {
+    ($level:ident, $($text:tt)*) => {
+        $crate::messages::say_line($crate::messages::Level::$level, &format!($($text)*))
+    };
+}
+pub(crate) use say;
+
 /// Says one line. Only while libxenguest or the helper is inside the plugin: the helper's channel to libxl carries
 /// one message at a time.
-pub fn say(level: Level, text: &str) {
+pub fn say_line(level: Level, text: &str) {
     let text = clean(text);
     let logger = LOGGER.load(Ordering::Acquire);
     match (xtl_log(), CString::new(text.as_str())) {
@@ -89,9 +97,9 @@ pub fn unknown_version(version: Option<Version>) {
         || "a libxenguest of unknown version".into(),
         |v| format!("libxenguest {v}"),
     );
-    say(
-        Level::Warning,
-        &format!("{found} is not one of {first} to {last}: GPU state is left alone"),
+    say!(
+        Warning,
+        "{found} is not one of {first} to {last}: GPU state is left alone"
     );
 }
 

@@ -1,11 +1,11 @@
-//! A save of a domain without GPU session: libxc's own, but a program that begins to use the GPU meanwhile would
-//! arrive without its GPU state, so the suspend looks once more.
+//! A save of a domain without GPU session: libxc's own. But a program that begins to use the GPU meanwhile would arrive
+//! without its GPU state, so the suspend looks once more.
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::panic::catch_unwind;
 
-use super::messages::{Level, say};
+use super::messages::say;
 use super::{errno, sessions};
 
 type Suspend = unsafe extern "C" fn(*mut c_void) -> c_int;
@@ -30,14 +30,14 @@ pub unsafe extern "C" fn suspend(data: *mut c_void) -> c_int {
         return 0;
     };
     // Before, so that the guest need not stop for nothing; after, because only then nobody can come any more.
-    if somebody_came(domid) {
+    if session_appeared(domid) {
         errno::set(libc::ECANCELED);
         return 0;
     }
     // SAFETY: the caller's promise.
     let suspended = unsafe { original(data) };
     let error = errno::get();
-    if suspended != 0 && somebody_came(domid) {
+    if suspended != 0 && session_appeared(domid) {
         errno::set(libc::ECANCELED);
         return 0;
     }
@@ -45,7 +45,7 @@ pub unsafe extern "C" fn suspend(data: *mut c_void) -> c_int {
     suspended
 }
 
-fn somebody_came(domid: u32) -> bool {
+fn session_appeared(domid: u32) -> bool {
     let entered_with = errno::get();
     let found = catch_unwind(|| match sessions::describe(domid) {
         Ok(None) => None,
@@ -63,9 +63,9 @@ fn somebody_came(domid: u32) -> bool {
     else {
         return false;
     };
-    say(
-        Level::Error,
-        &format!("domain {domid} is not suspended, it runs on: {reason}"),
+    say!(
+        Error,
+        "domain {domid} is not suspended, it runs on: {reason}"
     );
     true
 }

@@ -13,7 +13,7 @@ pub const STOP: c_int = XGS_POLICY_STOP_AND_COPY as c_int;
 
 /// How often the GPU side can put off the stop once memory is ready for it, more than `precopy_rounds` can ask for:
 /// a faulty daemon does not keep the guest.
-const PATIENCE: u32 = 1100;
+const MOST_DEFERRALS: u32 = 1100;
 
 /// libxc's own policy (`simple_precopy_policy` in `xg_sr_save.c`): stop with fewer than 50 dirty pages, or after 5
 /// rounds.
@@ -25,10 +25,10 @@ pub fn libxc_default(stats: PrecopyStats) -> c_int {
     }
 }
 
-/// Joins the two sides' wishes.
+/// The decision for both sides.
 #[derive(Debug, Default)]
 pub struct JointPolicy {
-    put_off: u32,
+    deferrals: u32,
 }
 
 impl JointPolicy {
@@ -39,8 +39,8 @@ impl JointPolicy {
             _ if memory == ABORT => ABORT,
             Next::Force => STOP,
             Next::Hold => CONTINUE,
-            Next::Round if memory == STOP && self.put_off < PATIENCE => {
-                self.put_off += 1;
+            Next::Round if memory == STOP && self.deferrals < MOST_DEFERRALS => {
+                self.deferrals += 1;
                 CONTINUE
             }
             Next::Round | Next::Stop => memory,
@@ -82,7 +82,7 @@ mod tests {
     fn the_operator_holds_and_forces() {
         let mut joint = JointPolicy::default();
         assert_eq!(joint.decide(CONTINUE, Next::Force), STOP);
-        for _ in 0..2 * PATIENCE {
+        for _ in 0..2 * MOST_DEFERRALS {
             assert_eq!(joint.decide(STOP, Next::Hold), CONTINUE);
         }
         assert_eq!(joint.decide(STOP, Next::Round), CONTINUE);
@@ -101,6 +101,6 @@ mod tests {
         let asked = (1..)
             .find(|_| joint.decide(STOP, Next::Round) == STOP)
             .unwrap();
-        assert_eq!(asked, PATIENCE + 1);
+        assert_eq!(asked, MOST_DEFERRALS + 1);
     }
 }

@@ -10,7 +10,7 @@ use xen_bindings::guest::xc_stream_type_t;
 
 use super::client::{Client, ClientError};
 use super::errno;
-use super::messages::{Level, say};
+use super::messages::say;
 use super::originals::{self, Originals};
 use super::slots::ReadHook;
 use super::stream_cursor::{Part, StreamCursor};
@@ -141,12 +141,10 @@ fn end(rc: c_int) -> c_int {
     match client.call::<Done>(&Request::Done { rc, ram: None }, None, WORK, &|| false) {
         Ok(_) => rc,
         Err(e) => {
-            say(
-                Level::Error,
-                &format!(
-                    "domain {}: its GPU state was not accepted: {e}",
-                    restore.domid
-                ),
+            say!(
+                Error,
+                "domain {}: its GPU state was not accepted: {e}",
+                restore.domid
             );
             -1
         }
@@ -264,17 +262,17 @@ impl Restore {
     fn ask<T: serde::de::DeserializeOwned>(
         &mut self,
         request: &Request,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<T, ClientError> {
         let client = self
             .client
             .as_mut()
             .ok_or_else(|| ClientError::Lost(std::io::ErrorKind::NotConnected.into()))?;
-        client.call(request, None, patience, &|| false)
+        client.call(request, None, timeout, &|| false)
     }
 
     fn refuse(&mut self, reason: &RestoreError) -> c_int {
-        say(Level::Error, &format!("domain {}: {reason}", self.domid));
+        say!(Error, "domain {}: {reason}", self.domid);
         self.failed = true;
         self.cursor.lost();
         fail()

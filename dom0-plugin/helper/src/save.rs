@@ -11,7 +11,7 @@ use super::callbacks::Save;
 use super::client::Client;
 use super::devices::Devices;
 use super::log_dirty::LogDirtyHook;
-use super::messages::{Level, say};
+use super::messages::say;
 use super::ram::{BufferHook, Ram};
 use super::stream_fd::StreamFd;
 use super::{errno, originals, plain_save, sessions};
@@ -80,10 +80,7 @@ pub unsafe extern "C" fn xc_domain_save(
             }
         }
         Decision::Refuse(reason) => {
-            say(
-                Level::Error,
-                &format!("domain {domid} cannot be saved: {reason}"),
-            );
+            say!(Error, "domain {domid} cannot be saved: {reason}");
             errno::set(libc::EPERM);
             -1
         }
@@ -149,10 +146,7 @@ fn decide_checkpointed(domid: u32) -> Decision {
 fn without_daemon(domid: u32, reason: &str) -> Decision {
     match sessions::describe(domid) {
         Ok(None) => {
-            say(
-                Level::Detail,
-                &format!("domain {domid} has no GPU session ({reason})"),
-            );
+            say!(Detail, "domain {domid} has no GPU session ({reason})");
             Decision::PassThrough
         }
         Ok(Some(programs)) => {
@@ -160,9 +154,9 @@ fn without_daemon(domid: u32, reason: &str) -> Decision {
         }
         // Somebody who saves without XenStore knows what they do; do not stand in their way.
         Err(e) if sessions::is_elsewhere(&e) => {
-            say(
-                Level::Warning,
-                &format!("cannot tell whether domain {domid} uses a GPU: {e}"),
+            say!(
+                Warning,
+                "cannot tell whether domain {domid} uses a GPU: {e}"
             );
             Decision::PassThrough
         }

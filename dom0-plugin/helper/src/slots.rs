@@ -8,7 +8,7 @@ use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use super::messages::{Level, say};
+use super::messages::say;
 use super::originals::{
     self, AllocPages, FreePages, InterfaceOpen, ReadExact, Restore, Save, ShadowControl, Symbols,
 };
@@ -92,7 +92,7 @@ impl ReadHook {
             Some(originals) => {
                 READ_EXACT.store(originals.read_exact as *mut c_void, Ordering::Release)
             }
-            None => say(Level::Error, "no original read_exact"),
+            None => say!(Error, "no original read_exact"),
         }
     }
 }

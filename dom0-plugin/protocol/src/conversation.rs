@@ -1,6 +1,6 @@
 //! Lines over the daemon's Unix stream socket: one JSON object a line, one reply line a request.
 //!
-//! The first line of a conversation tells the version that its sender speaks, and the daemon answers with its own
+//! The first line of a conversation states the version that the caller speaks, and the daemon answers with its own
 //! before anything else. Packages may be upgraded while a save runs, so either may be older than the other:
 //!
 //! ```text
@@ -11,8 +11,9 @@
 //!                                      <──────  {"ok":…} or {"error":"…"}
 //! ```
 //!
-//! Who tells no version speaks [`Version::UNTOLD`], and is told none. Versions of the same major number understand each
-//! other: each side ignores what it does not know, and does without what the other one does not know.
+//! A caller that states no version speaks [`Version::UNSTATED`], and the daemon does not answer with its own. Versions of
+//! the same major number understand each other: each side ignores what it does not know, and does without what the other
+//! does not know.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -35,8 +36,8 @@ pub struct Version {
 impl Version {
     /// What this build speaks.
     pub const OURS: Version = Version { major: 1, minor: 1 };
-    /// Before versions were told.
-    pub const UNTOLD: Version = Version { major: 1, minor: 0 };
+    /// Before versions were stated.
+    pub const UNSTATED: Version = Version { major: 1, minor: 0 };
 }
 
 impl fmt::Display for Version {
@@ -45,7 +46,7 @@ impl fmt::Display for Version {
     }
 }
 
-/// What a program that asks the daemon calls itself.
+/// Who asks the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caller {
     /// The library in `libxl-save-helper`.
@@ -105,7 +106,7 @@ pub enum Reply<T> {
     Error(String),
     /// Still at it. Any number of these may come before the reply; each starts the caller's patience anew.
     Progress(serde_json::Value),
-    /// What the daemon speaks: the answer to a first line that tells a version, before its reply.
+    /// What the daemon speaks: comes before the reply to a first line that states a version.
     Version(Version),
 }
 
@@ -113,13 +114,15 @@ pub enum Reply<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {}
 
-/// The version that a conversation's first line tells; `None` where it tells none.
-pub fn told(first_line: &[u8]) -> Option<Version> {
+/// The version that a conversation's first line states.
+pub fn stated_version(first_line: &[u8]) -> Option<Version> {
     #[derive(Deserialize)]
-    struct Told {
+    struct FirstLine {
         version: Option<Version>,
     }
-    serde_json::from_slice::<Told>(first_line).ok()?.version
+    serde_json::from_slice::<FirstLine>(first_line)
+        .ok()?
+        .version
 }
 
 /// A caller's end of a conversation, without the socket.
@@ -150,11 +153,11 @@ impl CallerEnd {
             caller,
             ours: Version::OURS,
             has_opened: false,
-            daemon: Version::UNTOLD,
+            daemon: Version::UNSTATED,
         }
     }
 
-    /// The line that asks for `request`; the first one tells the version.
+    /// The line that asks for `request`; the first one states the version.
     pub fn ask(&mut self, request: &impl Serialize) -> serde_json::Result<Vec<u8>> {
         #[derive(Serialize)]
         struct Line<'a, R> {
@@ -203,15 +206,15 @@ mod tests {
         }
     }
 
-    /// What a daemon of version `ours` does with a first line: whether it tells its version, and whether it refuses.
+    /// What a daemon of version `ours` does with a first line: whether it states its version, and whether it refuses.
     fn daemon(ours: Version, line: &[u8]) -> (bool, Result<(), Mismatch>) {
-        let theirs = told(line);
-        let checked = Mismatch::check(Caller::Helper, theirs.unwrap_or(Version::UNTOLD), ours);
+        let theirs = stated_version(line);
+        let checked = Mismatch::check(Caller::Helper, theirs.unwrap_or(Version::UNSTATED), ours);
         (theirs.is_some(), checked)
     }
 
     #[test]
-    fn the_first_line_tells_the_version() {
+    fn the_first_line_states_the_version() {
         let mut end = CallerEnd::new(Caller::Helper);
         let save = Request::Save {
             domid: 5,
@@ -222,7 +225,7 @@ mod tests {
             String::from_utf8(first.clone()).unwrap(),
             "{\"version\":{\"major\":1,\"minor\":1},\"op\":\"save\",\"domid\":5,\"live\":true}\n"
         );
-        assert_eq!(told(&first), Some(Version::OURS));
+        assert_eq!(stated_version(&first), Some(Version::OURS));
         assert_eq!(serde_json::from_slice::<Request>(&first).unwrap(), save);
         let second = end.ask(&Request::Stop).unwrap();
         assert_eq!(second, b"{\"op\":\"stop\"}\n");
@@ -232,8 +235,8 @@ mod tests {
     fn an_old_caller_is_taken_as_long_as_it_is_compatible() {
         let line = br#"{"op":"save","domid":5,"live":true}"#;
         assert_eq!(daemon(Version::OURS, line), (false, Ok(())));
-        let (tells, refused) = daemon(NEXT, line);
-        assert!(!tells, "it would not understand that");
+        let (states, refused) = daemon(NEXT, line);
+        assert!(!states, "it would not understand that");
         assert_eq!(
             refused.unwrap_err().to_string(),
             "this helper library speaks 1.0, xl-gpud 2.0: packages were upgraded while this save or restore ran; try again"
@@ -258,8 +261,8 @@ mod tests {
         for (theirs, ours) in [(NEXT, Version::OURS), (Version::OURS, NEXT)] {
             let mut end = caller(theirs);
             let line = end.ask(&Request::Restore { domid: 1 }).unwrap();
-            let (tells, refused) = daemon(ours, &line);
-            assert!(tells && refused.is_err());
+            let (states, refused) = daemon(ours, &line);
+            assert!(states && refused.is_err());
             let hello = serde_json::to_vec(&Reply::<Done>::Version(ours)).unwrap();
             let error = end.hear::<Done>(&hello).unwrap_err().to_string();
             assert_eq!(error, refused.unwrap_err().to_string());
@@ -280,9 +283,9 @@ mod tests {
     }
 
     #[test]
-    fn what_tells_no_version_is_old() {
+    fn what_states_no_version_is_old() {
         for line in ["", "[]", "{}", r#"{"op":"status"}"#, r#"{"version":3}"#] {
-            assert_eq!(told(line.as_bytes()), None, "{line}");
+            assert_eq!(stated_version(line.as_bytes()), None, "{line}");
         }
     }
 }

@@ -22,11 +22,7 @@ pub enum Role {
 
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Role::Source => "source",
-            Role::Destination => "destination",
-            Role::Rehearsal => "rehearsal",
-        })
+        self.serialize(f)
     }
 }
 

@@ -150,11 +150,7 @@ pub enum Purpose {
 
 impl fmt::Display for Purpose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Purpose::Serve => "serve",
-            Purpose::Held => "held",
-            Purpose::Checkpoint => "checkpoint",
-        })
+        self.serialize(f)
     }
 }
 

@@ -21,29 +21,29 @@
 //! | `dedup`, `chunk_index` | repeated chunks become references |
 //! | `reader` | [`RecordReader`]: single records, checked |
 //! | `receiver` | [`Receiver`]: their order; drives an [`ImageSink`] |
-//! | `fd` | [`StreamEnd`]: the descriptor, with a way out of a wait |
+//! | `stream_end` | [`StreamEnd`]: the descriptor, with a way out of a wait |
 //! | [`verify`] | a saved domain, checked offline |
 //! | `error` | what is wrong, and where |
 
 mod chunk_index;
 mod dedup;
 mod error;
-mod fd;
 pub mod libxc;
 mod reader;
 mod receiver;
 mod sender;
+mod stream_end;
 pub mod verify;
 mod wire;
 mod writer;
 
 pub use chunk_index::CHUNK;
 pub use error::{RecordError, SealField, StreamError, WriteCause, WriteError};
-pub use fd::StreamEnd;
 pub use libxc::RecordHeader;
 pub use reader::{Data, Head, Record, RecordReader, Seal, StreamLimits};
 pub use receiver::{AwaitHead, ImageSink, Receiver, Receiving, Sealed, Stream};
 pub use sender::{Broken, RecordSender, SendError};
+pub use stream_end::StreamEnd;
 pub use wire::{
     ImageId, MAX_EXTENTS, MAX_PAYLOAD, MAX_SESSIONS, STOP_ROUND, STREAM_VERSION, TYPE_DATA,
     TYPE_HEAD, TYPE_SEAL, Totals, is_gpu_type,

@@ -19,3 +19,6 @@ pub mod delta;
 pub mod driver;
 mod mover;
 pub mod table;
+
+/// What an API function answers: a value, or one of the specification's error codes.
+pub type CLResult<T> = Result<T, opencl_sys::cl_int>;

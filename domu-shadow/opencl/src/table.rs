@@ -9,161 +9,77 @@ use crate::api::{
     map, memory, pipe, platform, program, queue, sampler, sharing, svm, transfer,
 };
 
-/// Our own table; functions that only exist on Windows are absent.
-static TABLE: cl_icd_dispatch = cl_icd_dispatch {
-    clGetPlatformIDs: Some(platform::clGetPlatformIDs),
-    clGetPlatformInfo: Some(platform::clGetPlatformInfo),
-    clGetDeviceIDs: Some(device::clGetDeviceIDs),
-    clGetDeviceInfo: Some(device::clGetDeviceInfo),
-    clCreateContext: Some(context::clCreateContext),
-    clCreateContextFromType: Some(context::clCreateContextFromType),
-    clRetainContext: Some(context::clRetainContext),
-    clReleaseContext: Some(context::clReleaseContext),
-    clGetContextInfo: Some(context::clGetContextInfo),
-    clCreateCommandQueue: Some(queue::clCreateCommandQueue),
-    clRetainCommandQueue: Some(queue::clRetainCommandQueue),
-    clReleaseCommandQueue: Some(queue::clReleaseCommandQueue),
-    clGetCommandQueueInfo: Some(queue::clGetCommandQueueInfo),
-    clSetCommandQueueProperty: Some(queue::clSetCommandQueueProperty),
-    clCreateBuffer: Some(memory::clCreateBuffer),
-    clCreateImage2D: Some(image::clCreateImage2D),
-    clCreateImage3D: Some(image::clCreateImage3D),
-    clRetainMemObject: Some(memory::clRetainMemObject),
-    clReleaseMemObject: Some(memory::clReleaseMemObject),
-    clGetSupportedImageFormats: Some(image::clGetSupportedImageFormats),
-    clGetMemObjectInfo: Some(memory::clGetMemObjectInfo),
-    clGetImageInfo: Some(image::clGetImageInfo),
-    clCreateSampler: Some(sampler::clCreateSampler),
-    clRetainSampler: Some(sampler::clRetainSampler),
-    clReleaseSampler: Some(sampler::clReleaseSampler),
-    clGetSamplerInfo: Some(sampler::clGetSamplerInfo),
-    clCreateProgramWithSource: Some(program::clCreateProgramWithSource),
-    clCreateProgramWithBinary: Some(program::clCreateProgramWithBinary),
-    clRetainProgram: Some(program::clRetainProgram),
-    clReleaseProgram: Some(program::clReleaseProgram),
-    clBuildProgram: Some(build::clBuildProgram),
-    clUnloadCompiler: Some(build::clUnloadCompiler),
-    clGetProgramInfo: Some(program::clGetProgramInfo),
-    clGetProgramBuildInfo: Some(program::clGetProgramBuildInfo),
-    clCreateKernel: Some(kernel::clCreateKernel),
-    clCreateKernelsInProgram: Some(kernel::clCreateKernelsInProgram),
-    clRetainKernel: Some(kernel::clRetainKernel),
-    clReleaseKernel: Some(kernel::clReleaseKernel),
-    clSetKernelArg: Some(kernel::clSetKernelArg),
-    clGetKernelInfo: Some(kernel_info::clGetKernelInfo),
-    clGetKernelWorkGroupInfo: Some(kernel_info::clGetKernelWorkGroupInfo),
-    clWaitForEvents: Some(event::clWaitForEvents),
-    clGetEventInfo: Some(event::clGetEventInfo),
-    clRetainEvent: Some(event::clRetainEvent),
-    clReleaseEvent: Some(event::clReleaseEvent),
-    clGetEventProfilingInfo: Some(event::clGetEventProfilingInfo),
-    clFlush: Some(queue::clFlush),
-    clFinish: Some(queue::clFinish),
-    clEnqueueReadBuffer: Some(transfer::clEnqueueReadBuffer),
-    clEnqueueWriteBuffer: Some(transfer::clEnqueueWriteBuffer),
-    clEnqueueCopyBuffer: Some(transfer::clEnqueueCopyBuffer),
-    clEnqueueReadImage: Some(image_transfer::clEnqueueReadImage),
-    clEnqueueWriteImage: Some(image_transfer::clEnqueueWriteImage),
-    clEnqueueCopyImage: Some(image_transfer::clEnqueueCopyImage),
-    clEnqueueCopyImageToBuffer: Some(image_transfer::clEnqueueCopyImageToBuffer),
-    clEnqueueCopyBufferToImage: Some(image_transfer::clEnqueueCopyBufferToImage),
-    clEnqueueMapBuffer: Some(map::clEnqueueMapBuffer),
-    clEnqueueMapImage: Some(map::clEnqueueMapImage),
-    clEnqueueUnmapMemObject: Some(map::clEnqueueUnmapMemObject),
-    clEnqueueNDRangeKernel: Some(enqueue::clEnqueueNDRangeKernel),
-    clEnqueueTask: Some(enqueue::clEnqueueTask),
-    clEnqueueNativeKernel: Some(enqueue::clEnqueueNativeKernel),
-    clEnqueueMarker: Some(enqueue::clEnqueueMarker),
-    clEnqueueWaitForEvents: Some(enqueue::clEnqueueWaitForEvents),
-    clEnqueueBarrier: Some(enqueue::clEnqueueBarrier),
-    clGetExtensionFunctionAddress: Some(extension::clGetExtensionFunctionAddress),
-    clCreateFromGLBuffer: Some(sharing::clCreateFromGLBuffer),
-    clCreateFromGLTexture2D: Some(sharing::clCreateFromGLTexture2D),
-    clCreateFromGLTexture3D: Some(sharing::clCreateFromGLTexture3D),
-    clCreateFromGLRenderbuffer: Some(sharing::clCreateFromGLRenderbuffer),
-    clGetGLObjectInfo: Some(sharing::clGetGLObjectInfo),
-    clGetGLTextureInfo: Some(sharing::clGetGLTextureInfo),
-    clEnqueueAcquireGLObjects: Some(sharing::clEnqueueAcquireGLObjects),
-    clEnqueueReleaseGLObjects: Some(sharing::clEnqueueReleaseGLObjects),
-    clGetGLContextInfoKHR: Some(sharing::clGetGLContextInfoKHR),
-    clGetDeviceIDsFromD3D10KHR: None,
-    clCreateFromD3D10BufferKHR: None,
-    clCreateFromD3D10Texture2DKHR: None,
-    clCreateFromD3D10Texture3DKHR: None,
-    clEnqueueAcquireD3D10ObjectsKHR: None,
-    clEnqueueReleaseD3D10ObjectsKHR: None,
-    clSetEventCallback: Some(event::clSetEventCallback),
-    clCreateSubBuffer: Some(memory::clCreateSubBuffer),
-    clSetMemObjectDestructorCallback: Some(memory::clSetMemObjectDestructorCallback),
-    clCreateUserEvent: Some(event::clCreateUserEvent),
-    clSetUserEventStatus: Some(event::clSetUserEventStatus),
-    clEnqueueReadBufferRect: Some(transfer::clEnqueueReadBufferRect),
-    clEnqueueWriteBufferRect: Some(transfer::clEnqueueWriteBufferRect),
-    clEnqueueCopyBufferRect: Some(transfer::clEnqueueCopyBufferRect),
-    clCreateSubDevicesEXT: Some(device::clCreateSubDevicesEXT),
-    clRetainDeviceEXT: Some(device::clRetainDeviceEXT),
-    clReleaseDeviceEXT: Some(device::clReleaseDeviceEXT),
-    clCreateEventFromGLsyncKHR: Some(sharing::clCreateEventFromGLsyncKHR),
-    clCreateSubDevices: Some(device::clCreateSubDevices),
-    clRetainDevice: Some(device::clRetainDevice),
-    clReleaseDevice: Some(device::clReleaseDevice),
-    clCreateImage: Some(image::clCreateImage),
-    clCreateProgramWithBuiltInKernels: Some(program::clCreateProgramWithBuiltInKernels),
-    clCompileProgram: Some(build::clCompileProgram),
-    clLinkProgram: Some(build::clLinkProgram),
-    clUnloadPlatformCompiler: Some(build::clUnloadPlatformCompiler),
-    clGetKernelArgInfo: Some(kernel_info::clGetKernelArgInfo),
-    clEnqueueFillBuffer: Some(transfer::clEnqueueFillBuffer),
-    clEnqueueFillImage: Some(image_transfer::clEnqueueFillImage),
-    clEnqueueMigrateMemObjects: Some(transfer::clEnqueueMigrateMemObjects),
-    clEnqueueMarkerWithWaitList: Some(enqueue::clEnqueueMarkerWithWaitList),
-    clEnqueueBarrierWithWaitList: Some(enqueue::clEnqueueBarrierWithWaitList),
-    clGetExtensionFunctionAddressForPlatform: Some(
-        extension::clGetExtensionFunctionAddressForPlatform,
-    ),
-    clCreateFromGLTexture: Some(sharing::clCreateFromGLTexture),
-    clGetDeviceIDsFromD3D11KHR: None,
-    clCreateFromD3D11BufferKHR: None,
-    clCreateFromD3D11Texture2DKHR: None,
-    clCreateFromD3D11Texture3DKHR: None,
-    clCreateFromDX9MediaSurfaceKHR: None,
-    clEnqueueAcquireD3D11ObjectsKHR: None,
-    clEnqueueReleaseD3D11ObjectsKHR: None,
-    clGetDeviceIDsFromDX9MediaAdapterKHR: None,
-    clEnqueueAcquireDX9MediaSurfacesKHR: None,
-    clEnqueueReleaseDX9MediaSurfacesKHR: None,
-    clCreateFromEGLImageKHR: Some(sharing::clCreateFromEGLImageKHR),
-    clEnqueueAcquireEGLObjectsKHR: Some(sharing::clEnqueueAcquireEGLObjectsKHR),
-    clEnqueueReleaseEGLObjectsKHR: Some(sharing::clEnqueueReleaseEGLObjectsKHR),
-    clCreateEventFromEGLSyncKHR: Some(sharing::clCreateEventFromEGLSyncKHR),
-    clCreateCommandQueueWithProperties: Some(queue::clCreateCommandQueueWithProperties),
-    clCreatePipe: Some(pipe::clCreatePipe),
-    clGetPipeInfo: Some(pipe::clGetPipeInfo),
-    clSVMAlloc: Some(svm::clSVMAlloc),
-    clSVMFree: Some(svm::clSVMFree),
-    clEnqueueSVMFree: Some(svm::clEnqueueSVMFree),
-    clEnqueueSVMMemcpy: Some(svm::clEnqueueSVMMemcpy),
-    clEnqueueSVMMemFill: Some(svm::clEnqueueSVMMemFill),
-    clEnqueueSVMMap: Some(svm::clEnqueueSVMMap),
-    clEnqueueSVMUnmap: Some(svm::clEnqueueSVMUnmap),
-    clCreateSamplerWithProperties: Some(sampler::clCreateSamplerWithProperties),
-    clSetKernelArgSVMPointer: Some(svm::clSetKernelArgSVMPointer),
-    clSetKernelExecInfo: Some(svm::clSetKernelExecInfo),
-    clGetKernelSubGroupInfoKHR: Some(kernel_info::clGetKernelSubGroupInfoKHR),
-    clCloneKernel: Some(kernel::clCloneKernel),
-    clCreateProgramWithIL: Some(program::clCreateProgramWithIL),
-    clEnqueueSVMMigrateMem: Some(svm::clEnqueueSVMMigrateMem),
-    clGetDeviceAndHostTimer: Some(device::clGetDeviceAndHostTimer),
-    clGetHostTimer: Some(device::clGetHostTimer),
-    clGetKernelSubGroupInfo: Some(kernel_info::clGetKernelSubGroupInfo),
-    clSetDefaultDeviceCommandQueue: Some(queue::clSetDefaultDeviceCommandQueue),
-    clSetProgramReleaseCallback: Some(program::clSetProgramReleaseCallback),
-    clSetProgramSpecializationConstant: Some(program::clSetProgramSpecializationConstant),
-    clCreateBufferWithProperties: Some(memory::clCreateBufferWithProperties),
-    clCreateImageWithProperties: Some(image::clCreateImageWithProperties),
-    clSetContextDestructorCallback: Some(context::clSetContextDestructorCallback),
-    clGetKernelSuggestedLocalWorkSize: 0,
-};
+macro_rules! table {
+    (absent: $($absent:ident)*; $($module:ident: $($function:ident)*;)*) => {
+        static TABLE: cl_icd_dispatch = cl_icd_dispatch {
+            $($($function: Some($module::$function),)*)*
+            $($absent: None,)*
+            clGetKernelSuggestedLocalWorkSize: 0,
+        };
+    };
+}
+
+// Absent are functions that only exist on Windows.
+table! {
+    absent:
+        clGetDeviceIDsFromD3D10KHR clCreateFromD3D10BufferKHR clCreateFromD3D10Texture2DKHR
+        clCreateFromD3D10Texture3DKHR clEnqueueAcquireD3D10ObjectsKHR clEnqueueReleaseD3D10ObjectsKHR
+        clGetDeviceIDsFromD3D11KHR clCreateFromD3D11BufferKHR clCreateFromD3D11Texture2DKHR
+        clCreateFromD3D11Texture3DKHR clCreateFromDX9MediaSurfaceKHR clEnqueueAcquireD3D11ObjectsKHR
+        clEnqueueReleaseD3D11ObjectsKHR clGetDeviceIDsFromDX9MediaAdapterKHR
+        clEnqueueAcquireDX9MediaSurfacesKHR clEnqueueReleaseDX9MediaSurfacesKHR;
+    platform: clGetPlatformIDs clGetPlatformInfo;
+    device:
+        clGetDeviceIDs clGetDeviceInfo clCreateSubDevicesEXT clRetainDeviceEXT clReleaseDeviceEXT
+        clCreateSubDevices clRetainDevice clReleaseDevice clGetDeviceAndHostTimer clGetHostTimer;
+    context:
+        clCreateContext clCreateContextFromType clRetainContext clReleaseContext clGetContextInfo
+        clSetContextDestructorCallback;
+    queue:
+        clCreateCommandQueue clRetainCommandQueue clReleaseCommandQueue clGetCommandQueueInfo
+        clSetCommandQueueProperty clFlush clFinish clCreateCommandQueueWithProperties
+        clSetDefaultDeviceCommandQueue;
+    memory:
+        clCreateBuffer clRetainMemObject clReleaseMemObject clGetMemObjectInfo clCreateSubBuffer
+        clSetMemObjectDestructorCallback clCreateBufferWithProperties;
+    image:
+        clCreateImage2D clCreateImage3D clGetSupportedImageFormats clGetImageInfo clCreateImage
+        clCreateImageWithProperties;
+    sampler: clCreateSampler clRetainSampler clReleaseSampler clGetSamplerInfo clCreateSamplerWithProperties;
+    program:
+        clCreateProgramWithSource clCreateProgramWithBinary clRetainProgram clReleaseProgram
+        clGetProgramInfo clGetProgramBuildInfo clCreateProgramWithBuiltInKernels clCreateProgramWithIL
+        clSetProgramReleaseCallback clSetProgramSpecializationConstant;
+    build: clBuildProgram clUnloadCompiler clCompileProgram clLinkProgram clUnloadPlatformCompiler;
+    kernel:
+        clCreateKernel clCreateKernelsInProgram clRetainKernel clReleaseKernel clSetKernelArg clCloneKernel;
+    kernel_info:
+        clGetKernelInfo clGetKernelWorkGroupInfo clGetKernelArgInfo clGetKernelSubGroupInfoKHR
+        clGetKernelSubGroupInfo;
+    event:
+        clWaitForEvents clGetEventInfo clRetainEvent clReleaseEvent clGetEventProfilingInfo
+        clSetEventCallback clCreateUserEvent clSetUserEventStatus;
+    transfer:
+        clEnqueueReadBuffer clEnqueueWriteBuffer clEnqueueCopyBuffer clEnqueueReadBufferRect
+        clEnqueueWriteBufferRect clEnqueueCopyBufferRect clEnqueueFillBuffer clEnqueueMigrateMemObjects;
+    image_transfer:
+        clEnqueueReadImage clEnqueueWriteImage clEnqueueCopyImage clEnqueueCopyImageToBuffer
+        clEnqueueCopyBufferToImage clEnqueueFillImage;
+    map: clEnqueueMapBuffer clEnqueueMapImage clEnqueueUnmapMemObject;
+    enqueue:
+        clEnqueueNDRangeKernel clEnqueueTask clEnqueueNativeKernel clEnqueueMarker clEnqueueWaitForEvents
+        clEnqueueBarrier clEnqueueMarkerWithWaitList clEnqueueBarrierWithWaitList;
+    extension: clGetExtensionFunctionAddress clGetExtensionFunctionAddressForPlatform;
+    sharing:
+        clCreateFromGLBuffer clCreateFromGLTexture2D clCreateFromGLTexture3D clCreateFromGLRenderbuffer
+        clGetGLObjectInfo clGetGLTextureInfo clEnqueueAcquireGLObjects clEnqueueReleaseGLObjects
+        clGetGLContextInfoKHR clCreateEventFromGLsyncKHR clCreateFromGLTexture clCreateFromEGLImageKHR
+        clEnqueueAcquireEGLObjectsKHR clEnqueueReleaseEGLObjectsKHR clCreateEventFromEGLSyncKHR;
+    pipe: clCreatePipe clGetPipeInfo;
+    svm:
+        clSVMAlloc clSVMFree clEnqueueSVMFree clEnqueueSVMMemcpy clEnqueueSVMMemFill clEnqueueSVMMap
+        clEnqueueSVMUnmap clSetKernelArgSVMPointer clSetKernelExecInfo clEnqueueSVMMigrateMem;
+}
 
 /// The first word of every handle's cell.
 pub fn table() -> *mut c_void {

@@ -15,12 +15,17 @@ pub fn try_lock<T>(lock: &'static Mutex<T>) -> Option<MutexGuard<'static, T>> {
     }
 }
 
+/// A thread that panicked with the lock is no reason for others to.
+pub fn lock<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// While the program runs the session takes objects' own locks only with this in hand, which a fork waits for.
 static BESIDE: Mutex<()> = Mutex::new(());
 
 /// The session is about to take an object's own lock beside the program.
 pub fn beside() -> MutexGuard<'static, ()> {
-    BESIDE.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&BESIDE)
 }
 
 /// [`beside`], for a fork.

@@ -3,7 +3,6 @@
 use xl_gpu_module_circles::{circles, targets_below};
 
 #[test]
-#[ignore = "the crates are not free of circles yet"]
 fn the_workspace_has_no_circles() {
     let workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
     let mut found = String::new();

@@ -117,6 +117,10 @@ mod tests {
         };
         report.total_s = Some(2.5);
         let shown = text(&report);
+        assert!(
+            shown.starts_with("domain 5, source: went through\n"),
+            "{shown}"
+        );
         assert!(shown.contains("of it by reference"), "{shown}");
         assert!(shown.contains("20.0 KiB\n"), "{shown}");
         assert!(!shown.contains("as zeros"), "{shown}");

@@ -43,11 +43,8 @@ pub fn answered(patient: &Patient, answers: &[Answer]) -> Vec<Finding> {
 #[derive(Debug, thiserror::Error)]
 #[error("{first}{}", others(*.more, *.domid))]
 pub struct Refused {
-    /// The domain.
     pub domid: u32,
-    /// The first error that was found.
     pub first: Box<Finding>,
-    /// How many more there are.
     pub more: usize,
 }
 

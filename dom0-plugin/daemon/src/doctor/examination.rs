@@ -18,13 +18,10 @@ use std::sync::atomic::AtomicBool;
 /// A domain could not be examined.
 #[derive(Debug, thiserror::Error)]
 pub enum ExamineError {
-    /// It is not known which there are.
     #[error("the domains cannot be read: {0}")]
     Domains(#[source] io::Error),
-    /// None has that name or number.
     #[error("there is no domain `{0}` here")]
     NoDomain(String),
-    /// Its sessions are not known.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
 }

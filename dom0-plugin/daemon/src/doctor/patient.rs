@@ -1,13 +1,10 @@
 //! What is looked at: a domain, and who asks.
 
 use crate::capture::Capture;
-use crate::carrier::{Carrier, Nonsense, Unreadable};
-use crate::domain_lock::DomainLocks;
-use crate::images::Images;
+use crate::carrier::Nonsense;
 use crate::passthrough::devices::Devices;
 use crate::session::{OpenSession, SessionError};
 use channel::guest::Begun;
-use channel::image::SessionId;
 use channel::link::{Announcement, Others};
 use protocol::status::StoredImage;
 use spool::FreeSpace;
@@ -45,10 +42,8 @@ pub struct Patient<'d> {
 /// A session does not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Unanswered {
-    /// It cannot be met.
     #[error("it does not answer: {0}")]
     Peer(#[from] io::Error),
-    /// It refuses, or says nonsense.
     #[error("{}: {}", .0.step, .0.problem)]
     Session(#[from] SessionError),
 }
@@ -92,30 +87,7 @@ impl Answer {
     }
 }
 
-impl<'d> Patient<'d> {
-    /// Looks at the domain, or at one session of it only.
-    pub fn look(
-        (carrier, images, locks): (&dyn Carrier, &Images, &DomainLocks),
-        devices: &'d Devices,
-        domid: u32,
-        only: Option<SessionId>,
-        asked: Asked,
-    ) -> Result<Self, Unreadable> {
-        let sessions = carrier.sessions_of(domid)?;
-        let mut announced = sessions.announced;
-        announced.retain(|a| only.is_none_or(|id| id == a.session));
-        Ok(Patient {
-            domid,
-            asked,
-            announced,
-            nonsense: sessions.nonsense,
-            images: images.list(domid),
-            room: images.room(domid),
-            busy: locks.what(domid),
-            devices,
-        })
-    }
-
+impl Patient<'_> {
     /// Whether the domain is to leave, devices and all.
     pub fn would_leave(&self) -> bool {
         self.asked != Asked::Rehearsal

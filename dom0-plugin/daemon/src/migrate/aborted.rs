@@ -8,11 +8,12 @@ use channel::image::SessionKey;
 
 /// The programs have their GPU state back, or will have it.
 pub struct Aborted<'d> {
-    pub out: Outgoing<'d>,
+    pub(super) out: Outgoing<'d>,
     lock: DomainLock,
     /// Sessions whose GPU state is in the spool alone.
     detached: Vec<SessionKey>,
-    error: MigrationError,
+    /// Why.
+    pub(super) error: MigrationError,
 }
 
 impl<'d> Aborted<'d> {
@@ -43,11 +44,6 @@ impl<'d> Aborted<'d> {
             detached,
             error,
         })
-    }
-
-    /// Why.
-    pub fn error(&self) -> &MigrationError {
-        &self.error
     }
 
     /// The helper knows: the domain is free for whoever resumes it.

@@ -38,7 +38,7 @@ struct OutOfTurn {
 }
 
 fn refused(aborted: Box<Aborted<'_>>) -> (Phase<'_>, Reply<Value>) {
-    let reason = aborted.error().to_string();
+    let reason = aborted.error.to_string();
     (Phase::Aborted(aborted), Reply::Error(reason))
 }
 
@@ -54,8 +54,8 @@ pub fn converse(daemon: &Arc<Daemon>, talk: &mut Conversation, domid: u32, fd: O
     let mut phase = match begun {
         Ok(Some(pre_flight)) => {
             talk.answer(json!({
-                "sessions": pre_flight.sessions(),
-                "devices": pre_flight.devices(),
+                "sessions": pre_flight.out.report.sessions.len(),
+                "devices": pre_flight.out.devices,
                 "ram": daemon.settings.ram,
             }));
             Phase::PreFlight(pre_flight)
@@ -110,7 +110,7 @@ impl<'d> Phase<'d> {
                 .map(|(p, round)| (Phase::PreCopying(p), json!(round))),
             (Phase::PreCopying(p), Request::Stop) => p.stop().map(|(stopped, _stream)| {
                 // The stream is the helper's: here it is closed, so that its receiver sees where it ends.
-                let sent = json!(stopped.sent());
+                let sent = json!(stopped.out.report.gpu_bytes);
                 (Phase::Stopped(stopped), sent)
             }),
             (Phase::Stopped(s), Request::Precopy { .. }) => {
@@ -122,7 +122,7 @@ impl<'d> Phase<'d> {
                     true => s.suspended(Duration::from_nanos(took_ns)),
                     false => s.not_suspended(),
                 };
-                let refused = suspended.taken_back().map(ToString::to_string);
+                let refused = suspended.taken_back.as_ref().map(ToString::to_string);
                 let reply = refused.map_or(Reply::Ok(json!({})), Reply::Error);
                 return (Phase::Suspended(suspended), reply);
             }

@@ -24,37 +24,17 @@ const HELD_PACE: Duration = Duration::from_millis(500);
 
 /// HEAD is in the stream, and the programs run.
 pub struct PreCopying<'d> {
-    pub out: Outgoing<'d>,
-    lock: DomainLock,
-    capture: Capture,
-    stored: Vec<SessionKey>,
-    records: Records,
-    rounds: Rounds,
+    pub(super) out: Outgoing<'d>,
+    pub(super) lock: DomainLock,
+    pub(super) capture: Capture,
+    pub(super) stored: Vec<SessionKey>,
+    pub(super) records: Records,
+    pub(super) rounds: Rounds,
     /// When the last round began, since the start.
-    round_began: Duration,
+    pub(super) round_began: Duration,
 }
 
 impl<'d> PreCopying<'d> {
-    /// No round has been made.
-    pub fn new(
-        out: Outgoing<'d>,
-        lock: DomainLock,
-        capture: Capture,
-        stored: Vec<SessionKey>,
-        records: Records,
-        rounds: Rounds,
-    ) -> Self {
-        PreCopying {
-            out,
-            lock,
-            capture,
-            stored,
-            records,
-            rounds,
-            round_began: Duration::ZERO,
-        }
-    }
-
     /// Gives it up.
     pub fn abort(self, error: MigrationError) -> Box<Aborted<'d>> {
         Aborted::undo(self.out, self.lock, self.capture, error)
@@ -185,8 +165,14 @@ impl<'d> PreCopying<'d> {
             return Err(Aborted::detached(out, lock, keys, e));
         }
         let laps = stop.end(&keys);
-        let round = self.rounds.next().saturating_sub(1);
-        Ok((Stopped::new(out, lock, keys, round, laps), stream))
+        let stopped = Stopped {
+            round: self.rounds.next().saturating_sub(1),
+            out,
+            lock,
+            detached: keys,
+            laps,
+        };
+        Ok((stopped, stream))
     }
 
     /// A program that has come since HEAD is not in the stream: moving it would lose its GPU state.

@@ -21,13 +21,13 @@ use protocol::status::PublishedState;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use stream::StreamEnd;
 use stream::{ImageId, MAX_EXTENTS, MAX_PAYLOAD};
 
 /// All sessions are open, and nothing is in the stream.
 pub struct PreFlight<'d> {
-    pub out: Outgoing<'d>,
+    pub(super) out: Outgoing<'d>,
     lock: DomainLock,
     capture: Capture,
     /// Sessions that were detached before: their images travel as they are.
@@ -113,30 +113,21 @@ impl<'d> PreFlight<'d> {
         })
     }
 
-    /// Sessions that travel.
-    pub fn sessions(&self) -> usize {
-        self.out.report.sessions.len()
-    }
-
-    /// PCI devices that have to be detached.
-    pub fn devices(&self) -> usize {
-        self.out.devices
-    }
-
     /// Writes HEAD, and what was in the spool before.
     pub fn head(self) -> Result<PreCopying<'d>, Box<Aborted<'d>>> {
-        let (out, stored) = (self.out, self.stored);
+        let (out, stored) = (&self.out, &self.stored);
         let checked = out.under_way.check().map_err(MigrationError::from);
-        match checked.and_then(|()| write_head(&out, &stored, self.stream)) {
-            Ok(records) => Ok(PreCopying::new(
-                out,
-                self.lock,
-                self.capture,
-                stored,
+        match checked.and_then(|()| write_head(out, stored, self.stream)) {
+            Ok(records) => Ok(PreCopying {
+                out: self.out,
+                lock: self.lock,
+                capture: self.capture,
+                stored: self.stored,
                 records,
-                self.rounds,
-            )),
-            Err(e) => Err(Aborted::undo(out, self.lock, self.capture, e)),
+                rounds: self.rounds,
+                round_began: Duration::ZERO,
+            }),
+            Err(e) => Err(Aborted::undo(self.out, self.lock, self.capture, e)),
         }
     }
 

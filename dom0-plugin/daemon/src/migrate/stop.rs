@@ -136,7 +136,10 @@ impl<'a, 'd> Stop<'a, 'd> {
             detach: part(Part::Detach),
             ..Seen::default()
         };
-        self.out.daemon.costs.learn(sessions, seen);
+        let daemon = self.out.daemon;
+        daemon.costs.learn(sessions, seen);
+        self.out.under_way.leave();
+        daemon.reports.put(report.clone(), Some(self.laps.clone()));
         self.laps
     }
 }

@@ -10,46 +10,22 @@ use channel::image::SessionKey;
 use channel::link::Residence;
 use protocol::blackout::Part;
 use protocol::helper::{Next, Round};
-use protocol::report::{GpuBytes, Report};
+use protocol::report::Report;
 use std::fmt::Display;
 use std::time::Duration;
 
 /// All sessions are detached, and no device is left in the domain.
 pub struct Stopped<'d> {
-    pub out: Outgoing<'d>,
-    lock: DomainLock,
-    detached: Vec<SessionKey>,
+    pub(super) out: Outgoing<'d>,
+    pub(super) lock: DomainLock,
+    pub(super) detached: Vec<SessionKey>,
     /// Number of the last round.
-    round: u32,
-    laps: Laps,
+    pub(super) round: u32,
+    /// They run since the gate closed.
+    pub(super) laps: Laps,
 }
 
 impl<'d> Stopped<'d> {
-    /// The sessions of `detached` have given their state up; `laps` run since the gate closed.
-    pub fn new(
-        out: Outgoing<'d>,
-        lock: DomainLock,
-        detached: Vec<SessionKey>,
-        round: u32,
-        laps: Laps,
-    ) -> Self {
-        out.under_way.leave();
-        let reports = &out.daemon.reports;
-        reports.put(out.report.clone(), Some(laps.clone()));
-        Stopped {
-            out,
-            lock,
-            detached,
-            round,
-            laps,
-        }
-    }
-
-    /// What was sent.
-    pub fn sent(&self) -> &GpuBytes {
-        &self.out.report.gpu_bytes
-    }
-
     /// Memory alone has to be copied now: a force concerned the programs.
     pub fn memory_round(&self) -> Round {
         Round {
@@ -93,7 +69,11 @@ impl<'d> Stopped<'d> {
         daemon
             .server
             .when_resumed(domid, &self.detached, &self.lock);
-        Suspended::new(self.out, self.laps, taken_back)
+        Suspended {
+            out: self.out,
+            laps: self.laps,
+            taken_back,
+        }
     }
 
     /// Whether all GPU state of the guest, which is frozen, is in the stream and no page of it is shared; then the domain is

@@ -8,26 +8,13 @@ use std::fmt::Display;
 
 /// The domain is out of this migration's hands, and its memory on the way.
 pub struct Suspended<'d> {
-    pub out: Outgoing<'d>,
-    laps: Laps,
-    taken_back: Option<MigrationError>,
+    pub(super) out: Outgoing<'d>,
+    pub(super) laps: Laps,
+    /// Why the suspend is taken back, if it is.
+    pub(super) taken_back: Option<MigrationError>,
 }
 
-impl<'d> Suspended<'d> {
-    /// `taken_back` says why the guest has to go on here.
-    pub fn new(out: Outgoing<'d>, laps: Laps, taken_back: Option<MigrationError>) -> Self {
-        Suspended {
-            out,
-            laps,
-            taken_back,
-        }
-    }
-
-    /// Why the suspend is taken back, if it is.
-    pub fn taken_back(&self) -> Option<&MigrationError> {
-        self.taken_back.as_ref()
-    }
-
+impl Suspended<'_> {
     /// The helper has said its last word; `failed` says why it was for nothing.
     pub fn end(mut self, failed: Option<&dyn Display>) {
         let (daemon, domid) = (self.out.daemon, self.out.domid);

@@ -7,9 +7,7 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 #[error("domain {domid}: {problem}")]
 pub struct DeviceError {
-    /// The domain.
     pub domid: u32,
-    /// What happened.
     #[source]
     pub problem: DeviceProblem,
 }
@@ -17,30 +15,22 @@ pub struct DeviceError {
 /// What can go wrong with devices.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceProblem {
-    /// What is assigned, or was, is not known.
     #[error("its PCI devices cannot be read: {0}")]
     Unread(#[source] io::Error),
-    /// They would not come back after a restart of the daemon.
     #[error("its PCI devices cannot be noted: {0}")]
     Unnoted(#[source] io::Error),
-    /// How far the guest has come with them is not known.
     #[error("its PCI devices: {0}")]
     Link(#[source] io::Error),
-    /// The toolstack failed, or the guest keeps it.
     #[error("PCI device {device} was not detached: {error}")]
     NotDetached { device: String, error: io::Error },
-    /// The toolstack failed.
     #[error("PCI device {device} was not attached: {error}{}", advice(.error))]
     NotAttached { device: String, error: io::Error },
-    /// The guest does not use what it was given.
     #[error(
         "the guest has not taken its PCI devices within {0:?}; is the module xen-pcifront loaded there?"
     )]
     NotTaken(Duration),
-    /// The administrator's command failed.
     #[error("{setting}: {error}")]
     Hook {
-        /// The setting in xl-gpu.conf that names it.
         setting: &'static str,
         error: io::Error,
     },

@@ -58,7 +58,8 @@ impl<'d> Receiving<'d> {
             let (images, bytes) = self.arriving.finish();
             self.report.gpu_bytes = bytes;
             self.report.total_s = Some(self.started.elapsed().as_secs_f64());
-            return Ok((Received::All(Sealed::new(images, self.report)), next));
+            let report = self.report;
+            return Ok((Received::All(Sealed { images, report }), next));
         }
         match next.record_type {
             END => Err(ReceiveError::Unsealed),

@@ -2,8 +2,8 @@
 
 use super::error::ReceiveError;
 use crate::daemon::Daemon;
+use crate::image_source::check_manifest;
 use crate::laps::Laps;
-use crate::session::check_manifest;
 use channel::image::SessionKey;
 use protocol::report::{Report, SessionReport};
 use protocol::status::{PublishedState, Purpose};
@@ -12,16 +12,12 @@ use std::collections::BTreeMap;
 
 /// All images of a domain, which nobody can have yet.
 pub struct Sealed {
-    images: BTreeMap<SessionKey, Image>,
-    report: Report,
+    pub(super) images: BTreeMap<SessionKey, Image>,
+    /// What came for them.
+    pub(super) report: Report,
 }
 
 impl Sealed {
-    /// `report` says what came for `images`.
-    pub fn new(images: BTreeMap<SessionKey, Image>, report: Report) -> Self {
-        Sealed { images, report }
-    }
-
     /// The images and what was received, if each is what its manifest says.
     pub fn finish(mut self) -> Result<(BTreeMap<SessionKey, Image>, Report), ReceiveError> {
         for (key, image) in &self.images {

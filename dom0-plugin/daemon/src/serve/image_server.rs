@@ -6,7 +6,8 @@ use crate::images::Images;
 use crate::laps::Laps;
 use crate::passthrough::devices::Devices;
 use crate::reports::Reports;
-use crate::session::{self, Serving, SessionError};
+use crate::restore::{Serving, restore};
+use crate::session::SessionError;
 use crate::settings::Settings;
 use channel::guest::{Opened, Restored};
 use channel::image::SessionKey;
@@ -25,14 +26,8 @@ pub const UNTIL_RESUMED: Duration = Duration::from_secs(365 * 24 * 3600);
 /// A session could not be given its image; it is kept, and tried again.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// It is announced, and cannot be met.
     #[error("session {key}: {error}")]
-    Peer {
-        /// The image.
-        key: SessionKey,
-        error: io::Error,
-    },
-    /// A step with it failed.
+    Peer { key: SessionKey, error: io::Error },
     #[error(transparent)]
     Session(#[from] SessionError),
 }
@@ -132,7 +127,7 @@ impl ImageServer {
             progress: moved_on,
         };
         let limits = self.settings.limits;
-        match session::restore(peer, key, &image, limits, patience, serving) {
+        match restore(peer, key, &image, limits, patience, serving) {
             Ok(restored) => {
                 let_go(image);
                 // Until it says itself that it is attached, it looks as if it waited for an image.

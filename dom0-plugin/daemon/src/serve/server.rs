@@ -11,7 +11,6 @@ use channel::link::{Announcement, Residence};
 use protocol::status::{PublishedState, Purpose};
 use spool::Image;
 use std::io;
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,18 +21,11 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
 /// Serves sessions whenever they ask.
 pub struct Server {
-    one: ImageServer,
+    /// Serves one session.
+    pub one: ImageServer,
     ended: Arc<EndedSessions>,
     locks: Arc<DomainLocks>,
     publisher: Arc<Publisher>,
-}
-
-impl Deref for Server {
-    type Target = ImageServer;
-
-    fn deref(&self) -> &ImageServer {
-        &self.one
-    }
 }
 
 impl Server {
@@ -54,35 +46,39 @@ impl Server {
         let Some(_lock) = self.locks.serving(domid) else {
             return;
         };
-        let sessions = match self.carrier.sessions(domid) {
+        let sessions = match self.one.carrier.sessions(domid) {
             Ok(sessions) => sessions,
             Err(e) => return log::warn!("domain {domid}: its sessions cannot be read: {e}"),
         };
-        self.complaints().retain(|(of, key)| {
+        self.one.complaints().retain(|(of, key)| {
             let still =
                 |a: &Announcement| a.session == key.session && a.state != Residence::Attached;
             *of != domid || sessions.announced.iter().any(still)
         });
         let known =
             |id| sessions.announced.iter().any(|a| a.session == id) || sessions.ended.contains(&id);
-        let orphans = self.images.keys(domid, |key, purpose| {
+        let orphans = self.one.images.keys(domid, |key, purpose| {
             purpose == Purpose::Checkpoint && !known(key.session)
         });
         for key in orphans {
             log::info!("domain {domid}: session {key} has ended; its checkpoint is dropped");
-            self.images.drop_image(domid, key);
+            self.one.images.drop_image(domid, key);
         }
         self.ended.remove_later(domid, &sessions.ended);
         for a in sessions.announced {
             let key = image_of(&a);
             match a.state {
                 Residence::Attached => self.forget_unneeded(domid, key),
-                waits => match self.images.due(domid, &key, waits == Residence::PostCopy) {
+                waits => match self
+                    .one
+                    .images
+                    .due(domid, &key, waits == Residence::PostCopy)
+                {
                     Some(Due::Now) => {
                         if let Some(lock) = self.locks.serving(domid)
-                            && let Some(image) = self.images.take(domid, key)
+                            && let Some(image) = self.one.images.take(domid, key)
                         {
-                            let patience = self.settings.open_patience;
+                            let patience = self.one.settings.open_patience;
                             self.in_background(domid, key, image, patience, lock);
                         }
                     }
@@ -96,14 +92,14 @@ impl Server {
 
     /// Says once that a session waits for nothing: what is written there comes back as an event.
     fn complain(&self, domid: u32, key: SessionKey) {
-        if !self.complaints().insert((domid, key)) {
+        if !self.one.complaints().insert((domid, key)) {
             return;
         }
         let reason = format!(
             "no image {key} is kept here; was the domain restored or migrated without xl-gpud?"
         );
         log::error!("domain {domid}: session {}: {reason}", key.session);
-        self.carrier.tell_session(domid, key.session, &reason);
+        self.one.carrier.tell_session(domid, key.session, &reason);
     }
 
     /// Has an image that could not be served tried again.
@@ -111,23 +107,23 @@ impl Server {
         let server = self.clone();
         std::thread::spawn(move || {
             std::thread::sleep(delay);
-            server.images.try_again(domid, &key);
+            server.one.images.try_again(domid, &key);
             server.look(domid);
         });
     }
 
     /// A session that runs with image `key` behind it, or a later one, has no use for it any more.
     fn forget_unneeded(&self, domid: u32, running: SessionKey) {
-        let stale = self.images.keys(domid, |key, purpose| {
+        let stale = self.one.images.keys(domid, |key, purpose| {
             key.session == running.session
                 && key.generation <= running.generation
                 && purpose != Purpose::Checkpoint
         });
         for key in stale {
             // One that is being served is on its way out anyway.
-            if let Some(image) = self.images.take(domid, key) {
+            if let Some(image) = self.one.images.take(domid, key) {
                 drop(image);
-                self.images.drop_image(domid, key);
+                self.one.images.drop_image(domid, key);
                 log::info!("domain {domid}: session {key} runs; its image is dropped");
             }
         }
@@ -141,7 +137,7 @@ impl Server {
                 (Some(lock), Some(image)) => {
                     self.in_background(domid, key, image, UNTIL_RESUMED, lock);
                 }
-                (None, Some(image)) => self.images.put_back(domid, key, image, false),
+                (None, Some(image)) => self.one.images.put_back(domid, key, image, false),
                 (_, None) => {}
             }
         }
@@ -156,7 +152,7 @@ impl Server {
         keys: &[SessionKey],
         lock: &DomainLock,
     ) -> Vec<(SessionKey, Option<Image>)> {
-        let take = |key: &SessionKey| (*key, self.images.take(domid, *key));
+        let take = |key: &SessionKey| (*key, self.one.images.take(domid, *key));
         let taken = keys.iter().map(take).collect();
         lock.share();
         taken
@@ -172,7 +168,9 @@ impl Server {
     ) {
         let server = self.clone();
         std::thread::spawn(move || {
-            let served = server.serve(domid, key, image, patience, &|| lock.moved_on());
+            let served = server
+                .one
+                .serve(domid, key, image, patience, &|| lock.moved_on());
             drop(lock);
             match served {
                 Ok(Some(_)) => server.publisher.tell(domid, PublishedState::Attached),
@@ -187,7 +185,7 @@ impl Server {
     /// Brings devices back in the background as soon as the domain runs, if it ever does again; nothing to do where none were
     /// taken. Sessions that are served bring them back sooner.
     pub fn devices_when_resumed(self: &Arc<Self>, domid: u32) {
-        match self.carrier.toolstack().map(|t| t.away(domid)) {
+        match self.one.carrier.toolstack().map(|t| t.away(domid)) {
             None => return,
             Some(Ok(away)) if away.is_empty() => return,
             Some(Ok(_)) => {}
@@ -195,7 +193,7 @@ impl Server {
         }
         let server = self.clone();
         std::thread::spawn(move || {
-            let Some(toolstack) = server.carrier.toolstack() else {
+            let Some(toolstack) = server.one.carrier.toolstack() else {
                 return;
             };
             let mut pause = LOOK;
@@ -220,7 +218,7 @@ impl Server {
                         continue;
                     }
                 }
-                match server.devices.bring_back(domid) {
+                match server.one.devices.bring_back(domid) {
                     Ok(_) => return server.look(domid),
                     Err(e) => {
                         log::error!("{e}");
@@ -234,6 +232,6 @@ impl Server {
 
     /// The domain is no more.
     pub fn forget(&self, domid: u32) {
-        self.complaints().retain(|(of, _)| *of != domid);
+        self.one.complaints().retain(|(of, _)| *of != domid);
     }
 }

@@ -7,6 +7,7 @@ mod host;
 mod hostile;
 mod manual;
 mod migration;
+mod phases;
 mod program;
 mod restart;
 mod session;

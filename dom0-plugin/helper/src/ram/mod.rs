@@ -36,7 +36,7 @@ pub use bitmap::BufferHook;
 
 use std::time::Instant;
 
-use super::messages::{Level, say};
+use super::messages::say;
 use super::stream_fd::StreamFd;
 use convergence::Convergence;
 use digests::Digests;
@@ -108,15 +108,13 @@ impl Ram {
         };
         match self.try_pass(&limits, stream) {
             Ok(pass) => {
-                say(
-                    Level::Progress,
-                    &format!(
-                        "domain {}: RAM pass {}: {} MiB sent in {:.1} s",
-                        self.domid,
-                        self.figures.passes.len(),
-                        pass.bytes >> 20,
-                        pass.seconds
-                    ),
+                say!(
+                    Progress,
+                    "domain {}: RAM pass {}: {} MiB sent in {:.1} s",
+                    self.domid,
+                    self.figures.passes.len(),
+                    pass.bytes >> 20,
+                    pass.seconds
                 );
                 self.convergence.passed(pass.bytes);
                 self.figures.passes.push(pass);
@@ -148,10 +146,7 @@ impl Ram {
             limits,
             stream,
             &mut |percent| {
-                say(
-                    Level::Progress,
-                    &format!("domain {domid}: RAM pass {number}: {percent}%"),
-                );
+                say!(Progress, "domain {domid}: RAM pass {number}: {percent}%");
             },
         )?;
         self.figures.digest_bytes = sent.digests.bytes();
@@ -176,12 +171,14 @@ impl Ram {
         let sent = self.sent.take()?;
         match scan::run(&sent.guest, &sent.digests, &limits, dirty_count, stream) {
             Ok(scan) => {
-                say(
-                    Level::Progress,
-                    &format!(
-                        "domain {}: {} of {} RAM pages unchanged, found in {:.2} s by {} threads",
-                        self.domid, scan.unchanged, scan.pages, scan.seconds, scan.threads
-                    ),
+                say!(
+                    Progress,
+                    "domain {}: {} of {} RAM pages unchanged, found in {:.2} s by {} threads",
+                    self.domid,
+                    scan.unchanged,
+                    scan.pages,
+                    scan.seconds,
+                    scan.threads
                 );
                 self.figures.scan = Some(scan);
             }
@@ -191,12 +188,10 @@ impl Ram {
     }
 
     fn give_up(&mut self, reason: &RamError) {
-        say(
-            Level::Warning,
-            &format!(
-                "domain {}: RAM pre-copy is given up, all memory goes out once the devices are detached: {reason}",
-                self.domid
-            ),
+        say!(
+            Warning,
+            "domain {}: RAM pre-copy is given up, all memory goes out once the devices are detached: {reason}",
+            self.domid
         );
         self.limits = None;
         self.sent = None;

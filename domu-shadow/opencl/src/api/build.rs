@@ -8,15 +8,13 @@ use opencl_sys::{
     cl_platform_id, cl_program,
 };
 
-use super::caller::Caller;
 use super::context::devices_of;
 use super::entry::{code, entry};
-use crate::core::CLResult;
-use crate::core::build;
-use crate::core::context::Context;
-use crate::core::device::Device;
-use crate::core::handle;
-use crate::core::program::{Origin, Program, Step};
+use crate::CLResult;
+use crate::core::program::compiler;
+use crate::core::program::link::link;
+use crate::core::program::{Origin, Step};
+use crate::core::{Caller, Context, Device, Kernel, Program, handle};
 use crate::driver::dispatch::status;
 use runtime::callbacks;
 
@@ -50,7 +48,7 @@ fn finish(
     notify: NotifyArgument,
     user: *mut c_void,
 ) -> CLResult<()> {
-    if let Some(call) = notify.filter(|_| build::has_ended(answer)) {
+    if let Some(call) = notify.filter(|_| compiler::has_ended(answer)) {
         let (program, user) = (program as usize, user as usize);
         // SAFETY: the program gave the function for a call with its program and its own user data.
         callbacks::run(move || unsafe { call(program as *mut c_void, user as *mut c_void) });
@@ -79,7 +77,7 @@ entry! {
         let shadow = handle::share::<Program>(program)?;
         check_notify(notify, user)?;
         let devices = build_devices(caller, &shadow.devices, count, devices)?;
-        let answer = shadow.build(devices, Step::Build { options: caller.text(options) }, notify.is_some());
+        let answer = shadow.build(devices, Step::Build { options: caller.text(options) }, notify.is_some(), Kernel::any_of);
         finish(program, answer, notify, user)
     }
 
@@ -107,7 +105,7 @@ entry! {
             .zip(names)
             .map(|(&header, &name)| Ok((caller.text(name).unwrap_or_default(), handle::share::<Program>(header)?)))
             .collect::<CLResult<Vec<(CString, Arc<Program>)>>>()?;
-        let answer = shadow.build(devices, Step::Compile { options: caller.text(options), headers }, notify.is_some());
+        let answer = shadow.build(devices, Step::Compile { options: caller.text(options), headers }, notify.is_some(), Kernel::any_of);
         finish(program, answer, notify, user)
     }
 
@@ -132,7 +130,7 @@ entry! {
         let inputs = caller.list(inputs, input_count as usize).iter();
         let inputs = inputs.map(|&input| handle::share::<Program>(input)).collect::<CLResult<Vec<_>>>()?;
         let step = Step::Link { options: caller.text(options), inputs };
-        let (real, made) = build::link(&context, &devices, &step, true, notify.is_some());
+        let (real, made) = link(&context, &devices, &step, true, notify.is_some());
         if real.is_null() {
             return Err(made.answer.err().unwrap_or(CL_OUT_OF_HOST_MEMORY));
         }

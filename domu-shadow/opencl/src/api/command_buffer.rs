@@ -14,17 +14,12 @@ use opencl_sys::{
     cl_mutable_command_khr,
 };
 
-use super::caller::Caller;
 use super::entry::entry;
 use super::info::Answer;
-use crate::core::CLResult;
+use crate::CLResult;
 use crate::core::command::{Command, Repeat, WaitList, issue_once};
-use crate::core::command_buffer::{Aside, CommandBuffer, Objects};
-use crate::core::handle::{self, Object};
-use crate::core::kernel::Kernel;
-use crate::core::mem::Mem;
-use crate::core::queue::Queue;
-use crate::core::svm;
+use crate::core::command_buffer::{Objects, Options};
+use crate::core::{Caller, CommandBuffer, Kernel, Mem, Object, Queue, handle, svm};
 use crate::driver::functions::extended;
 use crate::driver::query;
 use crate::driver::record::{self, Prototypes, Spot};
@@ -66,13 +61,13 @@ impl At {
         if !self.handle.is_null() {
             return Err(CL_INVALID_VALUE);
         }
-        let aside = Aside {
+        let options = Options {
             queue: queue.transpose()?,
             properties: caller.properties(self.properties),
             waits: caller.list(self.waits, self.count as usize).to_vec(),
             wants_point: !self.point.is_null(),
         };
-        if let Some(point) = buffer.record(aside, objects, kernel, give)? {
+        if let Some(point) = buffer.record(options, objects, kernel, give)? {
             caller.give(self.point, point);
         }
         Ok(())
@@ -283,7 +278,7 @@ entry! {
             return Err(CL_INVALID_CONTEXT);
         }
         let wait = WaitList::new(caller, wait_count, wait)?;
-        buffer.need_contents();
+        buffer.ensure_resident();
         let command = Command::new(queue, CL_COMMAND_COMMAND_BUFFER_KHR, &wait, event);
         issue_once(caller, command, Repeat::MustRun, buffer, move |place, buffer| buffer.enqueue(place, count == 1))?;
         buffer.mark();

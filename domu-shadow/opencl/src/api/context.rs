@@ -11,15 +11,12 @@ use opencl_sys::{
     cl_context_info, cl_context_properties, cl_device_id, cl_device_type,
 };
 
-use super::caller::Caller;
 use super::entry::entry;
 use super::info::Answer;
-use crate::core::CLResult;
-use crate::core::context::{Context, Notify};
-use crate::core::device::Device;
-use crate::core::farewell::Destructor;
-use crate::core::handle::{self, Object};
-use crate::core::platform::{self, Platform};
+use crate::CLResult;
+use crate::core::context::Notify;
+use crate::core::destructor_callbacks::Destructor;
+use crate::core::{Caller, Context, Device, Object, Platform, handle, inventory};
 use crate::driver::dispatch::{create, status};
 use crate::driver::loader;
 use runtime::vendor::loaded;
@@ -45,7 +42,10 @@ fn notify_of(notify: NotifyArgument, user: *mut c_void) -> CLResult<Option<(Noti
 fn platform_of(properties: Option<&Vec<cl_context_properties>>) -> CLResult<Arc<Platform>> {
     match named_platform(properties) {
         Some(handle) => handle::share::<Platform>(handle),
-        None => platform::all().first().cloned().ok_or(CL_INVALID_PLATFORM),
+        None => inventory::platforms()
+            .first()
+            .cloned()
+            .ok_or(CL_INVALID_PLATFORM),
     }
 }
 
@@ -125,7 +125,7 @@ entry! {
         let mut count = 0;
         status!(real, clGetDeviceIDs(real, device_type, 0, std::ptr::null_mut(), &raw mut count))?;
         let devices: Vec<_> =
-            loader::devices(real, device_type).into_iter().map(|real| platform.device_of(real)).collect();
+            loader::devices(real, device_type).into_iter().map(|real| inventory::root_device(&platform, real)).collect();
         if devices.is_empty() {
             return Err(CL_DEVICE_NOT_FOUND);
         }

@@ -9,12 +9,9 @@ use opencl_sys::{
 };
 
 use super::entry::entry;
-use super::extension;
+use super::extension_names;
 use super::info::Answer;
-use crate::core::device::Device;
-use crate::core::handle::{self, Object};
-use crate::core::partition;
-use crate::core::platform::{self, Platform};
+use crate::core::{Device, Object, Platform, handle, inventory, sub_devices};
 use crate::driver::dispatch::status;
 use crate::driver::query;
 
@@ -30,7 +27,7 @@ entry! {
         if (entries == 0 && !devices.is_null()) || (devices.is_null() && count.is_null()) {
             return Err(CL_INVALID_VALUE);
         }
-        let platform = match platform::all().first().filter(|_| platform.is_null()) {
+        let platform = match inventory::platforms().first().filter(|_| platform.is_null()) {
             Some(first) => std::sync::Arc::clone(first),
             None => handle::share::<Platform>(platform)?,
         };
@@ -39,7 +36,7 @@ entry! {
         status!(real, clGetDeviceIDs(real, device_type, 0, std::ptr::null_mut(), &raw mut available))?;
         let mut reals = vec![std::ptr::null_mut(); available as usize];
         status!(real, clGetDeviceIDs(real, device_type, available, reals.as_mut_ptr(), std::ptr::null_mut()))?;
-        let handles: Vec<_> = reals.into_iter().map(|real| platform.device_of(real).slot().handle()).collect();
+        let handles: Vec<_> = reals.into_iter().map(|real| inventory::root_device(&platform, real).slot().handle()).collect();
         if handles.is_empty() {
             return Err(CL_DEVICE_NOT_FOUND);
         }
@@ -65,8 +62,8 @@ entry! {
             }
             CL_DEVICE_REFERENCE_COUNT if device.parent().is_some() => answer.uint(device.slot().references()),
             CL_DEVICE_REFERENCE_COUNT => answer.uint(1),
-            CL_DEVICE_EXTENSIONS => answer.text(&extension::filter_names(&query::bytes(&ask)?, real)),
-            CL_DEVICE_EXTENSIONS_WITH_VERSION => answer.bytes(&extension::filter_versions(&query::bytes(&ask)?)),
+            CL_DEVICE_EXTENSIONS => answer.text(&extension_names::filter_names(&query::bytes(&ask)?, real)),
+            CL_DEVICE_EXTENSIONS_WITH_VERSION => answer.bytes(&extension_names::filter_versions(&query::bytes(&ask)?)),
             _ => ask(size, value, size_ret),
         }
     }
@@ -108,7 +105,7 @@ entry! {
             let mut list = caller.until_zero(properties);
             let zeros = if list.first() == Some(&CL_DEVICE_PARTITION_BY_COUNTS) { 2 } else { 1 };
             list.extend(std::iter::repeat_n(0, zeros));
-            let parts = partition::create(parent, list, available)?;
+            let parts = sub_devices::create(parent, list, available)?;
             let handles: Vec<_> = parts.into_iter().map(handle::publish).collect();
             caller.give_list(devices, &handles);
         }

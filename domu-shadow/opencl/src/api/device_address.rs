@@ -6,8 +6,7 @@ use std::ffi::c_void;
 use opencl_sys::{CL_INVALID_ARG_INDEX, cl_kernel};
 
 use super::entry::entry;
-use crate::core::handle;
-use crate::core::kernel::Kernel;
+use crate::core::{Kernel, handle};
 use crate::driver::functions::extended;
 
 entry! {

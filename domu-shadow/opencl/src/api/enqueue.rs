@@ -8,13 +8,10 @@ use opencl_sys::{
 };
 
 use super::entry::entry;
-use crate::core::CLResult;
+use crate::CLResult;
 use crate::core::command::{Command, Order, Place, Repeat, WaitList, issue, issue_once, marker};
-use crate::core::handle;
-use crate::core::kernel::Kernel;
-use crate::core::mem::Mem;
-use crate::core::queue::Queue;
-use crate::driver::dispatch::{status, table_of};
+use crate::core::{Kernel, Mem, Queue, handle};
+use crate::driver::dispatch::{pointer, status, table_of};
 use runtime::residency::ensure_resident;
 
 fn barrier(place: &Place) -> CLResult<()> {
@@ -38,7 +35,7 @@ entry! {
         let queue = handle::borrow::<Queue>(caller, queue)?;
         let kernel = handle::borrow::<Kernel>(caller, kernel)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
-        kernel.need_arguments();
+        kernel.ensure_resident();
         let sizes = dimensions as usize;
         let (offset, global) = (caller.sizes(offset, sizes), caller.sizes(global, sizes));
         let local = caller.sizes(local, sizes);
@@ -61,7 +58,7 @@ entry! {
         let queue = handle::borrow::<Queue>(caller, queue)?;
         let kernel = handle::borrow::<Kernel>(caller, kernel)?;
         let wait = WaitList::new(caller, wait_count, wait)?;
-        kernel.need_arguments();
+        kernel.ensure_resident();
         let command = Command::new(queue, CL_COMMAND_TASK, &wait, event);
         issue(caller, command, kernel, move |place, &k| {
             let q = place.queue;
@@ -87,7 +84,7 @@ entry! {
         let command = Command::new(&queue, CL_COMMAND_NATIVE_KERNEL, &wait, event);
         issue_once(caller, command, Repeat::CallsProgram, mems.clone(), move |place, reals| {
             let q = place.queue;
-            let list = if reals.is_empty() { std::ptr::null() } else { reals.as_ptr() };
+            let list = pointer(reals);
             status!(q, clEnqueueNativeKernel(
                 q, function, args, args_size, count, list, places, place.count, place.list, place.event
             ))

@@ -17,8 +17,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use opencl_sys::{CL_OUT_OF_RESOURCES, CL_SUCCESS, cl_int};
 
-use super::caller::Caller;
-use crate::core::CLResult;
+use crate::CLResult;
+use crate::core::Caller;
 use runtime::gate::Pass;
 use runtime::start;
 
@@ -81,7 +81,7 @@ macro_rules! entry {
         #[allow(non_snake_case, clippy::too_many_arguments)]
         pub unsafe extern "C" fn $name($($argument: $type),*) -> opencl_sys::cl_int {
             // SAFETY: the pointers used through it are this call's arguments.
-            let caller = unsafe { $crate::api::caller::Caller::new() };
+            let caller = unsafe { $crate::core::caller::Caller::new() };
             let pass = runtime::gate::Pass::$pass;
             $crate::api::entry::code($crate::api::entry::run(stringify!($name), pass, &caller, |$caller| $body))
         }
@@ -96,7 +96,7 @@ macro_rules! entry {
         #[allow(non_snake_case)]
         pub unsafe extern "C" fn $name($($argument: $type),*) -> *mut std::ffi::c_void {
             // SAFETY: the pointers used through it are this call's arguments.
-            let caller = unsafe { $crate::api::caller::Caller::new() };
+            let caller = unsafe { $crate::core::caller::Caller::new() };
             let pass = runtime::gate::Pass::$pass;
             $crate::api::entry::run(stringify!($name), pass, &caller, |$caller| $body)
                 .unwrap_or(std::ptr::null_mut())
@@ -112,7 +112,7 @@ macro_rules! entry {
         #[allow(non_snake_case)]
         pub unsafe extern "C" fn $name($($argument: $type),*) {
             // SAFETY: the pointers used through it are this call's arguments.
-            let caller = unsafe { $crate::api::caller::Caller::new() };
+            let caller = unsafe { $crate::core::caller::Caller::new() };
             let pass = runtime::gate::Pass::$pass;
             let answer = $crate::api::entry::run(stringify!($name), pass, &caller, |$caller| $body);
             if let Err(code) = answer {
@@ -126,7 +126,7 @@ macro_rules! entry {
         $crate::api::entry::entry! {
             @one $pass [$(#[$doc])*]
             $name($caller $(, $argument: $type)*) -> object_and_code {
-                let body = || -> $crate::core::CLResult<*mut std::ffi::c_void> { $body };
+                let body = || -> $crate::CLResult<*mut std::ffi::c_void> { $body };
                 body().map(|object| (object, opencl_sys::CL_SUCCESS))
             }
             $($rest)*
@@ -143,7 +143,7 @@ macro_rules! entry {
             $($argument: $type,)* errcode_ret: *mut opencl_sys::cl_int,
         ) -> *mut std::ffi::c_void {
             // SAFETY: the pointers used through it are this call's arguments.
-            let caller = unsafe { $crate::api::caller::Caller::new() };
+            let caller = unsafe { $crate::core::caller::Caller::new() };
             let pass = runtime::gate::Pass::$pass;
             let answer = $crate::api::entry::run(stringify!($name), pass, &caller, |$caller| $body);
             $crate::api::entry::object(&caller, answer, errcode_ret)

@@ -12,11 +12,10 @@ use opencl_sys::{
 
 use super::entry::entry;
 use super::info::Answer;
-use crate::core::CLResult;
-use crate::core::context::Context;
-use crate::core::event::{Event, Notify};
-use crate::core::handle::{self, Object};
-use crate::core::held;
+use crate::CLResult;
+use crate::core::command::event_status;
+use crate::core::event::Notify;
+use crate::core::{Context, Event, Object, handle};
 
 entry! {
     fn clCreateUserEvent(_caller, context: cl_context) -> object {
@@ -26,7 +25,7 @@ entry! {
 
     #[drains]
     fn clSetUserEventStatus(_caller, event: cl_event, status: cl_int) -> status {
-        handle::share::<Event>(event)?.set_user_status(status)
+        event_status::set(&handle::share::<Event>(event)?, status)
     }
 
     fn clRetainEvent(_caller, event: cl_event) -> status {
@@ -48,7 +47,7 @@ entry! {
         if events.iter().any(|event| !Arc::ptr_eq(event.context(), events[0].context())) {
             return Err(CL_INVALID_CONTEXT);
         }
-        held::wait(&events)
+        event_status::wait(&events)
     }
 
     fn clGetEventInfo(
@@ -85,7 +84,7 @@ entry! {
         if ![CL_COMPLETE, CL_RUNNING, CL_SUBMITTED].contains(&stage) {
             return Err(CL_INVALID_VALUE);
         }
-        event.on_status(stage, call, user as usize)
+        event_status::on_status(&event, stage, call, user as usize)
     }
 
     fn clGetEventProfilingInfo(

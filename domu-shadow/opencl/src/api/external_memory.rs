@@ -9,11 +9,9 @@ use opencl_sys::{
 };
 
 use super::entry::entry;
-use crate::core::CLResult;
+use crate::CLResult;
 use crate::core::command::{Command, Repeat, WaitList, issue_once};
-use crate::core::handle;
-use crate::core::mem::Mem;
-use crate::core::queue::Queue;
+use crate::core::{Mem, Queue, handle};
 use crate::driver::dispatch::check;
 
 /// The two commands, which differ in name and type.

@@ -10,17 +10,14 @@ use opencl_sys::{
     cl_mem_flags, cl_mem_object_type, cl_mem_properties,
 };
 
-use super::caller::Caller;
 use super::entry::entry;
 use super::info::Answer;
 use super::memory::check_flags;
 use super::properties;
-use crate::core::CLResult;
-use crate::core::context::Context;
-use crate::core::device::Device;
-use crate::core::handle::{self, Object};
-use crate::core::image::Image;
-use crate::core::mem::{Mem, Properties};
+use crate::CLResult;
+use crate::core::mem::Properties;
+use crate::core::mem::image::Image;
+use crate::core::{Caller, Context, Device, Mem, Object, handle};
 use crate::driver::dispatch::status;
 use crate::driver::query;
 

@@ -11,9 +11,7 @@ use opencl_sys::{
 use super::entry::entry;
 use super::transfer::{check_host_reads, check_host_writes};
 use crate::core::command::{Command, WaitList, issue};
-use crate::core::handle;
-use crate::core::mem::Mem;
-use crate::core::queue::Queue;
+use crate::core::{Mem, Queue, handle};
 use crate::driver::dispatch::status;
 use runtime::residency::ensure_resident;
 

@@ -4,8 +4,8 @@ use std::ffi::c_void;
 
 use opencl_sys::CL_INVALID_VALUE;
 
-use super::caller::Caller;
-use crate::core::CLResult;
+use crate::CLResult;
+use crate::core::Caller;
 
 /// Where an info query's answer goes: `param_value_size`, `param_value`, `param_value_size_ret`.
 #[derive(Clone, Copy)]

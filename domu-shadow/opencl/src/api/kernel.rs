@@ -9,16 +9,12 @@ use opencl_sys::{
     cl_program,
 };
 
-use super::caller::Caller;
 use super::entry::entry;
-use crate::core::CLResult;
-use crate::core::handle::{self, Object};
-use crate::core::kernel::{Kernel, set_handle};
-use crate::core::kernel_arg::{Arg, ArgKind};
-use crate::core::mem::Mem;
-use crate::core::program::Program;
-use crate::core::queue::Queue;
-use crate::core::sampler::Sampler;
+use crate::CLResult;
+use crate::core::kernel::arg::Arg;
+use crate::core::kernel::arg_kind::ArgKind;
+use crate::core::kernel::set_handle;
+use crate::core::{Caller, Kernel, Mem, Object, Program, Queue, Sampler, handle};
 use crate::driver::dispatch::{create, status};
 
 /// Sets an argument that is a buffer.

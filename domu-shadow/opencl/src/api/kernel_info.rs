@@ -9,14 +9,11 @@ use opencl_sys::{
     cl_kernel_sub_group_info, cl_kernel_work_group_info,
 };
 
-use super::caller::Caller;
 use super::entry::entry;
 use super::info::Answer;
-use crate::core::CLResult;
-use crate::core::device::Device;
-use crate::core::handle::{self, Object};
-use crate::core::kernel::{ARG_INFO, Kernel};
-use crate::core::queue::Queue;
+use crate::CLResult;
+use crate::core::program::signature::ARG_INFO;
+use crate::core::{Caller, Device, Kernel, Object, Queue, handle};
 use crate::driver::dispatch::{status, table_of};
 use crate::driver::extension::suggest_local_size;
 

@@ -10,17 +10,15 @@ use opencl_sys::{
     cl_map_flags, cl_mem,
 };
 
-use super::caller::Caller;
 use super::entry::entry;
 use super::transfer::{check_host_reads, check_host_writes};
-use crate::core::CLResult;
+use crate::CLResult;
+use crate::core::command::transfer::{read, write};
 use crate::core::command::{Command, Place, WaitList, issue, marker};
-use crate::core::handle::{self, Object};
-use crate::core::image::Area;
-use crate::core::map::Map;
-use crate::core::mem::Mem;
-use crate::core::queue::Queue;
-use crate::core::transfer::{Part, read, write};
+use crate::core::mem::area::Area;
+use crate::core::mem::area::Part;
+use crate::core::mem::map::Map;
+use crate::core::{Caller, Mem, Object, Queue, handle};
 use crate::driver::dispatch::status;
 
 fn check_map(queue: &Queue, mem: &Mem, flags: cl_map_flags) -> CLResult<()> {

@@ -14,12 +14,10 @@ use opencl_sys::{
 use super::entry::entry;
 use super::info::Answer;
 use super::properties;
-use crate::core::CLResult;
-use crate::core::context::Context;
-use crate::core::farewell::Destructor;
-use crate::core::handle::{self, Object};
-use crate::core::mem::{HOST_ACCESS, HOST_POINTER, Mem, Properties};
-use crate::core::svm;
+use crate::CLResult;
+use crate::core::destructor_callbacks::Destructor;
+use crate::core::mem::{HOST_ACCESS, HOST_POINTER, Properties};
+use crate::core::{Context, Mem, Object, handle, svm};
 use crate::driver::dispatch::status;
 use crate::driver::query;
 

@@ -4,7 +4,6 @@
 //! around it (gate, panics, `errcode_ret`) comes from there.
 
 pub mod build;
-pub(crate) mod caller;
 pub(crate) mod command_buffer;
 pub mod context;
 pub mod device;
@@ -13,6 +12,7 @@ pub mod enqueue;
 pub(crate) mod entry;
 pub mod event;
 pub mod extension;
+pub(crate) mod extension_names;
 pub(crate) mod external_memory;
 pub mod image;
 pub mod image_transfer;

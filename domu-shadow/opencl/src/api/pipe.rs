@@ -7,9 +7,7 @@ use opencl_sys::{
 };
 
 use super::entry::entry;
-use crate::core::context::Context;
-use crate::core::handle;
-use crate::core::mem::Mem;
+use crate::core::{Context, Mem, handle};
 use crate::driver::dispatch::{create, status};
 
 entry! {

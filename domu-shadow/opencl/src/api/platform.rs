@@ -6,10 +6,9 @@ use opencl_sys::{
 };
 
 use super::entry::entry;
-use super::extension;
+use super::extension_names;
 use super::info::Answer;
-use crate::core::handle::{self, Object};
-use crate::core::platform::{self, Platform};
+use crate::core::{Object, Platform, handle, inventory};
 use crate::driver::dispatch::status;
 use crate::driver::query;
 
@@ -23,7 +22,7 @@ const LOADER_INFO: [&str; 4] = [
 
 entry! {
     fn clGetPlatformIDs(caller, entries: u32, platforms: *mut cl_platform_id, count: *mut u32) -> status {
-        let handles: Vec<_> = platform::all().iter().map(|platform| platform.slot().handle()).collect();
+        let handles: Vec<_> = inventory::platforms().iter().map(|platform| platform.slot().handle()).collect();
         caller.give_some(&handles, entries, platforms, count)?;
         if handles.is_empty() { Err(CL_PLATFORM_NOT_FOUND_KHR) } else { Ok(()) }
     }
@@ -38,7 +37,7 @@ entry! {
     ) -> status {
         let answer = Answer { caller, size, value, size_ret };
         // "platform can be NULL": what that means is up to us, and the first one is what programs expect.
-        let default = platform::all().first().filter(|_| platform.is_null());
+        let default = inventory::platforms().first().filter(|_| platform.is_null());
         let platform = match default {
             Some(first) => first,
             None => handle::borrow::<Platform>(caller, platform)?,
@@ -47,10 +46,10 @@ entry! {
         let ask = |size, value, size_ret| status!(real, clGetPlatformInfo(real, parameter, size, value, size_ret));
         match parameter {
             CL_PLATFORM_EXTENSIONS => {
-                let device = platform.devices().first().map_or(std::ptr::null_mut(), |device| device.real.get());
-                answer.text(&extension::filter_names(&query::bytes(&ask)?, device))
+                let device = inventory::root_devices(platform).first().map_or(std::ptr::null_mut(), |device| device.real.get());
+                answer.text(&extension_names::filter_names(&query::bytes(&ask)?, device))
             }
-            CL_PLATFORM_EXTENSIONS_WITH_VERSION => answer.bytes(&extension::filter_versions(&query::bytes(&ask)?)),
+            CL_PLATFORM_EXTENSIONS_WITH_VERSION => answer.bytes(&extension_names::filter_versions(&query::bytes(&ask)?)),
             _ => ask(size, value, size_ret),
         }
     }

@@ -13,13 +13,12 @@ use opencl_sys::{
 use super::context::devices_of;
 use super::entry::entry;
 use super::info::Answer;
-use crate::core::build::{self, reals};
-use crate::core::context::Context;
-use crate::core::device::Device;
-use crate::core::farewell::Destructor;
-use crate::core::handle::{self, Object};
-use crate::core::program::{Origin, Program};
-use crate::driver::dispatch::{create, status};
+use crate::core::destructor_callbacks::Destructor;
+use crate::core::device::driver_handles;
+use crate::core::program::Origin;
+use crate::core::program::arg_info_option::without_our_option;
+use crate::core::{Context, Device, Object, Program, handle};
+use crate::driver::dispatch::{ask, create, status};
 use crate::driver::query;
 
 /// A program release callback that asks whether a driver takes them.
@@ -65,7 +64,7 @@ entry! {
         let copies = pointers.iter().zip(lengths).map(|(&pointer, &length)| caller.list(pointer, length).to_vec());
         let copies = copies.collect();
         let real = context.real.get();
-        let reals = reals(&devices);
+        let reals = driver_handles(&devices);
         let program = create!(
             real,
             clCreateProgramWithBinary(real, count, reals.as_ptr(), lengths.as_ptr(), binaries, binary_status)
@@ -160,14 +159,14 @@ entry! {
             (CL_PROGRAM_BINARY_SIZES, _) if !value.is_null() => {
                 answer.longs(Some(program.binary_sizes()?.into_iter().map(|size| size as u64)))
             }
-            (CL_PROGRAM_BINARIES, _) if let Some(told) = program.told() => {
-                let room = told.len() * size_of::<*mut u8>();
+            (CL_PROGRAM_BINARIES, _) if let Some(binaries) = program.sized_binaries() => {
+                let room = binaries.len() * size_of::<*mut u8>();
                 if !value.is_null() && size < room {
                     return Err(CL_INVALID_VALUE);
                 }
                 // "Each entry in this array … can be NULL".
-                let places = caller.list(value.cast::<*mut u8>(), told.len()).iter();
-                places.zip(&*told).for_each(|(&place, binary)| caller.give_list(place, binary));
+                let places = caller.list(value.cast::<*mut u8>(), binaries.len()).iter();
+                places.zip(&*binaries).for_each(|(&place, binary)| caller.give_list(place, binary));
                 caller.give(size_ret, room);
                 Ok(())
             }
@@ -194,7 +193,7 @@ entry! {
             return Err(CL_INVALID_DEVICE);
         }
         let (real, real_device) = (program.real.get(), device.real.get());
-        match (parameter, program.kept(device)) {
+        match (parameter, program.outcome(device)) {
             (CL_PROGRAM_BUILD_OPTIONS, _) => {
                 let building = program.building();
                 let options = building.of(device).and_then(|built| built.step.options().cloned());
@@ -202,9 +201,7 @@ entry! {
             }
             (CL_PROGRAM_BUILD_LOG, Some(kept)) => answer.bytes(&kept.log),
             (CL_PROGRAM_BUILD_LOG, None) if program.adds_arg_info() => {
-                answer.bytes(&build::without_our_option(query::bytes(&|size, value, size_ret| {
-                    status!(real, clGetProgramBuildInfo(real, real_device, parameter, size, value, size_ret))
-                })?))
+                answer.bytes(&without_our_option(query::bytes(ask!(real, clGetProgramBuildInfo(real, real_device, parameter)))?))
             }
             (CL_PROGRAM_BINARY_TYPE, Some(kept)) if !kept.binary_type.is_empty() => answer.bytes(&kept.binary_type),
             (CL_PROGRAM_BUILD_STATUS, Some(kept)) => answer.bytes(&kept.status.to_ne_bytes()),

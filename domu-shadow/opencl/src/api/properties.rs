@@ -6,12 +6,9 @@ use opencl_sys::{
     CL_SEMAPHORE_EXPORT_HANDLE_TYPES_KHR, cl_mem_properties,
 };
 
-use super::caller::Caller;
-use crate::core::CLResult;
-use crate::core::device::Device;
-use crate::core::handle;
+use crate::CLResult;
 use crate::core::mem::Properties;
-use crate::core::obstacles;
+use crate::core::{Caller, Device, handle, obstacles};
 
 /// One list, ending zero included: as the program passed it, and with the driver's handles.
 #[derive(Default)]

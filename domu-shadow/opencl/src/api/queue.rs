@@ -11,13 +11,11 @@ use opencl_sys::{
 
 use super::entry::entry;
 use super::info::Answer;
-use crate::core::CLResult;
-use crate::core::context::Context;
-use crate::core::device::Device;
-use crate::core::handle::{self, Object};
-use crate::core::held;
-use crate::core::queue::{Creation, Queue};
-use crate::driver::dispatch::status;
+use crate::CLResult;
+use crate::core::command::event_status;
+use crate::core::queue::Creation;
+use crate::core::{Context, Device, Object, Queue, handle};
+use crate::driver::dispatch::{ask, status};
 use crate::driver::query;
 
 fn parents(context: cl_context, device: cl_device_id) -> CLResult<(Arc<Context>, Arc<Device>)> {
@@ -83,9 +81,7 @@ entry! {
             CL_QUEUE_DEVICE => answer.handle(queue.device.slot().handle()),
             CL_QUEUE_REFERENCE_COUNT => answer.uint(queue.slot().references()),
             CL_QUEUE_DEVICE_DEFAULT => {
-                let default = query::number(&|size, value, size_ret| {
-                    status!(real, clGetCommandQueueInfo(real, parameter, size, value, size_ret))
-                })?;
+                let default = query::number(ask!(real, clGetCommandQueueInfo(real, parameter)))?;
                 let queues = handle::all::<Queue>();
                 let default = queues.iter().find(|queue| queue.real.get() as u64 == default);
                 answer.handle(default.map_or(std::ptr::null_mut(), |queue| queue.slot().handle()))
@@ -127,7 +123,7 @@ entry! {
         let q = queue.as_ref().map_or(std::ptr::null_mut(), |queue| queue.real.get());
         status!(c, clSetDefaultDeviceCommandQueue(c, d, q))?;
         if let (Some(device), Some(queue)) = (device, queue) {
-            context.set_default_queue(device, &queue);
+            context.set_default_queue(device, queue.slot().id());
         }
         Ok(())
     }
@@ -139,7 +135,7 @@ entry! {
 
     fn clFinish(_caller, queue: cl_command_queue) -> status {
         let queue = handle::share::<Queue>(queue)?;
-        held::wait_for_queue(&queue);
+        event_status::wait_for_queue(&queue);
         let real = queue.real.get();
         status!(real, clFinish(real))
     }

@@ -9,9 +9,8 @@ use opencl_sys::{
 
 use super::entry::entry;
 use super::info::Answer;
-use crate::core::context::Context;
-use crate::core::handle::{self, Object};
-use crate::core::sampler::{Creation, Sampler};
+use crate::core::sampler::Creation;
+use crate::core::{Context, Object, Sampler, handle};
 use crate::driver::dispatch::status;
 
 entry! {

@@ -12,13 +12,9 @@ use opencl_sys::{
 use super::entry::entry;
 use super::info::Answer;
 use super::properties;
-use crate::core::CLResult;
+use crate::CLResult;
 use crate::core::command::{Command, Kept, Operands, Repeat, WaitList, issue_once};
-use crate::core::context::Context;
-use crate::core::device::Device;
-use crate::core::handle::{self, Object};
-use crate::core::queue::Queue;
-use crate::core::semaphore::Semaphore;
+use crate::core::{Context, Device, Object, Queue, Semaphore, handle};
 use crate::driver::dispatch::check;
 use crate::driver::functions::extended;
 use crate::driver::query;

@@ -17,15 +17,10 @@ use opencl_sys::{
     cl_int, cl_mem, cl_mem_flags,
 };
 
-use super::caller::Caller;
 use super::entry::entry;
-use crate::core::CLResult;
+use crate::CLResult;
 use crate::core::command::WaitList;
-use crate::core::context::Context;
-use crate::core::handle;
-use crate::core::mem::Mem;
-use crate::core::platform::Platform;
-use crate::core::queue::Queue;
+use crate::core::{Caller, Context, Mem, Platform, Queue, handle};
 
 /// The arguments of acquiring and releasing, then the code for objects that are not shared.
 fn refuse(

@@ -13,13 +13,11 @@ use opencl_sys::{
 };
 
 use super::entry::entry;
-use crate::core::CLResult;
+use crate::CLResult;
 use crate::core::command::{Command, Place, Repeat, WaitList, issue, issue_once};
-use crate::core::context::Context;
-use crate::core::handle;
-use crate::core::kernel::{INDIRECT_ACCESS, Kernel};
-use crate::core::queue::Queue;
-use crate::core::svm::{self, Fill, REASON};
+use crate::core::kernel::INDIRECT_ACCESS;
+use crate::core::svm::{Fill, REASON};
+use crate::core::{Context, Kernel, Queue, handle, svm};
 use crate::driver::dispatch::{status, table_of};
 use runtime::blocked;
 

@@ -11,12 +11,10 @@ use opencl_sys::{
 };
 
 use super::entry::entry;
-use crate::core::CLResult;
+use crate::CLResult;
 use crate::core::command::{Command, WaitList, issue};
-use crate::core::handle;
-use crate::core::mem::Mem;
-use crate::core::queue::Queue;
-use crate::driver::dispatch::status;
+use crate::core::{Mem, Queue, handle};
+use crate::driver::dispatch::{pointer, status};
 use runtime::residency::ensure_resident;
 
 /// "`CL_INVALID_OPERATION` if … buffer … has been created with `CL_MEM_HOST_WRITE_ONLY` or `CL_MEM_HOST_NO_ACCESS`."
@@ -204,7 +202,7 @@ entry! {
         let command = Command::new(queue, CL_COMMAND_MIGRATE_MEM_OBJECTS, &wait, event);
         issue(caller, command, mems, move |place, reals| {
             let q = place.queue;
-            let list = if reals.is_empty() { std::ptr::null() } else { reals.as_ptr() };
+            let list = pointer(reals);
             status!(q, clEnqueueMigrateMemObjects(q, count, list, flags, place.count, place.list, place.event))
         })
     }

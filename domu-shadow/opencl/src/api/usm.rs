@@ -10,16 +10,11 @@ use opencl_sys::{
     cl_kernel, cl_mem_migration_flags,
 };
 
-use super::caller::Caller;
 use super::entry::entry;
 use super::info::Answer;
-use crate::core::CLResult;
+use crate::CLResult;
 use crate::core::command::{Command, Place, Repeat, WaitList, issue_once};
-use crate::core::context::Context;
-use crate::core::device::Device;
-use crate::core::handle;
-use crate::core::kernel::Kernel;
-use crate::core::queue::Queue;
+use crate::core::{Caller, Context, Device, Kernel, Queue, handle};
 use crate::driver::dispatch::check;
 use crate::driver::functions::{create_extended, extended};
 use crate::driver::query;

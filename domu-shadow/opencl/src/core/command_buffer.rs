@@ -4,28 +4,30 @@
 //! again. Synchronization points are numbered here, from 1: a driver's numbers may be others the second time.
 
 use std::ffi::c_void;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use opencl_sys::{
     CL_INVALID_COMMAND_BUFFER_KHR, CL_INVALID_OPERATION, CL_INVALID_SYNC_POINT_WAIT_LIST_KHR,
-    cl_int,
 };
 
-use super::CLResult;
 use super::command::{Kept, Operands, Place};
 use super::context::Context;
-use super::handle::{self, Kind, Object, Slot};
-use super::kernel::{self, Kernel, Run};
+use super::driver_handle::DriverHandle;
+use super::handle::{self, Slot, object};
+use super::kernel::launch::KernelLaunch;
+use super::kernel::{self, Kernel};
 use super::mem::{Mem, TRACKING};
 use super::queue::Queue;
-use super::real::Real;
+use crate::CLResult;
+use crate::driver::dispatch::released;
 use crate::driver::functions::{create_extended, extended};
 use crate::driver::record::{Prototypes, Spot};
+use runtime::locks::lock;
 use runtime::residency::{self, ensure_resident};
 
 pub struct CommandBuffer {
     slot: Slot<CommandBuffer>,
-    pub real: Real,
+    pub real: DriverHandle,
     pub queue: Arc<Queue>,
     /// As the program passed them, ending zero included; `None` where it passed NULL.
     pub properties: Option<Vec<u64>>,
@@ -47,7 +49,7 @@ struct Recording {
 pub struct Objects {
     reads: Vec<Arc<Mem>>,
     writes: Vec<Arc<Mem>>,
-    run: Option<Run>,
+    run: Option<KernelLaunch>,
 }
 
 impl Objects {
@@ -69,14 +71,14 @@ impl Objects {
     /// A kernel with its arguments of now.
     pub fn run(kernel: &Kernel) -> Objects {
         Objects {
-            run: Some(Run::of(kernel)),
+            run: Some(KernelLaunch::of(kernel)),
             ..Objects::default()
         }
     }
 
     fn mems(&self) -> impl Iterator<Item = &Mem> {
         let named = self.reads.iter().chain(&self.writes).map(|mem| &**mem);
-        named.chain(self.run.iter().flat_map(Run::mems))
+        named.chain(self.run.iter().flat_map(KernelLaunch::mems))
     }
 
     fn mark(&self) {
@@ -92,7 +94,7 @@ impl Objects {
 type Give = dyn Fn(&Spot<'_>, &[*mut c_void]) -> CLResult<()>;
 
 /// What the program passed beside the command itself.
-pub struct Aside {
+pub struct Options {
     pub queue: Option<Arc<Queue>>,
     pub properties: Option<Vec<u64>>,
     /// Our numbers.
@@ -101,7 +103,7 @@ pub struct Aside {
 }
 
 struct Command {
-    aside: Aside,
+    options: Options,
     objects: Objects,
     give: Box<Give>,
 }
@@ -119,19 +121,19 @@ impl Command {
         points: &[u32],
         kernel: Option<*mut c_void>,
     ) -> CLResult<Option<u32>> {
-        let aside = &self.aside;
+        let options = &self.options;
         let driver_point = |number: &u32| {
             let at = number.checked_sub(1).map(|at| at as usize);
             at.and_then(|at| points.get(at).copied())
                 .ok_or(CL_INVALID_SYNC_POINT_WAIT_LIST_KHR)
         };
-        let waits = aside.waits.iter().map(driver_point);
+        let waits = options.waits.iter().map(driver_point);
         let waits = waits.collect::<CLResult<Vec<u32>>>()?;
         let mut point = 0;
         let context = buffer.context();
         let device = context.first_device();
-        let queue = aside.queue.as_ref();
-        let properties = aside.properties.as_ref();
+        let queue = options.queue.as_ref();
+        let properties = options.properties.as_ref();
         let spot = Spot {
             functions: &context.functions,
             prototypes: Prototypes::of_device(device).ok_or(CL_INVALID_OPERATION)?,
@@ -140,7 +142,7 @@ impl Command {
             queue: queue.map_or(std::ptr::null_mut(), |queue| queue.real.get()),
             properties: properties.map_or(std::ptr::null(), |list| list.as_ptr()),
             waits: &waits,
-            point: if aside.wants_point {
+            point: if options.wants_point {
                 &raw mut point
             } else {
                 std::ptr::null_mut()
@@ -150,17 +152,11 @@ impl Command {
         let mut reals: Vec<_> = mems.map(|mem| mem.real.get()).collect();
         reals.extend(kernel);
         (self.give)(&spot, &reals)?;
-        Ok(aside.wants_point.then_some(point))
+        Ok(options.wants_point.then_some(point))
     }
 }
 
-impl Object for CommandBuffer {
-    const KIND: Kind = Kind::CommandBuffer;
-    const INVALID: cl_int = CL_INVALID_COMMAND_BUFFER_KHR;
-    fn slot(&self) -> &Slot<Self> {
-        &self.slot
-    }
-}
+object!(CommandBuffer, CL_INVALID_COMMAND_BUFFER_KHR);
 
 impl CommandBuffer {
     /// # Errors
@@ -168,12 +164,12 @@ impl CommandBuffer {
     pub fn create(queue: Arc<Queue>, properties: Option<Vec<u64>>) -> CLResult<Arc<CommandBuffer>> {
         let buffer = CommandBuffer {
             slot: Slot::reserve(),
-            real: Real::new(std::ptr::null_mut()),
+            real: DriverHandle::new(std::ptr::null_mut()),
             queue,
             properties,
             recording: Mutex::default(),
         };
-        buffer.make()?;
+        buffer.recreate()?;
         Ok(Arc::new(buffer))
     }
 
@@ -182,16 +178,14 @@ impl CommandBuffer {
     }
 
     fn recording(&self) -> MutexGuard<'_, Recording> {
-        self.recording
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.recording)
     }
 
     /// Makes the driver's command buffer: at creation, and after a move with all that was recorded.
     ///
     /// # Errors
     /// The driver's.
-    pub fn make(&self) -> CLResult<()> {
+    pub fn recreate(&self) -> CLResult<()> {
         let queue = self.queue.real.get();
         let list = self.properties.as_ref();
         let list = list.map_or(std::ptr::null(), |list| list.as_ptr());
@@ -207,7 +201,12 @@ impl CommandBuffer {
         } = &mut *recording;
         points.clear();
         for command in commands.iter() {
-            let kernel = command.objects.run.as_ref().map(Run::make).transpose()?;
+            let kernel = command
+                .objects
+                .run
+                .as_ref()
+                .map(KernelLaunch::create_driver)
+                .transpose()?;
             kernels.extend(kernel);
             points.extend(command.record(self, real, points, kernel)?);
         }
@@ -223,13 +222,13 @@ impl CommandBuffer {
     /// `CL_INVALID_SYNC_POINT_WAIT_LIST_KHR`, the driver's.
     pub fn record(
         &self,
-        aside: Aside,
+        options: Options,
         objects: Objects,
         kernel: Option<*mut c_void>,
         give: impl Fn(&Spot<'_>, &[*mut c_void]) -> CLResult<()> + 'static,
     ) -> CLResult<Option<u32>> {
         let command = Command {
-            aside,
+            options,
             objects,
             give: Box::new(give),
         };
@@ -253,16 +252,16 @@ impl CommandBuffer {
         Ok(())
     }
 
-    /// It is to be enqueued: waits until the contents of all that it names are there. See [`Mem::need`].
+    /// It is to be enqueued: waits until the contents of all that it names are there. See [`Mem::ensure_resident`].
     #[inline]
-    pub fn need_contents(&self) {
+    pub fn ensure_resident(&self) {
         if residency::is_watched() {
-            self.need_each();
+            self.ensure_each_resident();
         }
     }
 
     #[cold]
-    fn need_each(&self) {
+    fn ensure_each_resident(&self) {
         let recording = self.recording();
         let mems = recording.commands.iter();
         ensure_resident(mems.flat_map(|command| command.objects.mems()));
@@ -301,12 +300,13 @@ impl CommandBuffer {
         )
     }
 
-    /// Releases the driver's command buffer; made again by [`CommandBuffer::make`].
-    pub fn unmake(&self) {
-        if let Some(real) = self.real.take()
-            && let Err(code) = extended!(self.context(), clReleaseCommandBufferKHR(real))
-        {
-            log::warn!("a driver refused to release a command buffer: error {code}");
+    /// Releases the driver's command buffer; made again by [`CommandBuffer::recreate`].
+    pub fn release_driver(&self) {
+        if let Some(real) = self.real.take() {
+            released(
+                "a command buffer",
+                extended!(self.context(), clReleaseCommandBufferKHR(real)),
+            );
         }
         let kernels = std::mem::take(&mut self.recording().kernels);
         kernels.into_iter().for_each(kernel::release);
@@ -315,7 +315,7 @@ impl CommandBuffer {
 
 impl Drop for CommandBuffer {
     fn drop(&mut self) {
-        self.unmake();
+        self.release_driver();
     }
 }
 
@@ -339,6 +339,6 @@ impl Kept for Arc<CommandBuffer> {
         self.mark();
     }
     fn ensure_resident(&self) {
-        self.need_contents();
+        CommandBuffer::ensure_resident(self);
     }
 }

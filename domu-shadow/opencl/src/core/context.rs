@@ -2,23 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char, c_void};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use opencl_sys::{
     CL_CONTEXT_INTEROP_USER_SYNC, CL_CONTEXT_PLATFORM, CL_INVALID_CONTEXT, CL_INVALID_OPERATION,
-    CL_INVALID_PROPERTY, cl_context_properties, cl_int,
+    CL_INVALID_PROPERTY, cl_context_properties,
 };
 
-use super::CLResult;
-use super::device::Device;
-use super::farewell::Destructors;
-use super::handle::{Kind, Object, Slot};
-use super::queue::Queue;
-use super::real::Real;
+use super::destructor_callbacks::DestructorCallbacks;
+use super::device::{Device, driver_handles};
+use super::driver_handle::DriverHandle;
+use super::handle::{Slot, object};
 use super::usm::Allocations;
-use crate::driver::dispatch::{create, status};
+use crate::CLResult;
+use crate::driver::dispatch::{create, released, status};
 use crate::driver::functions::Functions;
 use runtime::blocked;
+use runtime::locks::lock;
 use runtime::vendor::loaded;
 
 /// The program's error callback: `pfn_notify` of `clCreateContext`.
@@ -29,27 +29,21 @@ const GRAPHICS_PROPERTIES: std::ops::RangeInclusive<cl_context_properties> = 0x2
 
 pub struct Context {
     slot: Slot<Context>,
-    pub real: Real,
+    pub real: DriverHandle,
     pub devices: Vec<Arc<Device>>,
     /// As the program passed them, ending zero included; `None` where it passed NULL.
     pub properties: Option<Vec<cl_context_properties>>,
     /// Leaked: a driver may call until long after the release, and these are few and small.
     notify: Option<&'static (Notify, usize)>,
-    pub destructors: Destructors,
+    pub destructors: DestructorCallbacks,
     /// The driver's extension functions.
     pub functions: Functions,
     pub usm: Allocations,
-    /// By device id: what `clSetDefaultDeviceCommandQueue` set last.
-    default_queues: Mutex<BTreeMap<u64, Weak<Queue>>>,
+    /// By device id: the id of the queue that `clSetDefaultDeviceCommandQueue` set last.
+    default_queues: Mutex<BTreeMap<u64, u64>>,
 }
 
-impl Object for Context {
-    const KIND: Kind = Kind::Context;
-    const INVALID: cl_int = CL_INVALID_CONTEXT;
-    fn slot(&self) -> &Slot<Self> {
-        &self.slot
-    }
-}
+object!(Context, CL_INVALID_CONTEXT);
 
 impl Context {
     /// # Errors
@@ -61,11 +55,11 @@ impl Context {
     ) -> CLResult<Arc<Context>> {
         let context = Context {
             slot: Slot::reserve(),
-            real: Real::new(std::ptr::null_mut()),
+            real: DriverHandle::new(std::ptr::null_mut()),
             devices,
             properties,
             notify: notify.map(|pair| &*Box::leak(Box::new(pair))),
-            destructors: Destructors::default(),
+            destructors: DestructorCallbacks::default(),
             functions: Functions::default(),
             usm: Allocations::default(),
             default_queues: Mutex::default(),
@@ -73,7 +67,7 @@ impl Context {
         if context.wants_graphics() {
             return Err(CL_INVALID_PROPERTY);
         }
-        context.make()?;
+        context.recreate()?;
         if context.shares_with_others() {
             blocked::block("a context shares objects with another API (context properties)");
         }
@@ -84,17 +78,13 @@ impl Context {
     ///
     /// # Errors
     /// The driver's.
-    pub fn make(&self) -> CLResult<()> {
+    pub fn recreate(&self) -> CLResult<()> {
         let device = self.devices.first().ok_or(CL_INVALID_OPERATION)?;
         let properties = self.real_properties();
         let properties = properties
             .as_ref()
             .map_or(std::ptr::null(), |list| list.as_ptr());
-        let devices: Vec<*mut c_void> = self
-            .devices
-            .iter()
-            .map(|device| device.real.get())
-            .collect();
+        let devices = driver_handles(&self.devices);
         let count = u32::try_from(devices.len()).unwrap_or(u32::MAX);
         let notify = self.notify.map(|_| notified as Notify);
         let user = self.notify.map_or(std::ptr::null_mut(), |pair| {
@@ -138,23 +128,18 @@ impl Context {
         })
     }
 
-    /// Remembers a device's default queue.
-    pub fn set_default_queue(&self, device: &Device, queue: &Arc<Queue>) {
-        self.default_queues()
-            .insert(device.slot.id(), Arc::downgrade(queue));
+    /// Remembers a device's default queue, by its id.
+    pub fn set_default_queue(&self, device: &Device, queue: u64) {
+        self.default_queues().insert(device.slot.id(), queue);
     }
 
-    /// Whether `queue` is its device's default by `clSetDefaultDeviceCommandQueue`.
-    pub fn is_default_queue(&self, queue: &Queue) -> bool {
-        let queues = self.default_queues();
-        let default = queues.get(&queue.device.slot.id());
-        default.is_some_and(|default| std::ptr::eq(default.as_ptr(), queue))
+    /// The id of the queue that `clSetDefaultDeviceCommandQueue` set last for a device.
+    pub fn default_queue(&self, device: &Device) -> Option<u64> {
+        self.default_queues().get(&device.slot.id()).copied()
     }
 
-    fn default_queues(&self) -> MutexGuard<'_, BTreeMap<u64, Weak<Queue>>> {
-        self.default_queues
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn default_queues(&self) -> MutexGuard<'_, BTreeMap<u64, u64>> {
+        lock(&self.default_queues)
     }
 
     /// A device of the driver's, by which its extension functions are found.
@@ -171,21 +156,19 @@ impl Context {
         device.map_or(std::ptr::null_mut(), |device| device.slot.handle())
     }
 
-    /// Releases the driver's context; made again by [`Context::make`].
-    pub fn unmake(&self) {
+    /// Releases the driver's context; made again by [`Context::recreate`].
+    pub fn release_driver(&self) {
         self.functions.forget();
-        if let Some(real) = self.real.take()
-            && let Err(code) = status!(real, clReleaseContext(real))
-        {
-            log::warn!("a driver refused to release a context: error {code}");
+        if let Some(real) = self.real.take() {
+            released("a context", status!(real, clReleaseContext(real)));
         }
     }
 }
 
 impl Drop for Context {
     fn drop(&mut self) {
-        self.unmake();
-        self.destructors.farewell(self.slot.handle()).say();
+        self.release_driver();
+        self.destructors.take(self.slot.handle()).call();
     }
 }
 

@@ -1,23 +1,24 @@
 //! Devices: root devices, which are never released, and parts of them.
 
+use std::ffi::c_void;
 use std::sync::Arc;
 
 use opencl_sys::{
-    CL_DEVICE_IL_VERSION, CL_DEVICE_PLATFORM, CL_DEVICE_TYPE, CL_DEVICE_TYPE_CPU,
-    CL_INVALID_DEVICE, CL_PLATFORM_NAME, cl_int,
+    CL_DEVICE_IL_VERSION, CL_DEVICE_NAME, CL_DEVICE_PLATFORM, CL_DEVICE_TYPE, CL_DEVICE_TYPE_CPU,
+    CL_INVALID_DEVICE, CL_PLATFORM_NAME, cl_device_partition_property,
 };
 
-use super::CLResult;
-use super::handle::{Kind, Object, Slot};
-use super::partition::Partition;
+use super::driver_handle::DriverHandle;
+use super::handle::{Slot, object};
 use super::platform::Platform;
-use super::real::Real;
+use crate::CLResult;
+use crate::driver::dispatch::{released, status};
 use crate::driver::query;
 
 pub struct Device {
     pub(super) slot: Slot<Device>,
     pub platform: Arc<Platform>,
-    pub real: Real,
+    pub real: DriverHandle,
     pub name: String,
     /// `CL_DEVICE_TYPE_*` bits.
     pub device_type: u64,
@@ -25,15 +26,38 @@ pub struct Device {
     pub(super) part: Option<(Arc<Partition>, usize)>,
 }
 
-impl Object for Device {
-    const KIND: Kind = Kind::Device;
-    const INVALID: cl_int = CL_INVALID_DEVICE;
-    fn slot(&self) -> &Slot<Self> {
-        &self.slot
-    }
+/// One call of `clCreateSubDevices`.
+pub struct Partition {
+    pub(super) parent: Arc<Device>,
+    /// As the program passed it, ending zero included.
+    pub(super) list: Vec<cl_device_partition_property>,
+    pub(super) count: u32,
 }
 
+object!(Device, CL_INVALID_DEVICE);
+
 impl Device {
+    /// The shadow of a driver's device.
+    pub(super) fn of(
+        platform: Arc<Platform>,
+        real: *mut c_void,
+        part: Option<(Arc<Partition>, usize)>,
+    ) -> Device {
+        Device {
+            slot: Slot::reserve(),
+            platform,
+            real: DriverHandle::new(real),
+            name: query::device_text(real, CL_DEVICE_NAME).unwrap_or_default(),
+            device_type: query::device_number(real, CL_DEVICE_TYPE).unwrap_or_default(),
+            part,
+        }
+    }
+
+    /// The device that this one is a part of.
+    pub fn parent(&self) -> Option<&Arc<Device>> {
+        self.part.as_ref().map(|(partition, _)| &partition.parent)
+    }
+
     /// Whether the driver is pocl: asked now, because after a move to another vendor's, what is kept here is still the first one's.
     pub fn is_pocls(&self) -> bool {
         self.number(CL_DEVICE_PLATFORM).is_ok_and(|platform| {
@@ -55,7 +79,32 @@ impl Device {
             .is_ok_and(|versions| !versions.is_empty())
     }
 
+    /// Releases the driver's sub-device; a root device is never released.
+    pub fn release_driver(&self) {
+        if self.part.is_some()
+            && let Some(real) = self.real.take()
+        {
+            release(real);
+        }
+    }
+
     fn number(&self, parameter: u32) -> CLResult<u64> {
         query::device_number(self.real.get(), parameter)
     }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        self.release_driver();
+    }
+}
+
+/// The driver's handles of some devices.
+pub fn driver_handles(devices: &[Arc<Device>]) -> Vec<*mut c_void> {
+    devices.iter().map(|device| device.real.get()).collect()
+}
+
+/// Releases a driver's sub-device.
+pub(super) fn release(real: *mut c_void) {
+    released("a sub-device", status!(real, clReleaseDevice(real)));
 }

@@ -6,7 +6,7 @@
 
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use opencl_sys::{
     CL_COMPLETE, CL_INVALID_EVENT, CL_INVALID_OPERATION, CL_INVALID_VALUE, CL_OUT_OF_RESOURCES,
@@ -14,17 +14,17 @@ use opencl_sys::{
     cl_int,
 };
 
-use super::CLResult;
 use super::context::Context;
-use super::handle::{self, Kind, Object, Slot};
-use super::held;
+use super::driver_handle::DriverHandle;
+use super::handle::{self, Slot, object};
+use super::open_user_events;
 use super::queue::Queue;
-use super::real::Real;
-use super::running;
-use crate::driver::dispatch::{create, status};
+use crate::CLResult;
+use crate::driver::dispatch::{ask, create, released, status};
 use crate::driver::query;
 use runtime::callbacks;
 use runtime::gate::Pass;
+use runtime::locks::lock;
 use runtime::start;
 
 /// The program's event callback: event, status, user data.
@@ -50,24 +50,18 @@ enum Maker {
 /// Small, as programs make one for each command.
 pub struct Event {
     slot: Slot<Event>,
-    pub real: Real,
+    pub real: DriverHandle,
     maker: Maker,
     pub command: cl_command_type,
     status: AtomicI32,
     profile: OnceLock<Box<Profile>>,
-    /// Of a command that a user event holds back; changes only under [`held`]'s lock.
-    held: AtomicBool,
-    /// Callbacks that no driver knows of, of user events and of held commands; `None` once those of a user event have come.
+    /// Of a command that a user event defers; changes only under the lock of the deferred commands' log.
+    deferred: AtomicBool,
+    /// Callbacks that no driver knows of, of user events and of deferred commands; `None` once those of a user event have come.
     waiting: Mutex<Option<Vec<Waiting>>>,
 }
 
-impl Object for Event {
-    const KIND: Kind = Kind::Event;
-    const INVALID: cl_int = CL_INVALID_EVENT;
-    fn slot(&self) -> &Slot<Self> {
-        &self.slot
-    }
-}
+object!(Event, CL_INVALID_EVENT);
 
 impl Event {
     /// The shadow of a driver's event that this process owns from now on.
@@ -85,7 +79,7 @@ impl Event {
             std::ptr::null_mut(),
             CL_SUBMITTED,
         );
-        running::opened();
+        open_user_events::opened();
         event.make_user()?;
         Ok(Arc::new(event))
     }
@@ -93,12 +87,12 @@ impl Event {
     fn new(maker: Maker, command: cl_command_type, real: *mut c_void, status: cl_int) -> Event {
         Event {
             slot: Slot::reserve(),
-            real: Real::new(real),
+            real: DriverHandle::new(real),
             maker,
             command,
             status: AtomicI32::new(status),
             profile: OnceLock::new(),
-            held: AtomicBool::new(false),
+            deferred: AtomicBool::new(false),
             waiting: Mutex::new(Some(Vec::new())),
         }
     }
@@ -140,19 +134,19 @@ impl Event {
         self.queue().is_none() && self.status.load(Ordering::Acquire) > CL_COMPLETE
     }
 
-    /// Whether a user event holds its command back.
-    pub fn is_held(&self) -> bool {
-        self.held.load(Ordering::Acquire)
+    /// Whether a user event defers its command.
+    pub fn is_deferred(&self) -> bool {
+        self.deferred.load(Ordering::Acquire)
     }
 
-    /// A user event holds its command back.
-    pub fn hold(&self) {
-        self.held.store(true, Ordering::Release);
+    /// A user event defers its command.
+    pub(super) fn defer(&self) {
+        self.deferred.store(true, Ordering::Release);
     }
 
     /// Nothing does any more: the driver learns of the callbacks.
-    pub fn release_hold(self: &Arc<Self>) {
-        self.held.store(false, Ordering::Release);
+    pub(super) fn undefer(self: &Arc<Self>) {
+        self.deferred.store(false, Ordering::Release);
         for (stage, call, user) in self.waiting().replace(Vec::new()).into_iter().flatten() {
             if let Err(code) = self.ask_driver(stage, call, user) {
                 log::error!("a driver refused an event callback: error {code}");
@@ -160,11 +154,11 @@ impl Event {
         }
     }
 
-    /// `clSetUserEventStatus`.
+    /// The program sets a user event's status, of which the driver knows nothing yet.
     ///
     /// # Errors
-    /// `CL_INVALID_VALUE`, `CL_INVALID_OPERATION` if it was set before, `CL_INVALID_EVENT` if it is none, the driver's.
-    pub fn set_user_status(self: &Arc<Self>, status: cl_int) -> CLResult<()> {
+    /// `CL_INVALID_VALUE`, `CL_INVALID_OPERATION` if it was set before, `CL_INVALID_EVENT` if it is none.
+    pub(super) fn set_once(&self, status: cl_int) -> CLResult<()> {
         if self.queue().is_some() {
             return Err(CL_INVALID_EVENT);
         }
@@ -173,50 +167,51 @@ impl Event {
         }
         self.status
             .compare_exchange(CL_SUBMITTED, status, Ordering::AcqRel, Ordering::Acquire)
-            .map_err(|_| CL_INVALID_OPERATION)?;
-        held::need_contents();
-        let real = self.real.get();
-        let answer = status!(real, clSetUserEventStatus(real, status));
-        held::released();
+            .map(drop)
+            .map_err(|_| CL_INVALID_OPERATION)
+    }
+
+    /// A user event has this status now: its callbacks come.
+    pub(super) fn call_back(self: &Arc<Self>, status: cl_int) {
         let mut waiting = self.waiting();
         for (_, call, user) in waiting.take().into_iter().flatten() {
             self.notify(call, status, user);
         }
-        answer
     }
 
     fn waiting(&self) -> MutexGuard<'_, Option<Vec<Waiting>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 
-    /// `clSetEventCallback`.
+    /// A callback of a user event: at once where it has the status already.
+    pub(super) fn on_user_status(self: &Arc<Self>, stage: cl_int, call: Notify, user: usize) {
+        let mut waiting = self.waiting();
+        let status = self.status.load(Ordering::Acquire);
+        match &mut *waiting {
+            // Behind those that were registered before, also while the status is being set.
+            Some(before) if status > stage || status <= CL_COMPLETE => {
+                before.push((stage, call, user));
+            }
+            _ => self.notify(call, status.min(stage), user),
+        }
+    }
+
+    /// A callback of a deferred command's: the driver learns of it in [`Event::undefer`].
+    pub(super) fn call_back_later(&self, stage: cl_int, call: Notify, user: usize) {
+        let mut waiting = self.waiting();
+        waiting.get_or_insert_default().push((stage, call, user));
+    }
+
+    /// Has the driver call back.
     ///
     /// # Errors
     /// The driver's.
-    pub fn on_status(self: &Arc<Self>, stage: cl_int, call: Notify, user: usize) -> CLResult<()> {
-        if self.queue().is_none() {
-            let mut waiting = self.waiting();
-            let status = self.status.load(Ordering::Acquire);
-            match &mut *waiting {
-                // Behind those that were registered before, also while the status is being set.
-                Some(before) if status > stage || status <= CL_COMPLETE => {
-                    before.push((stage, call, user));
-                }
-                _ => self.notify(call, status.min(stage), user),
-            }
-            return Ok(());
-        }
-        if held::if_held(self, || {
-            self.waiting()
-                .get_or_insert_default()
-                .push((stage, call, user))
-        }) {
-            return Ok(());
-        }
-        self.ask_driver(stage, call, user)
-    }
-
-    fn ask_driver(self: &Arc<Self>, stage: cl_int, call: Notify, user: usize) -> CLResult<()> {
+    pub(super) fn ask_driver(
+        self: &Arc<Self>,
+        stage: cl_int,
+        call: Notify,
+        user: usize,
+    ) -> CLResult<()> {
         let real = self.real.get();
         if real.is_null() {
             // Complete before a move.
@@ -266,21 +261,15 @@ impl Event {
                 .copied()
                 .unwrap_or(Err(CL_INVALID_VALUE));
         }
-        let real = self.real.get();
-        query::number(&|size, value, size_ret| {
-            status!(
-                real,
-                clGetEventProfilingInfo(real, parameter, size, value, size_ret)
-            )
-        })
+        self.profile_of_driver(parameter)
     }
 
     /// Before a move: keeps what the driver knows, and releases its event. The command has ended.
     ///
     /// # Errors
-    /// The status, if the command has not ended and nothing of the program's holds it back.
+    /// The status, if the command has not ended and nothing of the program's defers it.
     pub fn settle(&self) -> Result<(), cl_int> {
-        if self.is_held() {
+        if self.is_deferred() {
             return Ok(());
         }
         if self.queue().is_some() && self.status.load(Ordering::Acquire) == ASK {
@@ -302,24 +291,19 @@ impl Event {
 
     fn profile_of_driver(&self, parameter: u32) -> CLResult<u64> {
         let real = self.real.get();
-        query::number(&|size, value, size_ret| {
-            status!(
-                real,
-                clGetEventProfilingInfo(real, parameter, size, value, size_ret)
-            )
-        })
+        query::number(ask!(real, clGetEventProfilingInfo(real, parameter)))
     }
 
     /// Before a move, with nothing running: releases the driver's event.
-    pub fn unmake(&self) {
+    pub fn release_driver(&self) {
         // Nobody waits for it, but NVIDIA's driver waits for it when the context goes. The program's own callbacks are
         // made here, so none comes of this.
-        self.unmake_user(CL_COMPLETE);
+        self.end_user_event(CL_COMPLETE);
         self.release();
     }
 
     /// The same for a user event that the program has not set; the driver's event gets `status`.
-    pub fn unmake_user(&self, status: cl_int) {
+    pub(super) fn end_user_event(&self, status: cl_int) {
         let real = self.real.get();
         if self.is_open_user_event() && !real.is_null() {
             if let Err(code) = status!(real, clSetUserEventStatus(real, status)) {
@@ -330,10 +314,8 @@ impl Event {
     }
 
     fn release(&self) {
-        if let Some(real) = self.real.take()
-            && let Err(code) = status!(real, clReleaseEvent(real))
-        {
-            log::warn!("a driver refused to release an event: error {code}");
+        if let Some(real) = self.real.take() {
+            released("an event", status!(real, clReleaseEvent(real)));
         }
     }
 
@@ -341,7 +323,7 @@ impl Event {
     ///
     /// # Errors
     /// The driver's.
-    pub fn remake(&self) -> CLResult<()> {
+    pub fn recreate(&self) -> CLResult<()> {
         if self.is_open_user_event() && self.real.get().is_null() {
             self.make_user()
         } else {
@@ -353,7 +335,7 @@ impl Event {
 impl Drop for Event {
     fn drop(&mut self) {
         if self.is_open_user_event() {
-            running::closed();
+            open_user_events::closed();
         }
         self.release();
     }

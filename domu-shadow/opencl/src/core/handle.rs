@@ -11,12 +11,14 @@ use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use opencl_sys::{CL_FALSE, cl_bool, cl_int};
 
-use super::CLResult;
-use crate::api::caller::Caller;
+use super::caller::Caller;
+use super::host_memory;
+use crate::CLResult;
+use runtime::locks::lock;
 
 /// Address space reserved for cells, bytes; pages are backed when first used.
 const REGION: usize = 4 << 30;
@@ -49,6 +51,21 @@ pub trait Object: Send + Sync + Sized + 'static {
     fn slot(&self) -> &Slot<Self>;
 }
 
+/// Makes a type with a field `slot` an [`Object`], by its error for other handles: `object!(Queue, CL_INVALID_COMMAND_QUEUE)`.
+macro_rules! object {
+    ($name:ident, $invalid:ident) => {
+        impl $crate::core::handle::Object for $name {
+            const KIND: $crate::core::handle::Kind = $crate::core::handle::Kind::$name;
+            const INVALID: opencl_sys::cl_int = $invalid;
+            fn slot(&self) -> &$crate::core::handle::Slot<Self> {
+                &self.slot
+            }
+        }
+    };
+}
+
+pub(crate) use object;
+
 #[repr(C, align(64))]
 struct Cell {
     /// Where an ICD's objects have their dispatch table: ours, so that another loader could call us.
@@ -63,6 +80,8 @@ struct Cell {
 const _: () = assert!(size_of::<Cell>() == CELL);
 
 static BASE: AtomicUsize = AtomicUsize::new(0);
+/// What [`prepare`] was given.
+static DISPATCH: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
 static CELLS: Mutex<Cells> = Mutex::new(Cells {
     used: 0,
     last_id: 0,
@@ -76,7 +95,7 @@ struct Cells {
 }
 
 fn cells() -> MutexGuard<'static, Cells> {
-    CELLS.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&CELLS)
 }
 
 /// For a fork: nothing here changes until this is dropped. `None` while another thread changes it.
@@ -84,14 +103,11 @@ pub fn hold() -> Option<MutexGuard<'static, impl Sized>> {
     runtime::locks::try_lock(&CELLS)
 }
 
-/// Reserves the region; called before any thread passes the gate.
-pub fn prepare() {
-    let mut base = BASE.load(Ordering::Acquire);
-    if base == 0 {
-        let _guard = cells();
-        base = super::host_memory::reserve(REGION).expect("4 GiB of address space can be reserved");
-        BASE.store(base, Ordering::Release);
-    }
+/// Reserves the region, and says what every cell's dispatch table is; called once, before any thread passes the gate.
+pub fn prepare(dispatch: *mut c_void) {
+    let base = host_memory::reserve(REGION).expect("4 GiB of address space can be reserved");
+    DISPATCH.store(dispatch, Ordering::Relaxed);
+    BASE.store(base, Ordering::Release);
 }
 
 fn cell_at(base: usize, index: usize) -> &'static Cell {
@@ -134,8 +150,8 @@ pub struct Slot<T: Object> {
 impl<T: Object> Slot<T> {
     /// Takes a free cell; it stays invalid until [`publish`].
     pub fn reserve() -> Self {
-        prepare();
-        let base = BASE.load(Ordering::Relaxed);
+        let base = BASE.load(Ordering::Acquire);
+        assert_ne!(base, 0, "handles are prepared before the first call");
         let mut cells = cells();
         let rested = if cells.free.len() > RESTING {
             let rested = cells.free.pop_front();
@@ -201,7 +217,7 @@ pub fn publish<T: Object>(object: Arc<T>) -> *mut c_void {
     let cell = object.slot().cell;
     let handle = object.slot().handle();
     cell.dispatch
-        .store(crate::table::table(), Ordering::Relaxed);
+        .store(DISPATCH.load(Ordering::Relaxed), Ordering::Relaxed);
     cell.references.store(1, Ordering::Relaxed);
     cell.object.store(
         Weak::into_raw(Arc::downgrade(&object)).cast_mut().cast(),
@@ -323,29 +339,26 @@ pub fn release<T: Object>(handle: *mut c_void) -> CLResult<()> {
     Ok(())
 }
 
-/// How many objects of a kind are being dropped: no longer among [`all`], and not gone yet.
-pub fn leaving<T: Object>() -> usize {
+/// Every object of a kind; `None` for one that is being dropped.
+fn of_kind<T: Object>() -> Vec<Option<Arc<T>>> {
     let base = BASE.load(Ordering::Acquire);
     let guard = cells();
     // Under the lock no cell is freed, so every weak pointer read here is still owned by its cell.
     (0..guard.used)
         .map(|index| cell_at(base, index))
         .filter(|cell| cell.kind.load(Ordering::Acquire) == T::KIND as u32)
-        .filter(|cell| upgrade::<T>(cell).is_none())
-        .count()
+        .map(upgrade::<T>)
+        .collect()
+}
+
+/// How many objects of a kind are being dropped: no longer among [`all`], and not gone yet.
+pub fn leaving<T: Object>() -> usize {
+    of_kind::<T>().iter().filter(|one| one.is_none()).count()
 }
 
 /// Every live object of a kind, oldest first.
 pub fn all<T: Object>() -> Vec<Arc<T>> {
-    let base = BASE.load(Ordering::Acquire);
-    let guard = cells();
-    // Under the lock no cell is freed, so every weak pointer read here is still owned by its cell.
-    let mut found: Vec<Arc<T>> = (0..guard.used)
-        .map(|index| cell_at(base, index))
-        .filter(|cell| cell.kind.load(Ordering::Acquire) == T::KIND as u32)
-        .filter_map(upgrade::<T>)
-        .collect();
-    drop(guard);
+    let mut found: Vec<Arc<T>> = of_kind().into_iter().flatten().collect();
     found.sort_by_key(|object| object.slot().id);
     found
 }

@@ -1,40 +1,62 @@
 //! The shadow objects: what the program's handles stand for.
 //!
 //! Each object keeps what is needed to make the driver's object again, and its parents, so that a released context
-//! lives while its children do. Reference counts are ours; the driver only ever sees one reference.
+//! lives while its children do. Reference counts are ours; the driver only ever sees one reference. An object knows its
+//! parents, never its children.
+//!
+//! | room | purpose |
+//! |---|---|
+//! | [`handle`], [`caller`] | the program's handles, and the pointers it passes |
+//! | [`driver_handle`] | the driver's object behind a shadow object |
+//! | [`host_memory`] | memory of ours that programs see |
+//! | [`destructor_callbacks`] | the program's callbacks on the end of an object |
+//! | [`obstacles`] | kinds of objects that keep the process from moving |
+//! | [`platform`], [`device`], [`inventory`] | platforms and devices, and which were found |
+//! | [`sub_devices`] | making them, and making them again |
+//! | [`context`] | contexts |
+//! | [`mem`], [`svm`], [`usm`] | memory objects, shared virtual memory, unified shared memory |
+//! | [`sampler`], [`semaphore`] | samplers, semaphores |
+//! | [`program`], [`kernel`] | programs, kernels |
+//! | [`queue`], [`in_flight`], [`retired_queues`] | command queues, what runs in them, what released ones still do |
+//! | [`event`], [`open_user_events`] | events, and what a user event without a status changes for all commands |
+//! | [`command`], [`command_buffer`] | commands, recorded ones |
 
-pub mod binaries;
-pub mod build;
+pub mod caller;
 pub mod command;
 pub mod command_buffer;
 pub mod context;
+pub mod destructor_callbacks;
 pub mod device;
+pub mod driver_handle;
 pub mod event;
-pub mod farewell;
 pub mod handle;
-pub mod held;
 pub mod host_memory;
-pub mod image;
+pub mod in_flight;
+pub mod inventory;
 pub mod kernel;
-pub mod kernel_arg;
-pub mod map;
 pub mod mem;
-mod notified;
 pub mod obstacles;
-pub mod partition;
-pub mod plain;
+pub mod open_user_events;
 pub mod platform;
 pub mod program;
 pub mod queue;
-pub mod real;
-mod remake;
-pub mod retired;
-pub mod running;
+pub mod retired_queues;
 pub mod sampler;
 pub mod semaphore;
+pub mod sub_devices;
 pub mod svm;
-pub mod transfer;
 pub mod usm;
 
-/// What an API function answers: a value, or one of the specification's error codes.
-pub type CLResult<T> = Result<T, opencl_sys::cl_int>;
+pub use caller::Caller;
+pub use command_buffer::CommandBuffer;
+pub use context::Context;
+pub use device::Device;
+pub use event::Event;
+pub use handle::Object;
+pub use kernel::Kernel;
+pub use mem::Mem;
+pub use platform::Platform;
+pub use program::Program;
+pub use queue::Queue;
+pub use sampler::Sampler;
+pub use semaphore::Semaphore;

@@ -6,17 +6,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use opencl_sys::{
     CL_DEVICE_MAX_ON_DEVICE_QUEUES, CL_INVALID_COMMAND_QUEUE, CL_INVALID_QUEUE_PROPERTIES,
     CL_OUT_OF_RESOURCES, CL_QUEUE_ON_DEVICE, CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE,
-    CL_QUEUE_PROPERTIES, cl_event, cl_int, cl_queue_properties,
+    CL_QUEUE_PROPERTIES, cl_event, cl_queue_properties,
 };
 
-use super::CLResult;
 use super::context::Context;
 use super::device::Device;
-use super::handle::{Kind, Object, Slot};
-use super::real::Real;
-use super::retired;
-use super::running::{self, Running};
-use crate::driver::dispatch::{create, status, table_of};
+use super::driver_handle::DriverHandle;
+use super::handle::{Slot, object};
+use super::in_flight::{self, InFlight};
+use super::retired_queues;
+use crate::CLResult;
+use crate::driver::dispatch::{create, released, status, table_of};
 use crate::driver::query;
 
 /// How the program created the queue: made again the same way.
@@ -30,21 +30,15 @@ pub enum Creation {
 
 pub struct Queue {
     slot: Slot<Queue>,
-    pub real: Real,
+    pub real: DriverHandle,
     pub context: Arc<Context>,
     pub device: Arc<Device>,
     pub creation: Creation,
     bits: AtomicU64,
-    pub running: Running,
+    pub in_flight: InFlight,
 }
 
-impl Object for Queue {
-    const KIND: Kind = Kind::Queue;
-    const INVALID: cl_int = CL_INVALID_COMMAND_QUEUE;
-    fn slot(&self) -> &Slot<Self> {
-        &self.slot
-    }
-}
+object!(Queue, CL_INVALID_COMMAND_QUEUE);
 
 impl Queue {
     /// # Errors
@@ -57,12 +51,12 @@ impl Queue {
     ) -> CLResult<Arc<Queue>> {
         let queue = Queue {
             slot: Slot::reserve(),
-            real: Real::new(std::ptr::null_mut()),
+            real: DriverHandle::new(std::ptr::null_mut()),
             context,
             device,
             creation,
             bits: AtomicU64::new(bits),
-            running: Running::default(),
+            in_flight: InFlight::default(),
         };
         if queue.is_on_device()
             && query::device_number(queue.device.real.get(), CL_DEVICE_MAX_ON_DEVICE_QUEUES)
@@ -72,7 +66,7 @@ impl Queue {
             // "… are valid but are not supported by the device": some drivers take it and crash.
             return Err(CL_INVALID_QUEUE_PROPERTIES);
         }
-        queue.make()?;
+        queue.recreate()?;
         Ok(Arc::new(queue))
     }
 
@@ -104,7 +98,7 @@ impl Queue {
     ///
     /// # Errors
     /// The driver's.
-    pub fn make(&self) -> CLResult<()> {
+    pub fn recreate(&self) -> CLResult<()> {
         let (context, device) = (self.context.real.get(), self.device.real.get());
         let real = match &self.creation {
             Creation::Bits => create!(
@@ -120,7 +114,7 @@ impl Queue {
             }
         };
         self.real.set(real);
-        if self.context.is_default_queue(self) {
+        if self.context.default_queue(&self.device) == Some(self.slot.id()) {
             status!(
                 context,
                 clSetDefaultDeviceCommandQueue(context, device, real)
@@ -158,34 +152,35 @@ impl Queue {
         Ok(event)
     }
 
-    /// Where commands are followed: the events of all that may run, each retained, and flushed.
+    /// Where commands are listed: the events of all that may run, each retained, and flushed.
     ///
     /// # Errors
     /// The driver's.
-    pub fn now_running(&self) -> CLResult<Vec<cl_event>> {
+    pub fn commands_in_flight(&self) -> CLResult<Vec<cl_event>> {
         let real = self.real.get();
         status!(real, clFlush(real))?;
-        self.running.now().ok_or(CL_OUT_OF_RESOURCES)
+        self.in_flight.now().ok_or(CL_OUT_OF_RESOURCES)
     }
 
-    /// Follows what was enqueued unfollowed, by a marker behind it.
+    /// Lists what was enqueued unlisted, by a marker behind it.
     #[cold]
-    pub fn fence(&self) {
+    pub fn list_marker(&self) {
         match self.mark() {
-            Ok(event) => self.running.add(event),
+            Ok(event) => self.in_flight.add(event),
             Err(code) => {
                 log::warn!("a marker was refused: OpenCL error {code}");
-                self.running.lose();
+                self.in_flight.lose();
             }
         }
     }
 
-    /// Releases the driver's queue; made again by [`Queue::make`].
-    pub fn unmake(&self) {
-        if let Some(real) = self.real.take()
-            && let Err(code) = status!(real, clReleaseCommandQueue(real))
-        {
-            log::warn!("a driver refused to release a command queue: error {code}");
+    /// Releases the driver's queue; made again by [`Queue::recreate`].
+    pub fn release_driver(&self) {
+        if let Some(real) = self.real.take() {
+            released(
+                "a command queue",
+                status!(real, clReleaseCommandQueue(real)),
+            );
         }
     }
 }
@@ -193,11 +188,11 @@ impl Queue {
 impl Queue {
     /// What still runs when the queue is released, which does not wait for it; `false` where that is not known.
     fn retire(&self) -> bool {
-        let (mut events, is_all) = self.running.take();
-        let is_known = running::is_known();
-        let marked = is_known || self.mark().map(|event| events.push(event)).is_ok();
-        retired::keep(events, &self.device);
-        marked && (is_all || !is_known)
+        let (mut events, is_all) = self.in_flight.take();
+        let is_complete = in_flight::is_complete();
+        let marked = is_complete || self.mark().map(|event| events.push(event)).is_ok();
+        retired_queues::keep(events, &self.device);
+        marked && (is_all || !is_complete)
     }
 }
 
@@ -210,6 +205,6 @@ impl Drop for Queue {
                 log::warn!("a queue being released does not finish: error {code}");
             }
         }
-        self.unmake();
+        self.release_driver();
     }
 }

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use opencl_sys::{
     CL_INVALID_OPERATION, CL_INVALID_SAMPLER, CL_SAMPLER_ADDRESSING_MODE, CL_SAMPLER_FILTER_MODE,
-    CL_SAMPLER_NORMALIZED_COORDS, cl_addressing_mode, cl_bool, cl_filter_mode, cl_int,
+    CL_SAMPLER_NORMALIZED_COORDS, cl_addressing_mode, cl_bool, cl_filter_mode,
     cl_sampler_properties,
 };
 
-use super::CLResult;
 use super::context::Context;
-use super::handle::{Kind, Object, Slot};
-use super::real::Real;
-use crate::driver::dispatch::{create, status, table_of};
+use super::driver_handle::DriverHandle;
+use super::handle::{Slot, object};
+use crate::CLResult;
+use crate::driver::dispatch::{create, released, status, table_of};
 
 /// How the program created the sampler: made again the same way.
 #[derive(Clone, Debug)]
@@ -30,18 +30,12 @@ pub enum Creation {
 
 pub struct Sampler {
     slot: Slot<Sampler>,
-    pub real: Real,
+    pub real: DriverHandle,
     pub context: Arc<Context>,
     pub creation: Creation,
 }
 
-impl Object for Sampler {
-    const KIND: Kind = Kind::Sampler;
-    const INVALID: cl_int = CL_INVALID_SAMPLER;
-    fn slot(&self) -> &Slot<Self> {
-        &self.slot
-    }
-}
+object!(Sampler, CL_INVALID_SAMPLER);
 
 impl Sampler {
     /// # Errors
@@ -49,11 +43,11 @@ impl Sampler {
     pub fn create(context: Arc<Context>, creation: Creation) -> CLResult<Arc<Sampler>> {
         let sampler = Sampler {
             slot: Slot::reserve(),
-            real: Real::new(std::ptr::null_mut()),
+            real: DriverHandle::new(std::ptr::null_mut()),
             context,
             creation,
         };
-        sampler.make()?;
+        sampler.recreate()?;
         Ok(Arc::new(sampler))
     }
 
@@ -61,7 +55,7 @@ impl Sampler {
     ///
     /// # Errors
     /// The driver's.
-    pub fn make(&self) -> CLResult<()> {
+    pub fn recreate(&self) -> CLResult<()> {
         let context = self.context.real.get();
         let real = match &self.creation {
             Creation::Classic {
@@ -78,12 +72,10 @@ impl Sampler {
         Ok(())
     }
 
-    /// Releases the driver's sampler; made again by [`Sampler::make`].
-    pub fn unmake(&self) {
-        if let Some(real) = self.real.take()
-            && let Err(code) = status!(real, clReleaseSampler(real))
-        {
-            log::warn!("a driver refused to release a sampler: error {code}");
+    /// Releases the driver's sampler; made again by [`Sampler::recreate`].
+    pub fn release_driver(&self) {
+        if let Some(real) = self.real.take() {
+            released("a sampler", status!(real, clReleaseSampler(real)));
         }
     }
 }
@@ -122,6 +114,6 @@ fn classic(
 
 impl Drop for Sampler {
     fn drop(&mut self) {
-        self.unmake();
+        self.release_driver();
     }
 }

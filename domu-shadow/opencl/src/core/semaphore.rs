@@ -2,33 +2,28 @@
 
 use std::sync::Arc;
 
-use opencl_sys::{CL_INVALID_SEMAPHORE_KHR, cl_int};
+use opencl_sys::CL_INVALID_SEMAPHORE_KHR;
 
-use super::CLResult;
 use super::context::Context;
-use super::handle::{Kind, Object, Slot};
+use super::handle::{Slot, object};
+use crate::CLResult;
 use runtime::blocked::Hold;
 
+use super::driver_handle::DriverHandle;
 use super::obstacles;
-use super::real::Real;
+use crate::driver::dispatch::released;
 use crate::driver::functions::{create_extended, extended};
 
 pub struct Semaphore {
     slot: Slot<Semaphore>,
-    pub real: Real,
+    pub real: DriverHandle,
     pub context: Arc<Context>,
     /// As the program passed them, ending zero included; empty where it passed NULL.
     pub properties: Vec<u64>,
     _hold: Hold,
 }
 
-impl Object for Semaphore {
-    const KIND: Kind = Kind::Semaphore;
-    const INVALID: cl_int = CL_INVALID_SEMAPHORE_KHR;
-    fn slot(&self) -> &Slot<Self> {
-        &self.slot
-    }
-}
+object!(Semaphore, CL_INVALID_SEMAPHORE_KHR);
 
 impl Semaphore {
     /// `real` are the properties with the driver's handles; `None` for NULL.
@@ -46,7 +41,7 @@ impl Semaphore {
         let real = create_extended!(context, clCreateSemaphoreWithPropertiesKHR(c, list))?;
         Ok(Arc::new(Semaphore {
             slot: Slot::reserve(),
-            real: Real::new(real),
+            real: DriverHandle::new(real),
             context,
             properties,
             _hold: hold,
@@ -56,10 +51,11 @@ impl Semaphore {
 
 impl Drop for Semaphore {
     fn drop(&mut self) {
-        if let Some(real) = self.real.take()
-            && let Err(code) = extended!(self.context, clReleaseSemaphoreKHR(real))
-        {
-            log::warn!("a driver refused to release a semaphore: error {code}");
+        if let Some(real) = self.real.take() {
+            released(
+                "a semaphore",
+                extended!(self.context, clReleaseSemaphoreKHR(real)),
+            );
         }
     }
 }

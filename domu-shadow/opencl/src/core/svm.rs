@@ -7,18 +7,19 @@
 
 use std::collections::BTreeMap;
 use std::ffi::c_void;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use opencl_sys::{
     CL_DEVICE_SVM_CAPABILITIES, CL_DEVICE_SVM_FINE_GRAIN_SYSTEM, CL_INVALID_DEVICE,
     CL_INVALID_VALUE, CL_OUT_OF_HOST_MEMORY,
 };
 
-use super::CLResult;
 use super::context::Context;
 use super::device::Device;
 use super::host_memory::HostMemory;
+use crate::CLResult;
 use crate::driver::query;
+use runtime::locks::lock;
 
 /// Why a process that has a driver's cannot be moved.
 pub const REASON: &str = "shared virtual memory whose addresses the driver chooses";
@@ -33,7 +34,7 @@ struct Allocation {
 static ALLOCATIONS: Mutex<BTreeMap<usize, Allocation>> = Mutex::new(BTreeMap::new());
 
 fn allocations() -> MutexGuard<'static, BTreeMap<usize, Allocation>> {
-    ALLOCATIONS.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&ALLOCATIONS)
 }
 
 /// For a fork: nothing here changes until this is dropped. `None` while another thread changes it.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::ffi::c_void;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
-use super::CLResult;
+use crate::CLResult;
 use runtime::blocked::Hold;
+use runtime::locks::lock;
 
 use super::obstacles;
 
@@ -15,7 +16,7 @@ pub struct Allocations(Mutex<BTreeMap<usize, Hold>>);
 
 impl Allocations {
     fn all(&self) -> MutexGuard<'_, BTreeMap<usize, Hold>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Has a driver allocate some.

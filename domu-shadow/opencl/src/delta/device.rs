@@ -11,7 +11,7 @@ use opencl_sys::{
 use runtime::delta::DriverError;
 use runtime::delta::device::{self, HostCopy, Result};
 
-use crate::core::CLResult;
+use crate::CLResult;
 use crate::driver::dispatch::{create, status};
 use crate::driver::query;
 

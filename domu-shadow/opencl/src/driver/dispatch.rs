@@ -5,7 +5,7 @@ use std::ffi::c_void;
 use opencl_sys::cl_icd::cl_icd_dispatch;
 use opencl_sys::{CL_SUCCESS, cl_int};
 
-use crate::core::CLResult;
+use crate::CLResult;
 
 /// Every entry absent: what an object without a driver answers from.
 // SAFETY: the table holds only `Option<fn>` (zero is `None`) and integers.
@@ -51,6 +51,23 @@ pub fn check(code: cl_int) -> CLResult<()> {
     }
 }
 
+/// A list, as functions take it: null for an empty one.
+#[inline]
+pub fn pointer<T>(list: &[T]) -> *const T {
+    if list.is_empty() {
+        std::ptr::null()
+    } else {
+        list.as_ptr()
+    }
+}
+
+/// What a driver answers to a release: nothing can be done about a refusal.
+pub fn released(what: &str, answer: CLResult<()>) {
+    if let Err(code) = answer {
+        log::warn!("a driver refused to release {what}: error {code}");
+    }
+}
+
 /// Calls a driver's function that returns a status: `status!(real, clFinish(real))`.
 ///
 /// The handles must be the driver's own and live; pointers are the program's, passed on under the specification's
@@ -87,4 +104,14 @@ macro_rules! create {
     }};
 }
 
-pub(crate) use {create, status};
+/// One info query, for the functions of [`super::query`]: `ask!(event, clGetEventInfo(event, parameter))`.
+/// Same contract as `status!`.
+macro_rules! ask {
+    ($real:expr, $function:ident ( $($argument:expr),* )) => {
+        &|size, value, size_ret| {
+            $crate::driver::dispatch::status!($real, $function($($argument,)* size, value, size_ret))
+        }
+    };
+}
+
+pub(crate) use {ask, create, status};

@@ -8,7 +8,7 @@ use opencl_sys::{
 
 use super::dispatch::{check, table_of};
 use super::query;
-use crate::core::CLResult;
+use crate::CLResult;
 
 type CreateProgramWithIl =
     unsafe extern "C" fn(*mut c_void, *const c_void, usize, *mut cl_int) -> *mut c_void;

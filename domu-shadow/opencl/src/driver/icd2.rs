@@ -6,12 +6,13 @@
 use std::collections::BTreeMap;
 use std::ffi::{CStr, OsStr, OsString, c_char, c_void};
 use std::mem::{MaybeUninit, offset_of};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use opencl_sys::cl_icd::cl_icd_dispatch;
 use opencl_sys::{CL_SUCCESS, cl_int};
 
 use super::dispatch::{ICD2_TAG, is_tagged};
+use runtime::locks::lock;
 
 type GetFunction = unsafe extern "C" fn(*mut c_void, *const c_char) -> *mut c_void;
 type SetData = unsafe extern "C" fn(*mut c_void, *mut c_void) -> cl_int;
@@ -46,27 +47,40 @@ impl Managed {
 static TABLES: Mutex<BTreeMap<(OsString, usize), usize>> = Mutex::new(BTreeMap::new());
 
 fn table_for(library: &OsStr, number: usize) -> *mut cl_icd_dispatch {
-    let mut tables = TABLES.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut tables = lock(&TABLES);
     let table = tables.entry((library.to_owned(), number));
     let empty = || Box::into_raw(Box::new(MaybeUninit::<cl_icd_dispatch>::zeroed()));
     let address = table.or_insert_with(|| empty().expose_provenance());
     std::ptr::with_exposed_provenance_mut(*address)
 }
 
+/// Why a platform cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unusable {
+    #[error("a platform without a dispatch table")]
+    NoTable,
+    #[error("a platform for a loader that manages dispatching, but not the functions")]
+    NoFunctions,
+    #[error("a dispatch table with half of the tag of cl_khr_icd 2.0")]
+    HalfTag,
+    #[error("clIcdSetPlatformDispatchDataKHR failed with OpenCL error {0}")]
+    Refused(cl_int),
+}
+
 /// Makes a platform fit to be called, where its driver wants that; to be done once after a load, before all other calls.
 ///
 /// # Errors
-/// Why a platform cannot be used, for the log.
+/// Why it cannot be used, for the log.
 pub(super) fn adopt(
     managed: Option<Managed>,
     library: &OsStr,
     number: usize,
     platform: *mut c_void,
-) -> Result<(), String> {
+) -> Result<(), Unusable> {
     // SAFETY: a driver's platform starts with the pointer to its table.
     let table = unsafe { platform.cast::<*const cl_icd_dispatch>().read() };
     if table.is_null() {
-        return Err("a platform without a dispatch table".to_owned());
+        return Err(Unusable::NoTable);
     }
     let second = offset_of!(cl_icd_dispatch, clUnloadCompiler) / size_of::<usize>();
     // SAFETY: every version of the table has this entry, a pointer.
@@ -74,10 +88,8 @@ pub(super) fn adopt(
     match (is_tagged(table), also_second, managed) {
         (false, false, _) => Ok(()),
         (true, true, Some(managed)) => give(managed, table_for(library, number), platform),
-        (true, true, None) => Err(
-            "a platform for a loader that manages dispatching, but not the functions".to_owned(),
-        ),
-        _ => Err("a dispatch table with half of the tag of cl_khr_icd 2.0".to_owned()),
+        (true, true, None) => Err(Unusable::NoFunctions),
+        _ => Err(Unusable::HalfTag),
     }
 }
 
@@ -85,7 +97,7 @@ fn give(
     managed: Managed,
     table: *mut cl_icd_dispatch,
     platform: *mut c_void,
-) -> Result<(), String> {
+) -> Result<(), Unusable> {
     // SAFETY: the platform is the driver's, and the name a C string.
     let find = |name: &CStr| unsafe { (managed.get_function)(platform, name.as_ptr()) };
     // SAFETY: the table is of its platform alone, which has just been found: nobody calls it yet.
@@ -93,9 +105,7 @@ fn give(
     // SAFETY: the platform is the driver's, and the table stays for ever.
     match unsafe { (managed.set_data)(platform, table.cast()) } {
         CL_SUCCESS => Ok(()),
-        code => Err(format!(
-            "clIcdSetPlatformDispatchDataKHR failed with OpenCL error {code}"
-        )),
+        code => Err(Unusable::Refused(code)),
     }
 }
 

@@ -4,8 +4,8 @@ use std::ffi::c_void;
 
 use opencl_sys::cl_int;
 
-use super::dispatch::status;
-use crate::core::CLResult;
+use super::dispatch::{ask, status};
+use crate::CLResult;
 
 /// One info query of the driver: `(size, value, size_ret)` as every `clGet*Info` takes them.
 pub type Ask<'a> = &'a dyn Fn(usize, *mut c_void, *mut usize) -> CLResult<()>;
@@ -69,32 +69,17 @@ pub fn versions(list: &[u8]) -> impl Iterator<Item = (&[u8], u32)> {
 
 /// A platform's string.
 pub fn platform_text(platform: *mut c_void, parameter: u32) -> CLResult<String> {
-    text(&|size, value, size_ret| {
-        status!(
-            platform,
-            clGetPlatformInfo(platform, parameter, size, value, size_ret)
-        )
-    })
+    text(ask!(platform, clGetPlatformInfo(platform, parameter)))
 }
 
 /// A device's string.
 pub fn device_text(device: *mut c_void, parameter: u32) -> CLResult<String> {
-    text(&|size, value, size_ret| {
-        status!(
-            device,
-            clGetDeviceInfo(device, parameter, size, value, size_ret)
-        )
-    })
+    text(ask!(device, clGetDeviceInfo(device, parameter)))
 }
 
 /// A device's number.
 pub fn device_number(device: *mut c_void, parameter: u32) -> CLResult<u64> {
-    number(&|size, value, size_ret| {
-        status!(
-            device,
-            clGetDeviceInfo(device, parameter, size, value, size_ret)
-        )
-    })
+    number(ask!(device, clGetDeviceInfo(device, parameter)))
 }
 
 /// The status of a driver's event: `CL_COMPLETE`, a stage above it, or a negative error.

@@ -6,10 +6,10 @@ use std::ffi::c_void;
 
 use opencl_sys::{CL_DEVICE_EXTENSIONS_WITH_VERSION, CL_INVALID_OPERATION, cl_int};
 
-use super::dispatch::{check, status};
+use super::dispatch::{ask, check};
 use super::functions::Functions;
 use super::query;
-use crate::core::CLResult;
+use crate::CLResult;
 
 /// The extension's name.
 pub const NAME: &str = "cl_khr_command_buffer";
@@ -37,12 +37,7 @@ impl Prototypes {
     /// Of a driver's device, where it has the extension in a version that is known here.
     pub fn of_device(device: *mut c_void) -> Option<Prototypes> {
         let parameter = CL_DEVICE_EXTENSIONS_WITH_VERSION;
-        let list = query::bytes(&|size, value, size_ret| {
-            status!(
-                device,
-                clGetDeviceInfo(device, parameter, size, value, size_ret)
-            )
-        });
+        let list = query::bytes(ask!(device, clGetDeviceInfo(device, parameter)));
         let list = list.ok()?;
         let mut entries = query::versions(&list);
         let (_, version) = entries.find(|(name, _)| *name == NAME.as_bytes())?;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use opencl_sys::{CL_DEVICE_PARENT_DEVICE, CL_QUEUE_DEVICE, CL_QUEUE_REFERENCE_COUNT};
 
-use super::dispatch::status;
+use super::dispatch::ask;
 use super::query;
 
 /// How long workers may take to let go of a queue whose commands are complete.
@@ -37,11 +37,5 @@ fn is_on_sub_device(queue: *mut c_void) -> bool {
 
 /// 0 where the driver doesn't answer.
 fn number(queue: *mut c_void, parameter: u32) -> u64 {
-    query::number(&|size, value, size_ret| {
-        status!(
-            queue,
-            clGetCommandQueueInfo(queue, parameter, size, value, size_ret)
-        )
-    })
-    .unwrap_or(0)
+    query::number(ask!(queue, clGetCommandQueueInfo(queue, parameter))).unwrap_or(0)
 }

@@ -7,9 +7,11 @@ use runtime::mover::{MoveError, Summary};
 
 use super::capture::Capture;
 use super::lanes::root_buffers;
-use crate::core::platform;
+use crate::core::command::deferred_commands;
+use crate::core::inventory;
 use crate::core::queue::Queue;
-use crate::core::{handle, held, obstacles, retired, running, svm};
+use crate::core::{handle, obstacles, open_user_events, retired_queues, svm};
+use crate::table;
 
 struct OpenCl;
 
@@ -25,15 +27,15 @@ impl GpuApi for OpenCl {
     }
 
     fn prepare(&self) {
-        handle::prepare();
+        handle::prepare(table::table());
     }
 
     fn hold_locks(&'static self, in_call: bool) -> Option<Held> {
         let mut held: Held = vec![Box::new(svm::hold()?), Box::new(handle::hold()?)];
         if !in_call {
-            held.push(Box::new(held::hold()?));
-            held.push(Box::new(running::hold()?));
-            held.push(Box::new(retired::hold()?));
+            held.push(Box::new(deferred_commands::hold()?));
+            held.push(Box::new(open_user_events::hold()?));
+            held.push(Box::new(retired_queues::hold()?));
         }
         Some(held)
     }
@@ -43,10 +45,12 @@ impl GpuApi for OpenCl {
     }
 
     fn summarize(&self, summary: &mut Summary) {
-        let platforms = platform::known();
+        let platforms = inventory::known_platforms();
         let names = platforms.iter().map(|platform| platform.name.clone());
         summary.platforms.extend(names);
-        let devices = platforms.iter().flat_map(|platform| platform.devices());
+        let devices = platforms
+            .iter()
+            .flat_map(|platform| inventory::root_devices(platform));
         let names = devices.map(|device| device.name.clone());
         summary.devices.extend(names);
         let buffers = root_buffers();

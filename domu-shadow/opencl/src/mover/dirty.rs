@@ -19,10 +19,11 @@ use runtime::{gate, locks, residency};
 
 use crate::core::device::Device;
 use crate::core::handle;
+use crate::core::in_flight;
 use crate::core::mem::{Mem, TRACKING};
+use crate::core::open_user_events;
 use crate::core::queue::Queue;
-use crate::core::retired;
-use crate::core::running;
+use crate::core::retired_queues;
 use crate::driver::dispatch::status;
 use crate::driver::query;
 
@@ -134,8 +135,8 @@ impl Markers {
         queues.retain(|queue| !queue.is_on_device());
         let (mut placed, mut refused) = (Vec::new(), 0);
         for queue in queues {
-            let events = if running::is_known() {
-                queue.now_running()
+            let events = if in_flight::is_complete() {
+                queue.commands_in_flight()
             } else {
                 queue.mark().map(|event| vec![event])
             };
@@ -148,7 +149,7 @@ impl Markers {
             placed.extend(events.into_iter().map(|event| (event, Arc::clone(device))));
         }
         // A queue that is being dropped is not among these, and leaves its own markers.
-        running::settle();
+        open_user_events::wait_for_dropped_queues();
         refused += handle::leaving::<Queue>();
         Markers { placed, refused }
     }
@@ -157,7 +158,7 @@ impl Markers {
     pub(super) fn open(&self) -> usize {
         let placed = self.placed.iter();
         let open = placed.filter(|(event, _)| !query::has_ended(*event));
-        self.refused + retired::open() + open.count()
+        self.refused + retired_queues::open() + open.count()
     }
 
     /// Waits until all are reached; false if that takes longer than `deadline`.

@@ -13,7 +13,7 @@ use runtime::mover::MoveError;
 use crate::core::context::Context;
 use crate::core::device::Device;
 use crate::core::handle::{self, Object};
-use crate::core::platform;
+use crate::core::inventory;
 use crate::driver::{loader, query};
 
 /// A device that is there now.
@@ -116,9 +116,9 @@ pub(super) fn load() -> Result<(), MoveError> {
         .flat_map(|context| &context.devices)
         .map(|device| root_of(device).slot().id())
         .collect();
-    let devices: Vec<Arc<Device>> = platform::known()
+    let devices: Vec<Arc<Device>> = inventory::known_platforms()
         .iter()
-        .flat_map(|platform| platform.devices())
+        .flat_map(|platform| inventory::root_devices(platform))
         .collect();
     let wanted: Vec<Wanted> = devices
         .iter()

@@ -8,9 +8,10 @@ use runtime::mover::MoveError;
 
 use super::error::driver;
 use crate::core::command::Place;
-use crate::core::image;
+use crate::core::command::transfer;
 use crate::core::mem::Mem;
-use crate::core::transfer::{self, Part};
+use crate::core::mem::area::Part;
+use crate::core::mem::image::PackedPart;
 use crate::driver::dispatch::status;
 
 /// What one command moves, or a part of a pixel, which none can.
@@ -28,13 +29,17 @@ pub(super) fn pieces(mem: &Mem, range: Range<usize>) -> Vec<(usize, Step)> {
     };
     let steps = image.packed();
     let translate = |(at, piece)| match piece {
-        image::Piece::Whole(area) => (at, Step::Whole(image.part(area, steps))),
-        image::Piece::Pixel { area, part } => {
+        PackedPart::Whole(area) => (at, Step::Whole(image.part(area, steps))),
+        PackedPart::Pixel { area, part } => {
             let pixel = image.part(area, steps);
             (at, Step::Pixel { pixel, bytes: part })
         }
     };
-    image.pieces(range).into_iter().map(translate).collect()
+    image
+        .packed_parts(range)
+        .into_iter()
+        .map(translate)
+        .collect()
 }
 
 /// What of `part`, whose first byte is at `at`, may be overwritten: not what the program is writing through a map of

@@ -8,8 +8,9 @@ use runtime::gate::Draining;
 use runtime::poll::by_deadline;
 
 use super::dirty::Markers;
+use crate::core::command::deferred_commands;
 use crate::core::event::Event;
-use crate::core::{handle, held, retired};
+use crate::core::{handle, retired_queues};
 
 /// Why the program's commands do not come to rest.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +61,7 @@ pub(super) struct LetGo(u64);
 impl LetGo {
     /// Waits for all that runs; what user events hold back does not.
     pub(super) fn quiesce(&mut self, gate: &Draining, deadline: Instant) -> Result<(), BoxError> {
-        self.0 = held::changes();
+        self.0 = deferred_commands::changes();
         if !by_deadline(deadline, || gate.inside() == 0) {
             return Err(Box::new(NotAtRest::Inside {
                 threads: gate.inside(),
@@ -68,7 +69,7 @@ impl LetGo {
             }));
         }
         // Nothing new is enqueued from here on.
-        if let Some(obstacle) = held::obstacle() {
+        if let Some(obstacle) = deferred_commands::obstacle() {
             return Err(Box::new(NotAtRest::Held(obstacle)));
         }
         let markers = Markers::place();
@@ -79,17 +80,17 @@ impl LetGo {
             }));
         }
         drop(markers);
-        held::look_again();
+        deferred_commands::look_again();
         Ok(())
     }
 
     /// The gate is closed: false if the program has let commands go meanwhile, which may be running.
     pub(super) fn settle(&self, deadline: Instant) -> Result<bool, BoxError> {
         // Queues released since then: their last events must not outlive the driver.
-        if !by_deadline(deadline, || retired::open() == 0) {
-            return Err(Box::new(NotAtRest::Released(retired::open())));
+        if !by_deadline(deadline, || retired_queues::open() == 0) {
+            return Err(Box::new(NotAtRest::Released(retired_queues::open())));
         }
-        if self.0 != held::changes() {
+        if self.0 != deferred_commands::changes() {
             return Ok(false);
         }
         let events = handle::all::<Event>();

@@ -1,135 +1,95 @@
 //! Releasing every object of the drivers, and making it again.
 
-use opencl_sys::cl_int;
 use runtime::mover::MoveError;
 use runtime::phase_timer::PhaseTimer;
 
 use super::error::driver;
 use super::matching;
+use crate::CLResult;
+use crate::core::command::deferred_recreate;
 use crate::core::command_buffer::CommandBuffer;
 use crate::core::context::Context;
+use crate::core::device::Device;
 use crate::core::event::Event;
-use crate::core::handle;
-use crate::core::held;
+use crate::core::handle::{self, Object};
+use crate::core::inventory;
 use crate::core::kernel::Kernel;
 use crate::core::mem::Mem;
-use crate::core::partition;
-use crate::core::platform;
 use crate::core::program::Program;
 use crate::core::queue::Queue;
-use crate::core::retired;
+use crate::core::retired_queues;
 use crate::core::sampler::Sampler;
+use crate::core::sub_devices;
 use crate::core::svm;
 use crate::driver::workers;
 
+/// Releases the driver's objects of one kind.
+fn release<T: Object>(release_driver: impl Fn(&T)) {
+    let objects = handle::all::<T>();
+    objects.iter().for_each(|object| release_driver(object));
+}
+
+/// Makes those of one kind again, the oldest first.
+fn recreate<T: Object>(
+    doing: &'static str,
+    recreate: impl Fn(&T) -> CLResult<()>,
+) -> Result<(), MoveError> {
+    let objects = handle::all::<T>();
+    let mut objects = objects.iter();
+    objects
+        .try_for_each(|object| recreate(object))
+        .map_err(driver(doing))
+}
+
 /// Children before their parents, as drivers expect it; `release_ours` what a capture has, when no memory object is left.
 pub(super) fn release_all(timer: &mut PhaseTimer, release_ours: impl FnOnce()) {
-    retired::end();
-    held::give_up();
-    handle::all::<Event>()
-        .iter()
-        .for_each(|event| event.unmake());
-    handle::all::<CommandBuffer>()
-        .iter()
-        .for_each(|buffer| buffer.unmake());
-    handle::all::<Kernel>()
-        .iter()
-        .for_each(|kernel| kernel.unmake());
-    handle::all::<Program>()
-        .iter()
-        .for_each(|program| program.unmake());
-    handle::all::<Sampler>()
-        .iter()
-        .for_each(|sampler| sampler.unmake());
+    retired_queues::end();
+    deferred_recreate::release_driver();
+    release(Event::release_driver);
+    release(CommandBuffer::release_driver);
+    release(Kernel::release_driver);
+    release(Program::release_driver);
+    release(Sampler::release_driver);
     timer.lap("events, command buffers, kernels, programs, samplers");
     // What is made from another object is younger than that.
-    handle::all::<Mem>()
-        .iter()
-        .rev()
-        .for_each(|mem| mem.unmake());
+    let mems = handle::all::<Mem>();
+    mems.iter().rev().for_each(|mem| mem.release_driver());
     timer.lap("memory objects");
     release_ours();
-    let queues = handle::all::<Queue>();
-    queues
-        .iter()
-        .for_each(|queue| workers::outlast(queue.real.get()));
-    queues.iter().for_each(|queue| queue.unmake());
+    release(|queue: &Queue| workers::outlast(queue.real.get()));
+    release(Queue::release_driver);
     timer.lap("queues");
-    handle::all::<Context>()
-        .iter()
-        .for_each(|context| context.unmake());
-    partition::unmake_all();
+    release(Context::release_driver);
+    let devices = handle::all::<Device>();
+    let devices = devices.iter().rev();
+    devices.for_each(|device| device.release_driver());
     timer.lap("contexts");
-    for platform in platform::known() {
-        let devices = platform.devices();
-        devices
-            .iter()
-            .for_each(|device| device.real.set(std::ptr::null_mut()));
-        platform.real.set(std::ptr::null_mut());
+    for platform in inventory::known_platforms() {
+        let devices = inventory::root_devices(platform);
+        let nothing = std::ptr::null_mut();
+        devices.iter().for_each(|device| device.real.set(nothing));
+        platform.real.set(nothing);
     }
 }
 
-/// Parents before their children, oldest first.
+/// Parents before their children.
 pub(super) fn make_all(timer: &mut PhaseTimer) -> Result<(), MoveError> {
     matching::load()?;
     timer.lap("libraries, devices");
-    partition::make_all().map_err(driver("making a sub-device again"))?;
-    fn each<T>(
-        what: &'static str,
-        objects: &[T],
-        make: impl Fn(&T) -> Result<(), cl_int>,
-    ) -> Result<(), MoveError> {
-        objects.iter().try_for_each(make).map_err(driver(what))
-    }
-    each(
-        "making a context again",
-        &handle::all::<Context>(),
-        |context| context.make(),
-    )?;
+    sub_devices::recreate().map_err(driver("making a sub-device again"))?;
+    recreate("making a context again", Context::recreate)?;
     timer.lap("contexts");
     svm::check().map_err(driver("shared virtual memory"))?;
-    each(
-        "making a command queue again",
-        &handle::all::<Queue>(),
-        |queue| queue.make(),
-    )?;
+    recreate("making a command queue again", Queue::recreate)?;
     timer.lap("queues");
-    each(
-        "making a memory object again",
-        &handle::all::<Mem>(),
-        |mem| {
-            mem.make(std::ptr::null_mut())?;
-            mem.lend_again();
-            Ok(())
-        },
-    )?;
+    recreate("making a memory object again", Mem::recreate)?;
     timer.lap("memory objects");
-    each(
-        "making a sampler again",
-        &handle::all::<Sampler>(),
-        |sampler| sampler.make(),
-    )?;
-    each(
-        "making a program again",
-        &handle::all::<Program>(),
-        |program| program.make(),
-    )?;
+    recreate("making a sampler again", Sampler::recreate)?;
+    recreate("making a program again", Program::recreate)?;
     timer.lap("samplers, programs");
-    each(
-        "making a kernel again",
-        &handle::all::<Kernel>(),
-        |kernel| kernel.make(),
-    )?;
-    each(
-        "recording a command buffer again",
-        &handle::all::<CommandBuffer>(),
-        |buffer| buffer.make(),
-    )?;
-    each(
-        "making a user event again",
-        &handle::all::<Event>(),
-        |event| event.remake(),
-    )?;
+    recreate("making a kernel again", Kernel::recreate)?;
+    recreate("recording a command buffer again", CommandBuffer::recreate)?;
+    recreate("making a user event again", Event::recreate)?;
     timer.lap("kernels, command buffers, events");
-    held::enqueue_again().map_err(driver("enqueueing a held command again"))
+    deferred_recreate::recreate().map_err(driver("enqueueing a deferred command again"))
 }
