@@ -19,7 +19,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// Where a migration is.
-#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 enum Phase<'d> {
     PreFlight(PreFlight<'d>),
     PreCopying(PreCopying<'d>),
