@@ -43,6 +43,9 @@ pub(super) struct Tracked<W> {
     pub(super) fresh: bool,
 }
 
+/// A buffer under watch on such a device.
+pub(super) type TrackedOn<D> = Tracked<<D as Device>::Watched>;
+
 /// The delta engine of one device. Drop it before the driver is unloaded.
 #[derive(Debug)]
 pub struct Engine<D: Device> {
@@ -148,5 +151,12 @@ impl<D: Device> Engine<D> {
             .iter()
             .map(|lanes| ChunkDigest(lanes.map(u32::from_le_bytes)))
             .collect())
+    }
+
+    /// Those of these numbers.
+    pub(super) fn candidates(&self, ids: &[u64]) -> Result<Vec<&TrackedOn<D>>, DeltaError> {
+        ids.iter()
+            .map(|id| self.tracked.get(id).ok_or(DeltaError::NotTracked(*id)))
+            .collect()
     }
 }
