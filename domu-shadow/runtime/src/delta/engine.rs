@@ -69,11 +69,6 @@ impl<D: Device> Engine<D> {
         self.device
     }
 
-    /// The sizes it works with.
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-
     /// Watches a root buffer of `size` bytes under the number `id`. Its first pass sends all of it. The table takes
     /// 16 bytes of device memory for each 4096.
     ///
