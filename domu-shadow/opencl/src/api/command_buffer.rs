@@ -15,10 +15,9 @@ use opencl_sys::{
 };
 
 use super::entry::entry;
-use super::info::Answer;
 use crate::CLResult;
 use crate::core::command::{Command, Repeat, WaitList, issue_once};
-use crate::core::command_buffer::{Objects, Options};
+use crate::core::recorded_command::{Objects, Options};
 use crate::core::{Caller, CommandBuffer, Kernel, Mem, Object, Queue, handle, svm};
 use crate::driver::functions::extended;
 use crate::driver::query;
@@ -285,10 +284,7 @@ entry! {
         Ok(())
     }
 
-    fn clGetCommandBufferInfoKHR(
-        caller, buffer: cl_command_buffer_khr, parameter: u32, size: usize, value: *mut c_void, size_ret: *mut usize,
-    ) -> status {
-        let answer = Answer { caller, size, value, size_ret };
+    fn clGetCommandBufferInfoKHR(caller, answer, buffer: cl_command_buffer_khr, parameter: u32) -> info {
         let buffer = handle::borrow::<CommandBuffer>(caller, buffer)?;
         let real = buffer.real.get();
         let ask = |size, value, size_ret| {
@@ -305,7 +301,7 @@ entry! {
                 query::bytes(&ask)?;
                 answer.handle(buffer.context().slot().handle())
             }
-            _ => ask(size, value, size_ret),
+            _ => answer.driver(&ask),
         }
     }
 }

@@ -12,7 +12,6 @@ use opencl_sys::{
 };
 
 use super::entry::entry;
-use super::info::Answer;
 use crate::CLResult;
 use crate::core::context::Notify;
 use crate::core::destructor_callbacks::Destructor;
@@ -144,15 +143,7 @@ entry! {
         handle::release::<Context>(context)
     }
 
-    fn clGetContextInfo(
-        caller,
-        context: cl_context,
-        parameter: cl_context_info,
-        size: usize,
-        value: *mut c_void,
-        size_ret: *mut usize,
-    ) -> status {
-        let answer = Answer { caller, size, value, size_ret };
+    fn clGetContextInfo(caller, answer, context: cl_context, parameter: cl_context_info) -> info {
         let context = handle::borrow::<Context>(caller, context)?;
         match parameter {
             CL_CONTEXT_REFERENCE_COUNT => answer.uint(context.slot().references()),

@@ -10,9 +10,8 @@ use opencl_sys::{
 
 use super::entry::entry;
 use super::extension_names;
-use super::info::Answer;
 use crate::core::{Device, Object, Platform, handle, inventory, sub_devices};
-use crate::driver::dispatch::status;
+use crate::driver::dispatch::{ask, status};
 use crate::driver::query;
 
 entry! {
@@ -43,18 +42,10 @@ entry! {
         caller.give_some(&handles, entries, devices, count)
     }
 
-    fn clGetDeviceInfo(
-        caller,
-        device: cl_device_id,
-        parameter: cl_device_info,
-        size: usize,
-        value: *mut std::ffi::c_void,
-        size_ret: *mut usize,
-    ) -> status {
-        let answer = Answer { caller, size, value, size_ret };
+    fn clGetDeviceInfo(caller, answer, device: cl_device_id, parameter: cl_device_info) -> info {
         let device = handle::borrow::<Device>(caller, device)?;
         let real = device.real.get();
-        let ask = |size, value, size_ret| status!(real, clGetDeviceInfo(real, parameter, size, value, size_ret));
+        let ask: query::Ask<'_> = ask!(real, clGetDeviceInfo(real, parameter));
         match parameter {
             CL_DEVICE_PLATFORM => answer.handle(device.platform.slot().handle()),
             CL_DEVICE_PARENT_DEVICE => {
@@ -62,9 +53,9 @@ entry! {
             }
             CL_DEVICE_REFERENCE_COUNT if device.parent().is_some() => answer.uint(device.slot().references()),
             CL_DEVICE_REFERENCE_COUNT => answer.uint(1),
-            CL_DEVICE_EXTENSIONS => answer.text(&extension_names::filter_names(&query::bytes(&ask)?, real)),
-            CL_DEVICE_EXTENSIONS_WITH_VERSION => answer.bytes(&extension_names::filter_versions(&query::bytes(&ask)?)),
-            _ => ask(size, value, size_ret),
+            CL_DEVICE_EXTENSIONS => answer.text(&extension_names::filter_names(&query::bytes(ask)?, real)),
+            CL_DEVICE_EXTENSIONS_WITH_VERSION => answer.bytes(&extension_names::filter_versions(&query::bytes(ask)?)),
+            _ => answer.driver(ask),
         }
     }
 

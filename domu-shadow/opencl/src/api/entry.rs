@@ -8,7 +8,8 @@
 //! }
 //! ```
 //!
-//! `status` functions return the code; `object` functions get a last parameter `errcode_ret` and return a pointer;
+//! `status` functions return the code; `info` functions, too, which get the last parameters of every `clGet*Info` as an
+//! [`Answer`](super::info::Answer) (`fn clGetEventInfo(caller, answer, event: cl_event, parameter: cl_event_info) -> info`); `object` functions get a last parameter `errcode_ret` and return a pointer;
 //! `pointer` functions return a pointer or NULL, `nothing` ones nothing; `object_and_code` bodies return both, for the
 //! object that is there although the call failed.
 
@@ -86,6 +87,17 @@ macro_rules! entry {
             $crate::api::entry::code($crate::api::entry::run(stringify!($name), pass, &caller, |$caller| $body))
         }
         $crate::api::entry::entry! { $($rest)* }
+    };
+    (@one $pass:ident [$(#[$doc:meta])*]
+        $name:ident($caller:ident, $answer:ident $(, $argument:ident: $type:ty)* $(,)?) -> info $body:block $($rest:tt)*) => {
+        $crate::api::entry::entry! {
+            @one $pass [$(#[$doc])*]
+            $name($caller $(, $argument: $type)*, size: usize, value: *mut std::ffi::c_void, size_ret: *mut usize) -> status {
+                let $answer = $crate::api::info::Answer { caller: $caller, size, value, size_ret };
+                $body
+            }
+            $($rest)*
+        }
     };
     (@one $pass:ident [$(#[$doc:meta])*]
         $name:ident($caller:ident $(, $argument:ident: $type:ty)* $(,)?) -> pointer $body:block $($rest:tt)*) => {

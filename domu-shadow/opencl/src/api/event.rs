@@ -11,7 +11,6 @@ use opencl_sys::{
 };
 
 use super::entry::entry;
-use super::info::Answer;
 use crate::CLResult;
 use crate::core::command::event_status;
 use crate::core::event::Notify;
@@ -50,15 +49,7 @@ entry! {
         event_status::wait(&events)
     }
 
-    fn clGetEventInfo(
-        caller,
-        event: cl_event,
-        parameter: cl_event_info,
-        size: usize,
-        value: *mut c_void,
-        size_ret: *mut usize,
-    ) -> status {
-        let answer = Answer { caller, size, value, size_ret };
+    fn clGetEventInfo(caller, answer, event: cl_event, parameter: cl_event_info) -> info {
         let event = handle::borrow::<Event>(caller, event)?;
         match parameter {
             CL_EVENT_COMMAND_QUEUE => {
@@ -87,15 +78,7 @@ entry! {
         event_status::on_status(&event, stage, call, user as usize)
     }
 
-    fn clGetEventProfilingInfo(
-        caller,
-        event: cl_event,
-        parameter: cl_profiling_info,
-        size: usize,
-        value: *mut c_void,
-        size_ret: *mut usize,
-    ) -> status {
-        let answer = Answer { caller, size, value, size_ret };
+    fn clGetEventProfilingInfo(caller, answer, event: cl_event, parameter: cl_profiling_info) -> info {
         let event = handle::borrow::<Event>(caller, event)?;
         if event.queue().is_none() {
             return Err(CL_PROFILING_INFO_NOT_AVAILABLE);

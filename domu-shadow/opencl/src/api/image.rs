@@ -11,14 +11,13 @@ use opencl_sys::{
 };
 
 use super::entry::entry;
-use super::info::Answer;
 use super::memory::check_flags;
 use super::properties;
 use crate::CLResult;
 use crate::core::mem::Properties;
 use crate::core::mem::image::Image;
 use crate::core::{Caller, Context, Device, Mem, Object, handle};
-use crate::driver::dispatch::status;
+use crate::driver::dispatch::{ask, status};
 use crate::driver::query;
 
 #[allow(clippy::too_many_arguments, reason = "those of the entry points")]
@@ -163,15 +162,7 @@ entry! {
         status!(real, clGetSupportedImageFormats(real, flags, image_type, entries, formats, count))
     }
 
-    fn clGetImageInfo(
-        caller,
-        image: cl_mem,
-        parameter: cl_image_info,
-        size: usize,
-        value: *mut c_void,
-        size_ret: *mut usize,
-    ) -> status {
-        let answer = Answer { caller, size, value, size_ret };
+    fn clGetImageInfo(caller, answer, image: cl_mem, parameter: cl_image_info) -> info {
         let mem = handle::borrow::<Mem>(caller, image)?;
         mem.image().ok_or(CL_INVALID_MEM_OBJECT)?;
         let real = mem.real.get();
@@ -180,7 +171,7 @@ entry! {
                 let buffer = mem.parent.as_ref().filter(|parent| parent.image().is_none());
                 answer.handle(buffer.map_or(std::ptr::null_mut(), |buffer| buffer.slot().handle()))
             }
-            _ => status!(real, clGetImageInfo(real, parameter, size, value, size_ret)),
+            _ => answer.driver(ask!(real, clGetImageInfo(real, parameter))),
         }
     }
 }

@@ -6,6 +6,7 @@ use opencl_sys::CL_INVALID_VALUE;
 
 use crate::CLResult;
 use crate::core::Caller;
+use crate::driver::query::Ask;
 
 /// Where an info query's answer goes: `param_value_size`, `param_value`, `param_value_size_ret`.
 #[derive(Clone, Copy)]
@@ -17,6 +18,14 @@ pub struct Answer<'a> {
 }
 
 impl Answer<'_> {
+    /// Gives the driver's own answer.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn driver(&self, ask: Ask<'_>) -> CLResult<()> {
+        ask(self.size, self.value, self.size_ret)
+    }
+
     /// Gives bytes.
     ///
     /// # Errors

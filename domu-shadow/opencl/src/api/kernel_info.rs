@@ -10,11 +10,10 @@ use opencl_sys::{
 };
 
 use super::entry::entry;
-use super::info::Answer;
 use crate::CLResult;
 use crate::core::program::signature::ARG_INFO;
 use crate::core::{Caller, Device, Kernel, Object, Queue, handle};
-use crate::driver::dispatch::{status, table_of};
+use crate::driver::dispatch::{ask, table_of};
 use crate::driver::extension::suggest_local_size;
 
 /// "device … can be NULL" where the kernel has one device only; the driver checks that.
@@ -26,15 +25,7 @@ fn device_of(caller: &Caller, device: cl_device_id) -> CLResult<*mut c_void> {
 }
 
 entry! {
-    fn clGetKernelInfo(
-        caller,
-        kernel: cl_kernel,
-        parameter: cl_kernel_info,
-        size: usize,
-        value: *mut c_void,
-        size_ret: *mut usize,
-    ) -> status {
-        let answer = Answer { caller, size, value, size_ret };
+    fn clGetKernelInfo(caller, answer, kernel: cl_kernel, parameter: cl_kernel_info) -> info {
         let kernel = handle::borrow::<Kernel>(caller, kernel)?;
         let real = kernel.real.get();
         match parameter {
@@ -42,25 +33,16 @@ entry! {
             CL_KERNEL_REFERENCE_COUNT => answer.uint(kernel.slot().references()),
             CL_KERNEL_CONTEXT => answer.handle(kernel.program.context.slot().handle()),
             CL_KERNEL_PROGRAM => answer.handle(kernel.program.slot().handle()),
-            _ => status!(real, clGetKernelInfo(real, parameter, size, value, size_ret)),
+            _ => answer.driver(ask!(real, clGetKernelInfo(real, parameter))),
         }
     }
 
-    fn clGetKernelArgInfo(
-        caller,
-        kernel: cl_kernel,
-        index: u32,
-        parameter: cl_kernel_arg_info,
-        size: usize,
-        value: *mut c_void,
-        size_ret: *mut usize,
-    ) -> status {
-        let answer = Answer { caller, size, value, size_ret };
+    fn clGetKernelArgInfo(caller, answer, kernel: cl_kernel, index: u32, parameter: cl_kernel_arg_info) -> info {
         let kernel = handle::borrow::<Kernel>(caller, kernel)?;
-        let ask = |real: *mut c_void| status!(real, clGetKernelArgInfo(real, index, parameter, size, value, size_ret));
+        let ask = |real: *mut c_void| answer.driver(ask!(real, clGetKernelArgInfo(real, index, parameter)));
         if kernel.program.adds_arg_info() {
             // The program did not ask for it, so it gets what the driver says then: nothing, or (pocl, of a build whose options were NULL) all the same.
-            return kernel.with_plain(ask);
+            return kernel.without_arg_info(ask);
         }
         let at = ARG_INFO.iter().position(|&known| known == parameter);
         match (kernel.signature.args.get(index as usize), at) {
@@ -71,42 +53,32 @@ entry! {
 
     fn clGetKernelWorkGroupInfo(
         caller,
+        answer,
         kernel: cl_kernel,
         device: cl_device_id,
         parameter: cl_kernel_work_group_info,
-        size: usize,
-        value: *mut c_void,
-        size_ret: *mut usize,
-    ) -> status {
+    ) -> info {
         let real = handle::borrow::<Kernel>(caller, kernel)?.real.get();
         let device = device_of(caller, device)?;
-        status!(real, clGetKernelWorkGroupInfo(real, device, parameter, size, value, size_ret))
+        answer.driver(ask!(real, clGetKernelWorkGroupInfo(real, device, parameter)))
     }
 
     fn clGetKernelSubGroupInfo(
         caller,
+        answer,
         kernel: cl_kernel,
         device: cl_device_id,
         parameter: cl_kernel_sub_group_info,
         input_size: usize,
         input: *const c_void,
-        size: usize,
-        value: *mut c_void,
-        size_ret: *mut usize,
-    ) -> status {
+    ) -> info {
         let real = handle::borrow::<Kernel>(caller, kernel)?.real.get();
         let device = device_of(caller, device)?;
         if table_of(real).clGetKernelSubGroupInfo.is_none() {
             // OpenCL 2.0 with cl_khr_subgroups.
-            return status!(
-                real,
-                clGetKernelSubGroupInfoKHR(real, device, parameter, input_size, input, size, value, size_ret)
-            );
+            return answer.driver(ask!(real, clGetKernelSubGroupInfoKHR(real, device, parameter, input_size, input)));
         }
-        status!(
-            real,
-            clGetKernelSubGroupInfo(real, device, parameter, input_size, input, size, value, size_ret)
-        )
+        answer.driver(ask!(real, clGetKernelSubGroupInfo(real, device, parameter, input_size, input)))
     }
 
     fn clGetKernelSuggestedLocalWorkSize(

@@ -12,13 +12,12 @@ use opencl_sys::{
 };
 
 use super::entry::entry;
-use super::info::Answer;
 use super::properties;
 use crate::CLResult;
 use crate::core::destructor_callbacks::Destructor;
 use crate::core::mem::{HOST_ACCESS, HOST_POINTER, Properties};
 use crate::core::{Context, Mem, Object, handle, svm};
-use crate::driver::dispatch::status;
+use crate::driver::dispatch::ask;
 use crate::driver::query;
 
 /// The checks of flags that the driver does not get to see as the program passed them.
@@ -133,18 +132,10 @@ entry! {
         Ok(())
     }
 
-    fn clGetMemObjectInfo(
-        caller,
-        mem: cl_mem,
-        parameter: cl_mem_info,
-        size: usize,
-        value: *mut c_void,
-        size_ret: *mut usize,
-    ) -> status {
-        let answer = Answer { caller, size, value, size_ret };
+    fn clGetMemObjectInfo(caller, answer, mem: cl_mem, parameter: cl_mem_info) -> info {
         let mem = handle::borrow::<Mem>(caller, mem)?;
         let real = mem.real.get();
-        let ask = |size, value, size_ret| status!(real, clGetMemObjectInfo(real, parameter, size, value, size_ret));
+        let ask: query::Ask<'_> = ask!(real, clGetMemObjectInfo(real, parameter));
         match parameter {
             CL_MEM_CONTEXT => answer.handle(mem.context.slot().handle()),
             CL_MEM_REFERENCE_COUNT => answer.uint(mem.slot().references()),
@@ -156,14 +147,14 @@ entry! {
             // What the driver adds (a default access) stays, what it was not told comes from us.
             CL_MEM_FLAGS => {
                 let hidden = HOST_ACCESS | HOST_POINTER;
-                answer.long(query::number(&ask)? & !hidden | mem.flags & hidden)
+                answer.long(query::number(ask)? & !hidden | mem.flags & hidden)
             }
             CL_MEM_PROPERTIES => {
                 let given = Some(&mem.properties.given).filter(|list| list.len() > 1);
                 answer.longs(given.map(|list| list.iter().copied()))
             }
             CL_MEM_USES_SVM_POINTER if svm::contains(mem.program_pointer() as usize) => answer.uint(CL_TRUE),
-            _ => ask(size, value, size_ret),
+            _ => answer.driver(ask),
         }
     }
 }

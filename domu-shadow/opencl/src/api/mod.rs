@@ -2,6 +2,19 @@
 //!
 //! Each entry point is written with [`entry::entry`], as a Rust function that returns a `CLResult`; the C function
 //! around it (gate, panics, `errcode_ret`) comes from there.
+//!
+//! | room | chapter |
+//! |---|---|
+//! | [`platform`], [`device`], [`context`] | the platform layer |
+//! | [`queue`], [`event`] | command queues, events |
+//! | [`memory`], [`image`], [`pipe`], [`sampler`] | memory objects, samplers |
+//! | [`transfer`], [`image_transfer`], [`map`] | commands on memory objects |
+//! | [`svm`] | shared virtual memory |
+//! | [`program`], [`build`], [`kernel`], [`kernel_info`] | programs and kernels |
+//! | [`enqueue`] | kernels, native kernels, markers and barriers as commands |
+//! | [`extension`], `extension_names` | extension functions by name; which extensions a program sees |
+//! | [`sharing`], `command_buffer`, `external_memory`, `semaphore`, `usm`, `device_address` | extensions |
+//! | `entry`, `info`, `properties` | how entry points, info queries and property lists are written |
 
 pub mod build;
 pub(crate) mod command_buffer;

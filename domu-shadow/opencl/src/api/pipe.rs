@@ -1,14 +1,12 @@
 //! Pipes. What is in one cannot be read by the host, so a process that has some cannot be moved.
 
-use std::ffi::c_void;
-
 use opencl_sys::{
     CL_INVALID_MEM_OBJECT, cl_context, cl_mem, cl_mem_flags, cl_pipe_info, cl_pipe_properties,
 };
 
 use super::entry::entry;
 use crate::core::{Context, Mem, handle};
-use crate::driver::dispatch::{create, status};
+use crate::driver::dispatch::{ask, create};
 
 entry! {
     fn clCreatePipe(
@@ -25,19 +23,12 @@ entry! {
         Ok(handle::publish(Mem::of_pipe(context, flags, pipe)))
     }
 
-    fn clGetPipeInfo(
-        caller,
-        pipe: cl_mem,
-        parameter: cl_pipe_info,
-        size: usize,
-        value: *mut c_void,
-        size_ret: *mut usize,
-    ) -> status {
+    fn clGetPipeInfo(caller, answer, pipe: cl_mem, parameter: cl_pipe_info) -> info {
         let mem = handle::borrow::<Mem>(caller, pipe)?;
         if mem.is_buffer() || mem.image().is_some() {
             return Err(CL_INVALID_MEM_OBJECT);
         }
         let real = mem.real.get();
-        status!(real, clGetPipeInfo(real, parameter, size, value, size_ret))
+        answer.driver(ask!(real, clGetPipeInfo(real, parameter)))
     }
 }

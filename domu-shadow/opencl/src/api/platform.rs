@@ -7,9 +7,8 @@ use opencl_sys::{
 
 use super::entry::entry;
 use super::extension_names;
-use super::info::Answer;
 use crate::core::{Object, Platform, handle, inventory};
-use crate::driver::dispatch::status;
+use crate::driver::dispatch::ask;
 use crate::driver::query;
 
 /// `cl_icdl_info` of ocl-icd's `ocl_icd.h`: OpenCL version, version, name, vendor.
@@ -27,15 +26,7 @@ entry! {
         if handles.is_empty() { Err(CL_PLATFORM_NOT_FOUND_KHR) } else { Ok(()) }
     }
 
-    fn clGetPlatformInfo(
-        caller,
-        platform: cl_platform_id,
-        parameter: cl_platform_info,
-        size: usize,
-        value: *mut std::ffi::c_void,
-        size_ret: *mut usize,
-    ) -> status {
-        let answer = Answer { caller, size, value, size_ret };
+    fn clGetPlatformInfo(caller, answer, platform: cl_platform_id, parameter: cl_platform_info) -> info {
         // "platform can be NULL": what that means is up to us, and the first one is what programs expect.
         let default = inventory::platforms().first().filter(|_| platform.is_null());
         let platform = match default {
@@ -43,26 +34,19 @@ entry! {
             None => handle::borrow::<Platform>(caller, platform)?,
         };
         let real = platform.real.get();
-        let ask = |size, value, size_ret| status!(real, clGetPlatformInfo(real, parameter, size, value, size_ret));
+        let ask: query::Ask<'_> = ask!(real, clGetPlatformInfo(real, parameter));
         match parameter {
             CL_PLATFORM_EXTENSIONS => {
                 let device = inventory::root_devices(platform).first().map_or(std::ptr::null_mut(), |device| device.real.get());
-                answer.text(&extension_names::filter_names(&query::bytes(&ask)?, device))
+                answer.text(&extension_names::filter_names(&query::bytes(ask)?, device))
             }
-            CL_PLATFORM_EXTENSIONS_WITH_VERSION => answer.bytes(&extension_names::filter_versions(&query::bytes(&ask)?)),
-            _ => ask(size, value, size_ret),
+            CL_PLATFORM_EXTENSIONS_WITH_VERSION => answer.bytes(&extension_names::filter_versions(&query::bytes(ask)?)),
+            _ => answer.driver(ask),
         }
     }
 
     /// ocl-icd's extension, so that `clinfo` shows what stands in the loader's place.
-    fn clGetICDLoaderInfoOCLICD(
-        caller,
-        parameter: u32,
-        size: usize,
-        value: *mut std::ffi::c_void,
-        size_ret: *mut usize,
-    ) -> status {
-        let answer = Answer { caller, size, value, size_ret };
+    fn clGetICDLoaderInfoOCLICD(caller, answer, parameter: u32) -> info {
         let at = (parameter as usize).checked_sub(1).ok_or(CL_INVALID_VALUE)?;
         answer.text(LOADER_INFO.get(at).ok_or(CL_INVALID_VALUE)?.as_bytes())
     }

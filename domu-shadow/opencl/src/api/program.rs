@@ -12,7 +12,6 @@ use opencl_sys::{
 
 use super::context::devices_of;
 use super::entry::entry;
-use super::info::Answer;
 use crate::core::destructor_callbacks::Destructor;
 use crate::core::device::driver_handles;
 use crate::core::program::Origin;
@@ -138,15 +137,7 @@ entry! {
         handle::release::<Program>(program)
     }
 
-    fn clGetProgramInfo(
-        caller,
-        program: cl_program,
-        parameter: cl_program_info,
-        size: usize,
-        value: *mut c_void,
-        size_ret: *mut usize,
-    ) -> status {
-        let answer = Answer { caller, size, value, size_ret };
+    fn clGetProgramInfo(caller, answer, program: cl_program, parameter: cl_program_info) -> info {
         let program = handle::borrow::<Program>(caller, program)?;
         let real = program.real.get();
         match (parameter, &program.origin) {
@@ -156,37 +147,34 @@ entry! {
             (CL_PROGRAM_DEVICES, _) => answer.handles(program.devices.iter().map(|device| device.slot().handle())),
             (CL_PROGRAM_SOURCE, Origin::Source(source)) => answer.text(source),
             (CL_PROGRAM_IL, Origin::Il(il)) => answer.bytes(il),
-            (CL_PROGRAM_BINARY_SIZES, _) if !value.is_null() => {
+            (CL_PROGRAM_BINARY_SIZES, _) if !answer.value.is_null() => {
                 answer.longs(Some(program.binary_sizes()?.into_iter().map(|size| size as u64)))
             }
             (CL_PROGRAM_BINARIES, _) if let Some(binaries) = program.sized_binaries() => {
                 let room = binaries.len() * size_of::<*mut u8>();
-                if !value.is_null() && size < room {
+                if !answer.value.is_null() && answer.size < room {
                     return Err(CL_INVALID_VALUE);
                 }
                 // "Each entry in this array … can be NULL".
-                let places = caller.list(value.cast::<*mut u8>(), binaries.len()).iter();
+                let places = caller.list(answer.value.cast::<*mut u8>(), binaries.len()).iter();
                 places.zip(&*binaries).for_each(|(&place, binary)| caller.give_list(place, binary));
-                caller.give(size_ret, room);
+                caller.give(answer.size_ret, room);
                 Ok(())
             }
-            (CL_PROGRAM_BINARIES | CL_PROGRAM_BINARY_SIZES, _) => program.with_plain(|real| {
-                status!(real, clGetProgramInfo(real, parameter, size, value, size_ret))
+            (CL_PROGRAM_BINARIES | CL_PROGRAM_BINARY_SIZES, _) => program.without_arg_info(|real| {
+                answer.driver(ask!(real, clGetProgramInfo(real, parameter)))
             }),
-            _ => status!(real, clGetProgramInfo(real, parameter, size, value, size_ret)),
+            _ => answer.driver(ask!(real, clGetProgramInfo(real, parameter))),
         }
     }
 
     fn clGetProgramBuildInfo(
         caller,
+        answer,
         program: cl_program,
         device: cl_device_id,
         parameter: cl_program_build_info,
-        size: usize,
-        value: *mut c_void,
-        size_ret: *mut usize,
-    ) -> status {
-        let answer = Answer { caller, size, value, size_ret };
+    ) -> info {
         let program = handle::borrow::<Program>(caller, program)?;
         let device = handle::borrow::<Device>(caller, device)?;
         if !program.devices.iter().any(|one| std::ptr::eq(&**one, device)) {
@@ -201,11 +189,12 @@ entry! {
             }
             (CL_PROGRAM_BUILD_LOG, Some(kept)) => answer.bytes(&kept.log),
             (CL_PROGRAM_BUILD_LOG, None) if program.adds_arg_info() => {
-                answer.bytes(&without_our_option(query::bytes(ask!(real, clGetProgramBuildInfo(real, real_device, parameter)))?))
+                let log = query::bytes(ask!(real, clGetProgramBuildInfo(real, real_device, parameter)))?;
+                answer.bytes(&without_our_option(log))
             }
             (CL_PROGRAM_BINARY_TYPE, Some(kept)) if !kept.binary_type.is_empty() => answer.bytes(&kept.binary_type),
             (CL_PROGRAM_BUILD_STATUS, Some(kept)) => answer.bytes(&kept.status.to_ne_bytes()),
-            _ => status!(real, clGetProgramBuildInfo(real, real_device, parameter, size, value, size_ret)),
+            _ => answer.driver(ask!(real, clGetProgramBuildInfo(real, real_device, parameter))),
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Command queues.
 
-use std::ffi::c_void;
 use std::sync::Arc;
 
 use opencl_sys::{
@@ -10,7 +9,6 @@ use opencl_sys::{
 };
 
 use super::entry::entry;
-use super::info::Answer;
 use crate::CLResult;
 use crate::core::command::event_status;
 use crate::core::queue::Creation;
@@ -65,15 +63,7 @@ entry! {
         handle::release::<Queue>(queue)
     }
 
-    fn clGetCommandQueueInfo(
-        caller,
-        queue: cl_command_queue,
-        parameter: cl_command_queue_info,
-        size: usize,
-        value: *mut c_void,
-        size_ret: *mut usize,
-    ) -> status {
-        let answer = Answer { caller, size, value, size_ret };
+    fn clGetCommandQueueInfo(caller, answer, queue: cl_command_queue, parameter: cl_command_queue_info) -> info {
         let queue = handle::borrow::<Queue>(caller, queue)?;
         let real = queue.real.get();
         match parameter {
@@ -90,7 +80,7 @@ entry! {
                 Creation::List(Some(list)) => answer.longs(Some(list.iter().copied())),
                 _ => answer.bytes(&[]),
             },
-            _ => status!(real, clGetCommandQueueInfo(real, parameter, size, value, size_ret)),
+            _ => answer.driver(ask!(real, clGetCommandQueueInfo(real, parameter))),
         }
     }
 

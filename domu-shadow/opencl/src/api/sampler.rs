@@ -1,17 +1,14 @@
 //! Samplers.
 
-use std::ffi::c_void;
-
 use opencl_sys::{
     CL_SAMPLER_CONTEXT, CL_SAMPLER_PROPERTIES, CL_SAMPLER_REFERENCE_COUNT, cl_addressing_mode,
     cl_bool, cl_context, cl_filter_mode, cl_sampler, cl_sampler_info, cl_sampler_properties,
 };
 
 use super::entry::entry;
-use super::info::Answer;
 use crate::core::sampler::Creation;
 use crate::core::{Context, Object, Sampler, handle};
-use crate::driver::dispatch::status;
+use crate::driver::dispatch::ask;
 
 entry! {
     fn clCreateSampler(
@@ -45,15 +42,7 @@ entry! {
         handle::release::<Sampler>(sampler)
     }
 
-    fn clGetSamplerInfo(
-        caller,
-        sampler: cl_sampler,
-        parameter: cl_sampler_info,
-        size: usize,
-        value: *mut c_void,
-        size_ret: *mut usize,
-    ) -> status {
-        let answer = Answer { caller, size, value, size_ret };
+    fn clGetSamplerInfo(caller, answer, sampler: cl_sampler, parameter: cl_sampler_info) -> info {
         let sampler = handle::borrow::<Sampler>(caller, sampler)?;
         let real = sampler.real.get();
         match (parameter, &sampler.creation) {
@@ -61,7 +50,7 @@ entry! {
             (CL_SAMPLER_CONTEXT, _) => answer.handle(sampler.context.slot().handle()),
             (CL_SAMPLER_PROPERTIES, Creation::List(Some(list))) => answer.longs(Some(list.iter().copied())),
             (CL_SAMPLER_PROPERTIES, _) => answer.bytes(&[]),
-            _ => status!(real, clGetSamplerInfo(real, parameter, size, value, size_ret)),
+            _ => answer.driver(ask!(real, clGetSamplerInfo(real, parameter))),
         }
     }
 }

@@ -10,7 +10,6 @@ use opencl_sys::{
 };
 
 use super::entry::entry;
-use super::info::Answer;
 use super::properties;
 use crate::CLResult;
 use crate::core::command::{Command, Kept, Operands, Repeat, WaitList, issue_once};
@@ -98,10 +97,7 @@ entry! {
         handle::release::<Semaphore>(semaphore)
     }
 
-    fn clGetSemaphoreInfoKHR(
-        caller, semaphore: cl_semaphore_khr, parameter: u32, size: usize, value: *mut c_void, size_ret: *mut usize,
-    ) -> status {
-        let answer = Answer { caller, size, value, size_ret };
+    fn clGetSemaphoreInfoKHR(caller, answer, semaphore: cl_semaphore_khr, parameter: u32) -> info {
         let semaphore = handle::borrow::<Semaphore>(caller, semaphore)?;
         let real = semaphore.real.get();
         let ask = |size, value, size_ret| {
@@ -115,7 +111,7 @@ entry! {
                 let devices = query::handles(&ask)?;
                 answer.handles(devices.into_iter().map(|device| semaphore.context.shadow_of(device as u64)))
             }
-            _ => ask(size, value, size_ret),
+            _ => answer.driver(&ask),
         }
     }
 

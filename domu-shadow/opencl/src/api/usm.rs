@@ -11,7 +11,6 @@ use opencl_sys::{
 };
 
 use super::entry::entry;
-use super::info::Answer;
 use crate::CLResult;
 use crate::core::command::{Command, Place, Repeat, WaitList, issue_once};
 use crate::core::{Caller, Context, Device, Kernel, Queue, handle};
@@ -78,10 +77,8 @@ entry! {
     }
 
     fn clGetMemAllocInfoINTEL(
-        caller, context: cl_context, memory: *const c_void, parameter: u32, size: usize, value: *mut c_void,
-        size_ret: *mut usize,
-    ) -> status {
-        let answer = Answer { caller, size, value, size_ret };
+        caller, answer, context: cl_context, memory: *const c_void, parameter: u32,
+    ) -> info {
         let context = handle::borrow::<Context>(caller, context)?;
         let c = context.real.get();
         let ask = |size, value, size_ret| {
@@ -89,7 +86,7 @@ entry! {
         };
         match parameter {
             CL_MEM_ALLOC_DEVICE_INTEL => answer.handle(context.shadow_of(query::number(&ask)?)),
-            _ => ask(size, value, size_ret),
+            _ => answer.driver(&ask),
         }
     }
 

@@ -1,27 +1,26 @@
 //! Command buffers (`cl_khr_command_buffer`): recorded once, enqueued often.
 //!
-//! The list of recorded commands is kept, with the objects and kernel arguments that they had, and after a move it is recorded
-//! again. Synchronization points are numbered here, from 1: a driver's numbers may be others the second time.
+//! The recorded commands are kept with their objects and kernel arguments, and recorded again after a move. Synchronization
+//! points are numbered here, from 1, because a driver may number them differently the second time.
 
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use opencl_sys::{
-    CL_INVALID_COMMAND_BUFFER_KHR, CL_INVALID_OPERATION, CL_INVALID_SYNC_POINT_WAIT_LIST_KHR,
-};
+use opencl_sys::CL_INVALID_COMMAND_BUFFER_KHR;
 
 use super::command::{Kept, Operands, Place};
 use super::context::Context;
 use super::driver_handle::DriverHandle;
 use super::handle::{self, Slot, object};
+use super::kernel;
 use super::kernel::launch::KernelLaunch;
-use super::kernel::{self, Kernel};
-use super::mem::{Mem, TRACKING};
+use super::mem::TRACKING;
 use super::queue::Queue;
+use super::recorded_command::{Objects, Options, RecordedCommand};
 use crate::CLResult;
 use crate::driver::dispatch::released;
 use crate::driver::functions::{create_extended, extended};
-use crate::driver::record::{Prototypes, Spot};
+use crate::driver::record::Spot;
 use runtime::locks::lock;
 use runtime::residency::{self, ensure_resident};
 
@@ -36,7 +35,7 @@ pub struct CommandBuffer {
 
 #[derive(Default)]
 struct Recording {
-    commands: Vec<Command>,
+    commands: Vec<RecordedCommand>,
     /// The driver's synchronization points, by our numbers less one.
     points: Vec<u32>,
     is_final: bool,
@@ -44,117 +43,9 @@ struct Recording {
     kernels: Vec<*mut c_void>,
 }
 
-/// What a recorded command works on. The command buffer keeps it alive.
-#[derive(Default)]
-pub struct Objects {
-    reads: Vec<Arc<Mem>>,
-    writes: Vec<Arc<Mem>>,
-    run: Option<KernelLaunch>,
-}
-
-impl Objects {
-    pub fn copied(from: Arc<Mem>, to: Arc<Mem>) -> Objects {
-        Objects {
-            reads: vec![from],
-            writes: vec![to],
-            run: None,
-        }
-    }
-
-    pub fn filled(to: Arc<Mem>) -> Objects {
-        Objects {
-            writes: vec![to],
-            ..Objects::default()
-        }
-    }
-
-    /// A kernel with its arguments of now.
-    pub fn run(kernel: &Kernel) -> Objects {
-        Objects {
-            run: Some(KernelLaunch::of(kernel)),
-            ..Objects::default()
-        }
-    }
-
-    fn mems(&self) -> impl Iterator<Item = &Mem> {
-        let named = self.reads.iter().chain(&self.writes).map(|mem| &**mem);
-        named.chain(self.run.iter().flat_map(KernelLaunch::mems))
-    }
-
-    fn mark(&self) {
-        self.reads.iter().for_each(|mem| mem.mark_used());
-        self.writes.iter().for_each(|mem| mem.mark_written());
-        if let Some(run) = &self.run {
-            run.mark_arguments();
-        }
-    }
-}
-
-/// Gives a command to the driver: the source, the target or the kernel are the driver's handles.
-type Give = dyn Fn(&Spot<'_>, &[*mut c_void]) -> CLResult<()>;
-
-/// What the program passed beside the command itself.
-pub struct Options {
-    pub queue: Option<Arc<Queue>>,
-    pub properties: Option<Vec<u64>>,
-    /// Our numbers.
-    pub waits: Vec<u32>,
-    pub wants_point: bool,
-}
-
-struct Command {
-    options: Options,
-    objects: Objects,
-    give: Box<Give>,
-}
-
 // SAFETY: what makes it not `Send` is pointers: the driver's handles, usable from any thread, and the program's own, which it
 // has given away until the command buffer is gone, also for another thread's use.
 unsafe impl Send for Recording {}
-
-impl Command {
-    /// Records it, with the driver's kernel where it runs one. The driver's synchronization point, if one is wanted.
-    fn record(
-        &self,
-        buffer: &CommandBuffer,
-        real: *mut c_void,
-        points: &[u32],
-        kernel: Option<*mut c_void>,
-    ) -> CLResult<Option<u32>> {
-        let options = &self.options;
-        let driver_point = |number: &u32| {
-            let at = number.checked_sub(1).map(|at| at as usize);
-            at.and_then(|at| points.get(at).copied())
-                .ok_or(CL_INVALID_SYNC_POINT_WAIT_LIST_KHR)
-        };
-        let waits = options.waits.iter().map(driver_point);
-        let waits = waits.collect::<CLResult<Vec<u32>>>()?;
-        let mut point = 0;
-        let context = buffer.context();
-        let device = context.first_device();
-        let queue = options.queue.as_ref();
-        let properties = options.properties.as_ref();
-        let spot = Spot {
-            functions: &context.functions,
-            prototypes: Prototypes::of_device(device).ok_or(CL_INVALID_OPERATION)?,
-            device,
-            buffer: real,
-            queue: queue.map_or(std::ptr::null_mut(), |queue| queue.real.get()),
-            properties: properties.map_or(std::ptr::null(), |list| list.as_ptr()),
-            waits: &waits,
-            point: if options.wants_point {
-                &raw mut point
-            } else {
-                std::ptr::null_mut()
-            },
-        };
-        let mems = self.objects.reads.iter().chain(&self.objects.writes);
-        let mut reals: Vec<_> = mems.map(|mem| mem.real.get()).collect();
-        reals.extend(kernel);
-        (self.give)(&spot, &reals)?;
-        Ok(options.wants_point.then_some(point))
-    }
-}
 
 object!(CommandBuffer, CL_INVALID_COMMAND_BUFFER_KHR);
 
@@ -208,7 +99,7 @@ impl CommandBuffer {
                 .map(KernelLaunch::create_driver)
                 .transpose()?;
             kernels.extend(kernel);
-            points.extend(command.record(self, real, points, kernel)?);
+            points.extend(command.record(self.context(), real, points, kernel)?);
         }
         if *is_final {
             extended!(context, clFinalizeCommandBufferKHR(real))?;
@@ -227,14 +118,14 @@ impl CommandBuffer {
         kernel: Option<*mut c_void>,
         give: impl Fn(&Spot<'_>, &[*mut c_void]) -> CLResult<()> + 'static,
     ) -> CLResult<Option<u32>> {
-        let command = Command {
+        let command = RecordedCommand {
             options,
             objects,
             give: Box::new(give),
         };
         // Held over the driver's call: the list has the driver's order.
         let mut recording = self.recording();
-        let point = command.record(self, self.real.get(), &recording.points, kernel)?;
+        let point = command.record(self.context(), self.real.get(), &recording.points, kernel)?;
         recording.points.extend(point);
         recording.commands.push(command);
         Ok(point.map(|_| recording.points.len() as u32))

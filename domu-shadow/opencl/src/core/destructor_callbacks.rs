@@ -1,7 +1,7 @@
 //! The program's destructor callbacks: of contexts, memory objects and programs.
 //!
-//! They are called once, last registered first, when the object is gone; never because a move released the driver's
-//! object, which is made again.
+//! They are called once, last registered first, when the object is gone. A move, which releases the driver's object and
+//! makes it again, never calls them.
 
 use std::ffi::c_void;
 use std::sync::{Mutex, PoisonError};
@@ -30,7 +30,7 @@ impl DestructorCallbacks {
     }
 }
 
-/// The callbacks of an object that the program has released, on their way to the moment when it is gone.
+/// The callbacks of an object that the program has released: due once it is gone.
 pub struct PendingCallbacks {
     handle: usize,
     calls: Vec<(Destructor, usize)>,
@@ -48,8 +48,8 @@ impl PendingCallbacks {
         }
     }
 
-    /// Releases the driver's object by `release`, and calls them when it is gone: commands may still use it, so
-    /// `register` has the driver say when. Where it refuses that, at once.
+    /// Releases the driver's object by `release`, and calls them when it is gone. Commands may still use the object, so
+    /// `register` asks the driver to say when. If the driver refuses, they are called at once.
     pub fn call_when_gone(
         self,
         register: impl FnOnce(Destructor, *mut c_void) -> CLResult<()>,

@@ -58,7 +58,7 @@ impl Device {
         self.part.as_ref().map(|(partition, _)| &partition.parent)
     }
 
-    /// Whether the driver is pocl: asked now, because after a move to another vendor's, what is kept here is still the first one's.
+    /// Whether the driver is pocl. Asked anew: after a move to another vendor, the names kept here are still the first one's.
     pub fn is_pocls(&self) -> bool {
         self.number(CL_DEVICE_PLATFORM).is_ok_and(|platform| {
             let platform = std::ptr::with_exposed_provenance_mut(platform as usize);

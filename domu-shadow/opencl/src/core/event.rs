@@ -1,8 +1,7 @@
 //! Events: of commands, and of the program itself.
 //!
-//! After a move an event has no driver's object any more: it was complete, and its status and times were kept. A
-//! user event without a status gets a new one. Callbacks of user events are made here, without the driver, for only
-//! the program itself sets their status.
+//! After a move an event has no driver's object: it was complete, and its status and times are kept here. A user event
+//! without a status gets a new driver's event.
 
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -22,10 +21,7 @@ use super::queue::Queue;
 use crate::CLResult;
 use crate::driver::dispatch::{ask, create, released, status};
 use crate::driver::query;
-use runtime::callbacks;
-use runtime::gate::Pass;
 use runtime::locks::lock;
-use runtime::start;
 
 /// The program's event callback: event, status, user data.
 pub type Notify = unsafe extern "C" fn(*mut c_void, cl_int, *mut c_void);
@@ -34,7 +30,7 @@ pub type Notify = unsafe extern "C" fn(*mut c_void, cl_int, *mut c_void);
 pub type Profile = [CLResult<u64>; 5];
 
 /// A callback: stage, function, user data.
-type Waiting = (cl_int, Notify, usize);
+pub(super) type Waiting = (cl_int, Notify, usize);
 
 /// No status known here: the driver is asked.
 const ASK: cl_int = cl_int::MAX;
@@ -47,16 +43,16 @@ enum Maker {
     Program(Arc<Context>),
 }
 
-/// Small, as programs make one for each command.
+/// Kept small: programs make one for each command.
 pub struct Event {
-    slot: Slot<Event>,
+    pub(super) slot: Slot<Event>,
     pub real: DriverHandle,
     maker: Maker,
     pub command: cl_command_type,
-    status: AtomicI32,
+    pub(super) status: AtomicI32,
     profile: OnceLock<Box<Profile>>,
     /// Of a command that a user event defers; changes only under the lock of the deferred commands' log.
-    deferred: AtomicBool,
+    pub(super) deferred: AtomicBool,
     /// Callbacks that no driver knows of, of user events and of deferred commands; `None` once those of a user event have come.
     waiting: Mutex<Option<Vec<Waiting>>>,
 }
@@ -144,16 +140,6 @@ impl Event {
         self.deferred.store(true, Ordering::Release);
     }
 
-    /// Nothing does any more: the driver learns of the callbacks.
-    pub(super) fn undefer(self: &Arc<Self>) {
-        self.deferred.store(false, Ordering::Release);
-        for (stage, call, user) in self.waiting().replace(Vec::new()).into_iter().flatten() {
-            if let Err(code) = self.ask_driver(stage, call, user) {
-                log::error!("a driver refused an event callback: error {code}");
-            }
-        }
-    }
-
     /// The program sets a user event's status, of which the driver knows nothing yet.
     ///
     /// # Errors
@@ -171,80 +157,8 @@ impl Event {
             .map_err(|_| CL_INVALID_OPERATION)
     }
 
-    /// A user event has this status now: its callbacks come.
-    pub(super) fn call_back(self: &Arc<Self>, status: cl_int) {
-        let mut waiting = self.waiting();
-        for (_, call, user) in waiting.take().into_iter().flatten() {
-            self.notify(call, status, user);
-        }
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, Option<Vec<Waiting>>> {
+    pub(super) fn waiting(&self) -> MutexGuard<'_, Option<Vec<Waiting>>> {
         lock(&self.waiting)
-    }
-
-    /// A callback of a user event: at once where it has the status already.
-    pub(super) fn on_user_status(self: &Arc<Self>, stage: cl_int, call: Notify, user: usize) {
-        let mut waiting = self.waiting();
-        let status = self.status.load(Ordering::Acquire);
-        match &mut *waiting {
-            // Behind those that were registered before, also while the status is being set.
-            Some(before) if status > stage || status <= CL_COMPLETE => {
-                before.push((stage, call, user));
-            }
-            _ => self.notify(call, status.min(stage), user),
-        }
-    }
-
-    /// A callback of a deferred command's: the driver learns of it in [`Event::undefer`].
-    pub(super) fn call_back_later(&self, stage: cl_int, call: Notify, user: usize) {
-        let mut waiting = self.waiting();
-        waiting.get_or_insert_default().push((stage, call, user));
-    }
-
-    /// Has the driver call back.
-    ///
-    /// # Errors
-    /// The driver's.
-    pub(super) fn ask_driver(
-        self: &Arc<Self>,
-        stage: cl_int,
-        call: Notify,
-        user: usize,
-    ) -> CLResult<()> {
-        let real = self.real.get();
-        if real.is_null() {
-            // Complete before a move.
-            self.notify(call, self.status()?.min(stage), user);
-            return Ok(());
-        }
-        let owed = Box::into_raw(Box::new(Owed {
-            event: Arc::clone(self),
-            call,
-            user,
-        }));
-        callbacks::owe();
-        let answer = status!(
-            real,
-            clSetEventCallback(real, stage, Some(driver_says), owed.cast())
-        );
-        if answer.is_err() {
-            callbacks::settle();
-            // SAFETY: the driver refused the callback, so the box is still ours.
-            drop(unsafe { Box::from_raw(owed) });
-        }
-        answer
-    }
-
-    /// Calls the program; the event lives until the callback returns.
-    fn notify(self: &Arc<Self>, call: Notify, status: cl_int, user: usize) {
-        let event = Arc::clone(self);
-        callbacks::run(move || {
-            // SAFETY: the program registered the function for a call with its event and its own user data.
-            unsafe { call(event.slot.handle(), status, user as *mut c_void) };
-            let _inside = start::enter(Pass::Drains);
-            drop(event);
-        });
     }
 
     /// `CL_PROFILING_COMMAND_*`, ns.
@@ -339,30 +253,4 @@ impl Drop for Event {
         }
         self.release();
     }
-}
-
-/// A callback registered with the driver.
-struct Owed {
-    event: Arc<Event>,
-    call: Notify,
-    user: usize,
-}
-
-unsafe extern "C" fn driver_says(_real: *mut c_void, status: cl_int, owed: *mut c_void) {
-    // SAFETY: `owed` is the box leaked for this call, which a driver makes once.
-    let owed = unsafe { Box::from_raw(owed.cast::<Owed>()) };
-    callbacks::run(move || {
-        // Some drivers say only the stage of a command that had failed before they were asked for the callback.
-        let known = {
-            let _inside = start::enter(Pass::Drains);
-            owed.event.status()
-        };
-        let status = known.ok().filter(|&known| known < 0).unwrap_or(status);
-        // SAFETY: the program registered the function for a call with its event and its own user data.
-        unsafe { (owed.call)(owed.event.slot.handle(), status, owed.user as *mut c_void) };
-        // It may be the last to refer to the event, and to a queue: what they still have with the driver goes now.
-        let _inside = start::enter(Pass::Drains);
-        drop(owed);
-    });
-    callbacks::settle();
 }

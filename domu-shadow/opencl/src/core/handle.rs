@@ -1,9 +1,8 @@
 //! The program's handles: addresses of 64-byte cells in one reserved region.
 //!
-//! A handle is checked by range, alignment and the kind its cell names: NULL, garbage, a freed handle or one of
-//! another kind is answered with the specification's error, never with a crash. Freed cells are used again in the
-//! order in which they were freed, so a stale handle stays invalid for long. This is the only module that turns a
-//! handle into a reference.
+//! A handle is checked by range, by alignment and by the kind in its cell. NULL, garbage, a freed handle or one of
+//! another kind gets the specification's error and never crashes. Cells are reused in the order in which they were
+//! freed, so a stale handle stays invalid for long. No other module turns a handle into a reference.
 
 use std::collections::VecDeque;
 use std::ffi::c_void;
@@ -24,7 +23,7 @@ use runtime::locks::lock;
 const REGION: usize = 4 << 30;
 const CELL: usize = 64;
 /// Freed cells that must wait before the oldest is used again.
-const RESTING: usize = 4096;
+const FREE_AT_LEAST: usize = 4096;
 
 /// What a cell holds; the values are unlikely in memory that is not a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,17 +152,17 @@ impl<T: Object> Slot<T> {
         let base = BASE.load(Ordering::Acquire);
         assert_ne!(base, 0, "handles are prepared before the first call");
         let mut cells = cells();
-        let rested = if cells.free.len() > RESTING {
-            let rested = cells.free.pop_front();
-            // It has rested until it was in no cache; the next one shall be there when it is taken.
+        let reused = if cells.free.len() > FREE_AT_LEAST {
+            let reused = cells.free.pop_front();
+            // Waiting on the free list has evicted it from every cache: fetch the next one early.
             if let Some(next) = cells.free.front() {
                 fetch_early(next);
             }
-            rested
+            reused
         } else {
             None
         };
-        let cell = rested.unwrap_or_else(|| {
+        let cell = reused.unwrap_or_else(|| {
             cells.used += 1;
             cell_at(base, cells.used - 1)
         });
@@ -239,11 +238,11 @@ fn upgrade<T: Object>(cell: &Cell) -> Option<Arc<T>> {
     ManuallyDrop::new(unsafe { Weak::from_raw(pointer.cast_const().cast::<T>()) }).upgrade()
 }
 
-/// The object behind a handle, for a call that neither waits nor wakes: the program keeps its own reference until the call
-/// returns, for nothing else tells it that the call has taken effect.
+/// The object behind a handle, for a call that neither waits nor wakes. The program keeps its own reference until the call
+/// returns, since nothing else tells it that the call has taken effect.
 ///
-/// Where something else may tell, a callback, another thread that was woken, or contents that have arrived, the program may release
-/// the object before the call returns: [`share`] or [`lend`] it there.
+/// A callback, another thread that was woken, or contents that have arrived may tell the program earlier. It may then release the
+/// object before the call returns: [`share`] or [`lend`] it there.
 #[inline]
 pub fn borrow<T: Object>(_caller: &Caller, handle: *mut c_void) -> CLResult<&T> {
     let cell = find::<T>(handle).ok_or(T::INVALID)?;
@@ -276,8 +275,8 @@ impl<T> Deref for Lent<'_, T> {
     }
 }
 
-/// The object behind a handle, for a call that blocks if `blocking` says so: kept alive then, for the program may see what the
-/// command does before the call returns. Else it is only borrowed.
+/// The object behind a handle, for a call that blocks if `blocking` says so. A blocking call keeps the object alive: the program
+/// may see what the command does before the call returns. Otherwise the object is only borrowed.
 #[inline]
 pub fn lend<T: Object>(
     caller: &Caller,

@@ -1,7 +1,7 @@
-//! What runs in a queue, known by the driver's events of its commands.
+//! The commands in flight in a queue, known by the driver's events of them.
 //!
-//! A move waits until everything that runs has ended. As a rule it puts a marker behind it, and these lists are empty. Once the
-//! program has made a user event, commands are listed here instead: see [`super::open_user_events`].
+//! A move waits until everything that runs has ended. Normally it enqueues a marker and waits for that; these lists are empty. Once
+//! the program has made a user event, commands are listed here instead: see [`super::open_user_events`].
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
@@ -12,12 +12,12 @@ use crate::driver::dispatch::status;
 use crate::driver::query;
 use runtime::locks::lock;
 
-/// Each command has to be listed.
+/// Set while each command has to be listed.
 static LISTING: AtomicBool = AtomicBool::new(false);
-/// And what was in the queues by then has a marker in the lists.
+/// Set once the commands from before listing began have a marker in the lists.
 static COMPLETE: AtomicBool = AtomicBool::new(false);
 
-/// Events that a queue gathers before it looks which have ended.
+/// A list of this length is searched for events that have ended.
 const MANY: usize = 64;
 
 /// Whether each command has to be listed.
@@ -47,14 +47,14 @@ pub(super) fn stop_listing() {
     LISTING.store(false, Ordering::SeqCst);
 }
 
-/// The driver's events of one queue's commands that may be running; those of commands that are held back are not among them.
+/// The driver's events of one queue's commands that may be running. Deferred commands are not among them.
 #[derive(Default)]
 pub struct InFlight(Mutex<List>);
 
 #[derive(Default)]
 struct List {
     events: Vec<cl_event>,
-    /// So many, and it is time to look which have ended.
+    /// The length at which it is searched next.
     full: usize,
     /// Something runs that has no event.
     is_lost: bool,
@@ -78,7 +78,7 @@ impl List {
         self.full = MANY.max(2 * self.events.len());
         let ended: Vec<cl_event> = ended;
         if let Some(&first) = ended.first() {
-            // Ends at once; what the commands wrote is visible to ours only behind it. One that failed has ended, too.
+            // Returns at once, and makes what the commands wrote visible to ours. A failed command has ended, too.
             let number = ended.len() as u32;
             let _ = status!(first, clWaitForEvents(number, ended.as_ptr()));
         }
@@ -108,7 +108,7 @@ impl InFlight {
         }
     }
 
-    /// Something runs that cannot be followed.
+    /// Something runs that cannot be listed.
     pub fn lose(&self) {
         self.list().is_lost = true;
     }

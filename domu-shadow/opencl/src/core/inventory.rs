@@ -1,4 +1,4 @@
-//! The platforms and root devices that were found: once, and given other drivers' handles after a move.
+//! The platforms and root devices that were found. They are looked for once; after a move they get other driver handles.
 
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex, OnceLock};

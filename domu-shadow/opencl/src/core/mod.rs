@@ -18,8 +18,9 @@
 //! | [`sampler`], [`semaphore`] | samplers, semaphores |
 //! | [`program`], [`kernel`] | programs, kernels |
 //! | [`queue`], [`in_flight`], [`retired_queues`] | command queues, what runs in them, what released ones still do |
-//! | [`event`], [`open_user_events`] | events, and what a user event without a status changes for all commands |
-//! | [`command`], [`command_buffer`] | commands, recorded ones |
+//! | [`event`], `event_callbacks` | events, and the program's callbacks on them |
+//! | [`open_user_events`] | what a user event without a status changes for all commands |
+//! | [`command`], [`command_buffer`], [`recorded_command`] | commands, and recorded ones |
 
 pub mod caller;
 pub mod command;
@@ -29,6 +30,7 @@ pub mod destructor_callbacks;
 pub mod device;
 pub mod driver_handle;
 pub mod event;
+mod event_callbacks;
 pub mod handle;
 pub mod host_memory;
 pub mod in_flight;
@@ -40,6 +42,7 @@ pub mod open_user_events;
 pub mod platform;
 pub mod program;
 pub mod queue;
+pub mod recorded_command;
 pub mod retired_queues;
 pub mod sampler;
 pub mod semaphore;

@@ -1,10 +1,10 @@
-//! User events that the program has not set, and what they change for all commands: each is listed with an event of its own.
+//! Open user events: those whose status the program has not set. From the first one on, every command is listed with an event.
 //!
-//! Behind commands that a user event defers, a marker would wait for the program. In front of them it would be one
-//! command more than the program has in its queue, and pocl 3.1 writes to freed memory where a user event fails while the command
-//! before those it defers has not ended. So once the program makes a user event, each command is listed by its own event
-//! ([`super::in_flight`]). What is in the queues by then gets a marker, and pocl is given the time to end it.
-//! Outside of pocl's queues listing ends some time after the last user event was set: an event for each command costs time.
+//! A marker behind a deferred command would wait for the program. A marker in front of it would be one command more than the
+//! program enqueued, and pocl 3.1 writes to freed memory if a user event fails while the command before the deferred ones has not
+//! ended. So once the program makes a user event, each command is listed by its own event ([`super::in_flight`]). Commands
+//! enqueued before that get one marker, which pocl is given time to end. An event for each command costs time, so listing stops
+//! some time after the last user event was set, except in pocl's queues.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -23,11 +23,10 @@ static IDLE: AtomicUsize = AtomicUsize::new(0);
 /// Held while listing begins or ends.
 static SWITCH: Mutex<()> = Mutex::new(());
 
-/// How long pocl's first user event waits for what is in the queues. Where the program has seen it end, its marker ends at once;
-/// longer takes only what really runs, and that is not waited for.
+/// How long pocl's first user event waits for the commands in the queues. If the program has seen them end, their marker ends at
+/// once. Commands that really run take longer, and are not waited for.
 const AT_REST: Duration = Duration::from_millis(100);
-/// So many commands without an open user event, and listing ends: what it costs to begin again with the program's next user event
-/// is little against what they would cost.
+/// Listing ends after so many commands without an open user event. Beginning again costs little compared to listing them.
 const MANY_IDLE: usize = 256;
 
 /// For a fork: nothing here changes until this is dropped. `None` while another thread changes it.
@@ -78,8 +77,8 @@ pub fn listed_in_vain() {
     }
 }
 
-/// What is in the queues by now gets a marker behind it, which in pocl's has ended, as a rule, before the program can put anything
-/// behind that.
+/// Begins listing: a marker stands for the commands so far. In pocl's queues it has normally ended before the program can enqueue
+/// anything behind it.
 fn list_all() {
     in_flight::start_listing();
     // A thread that does not see this after its enqueue has its command in front of the marker.
@@ -97,7 +96,7 @@ fn list_all() {
     in_flight::set_complete();
 }
 
-/// Waits until no queue is being dropped: what runs in it is known again then.
+/// Waits until no queue is being dropped: from then on its commands are known again.
 pub fn wait_for_dropped_queues() {
     let deadline = Instant::now() + AT_REST;
     while handle::leaving::<Queue>() > 0 && Instant::now() < deadline {

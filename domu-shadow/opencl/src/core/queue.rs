@@ -70,7 +70,7 @@ impl Queue {
         Ok(Arc::new(queue))
     }
 
-    /// Whether kernels fill it, not the host. Nothing is in it while no host command runs: "a parent kernel is
+    /// Whether kernels enqueue to it, not the host. It is empty while no host command runs: "a parent kernel is
     /// considered to be complete if it itself and all its child kernels have completed".
     pub fn is_on_device(&self) -> bool {
         let Creation::List(Some(list)) = &self.creation else {
@@ -81,7 +81,7 @@ impl Queue {
         })
     }
 
-    /// Whether its commands run one behind the other.
+    /// Whether its commands run in order.
     pub fn is_in_order(&self) -> bool {
         let bits = match &self.creation {
             Creation::Bits => self.bits.load(Ordering::Relaxed),
@@ -152,7 +152,7 @@ impl Queue {
         Ok(event)
     }
 
-    /// Where commands are listed: the events of all that may run, each retained, and flushed.
+    /// While commands are listed: the events of all that may run, each retained; the queue is flushed.
     ///
     /// # Errors
     /// The driver's.
@@ -183,10 +183,8 @@ impl Queue {
             );
         }
     }
-}
 
-impl Queue {
-    /// What still runs when the queue is released, which does not wait for it; `false` where that is not known.
+    /// Hands over the commands in flight: releasing a queue does not wait for them. `false` if they are not all known.
     fn retire(&self) -> bool {
         let (mut events, is_all) = self.in_flight.take();
         let is_complete = in_flight::is_complete();

@@ -1,4 +1,4 @@
-//! What queues still had to do when the program released them: their commands run on, and a move waits for them.
+//! Queues that the program has released while their commands run on: a move waits for those.
 
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,7 +11,7 @@ use runtime::locks::lock;
 /// A driver's event that ends with the last command of a released queue.
 struct Last {
     event: *mut c_void,
-    /// Neither event nor queue keeps a sub-device alive in every driver (pocl 3.1).
+    /// In some drivers (pocl 3.1) neither event nor queue keeps a sub-device alive.
     _device: Arc<Device>,
 }
 
@@ -22,7 +22,7 @@ impl Last {
     fn is_open(&self) -> bool {
         let ended = query::has_ended(self.event);
         if ended {
-            // Ends at once; what the commands wrote is visible to ours only behind it. One that failed has ended, too.
+            // Returns at once, and makes what the commands wrote visible to ours. A failed command has ended, too.
             let _ = status!(self.event, clWaitForEvents(1, &raw const self.event));
         }
         !ended
@@ -64,7 +64,7 @@ pub fn end() {
     debug_assert!(left.is_empty(), "a released queue outlives its driver");
 }
 
-/// How many released queues are still at work. At 0 no event is kept.
+/// How many last events of released queues have not ended.
 pub fn open() -> usize {
     let mut all = all();
     all.retain(Last::is_open);

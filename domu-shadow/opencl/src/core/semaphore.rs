@@ -1,4 +1,4 @@
-//! Semaphores (`cl_khr_semaphore`): made once, by the driver that the process stays with while there are any.
+//! Semaphores (`cl_khr_semaphore`). They are never made again: a process that has any cannot be moved.
 
 use std::sync::Arc;
 

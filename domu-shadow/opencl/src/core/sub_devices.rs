@@ -1,4 +1,4 @@
-//! Sub-devices: made again after a move by partitioning the device in their parent's place in the same way.
+//! Sub-devices. After a move the new parent device is partitioned in the same way.
 
 use std::collections::BTreeMap;
 use std::ffi::c_void;
@@ -54,7 +54,7 @@ pub fn create(
     Ok(reals.into_iter().enumerate().map(of).collect())
 }
 
-/// After a move, with all root devices there: makes them again, a device's before those of its parts.
+/// After a move, once all root devices are back: makes sub-devices again, a device's before those of its parts.
 ///
 /// # Errors
 /// The driver's.

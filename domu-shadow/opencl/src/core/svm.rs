@@ -1,9 +1,9 @@
 //! Shared virtual memory that stays where it is.
 //!
-//! A pointer into it may lie anywhere: in kernel arguments, in the memory itself, in the program. So it can only move if
-//! it has the same address afterwards, which a driver that chooses addresses does not promise. Where kernels work on the
-//! process's own memory at its own addresses, it need not be the driver's: it is memory of ours then, which travels with
-//! the guest like all its RAM. Elsewhere it is the driver's, and the process cannot be moved.
+//! A pointer into it may lie anywhere: in kernel arguments, in the memory itself, in the program. So it can move only if
+//! it keeps its address, and a driver that chooses addresses does not promise that. If kernels can work on the process's
+//! own memory at its own addresses, the allocation is memory of ours, which travels with the guest's RAM. Otherwise it is
+//! the driver's, and the process cannot be moved.
 
 use std::collections::BTreeMap;
 use std::ffi::c_void;
@@ -42,8 +42,8 @@ pub fn hold() -> Option<MutexGuard<'static, impl Sized>> {
     runtime::locks::try_lock(&ALLOCATIONS)
 }
 
-/// pocl's kernels take any pointer of the process's where it does not say so, too (`CL_DEVICE_SVM_FINE_GRAIN_SYSTEM`): as 3.1's
-/// source has it, and `tests/moves_svm.rs` shows.
+/// pocl's kernels take any pointer of the process, even if it does not report `CL_DEVICE_SVM_FINE_GRAIN_SYSTEM`: so says 3.1's
+/// source, and `tests/moves_svm.rs` shows.
 fn addresses_our_memory(device: &Device) -> bool {
     let capabilities = query::device_number(device.real.get(), CL_DEVICE_SVM_CAPABILITIES);
     let has = |bit: u64| capabilities.is_ok_and(|all| all & bit != 0);
@@ -51,8 +51,8 @@ fn addresses_our_memory(device: &Device) -> bool {
         || has(u64::MAX) && device.is_pocls() && device.is_processor()
 }
 
-/// Whether commands on these bytes are not for the driver: they are ours, and the driver wants its own. pocl keeps a list of what it
-/// has allocated, and commands but copies refuse other memory from 5.0 on, or crash (a fill in 6.0).
+/// Whether the driver must not get commands on these bytes, because they are ours. pocl keeps a list of its allocations; from 5.0
+/// on, all commands but copies refuse other memory, or crash (a fill in 6.0).
 pub fn is_unknown_to_driver(context: &Context, address: usize, bytes: usize) -> bool {
     contains_all(address, bytes) && context.devices.iter().any(|d| d.is_pocls())
 }

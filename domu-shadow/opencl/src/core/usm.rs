@@ -1,4 +1,4 @@
-//! Unified shared memory (`cl_intel_unified_shared_memory`): what a context has of it, which keeps the process where it is.
+//! Unified shared memory (`cl_intel_unified_shared_memory`): a context's allocations. A process that has any cannot be moved.
 
 use std::collections::BTreeMap;
 use std::ffi::c_void;

@@ -116,7 +116,7 @@ impl Taken {
 }
 
 /// Events behind everything that runs in every queue, released ones included: not behind what the program's user
-/// events hold back. As a rule a marker's for each queue; those of the commands where they are followed.
+/// events defer. Normally one marker for each queue; the commands' own events where they are listed.
 pub(super) struct Markers {
     /// With the device, which an event does not keep alive in every driver if it is a sub-device (pocl 3.1). Not the
     /// queue: one that goes leaves a marker in turn.

@@ -21,7 +21,7 @@ enum NotAtRest {
         user_events: OpenUserEvents,
     },
     #[error("{0}")]
-    Held(&'static str),
+    Deferred(&'static str),
     #[error("commands in {queues} queue(s) have not ended{user_events}")]
     Running {
         queues: usize,
@@ -59,7 +59,7 @@ impl std::fmt::Display for OpenUserEvents {
 pub(super) struct LetGo(u64);
 
 impl LetGo {
-    /// Waits for all that runs; what user events hold back does not.
+    /// Waits for all that runs; what user events defer does not.
     pub(super) fn quiesce(&mut self, gate: &Draining, deadline: Instant) -> Result<(), BoxError> {
         self.0 = deferred_commands::changes();
         if !by_deadline(deadline, || gate.inside() == 0) {
@@ -70,7 +70,7 @@ impl LetGo {
         }
         // Nothing new is enqueued from here on.
         if let Some(obstacle) = deferred_commands::obstacle() {
-            return Err(Box::new(NotAtRest::Held(obstacle)));
+            return Err(Box::new(NotAtRest::Deferred(obstacle)));
         }
         let markers = Markers::place();
         if !markers.wait(deadline) {

@@ -7,26 +7,25 @@ use super::error::driver;
 use super::matching;
 use crate::CLResult;
 use crate::core::command::deferred_recreate;
-use crate::core::command_buffer::CommandBuffer;
-use crate::core::context::Context;
-use crate::core::device::Device;
-use crate::core::event::Event;
-use crate::core::handle::{self, Object};
-use crate::core::inventory;
-use crate::core::kernel::Kernel;
-use crate::core::mem::Mem;
-use crate::core::program::Program;
-use crate::core::queue::Queue;
-use crate::core::retired_queues;
-use crate::core::sampler::Sampler;
-use crate::core::sub_devices;
-use crate::core::svm;
+use crate::core::{
+    CommandBuffer, Context, Device, Event, Kernel, Mem, Object, Program, Queue, Sampler, handle,
+    inventory, retired_queues, sub_devices, svm,
+};
 use crate::driver::workers;
 
 /// Releases the driver's objects of one kind.
 fn release<T: Object>(release_driver: impl Fn(&T)) {
     let objects = handle::all::<T>();
     objects.iter().for_each(|object| release_driver(object));
+}
+
+/// The same for kinds of which one is made from another, which is older.
+fn release_youngest_first<T: Object>(release_driver: impl Fn(&T)) {
+    let objects = handle::all::<T>();
+    objects
+        .iter()
+        .rev()
+        .for_each(|object| release_driver(object));
 }
 
 /// Makes those of one kind again, the oldest first.
@@ -51,18 +50,14 @@ pub(super) fn release_all(timer: &mut PhaseTimer, release_ours: impl FnOnce()) {
     release(Program::release_driver);
     release(Sampler::release_driver);
     timer.lap("events, command buffers, kernels, programs, samplers");
-    // What is made from another object is younger than that.
-    let mems = handle::all::<Mem>();
-    mems.iter().rev().for_each(|mem| mem.release_driver());
+    release_youngest_first(Mem::release_driver);
     timer.lap("memory objects");
     release_ours();
     release(|queue: &Queue| workers::outlast(queue.real.get()));
     release(Queue::release_driver);
     timer.lap("queues");
     release(Context::release_driver);
-    let devices = handle::all::<Device>();
-    let devices = devices.iter().rev();
-    devices.for_each(|device| device.release_driver());
+    release_youngest_first(Device::release_driver);
     timer.lap("contexts");
     for platform in inventory::known_platforms() {
         let devices = inventory::root_devices(platform);

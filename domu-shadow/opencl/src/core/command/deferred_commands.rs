@@ -1,7 +1,7 @@
 //! The log of commands that the program's user events defer.
 //!
-//! The driver has such commands like all others, and knows what they wait for; a move could wait for their end for ever.
-//! So the log has what it takes to enqueue each of them once more. It is used only if a move comes in between: then the
+//! The driver has such commands like all others, but a move cannot wait for them: they may never end. So the log keeps what
+//! it takes to enqueue each of them once more. It is used only if a move comes in between: then the
 //! driver's commands end unrun, and new ones wait for the new driver's user event. Which commands are deferred is
 //! decided when they are enqueued, as a driver would: by their wait lists, and by what lies before them in their queue.
 //! Only the program changes that, by setting the status of a user event.
@@ -126,7 +126,7 @@ impl Log {
         order: Order,
         waits: &[Arc<Event>],
     ) -> bool {
-        // The driver ends it unrun, whatever else it waits for; no other may do otherwise after a move.
+        // The driver ends it unrun, whatever else it waits for, and after a move the next driver must, too.
         if waits.iter().any(|event| has_failed(event)) {
             return false;
         }

@@ -99,16 +99,14 @@ pub fn issue<O: Operands>(
     operands: O,
     give: impl Fn(&Place, &O::Reals) -> CLResult<()> + 'static,
 ) -> CLResult<()> {
-    if !in_flight::is_listing() {
-        return at_once(caller, &command, |place| give(place, &operands.reals()));
-    }
-    issue_listed(caller, &command, operands, give, Repeat::Can)
+    issue_once(caller, command, Repeat::Can, operands, give)
 }
 
-/// The same for a command that cannot be repeated, as `repeat` says.
+/// The same for a command that `repeat` says whether to enqueue again.
 ///
 /// # Errors
 /// As [`issue`].
+#[inline]
 pub fn issue_once<O: Operands>(
     caller: &Caller,
     command: Command<'_>,
@@ -142,7 +140,7 @@ fn at_once(
     Ok(())
 }
 
-/// In a program that has made user events.
+/// [`issue`] in a program that has made user events.
 #[cold]
 fn issue_listed<O: Operands>(
     caller: &Caller,

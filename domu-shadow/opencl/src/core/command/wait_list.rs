@@ -11,7 +11,7 @@ use crate::core::handle;
 use crate::core::queue::Queue;
 use crate::driver::dispatch::{create, pointer, status};
 
-/// A driver's event that has ended: without one a marker's or barrier's list would be empty, which means all commands.
+/// A driver's event that has ended, for the list of a marker or barrier: an empty list would mean all commands.
 pub struct Ended(cl_event);
 
 impl Ended {
@@ -43,7 +43,7 @@ pub struct WaitList {
     /// The program's list.
     given: *const cl_event,
     length: u32,
-    /// Among the driver's events, in the place of those that ended before a move.
+    /// One of the driver's events, in place of those that ended before a move.
     ended: Option<Ended>,
 }
 
@@ -82,7 +82,7 @@ impl WaitList {
         })
     }
 
-    /// For a marker or barrier: to the driver, too, the list has an event if the program's has.
+    /// For a marker or barrier: if the program's list has an event, the driver's has one, too.
     ///
     /// # Errors
     /// The driver's.

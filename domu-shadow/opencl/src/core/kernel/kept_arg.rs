@@ -65,8 +65,8 @@ impl KeptArg {
             }
             KeptArg::Usm(address) => {
                 let pointer = *address as *const c_void;
-                // The memory was freed, or the process would not be here; what the driver thinks of that does not matter. A
-                // pointer of the process's own, where kernels take any, is good again.
+                // The memory was freed, or the process could not have moved: the driver's answer does not matter. A
+                // pointer to the process's own memory is valid again if kernels take any.
                 let _ = extended!(
                     context,
                     clSetKernelArgMemPointerINTEL(kernel, index, pointer)

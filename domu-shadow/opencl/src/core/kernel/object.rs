@@ -170,8 +170,8 @@ impl Kernel {
     ///
     /// # Errors
     /// Those of `ask`; `CL_KERNEL_ARG_INFO_NOT_AVAILABLE` where there is no such kernel.
-    pub fn with_plain(&self, ask: impl FnOnce(*mut c_void) -> CLResult<()>) -> CLResult<()> {
-        self.program.with_plain(|program| {
+    pub fn without_arg_info(&self, ask: impl FnOnce(*mut c_void) -> CLResult<()>) -> CLResult<()> {
+        self.program.without_arg_info(|program| {
             let name = self.name.as_ptr();
             let made = create!(program, clCreateKernel(program, name));
             let plain = made.map_err(|_| CL_KERNEL_ARG_INFO_NOT_AVAILABLE)?;
@@ -221,7 +221,7 @@ pub(super) fn tell(real: *mut c_void, exec_info: &ExecInfo) -> CLResult<()> {
             real,
             clSetKernelExecInfo(real, parameter, value.len(), bytes)
         );
-        // Of memory that the kernel may use, of which there is none now.
+        // Indirect access is about memory that no longer exists.
         if INDIRECT_ACCESS.contains(&parameter) {
             Ok(())
         } else {

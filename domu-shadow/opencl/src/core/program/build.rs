@@ -30,9 +30,8 @@ impl Program {
         Ok(program)
     }
 
-    /// Builds or compiles for `devices`, and remembers how; whether the program gave a callback. `has_kernels` says whether kernels
-    /// are attached to it. A linked program was built
-    /// by its link.
+    /// Builds or compiles for `devices`, and remembers how. `is_notified` says whether the program gave a callback,
+    /// `has_kernels` whether kernels are attached. A linked program was built by its link.
     ///
     /// # Errors
     /// The driver's; a build that ended in failure is remembered as well.
@@ -64,10 +63,9 @@ impl Program {
 
     /// With argument info behind the program's back, if the driver takes that.
     ///
-    /// What it refuses then is built as the program asked for it, so that its answer and its log are those of a plain build: a
-    /// driver may not know the option (before OpenCL 1.2) or make something wrong of it (NVIDIA's compiler, CUDA 13.0, of a
-    /// kernel without arguments that calls `printf`). Some (Intel's) write one log behind the other, so nothing is left of
-    /// the first try.
+    /// If it refuses, the program is built as it was asked for, so that answer and log are those of a plain build. A driver
+    /// may not know the option (before OpenCL 1.2), or mishandle it: NVIDIA's compiler (CUDA 13.0) does for a kernel without
+    /// arguments that calls `printf`. Intel's appends to the log, so nothing is left of the first try.
     fn build_either_way(&self, devices: &[Arc<Device>], step: &Step, is_notified: bool) -> Made {
         let made = |add_arg_info: bool| {
             // The program's callback is due once.
@@ -94,7 +92,7 @@ impl Program {
         made(false)
     }
 
-    /// Builds that succeeded, but for those for these devices.
+    /// Builds that succeeded, without those for these devices.
     fn succeeded(&self, but_for: &[Arc<Device>]) -> Vec<Built> {
         let building = self.building();
         let mut builds = building.builds.clone();
@@ -152,7 +150,7 @@ impl Program {
         }
     }
 
-    /// Before a kernel is made: what a binary may not tell of it is known or comes with a new build from the source. `None`
+    /// Before a kernel is made: if its signature is not known and a binary may lack it, builds from the source again. `None`
     /// for the name stands for all kernels.
     pub fn prepare_kernel(&self, name: Option<&CString>) {
         let mut building = self.building();

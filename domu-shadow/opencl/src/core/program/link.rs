@@ -15,9 +15,9 @@ use crate::core::device::Device;
 
 /// Links with the driver. The program may be there after a failure too, with its log; null if it is not.
 ///
-/// NVIDIA's linker (CUDA 13.0) refuses what was compiled with argument info if a kernel in it has no arguments. Where it
-/// was us who asked for that info, what cannot be linked is linked of inputs compiled without, and its kernels have none.
-/// `add_arg_info` is false for a link that was made so before.
+/// NVIDIA's linker (CUDA 13.0) refuses inputs with argument info if one of their kernels has no arguments. If only we asked
+/// for that info, the link is tried again with inputs compiled without it. `add_arg_info` is false for a link that was made
+/// so before.
 pub fn link(
     context: &Context,
     devices: &[Arc<Device>],
@@ -38,7 +38,7 @@ pub fn link(
         })
     };
     let as_made: Vec<_> = inputs.iter().map(|program| program.real.get()).collect();
-    let adds = add_arg_info && without_arg_info::any_needed(inputs);
+    let adds = add_arg_info && without_arg_info::any_adds_arg_info(inputs);
     if adds {
         let (linked, answer) = link_of(&as_made, false);
         if answer.is_ok() {

@@ -89,7 +89,7 @@ pub struct Building {
     pub constants: Constants,
     /// Of the last builds.
     pub(super) binaries: Binaries,
-    /// The driver's program was loaded from those binaries: it can't be built with other options, and may lack argument
+    /// The driver's program was loaded from those binaries: it cannot be built with other options, and may lack argument
     /// info.
     pub(super) is_substitute: bool,
     /// By kernel name: what the last build told, of which a binary may tell less.
@@ -100,13 +100,13 @@ pub struct Building {
     pub(super) inputs_times: Vec<u64>,
     /// See [`Program::binary_sizes`].
     pub sized_binaries: Option<Arc<Vec<Vec<u8>>>>,
-    /// See [`Program::with_plain`].
+    /// See [`Program::without_arg_info`].
     pub(super) without_arg_info: Option<DriverProgram>,
     pub(super) variables: Option<Hold>,
 }
 
 impl Building {
-    /// A new build is for these devices: what was known of older ones is not true of them any more.
+    /// A new build is for these devices: forgets what was known of older ones.
     pub(super) fn forget(&mut self, devices: &[Arc<Device>]) {
         for built in &mut self.builds {
             let is_other =
@@ -130,7 +130,7 @@ impl Building {
         self.builds.iter().find(is_for)
     }
 
-    /// Whether a build succeeded for any of its devices: what was kept says, else the driver's program.
+    /// Whether a build succeeded for any of its devices, by the kept outcome or else by the driver's program.
     pub(super) fn succeeded(&self, built: &Built, real: *mut c_void) -> bool {
         built.devices.iter().any(|device| {
             let kept = self.outcomes.get(&device.slot().id());
@@ -147,8 +147,7 @@ pub struct Program {
     pub devices: Vec<Arc<Device>>,
     pub origin: Origin,
     building: Mutex<Building>,
-    /// Held over a build, and while its binaries are fetched: a driver writes what the program has by then, which may not
-    /// fit what it said before.
+    /// Held over a build, and while binaries are fetched: a build in between would change their sizes.
     at_driver: Mutex<()>,
     /// `clSetProgramReleaseCallback`.
     pub destructors: DestructorCallbacks,

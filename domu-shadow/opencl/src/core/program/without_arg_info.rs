@@ -1,5 +1,5 @@
-//! A program as a plain driver makes it: without the argument info that only we asked for. Its binaries, and what it
-//! tells about its kernels' arguments, are what the program sees; made when it asks, or when a link needs it.
+//! A program without the argument info that only we asked for. The program sees its binaries, and what it tells of its
+//! kernels' arguments. It is made when the program asks, or when a link needs it.
 
 use std::ffi::c_void;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::object::{Program, Step};
 use crate::CLResult;
 
 /// Whether any of these has argument info behind the program's back.
-pub(super) fn any_needed(programs: &[Arc<Program>]) -> bool {
+pub(super) fn any_adds_arg_info(programs: &[Arc<Program>]) -> bool {
     programs.iter().any(|program| program.adds_arg_info())
 }
 
@@ -22,7 +22,7 @@ pub(super) fn any_needed(programs: &[Arc<Program>]) -> bool {
 /// # Errors
 /// The driver's.
 pub(super) fn of_each(programs: &[Arc<Program>]) -> CLResult<Option<Vec<Option<DriverProgram>>>> {
-    if !any_needed(programs) {
+    if !any_adds_arg_info(programs) {
         return Ok(None);
     }
     let plain = programs.iter().map(|program| of(program));
@@ -78,7 +78,7 @@ fn built(program: &Program) -> CLResult<DriverProgram> {
 
 impl Program {
     /// Calls `ask` with the driver's program that the program may know.
-    pub fn with_plain<T>(&self, ask: impl FnOnce(*mut c_void) -> T) -> T {
+    pub fn without_arg_info<T>(&self, ask: impl FnOnce(*mut c_void) -> T) -> T {
         if self.building().without_arg_info.is_none() {
             let made = of(self).unwrap_or_else(|code| {
                 log::info!("a program is not made without argument info: error {code}");
@@ -90,18 +90,16 @@ impl Program {
         let plain = building.without_arg_info.as_ref();
         ask(plain.map_or(self.real.get(), |plain| plain.0))
     }
-}
 
-impl Program {
-    /// `CL_PROGRAM_BINARY_SIZES`. The binaries are kept for when the program has made room for them: after a move they may
-    /// be larger, and pocl crashes where it was not asked for the sizes first.
+    /// `CL_PROGRAM_BINARY_SIZES`. The binaries are kept until the program has made room for them: after a move they may be
+    /// larger, and pocl crashes if it was not asked for the sizes first.
     ///
     /// # Errors
     /// The driver's.
     pub fn binary_sizes(&self) -> CLResult<Vec<usize>> {
         // No build may come between sizes and binaries.
         let _one = self.at_driver();
-        let (sizes, told) = self.with_plain(|real| {
+        let (sizes, told) = self.without_arg_info(|real| {
             let sizes = binaries::sizes(real)?;
             let is_whole = !sizes.contains(&0);
             let told = is_whole
