@@ -264,7 +264,7 @@ impl Stop for Capture {
     }
 
     fn recreate(&mut self, timer: &mut PhaseTimer) -> Result<(), MoveError> {
-        recreate::make_all(timer)
+        recreate::recreate_all(timer)
     }
 
     fn awaited(&mut self) -> Vec<Arc<dyn Resident>> {

@@ -68,7 +68,7 @@ pub(super) fn release_all(timer: &mut PhaseTimer, release_ours: impl FnOnce()) {
 }
 
 /// Parents before their children.
-pub(super) fn make_all(timer: &mut PhaseTimer) -> Result<(), MoveError> {
+pub(super) fn recreate_all(timer: &mut PhaseTimer) -> Result<(), MoveError> {
     matching::load()?;
     timer.lap("libraries, devices");
     sub_devices::recreate().map_err(driver("making a sub-device again"))?;

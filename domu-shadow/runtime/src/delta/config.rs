@@ -18,7 +18,7 @@ pub struct Config {
     pub segment_bytes: u64,
     /// Longest data extent, in bytes, a multiple of 4096 (`channel::image::BatchLimits` allows 4 MiB).
     pub extent_bytes: u32,
-    /// Keep the device's own times of each step for [`super::pass::PassReport`].
+    /// Keep the device's own times of each step for [`super::report::PassReport`].
     pub profiling: bool,
 }
 

@@ -43,6 +43,9 @@ pub(super) struct Tracked<W> {
     pub(super) fresh: bool,
 }
 
+/// A buffer under watch on such a device.
+pub(super) type TrackedOn<D> = Tracked<<D as Device>::Watched>;
+
 /// The delta engine of one device. Drop it before the driver is unloaded.
 #[derive(Debug)]
 pub struct Engine<D: Device> {
@@ -64,11 +67,6 @@ impl<D: Device> Engine<D> {
     /// The device, its tables released.
     pub fn into_device(self) -> D {
         self.device
-    }
-
-    /// The sizes it works with.
-    pub fn config(&self) -> &Config {
-        &self.config
     }
 
     /// Watches a root buffer of `size` bytes under the number `id`. Its first pass sends all of it. The table takes
@@ -148,5 +146,12 @@ impl<D: Device> Engine<D> {
             .iter()
             .map(|lanes| ChunkDigest(lanes.map(u32::from_le_bytes)))
             .collect())
+    }
+
+    /// Those of these numbers.
+    pub(super) fn candidates(&self, ids: &[u64]) -> Result<Vec<&TrackedOn<D>>, DeltaError> {
+        ids.iter()
+            .map(|id| self.tracked.get(id).ok_or(DeltaError::NotTracked(*id)))
+            .collect()
     }
 }

@@ -20,17 +20,22 @@
 //! | [`engine`], [`config`] | tracked buffers, and sizes |
 //! | [`chunk`], `plan` | the grain; dividing candidates into segments, flags into runs |
 //! | [`window`] | runs into pieces, pieces into staging windows |
-//! | [`pass`] | the pipeline |
+//! | [`pass`], `detecting`, [`throttle`] | the pipeline, comparisons in it, and their share of the device's time |
+//! | `estimate`, [`report`] | how much a pass would send; what passes found |
 //! | [`sink`] | where changed chunks go |
 
 pub mod chunk;
 pub mod config;
+mod detecting;
 pub mod device;
 pub mod digest;
 pub mod engine;
+mod estimate;
 pub mod pass;
 mod plan;
+pub mod report;
 pub mod sink;
+pub mod throttle;
 pub mod window;
 
 pub use chunk::CHUNK_BYTES;
@@ -38,5 +43,6 @@ pub use config::Config;
 pub use device::DriverError;
 pub use digest::{ChunkDigest, Secret};
 pub use engine::DeltaError;
-pub use pass::{Estimate, PassOptions, PassReport};
+pub use report::{Estimate, PassReport};
 pub use sink::{Extent, ExtentKind, FilledPlace, Place, Sink};
+pub use throttle::PassOptions;

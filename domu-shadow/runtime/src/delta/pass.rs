@@ -7,108 +7,21 @@
 //! ```
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::chunk::{CHUNK_BYTES, GROUP_FLAGS};
-use super::device::{Compare, Detect, Device, DriverError, Event, Gather};
-use super::engine::{DeltaError, Engine, Tracked};
-use super::plan::{Part, Run, Runs, Segment, segments};
+use super::chunk::CHUNK_BYTES;
+use super::detecting::Detecting;
+use super::device::{Device, DriverError, Event, Gather};
+use super::engine::{DeltaError, Engine, TrackedOn};
+use super::plan::{Run, Runs, Segment, segments};
+use super::report::PassReport;
 use super::sink::{Place, Sink};
+use super::throttle::{PassOptions, Throttle};
 use super::window::{Entry, Laid, Layout, Origin, Put};
 use crate::poll::{self, NAP};
-use channel::guest::StepError;
 
 /// Bytes of entries that one write carries: drivers take small ones without waiting for the device.
 const ENTRIES_PER_WRITE: usize = (64 << 10) / size_of::<Entry>();
-
-/// How a pass runs.
-#[derive(Clone, Copy, Debug)]
-pub struct PassOptions {
-    /// Largest share of the pass' time in which comparing may use the device's memory bandwidth, above 0 up to 1:
-    /// where little changes, comparing is all that a pass does. At 1 the next segment is compared ahead.
-    pub duty: f64,
-}
-
-impl Default for PassOptions {
-    fn default() -> Self {
-        PassOptions { duty: 1.0 }
-    }
-}
-
-/// Keeps comparing within its share of a pass' time.
-struct Throttle {
-    begun: Instant,
-    compared: Duration,
-    duty: f64,
-}
-
-impl Throttle {
-    fn new(options: PassOptions) -> Throttle {
-        Throttle {
-            begun: Instant::now(),
-            compared: Duration::ZERO,
-            duty: options.duty.clamp(0.001, 1.0),
-        }
-    }
-
-    /// A comparison has just ended.
-    fn add<E>(&mut self, detecting: &Detecting<E>) {
-        self.compared += detecting.begun.elapsed();
-    }
-
-    /// When the next may begin.
-    fn next(&self) -> Instant {
-        self.begun + self.compared.div_f64(self.duty)
-    }
-}
-
-/// What a pass found, and took.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct PassReport {
-    /// Bytes of the candidates.
-    pub examined_bytes: u64,
-    /// Bytes sent as data.
-    pub data_bytes: u64,
-    /// Bytes sent as zero extents.
-    pub zero_bytes: u64,
-    pub extents: u64,
-    pub pieces: u64,
-    /// Staging windows used.
-    pub windows: u64,
-    pub elapsed: Duration,
-    /// Time the host waited for comparisons alone.
-    pub waited: Duration,
-    /// The device's own times, summed, in nanoseconds; 0 without [`super::config::Config::profiling`].
-    pub detect_ns: u64,
-    pub gather_ns: u64,
-    pub read_ns: u64,
-}
-
-impl PassReport {
-    /// Adds what another pass found and took.
-    pub fn add(&mut self, other: PassReport) {
-        self.examined_bytes += other.examined_bytes;
-        self.data_bytes += other.data_bytes;
-        self.zero_bytes += other.zero_bytes;
-        self.extents += other.extents;
-        self.pieces += other.pieces;
-        self.windows += other.windows;
-        self.elapsed += other.elapsed;
-        self.waited += other.waited;
-        self.detect_ns += other.detect_ns;
-        self.gather_ns += other.gather_ns;
-        self.read_ns += other.read_ns;
-    }
-}
-
-/// Changed bytes, as [`Engine::estimate`] found them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Estimate {
-    /// Bytes in changed chunks that are not all zero.
-    pub data_bytes: u64,
-    /// Bytes in changed chunks that are all zero.
-    pub zero_bytes: u64,
-}
 
 impl<D: Device> Engine<D> {
     /// Sends what changed in the candidates (each named once) since it was last sent, everything of a buffer on its
@@ -139,128 +52,6 @@ impl<D: Device> Engine<D> {
             }
         }
         result
-    }
-
-    /// Compares only: how much a pass would send. The tables stay as they are. `alive` is called now and then.
-    ///
-    /// # Errors
-    /// When the driver or `alive` fails, or a candidate is not tracked.
-    pub fn estimate(
-        &mut self,
-        candidates: &[u64],
-        options: PassOptions,
-        alive: &mut dyn FnMut() -> Result<(), StepError>,
-    ) -> Result<Estimate, DeltaError> {
-        let result = self.look(candidates, options, alive);
-        result.and_then(|estimate| Ok(self.device.park().map(|()| estimate)?))
-    }
-
-    fn look(
-        &self,
-        candidates: &[u64],
-        options: PassOptions,
-        alive: &mut dyn FnMut() -> Result<(), StepError>,
-    ) -> Result<Estimate, DeltaError> {
-        let all = self.candidates(candidates)?;
-        // A fresh buffer's table has no meaning yet: all of it will be sent.
-        let (fresh, buffers): (Vec<_>, Vec<_>) = all.into_iter().partition(|tracked| tracked.fresh);
-        let mut flags = vec![0; self.config.flag_bytes()];
-        let mut estimate = Estimate::default();
-        let mut throttle = Throttle::new(options);
-        let chunks = buffers.iter().map(|tracked| tracked.chunks);
-        for segment in &segments(chunks, self.config.segment_groups()) {
-            alive()?;
-            let detecting = Detecting::start(self, &buffers, segment, 0, true)?;
-            detecting.read(self, segment, &mut flags, &mut *alive)?;
-            throttle.add(&detecting);
-            for part in &segment.parts {
-                let size = buffers[part.buffer].size;
-                for run in Runs::new(part.flags(&flags), part.first, part.end) {
-                    let bytes = run_bytes(run, size);
-                    if run.zero {
-                        estimate.zero_bytes += bytes;
-                    } else {
-                        estimate.data_bytes += bytes;
-                    }
-                }
-            }
-            std::thread::sleep(throttle.next().saturating_duration_since(Instant::now()));
-        }
-        estimate.data_bytes += fresh.iter().map(|tracked| tracked.size).sum::<u64>();
-        Ok(estimate)
-    }
-
-    fn candidates(&self, ids: &[u64]) -> Result<Vec<&TrackedOn<D>>, DeltaError> {
-        ids.iter()
-            .map(|id| self.tracked.get(id).ok_or(DeltaError::NotTracked(*id)))
-            .collect()
-    }
-}
-
-fn run_bytes(run: Run, size: u64) -> u64 {
-    let start = u64::from(run.first) * CHUNK_BYTES as u64;
-    (u64::from(run.count) * CHUNK_BYTES as u64).min(size - start)
-}
-
-type TrackedOn<D> = Tracked<<D as Device>::Watched>;
-
-/// A comparison under way.
-struct Detecting<E> {
-    begun: Instant,
-    /// One for each launch.
-    events: Vec<E>,
-    /// Which flags memory.
-    flags: usize,
-}
-
-impl<E: Event> Detecting<E> {
-    fn start<D: Device<Event = E>>(
-        engine: &Engine<D>,
-        buffers: &[&TrackedOn<D>],
-        segment: &Segment,
-        flags: usize,
-        dry: bool,
-    ) -> Result<Self, DriverError> {
-        let begun = Instant::now();
-        let launch = |part: &Part| {
-            let tracked = buffers[part.buffer];
-            let detect = Detect {
-                first: part.first,
-                end: part.end,
-                flags,
-                flags_at: part.flags_at,
-                compare: match (dry, tracked.fresh) {
-                    (true, _) => Compare::Only,
-                    (false, true) => Compare::Fresh,
-                    (false, false) => Compare::AndSend,
-                },
-            };
-            engine.device.detect(&tracked.watched, tracked.size, detect)
-        };
-        let events = segment.parts.iter().map(launch).collect::<Result<_, _>>()?;
-        engine.device.flush()?;
-        Ok(Detecting {
-            begun,
-            events,
-            flags,
-        })
-    }
-
-    fn last(&self) -> Option<&E> {
-        self.events.last()
-    }
-
-    /// Waits, and reads the segment's flags.
-    fn read<D: Device<Event = E>>(
-        &self,
-        engine: &Engine<D>,
-        segment: &Segment,
-        flags: &mut [u8],
-        mut alive: impl FnMut() -> Result<(), StepError>,
-    ) -> Result<(), DeltaError> {
-        let bytes = &mut flags[..segment.groups as usize * GROUP_FLAGS];
-        let read = engine.device.read_flags(self.flags, bytes, self.last())?;
-        read.wait(|| Ok(alive()?))
     }
 }
 
@@ -324,7 +115,7 @@ impl<'a, D: Device> Pass<'a, D> {
                 ahead = Some(self.detect(next, (i + 1) % 2)?);
             }
             self.await_flags(&detecting, segment, &mut flags)?;
-            throttle.add(&detecting);
+            throttle.add(detecting.begun);
             for part in &segment.parts {
                 for run in Runs::new(part.flags(&flags), part.first, part.end) {
                     self.put(part.buffer, run)?;
@@ -369,7 +160,7 @@ impl<'a, D: Device> Pass<'a, D> {
 
     fn put(&mut self, buffer: usize, mut run: Run) -> Result<(), DeltaError> {
         let tracked = self.buffers[buffer];
-        let bytes = run_bytes(run, tracked.size);
+        let bytes = run.bytes(tracked.size);
         if run.zero {
             self.report.zero_bytes += bytes;
         } else {

@@ -1,6 +1,6 @@
 //! Dividing candidates into segments, and a segment's flags into runs of chunks. Plain arithmetic, no driver.
 
-use super::chunk::{GROUP, GROUP_FLAGS};
+use super::chunk::{CHUNK_BYTES, GROUP, GROUP_FLAGS};
 
 /// A range of one buffer's chunks that one launch compares.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,6 +65,14 @@ pub(super) struct Run {
     pub(super) first: u32,
     pub(super) count: u32,
     pub(super) zero: bool,
+}
+
+impl Run {
+    /// Bytes of it in a buffer of `size` bytes.
+    pub(super) fn bytes(self, size: u64) -> u64 {
+        let start = u64::from(self.first) * CHUNK_BYTES as u64;
+        (u64::from(self.count) * CHUNK_BYTES as u64).min(size - start)
+    }
 }
 
 /// The runs that a part's flags tell, in order. A group's flags are two bytes, a bit a chunk: changed, zero.

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 
-use crate::delta::pass::PassReport;
+use crate::delta::report::PassReport;
 
 /// Whether the program runs meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
