@@ -4,7 +4,7 @@ use crate::client::Client;
 use crate::{show, watch};
 use anyhow::Context;
 use channel::image::SessionId;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use protocol::control::{Control, Forgotten, Order, Outcome, Request};
 use protocol::conversation::{Done, SOCKET, SOCKET_VARIABLE};
 use protocol::diagnosis::Diagnosis;
@@ -73,30 +73,18 @@ enum Command {
         domain: Option<String>,
     },
     /// Keep a migration in pre-copy: rounds go on, the programs are not stopped, until `release` or `force`
-    Hold {
-        /// Name or number of the domain; may be left out where only one has GPU sessions
-        domain: Option<String>,
-    },
+    Hold(OneDomain),
     /// End a hold: the policy decides again when the programs are stopped
-    Release {
-        /// Name or number of the domain; may be left out where only one has GPU sessions
-        domain: Option<String>,
-    },
+    Release(OneDomain),
     /// Have a migration stop the programs now, whatever blackout is predicted
     ///
     /// A round that is under way is finished first: what it sends would have to be sent with the programs stopped.
-    Force {
-        /// Name or number of the domain; may be left out where only one has GPU sessions
-        domain: Option<String>,
-    },
+    Force(OneDomain),
     /// Give a migration up: `xl migrate` fails, and the programs go on where they are
     ///
     /// Works in the middle of a round, and until the guest is suspended. While memory is being copied it takes effect at the end
     /// of that pass.
-    Abort {
-        /// Name or number of the domain; may be left out where only one has GPU sessions
-        domain: Option<String>,
-    },
+    Abort(OneDomain),
     /// Move sessions out of and into this host, through real migration records, without Xen's help
     ///
     /// Pre-copy rounds, stop-and-copy, unload, and the restore from what came out at the other end: everything of a
@@ -124,6 +112,12 @@ enum Command {
     /// Look into the GPU records of an `xl save` file; the daemon is not needed
     #[command(subcommand)]
     Stream(StreamCommand),
+}
+
+#[derive(Debug, Args)]
+struct OneDomain {
+    /// Name or number of the domain; may be left out where only one has GPU sessions
+    domain: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -186,10 +180,10 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let outcome: Outcome = client.ask(&Control::Request { domid, request })?;
             show::print(&outcome, false, show::outcome)?;
         }
-        Command::Hold { domain } => steer(connect()?, domain, Order::Hold)?,
-        Command::Release { domain } => steer(connect()?, domain, Order::Release)?,
-        Command::Force { domain } => steer(connect()?, domain, Order::Force)?,
-        Command::Abort { domain } => steer(connect()?, domain, Order::Abort)?,
+        Command::Hold(one) => steer(connect()?, one, Order::Hold)?,
+        Command::Release(one) => steer(connect()?, one, Order::Release)?,
+        Command::Force(one) => steer(connect()?, one, Order::Force)?,
+        Command::Abort(one) => steer(connect()?, one, Order::Abort)?,
         Command::MigrateLoopback {
             domain,
             session,
@@ -209,8 +203,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn steer(mut client: Client, domain: Option<String>, order: Order) -> anyhow::Result<()> {
-    let domid = client.find(domain.as_deref())?;
+fn steer(mut client: Client, one: OneDomain, order: Order) -> anyhow::Result<()> {
+    let domid = client.find(one.domain.as_deref())?;
     client
         .ask::<Done>(&Control::Steer { domid, order })
         .map(drop)

@@ -3,19 +3,15 @@
 //! Like `xl.conf`, the file is a list of `name = value` lines; its syntax is TOML. Every setting has a default,
 //! and a name nobody knows is an error: a misspelt limit must not silently mean none.
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::io::{self, ErrorKind};
-use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+mod values;
 
 use serde::Deserialize;
-use serde::de::{self, Deserializer, Visitor};
-use thiserror::Error;
-
-use crate::passthrough::device::is_bdf;
 use spool::SpoolConfig;
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use thiserror::Error;
 
 /// Where the daemon looks unless it is told otherwise.
 pub const DEFAULT_PATH: &str = "/etc/xen/xl-gpu.conf";
@@ -25,65 +21,65 @@ pub const DEFAULT_PATH: &str = "/etc/xen/xl-gpu.conf";
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Memory of dom0 that images may take before they go to disk, in bytes, for all guests together.
-    #[serde(deserialize_with = "size")]
+    #[serde(deserialize_with = "values::size")]
     pub spool_memory: u64,
     /// Folder for images that do not fit into memory.
-    #[serde(deserialize_with = "folder")]
+    #[serde(deserialize_with = "values::folder")]
     pub spool_dir: PathBuf,
     /// Memory and disk that the images of one guest may take, in bytes.
-    #[serde(deserialize_with = "size")]
+    #[serde(deserialize_with = "values::size")]
     pub spool_guest_quota: u64,
     /// Largest buffer, in bytes.
-    #[serde(deserialize_with = "size")]
+    #[serde(deserialize_with = "values::size")]
     pub max_object: u64,
     /// Pages of all guests' channels together that dom0 maps at a time.
-    #[serde(deserialize_with = "pages")]
+    #[serde(deserialize_with = "values::pages")]
     pub channel_pages: u32,
     /// Most pre-copy rounds.
-    #[serde(deserialize_with = "rounds")]
+    #[serde(deserialize_with = "values::rounds")]
     pub precopy_rounds: u32,
     /// Longest pre-copy.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "values::duration")]
     pub precopy_time: Duration,
     /// Most bytes that pre-copy rounds may send.
-    #[serde(deserialize_with = "size")]
+    #[serde(deserialize_with = "values::size")]
     pub precopy_bytes: u64,
     /// Programs are stopped once their GPU calls will probably be blocked for no longer than this.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "values::duration")]
     pub blackout_budget: Duration,
     /// How long a session may take to share its pages.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "values::duration")]
     pub timeout_open: Duration,
     /// How long a program's queues may take to become idle at a stop.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "values::duration")]
     pub timeout_drain: Duration,
     /// How long sessions that are being attached are waited for before something else begins.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "values::duration")]
     pub timeout_busy: Duration,
     /// Whether PCI devices of domains with GPU sessions are detached for a migration or save, and attached again.
     pub pci_detach: bool,
     /// How long a guest may take to give up a PCI device or to take one, and each of the two commands below.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "values::duration")]
     pub pci_timeout: Duration,
     /// Whether RAM is pre-copied while they are still assigned.
     pub ram_precopy: bool,
     /// Threads for that, at most.
-    #[serde(deserialize_with = "threads")]
+    #[serde(deserialize_with = "values::threads")]
     pub ram_threads: u32,
     /// Passes over RAM before the devices are detached, at most.
-    #[serde(deserialize_with = "passes")]
+    #[serde(deserialize_with = "values::passes")]
     pub ram_passes: u32,
     /// No more passes when one has sent no more bytes than this.
-    #[serde(deserialize_with = "size")]
+    #[serde(deserialize_with = "values::size")]
     pub ram_stop_below: u64,
     /// By domain name: devices that a domain gets which has none when its sessions are to be attached.
-    #[serde(deserialize_with = "devices")]
+    #[serde(deserialize_with = "values::devices")]
     pub pci_attach: BTreeMap<String, Vec<String>>,
     /// Command, with its arguments, to run before devices are detached.
-    #[serde(deserialize_with = "command")]
+    #[serde(deserialize_with = "values::command")]
     pub pci_before_detach: Vec<String>,
     /// Command, with its arguments, to run after devices have been attached.
-    #[serde(deserialize_with = "command")]
+    #[serde(deserialize_with = "values::command")]
     pub pci_after_attach: Vec<String>,
 }
 
@@ -171,172 +167,6 @@ impl Config {
             dir: self.spool_dir.clone(),
             guest_bytes: self.spool_guest_quota,
         }
-    }
-}
-
-/// A whole number of units: plain, or text with the unit behind it.
-struct Quantity {
-    units: &'static [(&'static str, u64)],
-    range: RangeInclusive<u64>,
-    expected: &'static str,
-}
-
-/// Binary, as everywhere in Xen's tools; up to what fits into a file offset.
-const SIZE: Quantity = Quantity {
-    units: &[
-        ("K", 1 << 10),
-        ("M", 1 << 20),
-        ("G", 1 << 30),
-        ("T", 1 << 40),
-        ("", 1),
-    ],
-    range: 0..=i64::MAX as u64,
-    expected: "a size in bytes, or text such as \"512M\" (K, M, G, T)",
-};
-
-/// In milliseconds. At most a day: nobody waits longer, and sums stay far from overflow.
-const DURATION: Quantity = Quantity {
-    units: &[("ms", 1), ("s", 1000), ("min", 60_000)],
-    range: 1..=86_400_000,
-    expected: "a time such as \"500ms\", \"30s\" or \"2min\", up to a day",
-};
-
-/// A limit to stop a program that writes faster than the stream takes.
-const ROUNDS: Quantity = Quantity {
-    units: &[("", 1)],
-    range: 0..=1000,
-    expected: "a number of rounds from 0 to 1000",
-};
-
-/// Up to what Xen's default maptrack table has entries for.
-const PAGES: Quantity = Quantity {
-    units: &[("", 1)],
-    range: 5..=1 << 18,
-    expected: "a number of pages from 5 to 262144",
-};
-
-const THREADS: Quantity = Quantity {
-    units: &[("", 1)],
-    range: 1..=64,
-    expected: "a number of threads from 1 to 64",
-};
-
-const PASSES: Quantity = Quantity {
-    units: &[("", 1)],
-    range: 1..=100,
-    expected: "a number of passes from 1 to 100",
-};
-
-impl Quantity {
-    fn number<E: de::Error>(&self, number: Option<u64>, unit: &str) -> Result<u64, E> {
-        let factor = self
-            .units
-            .iter()
-            .find(|(name, _)| *name == unit)
-            .map(|(_, factor)| *factor);
-        number
-            .zip(factor)
-            .and_then(|(number, factor)| number.checked_mul(factor))
-            .filter(|value| self.range.contains(value))
-            .ok_or_else(|| E::custom(format_args!("expected {}", self.expected)))
-    }
-}
-
-impl Visitor<'_> for &Quantity {
-    type Value = u64;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.expected)
-    }
-
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<u64, E> {
-        self.number(value.try_into().ok(), "")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<u64, E> {
-        let end = text
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len());
-        let (number, unit) = text.split_at(end);
-        self.number(number.parse().ok(), unit)
-    }
-}
-
-fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    deserializer.deserialize_any(&SIZE)
-}
-
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    deserializer
-        .deserialize_any(&DURATION)
-        .map(Duration::from_millis)
-}
-
-fn rounds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    deserializer
-        .deserialize_any(&ROUNDS)
-        .map(|rounds| rounds as u32)
-}
-
-fn pages<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    deserializer
-        .deserialize_any(&PAGES)
-        .map(|pages| pages as u32)
-}
-
-fn threads<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    deserializer
-        .deserialize_any(&THREADS)
-        .map(|threads| threads as u32)
-}
-
-fn passes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    deserializer
-        .deserialize_any(&PASSES)
-        .map(|passes| passes as u32)
-}
-
-fn folder<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
-    let path = PathBuf::deserialize(deserializer)?;
-    match path.is_absolute() {
-        true => Ok(path),
-        false => Err(de::Error::custom("expected an absolute path")),
-    }
-}
-
-/// A device's address, checked where it stands, so that the error names its line.
-struct Address(String);
-
-impl<'de> Deserialize<'de> for Address {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        match is_bdf(&text) {
-            true => Ok(Address(text)),
-            false => Err(de::Error::custom(format_args!(
-                "`{text}`: expected a PCI address such as \"0000:3b:00.0\""
-            ))),
-        }
-    }
-}
-
-fn devices<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<BTreeMap<String, Vec<String>>, D::Error> {
-    let map = BTreeMap::<String, Vec<Address>>::deserialize(deserializer)?;
-    let plain = |list: Vec<Address>| list.into_iter().map(|a| a.0).collect();
-    Ok(map
-        .into_iter()
-        .map(|(name, list)| (name, plain(list)))
-        .collect())
-}
-
-fn command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    let words = Vec::<String>::deserialize(deserializer)?;
-    match words.first() {
-        Some(program) if !program.starts_with('/') => Err(de::Error::custom(
-            "expected a list of words, the first an absolute path of a program",
-        )),
-        _ => Ok(words),
     }
 }
 

@@ -3,7 +3,7 @@
 //! Learnt for each session, and for the host as a whole: a session that has come from elsewhere is expected to cost
 //! what the last one did. A host that has learnt nothing expects [`DEFAULTS`].
 
-use super::rounds::Costs;
+use super::rounds::{Costs, FixedCosts};
 use channel::image::SessionId;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
@@ -33,44 +33,7 @@ fn freeing(bytes: u64) -> Duration {
 const MAX_SESSIONS: usize = 1024;
 
 /// What a part has cost; `None` where that was never seen.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Seen {
-    /// As in [`Costs`].
-    pub drain: Option<Duration>,
-    /// As in [`Costs`].
-    pub unload: Option<Duration>,
-    /// As in [`Costs`].
-    pub detach: Option<Duration>,
-    /// As in [`Costs`].
-    pub paused: Option<Duration>,
-    /// As in [`Costs`].
-    pub arrive: Option<Duration>,
-}
-
-impl Seen {
-    /// The parts of `newer`, and of these where it has none.
-    fn updated(self, newer: Seen) -> Seen {
-        Seen {
-            drain: newer.drain.or(self.drain),
-            unload: newer.unload.or(self.unload),
-            detach: newer.detach.or(self.detach),
-            paused: newer.paused.or(self.paused),
-            arrive: newer.arrive.or(self.arrive),
-        }
-    }
-
-    /// No part longer than `limit`.
-    fn at_most(self, limit: Duration) -> Seen {
-        let cut = |part: Option<Duration>| part.map(|part| part.min(limit));
-        Seen {
-            drain: cut(self.drain),
-            unload: cut(self.unload),
-            detach: cut(self.detach),
-            paused: cut(self.paused),
-            arrive: cut(self.arrive),
-        }
-    }
-}
+pub type Seen = FixedCosts<Option<Duration>>;
 
 /// The most of a part that is expected of a session because another one has shown it: parts are what guests tell, and one
 /// must not spoil the predictions for all others.
@@ -102,13 +65,15 @@ impl CostModel {
             ..seen
         };
         let mut book = self.book();
-        book.host = book.host.updated(seen.at_most(MOST_OF_OTHERS));
+        let newer = |new: Option<Duration>, old| new.or(old);
+        let at_most = |new: Option<Duration>, old| newer(new.map(|t| t.min(MOST_OF_OTHERS)), old);
+        book.host = seen.with(book.host, at_most);
         for (session, _) in sessions {
             let known = book.sessions.get(&session).copied().unwrap_or_default();
             if book.sessions.len() >= MAX_SESSIONS {
                 book.sessions.pop_first();
             }
-            book.sessions.insert(session, known.updated(seen));
+            book.sessions.insert(session, seen.with(known, newer));
         }
     }
 
@@ -121,26 +86,23 @@ impl CostModel {
     ) -> Costs {
         let book = self.book();
         let mut most = 0;
-        let all: Vec<Seen> = sessions
-            .into_iter()
-            .map(|(session, bytes)| {
-                most = most.max(bytes);
-                book.sessions.get(&session).copied().unwrap_or_default()
-            })
-            .collect();
-        let part = |of: fn(&Seen) -> Option<Duration>, default| {
-            let longest = all.iter().filter_map(of).max();
-            longest.or(of(&book.host)).unwrap_or(default)
-        };
+        let mut longest = Seen::default();
+        for (session, bytes) in sessions {
+            most = most.max(bytes);
+            let seen = book.sessions.get(&session).copied().unwrap_or_default();
+            longest = longest.with(seen, Ord::max);
+        }
+        let costs = longest
+            .with(book.host, Option::or)
+            .with(DEFAULTS, Option::unwrap_or);
         Costs {
-            drain: part(|s| s.drain, DEFAULTS.drain),
-            unload: part(|s| s.unload, DEFAULTS.unload).saturating_add(freeing(most)),
-            detach: match devices {
-                true => part(|s| s.detach, DEFAULTS.detach),
-                false => Duration::ZERO,
+            unload: costs.unload.saturating_add(freeing(most)),
+            detach: if devices {
+                costs.detach
+            } else {
+                Duration::ZERO
             },
-            paused: part(|s| s.paused, DEFAULTS.paused),
-            arrive: part(|s| s.arrive, DEFAULTS.arrive),
+            ..costs
         }
     }
 }

@@ -34,7 +34,6 @@ enum Retry {
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
 struct Kept {
-    purpose: Purpose,
     listed: StoredImage,
     /// Times that serving it failed.
     failures: u32,
@@ -64,7 +63,6 @@ impl Guest {
         };
         self.spool.insert(key, image)?;
         let kept = Kept {
-            purpose,
             listed,
             failures: 0,
             retry: Retry::No,
@@ -196,7 +194,7 @@ impl Images {
             let matching = g
                 .kept
                 .iter()
-                .filter(|(key, kept)| wanted(key, kept.purpose));
+                .filter(|(key, kept)| wanted(key, kept.listed.purpose));
             matching.map(|(key, _)| *key).collect()
         })
     }
@@ -212,7 +210,7 @@ impl Images {
     pub fn due(&self, domid: u32, key: &SessionKey, arriving: bool) -> Option<Due> {
         let mut guests = self.guests();
         let kept = guests.get_mut(&domid)?.kept.get_mut(key)?;
-        if (kept.purpose != Purpose::Serve && !arriving) || kept.listed.serving {
+        if (kept.listed.purpose != Purpose::Serve && !arriving) || kept.listed.serving {
             return Some(Due::NotNow);
         }
         Some(match kept.retry {

@@ -3,7 +3,7 @@
 //! ```text
 //!   helper, CLI                    operations                            guests
 //!  ─────────────   ┌───────────────────────────────────────┐   ────────────────────────
-//!   socket.rs ───> │ migrate/    receive.rs   manual.rs    │
+//!   socket.rs ───> │ migrate/    receive/     manual.rs    │
 //!   one thread     │      │           │          │         │    carrier.rs: XenStore and
 //!   each           │      └─ capture.rs ── session.rs ─────┼──> grants (xen/), or memfds
 //!                  │              │ capture_sink.rs        │    (loopback.rs)
@@ -14,7 +14,7 @@
 //!                  └───────────────────────────────────────┘
 //! ```
 //!
-//! Each module uses those above it in this table, and none below:
+//! From the bottom up; no module imports one that imports it:
 //!
 //! | room | what is done there |
 //! |---|---|
@@ -26,7 +26,7 @@
 //! | [`publisher`] | what is told of a domain in XenStore |
 //! | [`laps`], [`reports`], [`ram_report`] | where the time of a migration went |
 //! | [`rounds`], [`cost_model`] | when pre-copy is over, by what a stop would cost |
-//! | [`steering`] | migrations under way, and the operator's orders to them |
+//! | [`steering`], [`moving`] | a migration under way, and the operator's orders to it; all of them |
 //! | [`capture_sink`] | where captured bytes go: image and stream |
 //! | [`image_source`] | an image as a session fetches it |
 //! | [`session`], [`capture`], [`peers`] | one session while it is captured; all of a domain; which those are |
@@ -57,6 +57,7 @@ pub mod laps;
 pub mod loopback;
 pub mod manual;
 pub mod migrate;
+pub mod moving;
 pub mod parallel;
 pub mod passthrough;
 pub mod peers;

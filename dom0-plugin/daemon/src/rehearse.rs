@@ -5,6 +5,7 @@ use super::daemon::Daemon;
 use super::domain_lock::DomainLock;
 use super::images::Images;
 use super::laps::Laps;
+use super::migrate::aborted::Aborted;
 use super::migrate::error::MigrationError;
 use super::migrate::preflight::PreFlight;
 use super::migrate::stopped::Stopped;
@@ -95,15 +96,15 @@ fn send<'d>(
     let role = Role::Rehearsal;
     let pre_flight = PreFlight::begin(daemon, domid, only, role, writer, cancelled)?
         .ok_or(RehearsalError::NoSession(domid))?;
-    let mut pre_copying = pre_flight.head().map_err(|aborted| aborted.end())?;
+    let mut pre_copying = pre_flight.head().map_err(Aborted::end)?;
     loop {
-        let (next, round) = pre_copying.round(None).map_err(|aborted| aborted.end())?;
+        let (next, round) = pre_copying.round(None).map_err(Aborted::end)?;
         pre_copying = next;
         if matches!(round.next, Next::Stop | Next::Force) {
             break;
         }
     }
-    let (stopped, mut stream) = pre_copying.stop().map_err(|aborted| aborted.end())?;
+    let (stopped, mut stream) = pre_copying.stop().map_err(Aborted::end)?;
     let end = RecordHeader {
         record_type: END,
         length: 0,

@@ -33,33 +33,43 @@ pub struct Bounds {
     pub bytes: u64,
 }
 
-/// Parts of a blackout that rounds cannot shorten, as expected.
+/// Parts of a blackout that rounds cannot shorten.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Costs {
+pub struct FixedCosts<T> {
     /// From the closed gate to idle queues.
-    pub drain: Duration,
+    pub drain: T,
     /// Seal, images put on record, driver unloaded, pages unmapped.
-    pub unload: Duration,
+    pub unload: T,
     /// PCI devices detached.
-    pub detach: Duration,
+    pub detach: T,
     /// VCPUs paused.
-    pub paused: Duration,
+    pub paused: T,
     /// From running VCPUs to the open gate: session opened, devices attached, driver loaded, contents.
-    pub arrive: Duration,
+    pub arrive: T,
+}
+
+/// The parts as expected.
+pub type Costs = FixedCosts<Duration>;
+
+impl<T> FixedCosts<T> {
+    /// Each part and that of `other` made one by `f`.
+    pub fn with<U, V>(self, other: FixedCosts<U>, f: impl Fn(T, U) -> V) -> FixedCosts<V> {
+        FixedCosts {
+            drain: f(self.drain, other.drain),
+            unload: f(self.unload, other.unload),
+            detach: f(self.detach, other.detach),
+            paused: f(self.paused, other.paused),
+            arrive: f(self.arrive, other.arrive),
+        }
+    }
 }
 
 impl Costs {
     /// All of them.
     pub fn total(&self) -> Duration {
-        [
-            self.drain,
-            self.unload,
-            self.detach,
-            self.paused,
-            self.arrive,
-        ]
-        .iter()
-        .fold(Duration::ZERO, |sum, part| sum.saturating_add(*part))
+        let rest = [self.unload, self.detach, self.paused, self.arrive];
+        let add = |sum: Duration, part| sum.saturating_add(part);
+        rest.into_iter().fold(self.drain, add)
     }
 }
 

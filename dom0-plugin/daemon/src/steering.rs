@@ -1,20 +1,15 @@
-//! Migrations under way: what they are at, for everybody to see, and what the operator wants of them.
+//! One migration under way: what it is at, for everybody to see, and what the operator wants of it.
 //!
 //! The thread that migrates tells; others order, look, and publish. An order is heard between two rounds, an abort in
 //! the middle of one too.
 
 use super::capture_sink::Counts;
-use super::carrier::Carrier;
 use super::rounds::Rounds;
 use protocol::control::Order;
 use protocol::progress::{Phase, Progress, StandingOrder};
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
-
-/// How often progress is published.
-const PACE: Duration = Duration::from_millis(500);
 
 /// Why an aborted migration ended.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
@@ -70,7 +65,8 @@ fn millis(time: Duration) -> u64 {
 }
 
 impl Steering {
-    fn new(budget: Duration, cancelled: Arc<AtomicBool>) -> Self {
+    /// Of a migration that begins, and aims at a blackout of `budget`; `cancelled` is set when the operator calls it off.
+    pub fn new(budget: Duration, cancelled: Arc<AtomicBool>) -> Self {
         let shown = Progress {
             phase: Phase::Opening,
             wish: StandingOrder::None,
@@ -100,7 +96,8 @@ impl Steering {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    fn order(&self, order: Order) -> Result<(), OrderError> {
+    /// Does what the operator orders.
+    pub fn order(&self, order: Order) -> Result<(), OrderError> {
         let mut state = self.state();
         match (state.course, order) {
             (Course::Copying, Order::Hold) => state.shown.wish = StandingOrder::Hold,
@@ -181,9 +178,16 @@ impl Steering {
     }
 
     /// Nothing can be ordered any more.
-    fn end(&self) {
+    pub fn end(&self) {
         self.state().course = Course::Over;
         self.changed.notify_all();
+    }
+
+    /// Whether it has not ended within `time`.
+    pub fn goes_on(&self, time: Duration) -> bool {
+        let goes_on = |s: &mut State| s.course != Course::Over;
+        let waited = self.changed.wait_timeout_while(self.state(), time, goes_on);
+        waited.is_ok_and(|(state, _)| state.course != Course::Over)
     }
 
     /// What is known now.
@@ -196,110 +200,6 @@ impl Steering {
             elapsed: millis(self.started.elapsed()),
             ..state.shown.clone()
         }
-    }
-}
-
-/// All that are under way, by domain.
-pub struct Moving {
-    carrier: Arc<dyn Carrier>,
-    all: Mutex<BTreeMap<u32, Arc<Steering>>>,
-}
-
-impl Moving {
-    /// None; progress will be published through `carrier`.
-    pub fn new(carrier: Arc<dyn Carrier>) -> Self {
-        Moving {
-            carrier,
-            all: Mutex::default(),
-        }
-    }
-
-    fn all(&self) -> MutexGuard<'_, BTreeMap<u32, Arc<Steering>>> {
-        self.all.lock().unwrap_or_else(|e| e.into_inner())
-    }
-
-    /// What the domain's migration is at, if one is under way.
-    pub fn progress(&self, domid: u32) -> Option<Progress> {
-        let steering = self.all().get(&domid).cloned();
-        steering.map(|s| s.progress())
-    }
-
-    /// Does what the operator orders.
-    pub fn order(&self, domid: u32, order: Order) -> Result<(), OrderError> {
-        let steering = self.all().get(&domid).cloned();
-        let steering = steering.ok_or(OrderError::NoMigration(domid))?;
-        log::info!("domain {domid}: the operator's order: {order:?}");
-        steering.order(order)
-    }
-
-    /// A migration of `domid` begins that aims at a blackout of `budget`; `cancelled` is set when the operator calls it off.
-    pub fn begin(
-        self: &Arc<Self>,
-        domid: u32,
-        budget: Duration,
-        cancelled: Arc<AtomicBool>,
-    ) -> UnderWay {
-        let steering = Arc::new(Steering::new(budget, cancelled));
-        self.all().insert(domid, steering.clone());
-        let (moving, shown) = (self.clone(), steering.clone());
-        std::thread::spawn(move || moving.publish(domid, &shown));
-        UnderWay {
-            steering,
-            moving: self.clone(),
-            domid,
-        }
-    }
-
-    /// Publishes progress until the migration is over.
-    fn publish(&self, domid: u32, steering: &Steering) {
-        let mut last = None;
-        while steering.state().course != Course::Over {
-            let now = steering.progress();
-            if last.as_ref() != Some(&now) {
-                self.carrier.tell_progress(domid, Some(&now));
-                last = Some(now);
-            }
-            let lasts = |s: &mut State| s.course != Course::Over;
-            let wait = steering
-                .changed
-                .wait_timeout_while(steering.state(), PACE, lasts);
-            drop(wait);
-        }
-        // The next one may have begun already: what it tells stays.
-        let all = self.all();
-        if !all.contains_key(&domid) {
-            self.carrier.tell_progress(domid, None);
-        }
-    }
-}
-
-/// A migration's place among those under way, until it is dropped.
-pub struct UnderWay {
-    steering: Arc<Steering>,
-    moving: Arc<Moving>,
-    domid: u32,
-}
-
-impl std::ops::Deref for UnderWay {
-    type Target = Steering;
-
-    fn deref(&self) -> &Steering {
-        &self.steering
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        // The next one may have begun already.
-        let mut all = self.moving.all();
-        if all
-            .get(&self.domid)
-            .is_some_and(|s| Arc::ptr_eq(s, &self.steering))
-        {
-            all.remove(&self.domid);
-        }
-        drop(all);
-        self.steering.end();
     }
 }
 

@@ -5,11 +5,9 @@
 //! host, so the two need not agree: a part never takes more of the whole than is left of it, and what no part took is
 //! the rest. So nothing is negative, and parts and rest are the whole, whatever the clocks say.
 
-use serde::de::{IgnoredAny, MapAccess, Visitor};
-use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 /// A part of a blackout, in the order of time.
@@ -145,47 +143,25 @@ impl Blackout {
 
 impl Serialize for Blackout {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let seconds = |time: Option<Duration>| time.map(|t| t.as_secs_f64());
-        let mut map = to.serialize_map(None)?;
-        map.serialize_entry(WHOLE, &seconds(self.whole))?;
-        for part in Part::ALL {
-            map.serialize_entry(part.field(), &seconds(self.get(part)))?;
-        }
-        map.serialize_entry(REST, &seconds(self.rest()))?;
-        map.end()
+        let parts = Part::ALL.map(|part| (part.field(), self.get(part)));
+        let ends = [(WHOLE, self.whole), (REST, self.rest())];
+        let all = parts.into_iter().chain(ends);
+        to.collect_map(all.map(|(name, time)| (name, time.map(|t| t.as_secs_f64()))))
     }
 }
 
 impl<'de> Deserialize<'de> for Blackout {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Fields;
-        impl<'de> Visitor<'de> for Fields {
-            type Value = Blackout;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("parts of a blackout in seconds")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Blackout, A::Error> {
-                let (mut whole, mut parts) = (None, Vec::new());
-                // A negative time, of an earlier version, is none.
-                let time = |s: Option<f64>| s.and_then(|s| Duration::try_from_secs_f64(s).ok());
-                while let Some(name) = map.next_key::<String>()? {
-                    if name == WHOLE {
-                        whole = time(map.next_value()?);
-                    } else if let Some(part) = Part::ALL.into_iter().find(|p| p.field() == name) {
-                        parts.extend(time(map.next_value()?).map(|took| (part, took)));
-                    } else {
-                        map.next_value::<IgnoredAny>()?;
-                    }
-                }
-                Ok(match whole {
-                    Some(whole) => Blackout::of(whole, parts),
-                    None => Blackout::so_far(parts),
-                })
-            }
-        }
-        from.deserialize_map(Fields)
+        // Among the other fields of a report.
+        let fields = BTreeMap::<String, Value>::deserialize(from)?;
+        // A negative time, of an earlier version, is none.
+        let time = |name| Duration::try_from_secs_f64(fields.get(name)?.as_f64()?).ok();
+        let part = |part: Part| Some((part, time(part.field())?));
+        let parts = Part::ALL.into_iter().filter_map(part);
+        Ok(match time(WHOLE) {
+            Some(whole) => Blackout::of(whole, parts),
+            None => Blackout::so_far(parts),
+        })
     }
 }
 

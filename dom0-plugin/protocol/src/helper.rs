@@ -41,7 +41,7 @@ pub enum Request {
     Done {
         rc: i32,
         /// Where PCI devices were detached.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         ram: Option<RamFigures>,
     },
 }
@@ -56,7 +56,6 @@ pub struct Sessions {
     #[serde(default)]
     pub devices: u32,
     /// How RAM is to be pre-copied before devices are detached; without it not at all.
-    #[serde(default)]
     pub ram: Option<RamLimits>,
 }
 

@@ -19,16 +19,14 @@ pub struct RamFigures {
     /// Before the devices were detached.
     pub passes: Vec<RamPass>,
     /// The search for unchanged pages, after.
-    #[serde(default)]
     pub scan: Option<RamScan>,
     /// Bytes libxc has sent once the devices were away.
-    #[serde(default)]
     pub bytes_after_detach: Option<u64>,
     /// Memory that the digests took.
     #[serde(default)]
     pub digest_bytes: u64,
     /// Why memory went out as a whole after all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub given_up: Option<String>,
 }
 

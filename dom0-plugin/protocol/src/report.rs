@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Which end wrote a report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// `xl migrate` or `xl save` here.
+    #[default]
     Source,
     /// The domain came here.
     Destination,
@@ -122,7 +123,7 @@ pub struct SessionReport {
 }
 
 /// One migration as one end saw it. Times in seconds; those that this end does not know are absent.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Which end.
     pub role: Role,
@@ -131,7 +132,7 @@ pub struct Report {
     /// Whether it went through, as far as this end knows; absent while it is under way.
     pub ok: Option<bool>,
     /// Why not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// When it began, in seconds since 1970.
     pub started: u64,
@@ -140,19 +141,15 @@ pub struct Report {
     /// What was sent or received.
     pub gpu_bytes: GpuBytes,
     /// Pre-copy, where there was one.
-    #[serde(default)]
     pub precopy: Option<Precopy>,
     /// The blackout that was predicted when pre-copy ended.
-    #[serde(default)]
     pub predicted_blackout_s: Option<f64>,
     /// Why buffers travelled whole instead of being compared on the GPU, and how many bytes there were of them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub uncompared: Option<String>,
     /// Bytes that were compared in the stop.
-    #[serde(default)]
     pub compared_bytes: Option<u64>,
     /// Of the stop, the time in which there was nothing to do but wait for comparisons.
-    #[serde(default)]
     pub compare_s: Option<f64>,
     /// Longest time that a program's GPU calls were blocked, and what it consisted of.
     #[serde(flatten)]
@@ -165,7 +162,7 @@ pub struct Report {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<String>,
     /// Memory, where PCI devices were detached.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ram: Option<RamReport>,
     /// Serving the images, until all contents had arrived: the programs run for most of it.
     pub restore_s: Option<f64>,
@@ -182,23 +179,8 @@ impl Report {
         Report {
             role,
             domid,
-            ok: None,
-            error: None,
             started,
-            sessions: Vec::new(),
-            gpu_bytes: GpuBytes::default(),
-            precopy: None,
-            predicted_blackout_s: None,
-            uncompared: None,
-            compared_bytes: None,
-            compare_s: None,
-            vm_downtime_s: None,
-            stop_s: None,
-            devices: Vec::new(),
-            ram: None,
-            blackout: Blackout::default(),
-            restore_s: None,
-            total_s: None,
+            ..Report::default()
         }
     }
 }
@@ -210,6 +192,5 @@ pub struct RamReport {
     #[serde(flatten)]
     pub figures: RamFigures,
     /// From the first device's detaching to the suspended guest: what the copy of its memory adds to the GPU's absence.
-    #[serde(default)]
     pub detach_to_suspend_s: Option<f64>,
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io::{ErrorKind, Read};
 
-use channel::image::{Batch, Digest, DigestStream, EXTENT_BYTES, SessionKey};
+use channel::image::{Batch, Digest, EXTENT_BYTES, SessionKey};
 use zerocopy::FromBytes;
 
 use super::error::{RecordError, StreamError};
@@ -313,27 +313,4 @@ fn seal(body: &[u8]) -> Result<Seal, RecordError> {
         digest: Digest::from_bytes(raw.digest),
         sessions,
     })
-}
-
-/// The stream digest as it grows, for receivers. Boxed: the hash state is large.
-pub(super) struct StreamDigest(Box<DigestStream>);
-
-impl StreamDigest {
-    pub fn new() -> StreamDigest {
-        StreamDigest(Box::default())
-    }
-
-    pub fn add(&mut self, checksum: Digest) {
-        self.0.update(&checksum.to_bytes());
-    }
-
-    pub fn digest(&self) -> Digest {
-        self.0.digest()
-    }
-}
-
-impl std::fmt::Debug for StreamDigest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.digest())
-    }
 }

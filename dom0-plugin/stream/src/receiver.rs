@@ -6,8 +6,8 @@ use channel::image::{Extent, SessionKey};
 
 use super::error::{RecordError, SealField, StreamError};
 use super::libxc::RecordHeader;
-use super::reader::{Data, Head, Record, RecordReader, Seal, StreamDigest, StreamLimits};
-use super::wire::{ImageId, Totals, is_gpu_type};
+use super::reader::{Data, Head, Record, RecordReader, Seal, StreamLimits};
+use super::wire::{ImageId, StreamDigest, Totals, is_gpu_type};
 
 /// Where received images are put: the spool, or a mere counter.
 pub trait ImageSink {
@@ -107,7 +107,7 @@ impl Stream<Receiving> {
         }
         state.records += 1;
         state.payload_bytes += data.batch.payload().len() as u64;
-        state.digest.add(data.checksum);
+        state.digest.add(&data.checksum.to_bytes());
         Ok(())
     }
 

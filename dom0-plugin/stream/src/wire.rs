@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, Read};
 
-use channel::image::{BatchLimits, SessionId, SessionKey};
+use channel::image::{BatchLimits, Digest, DigestStream, SessionId, SessionKey};
 use serde::{Serialize, Serializer};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -145,5 +145,28 @@ pub(super) fn batch_limits(max_object_bytes: u64) -> BatchLimits {
         max_extents: MAX_EXTENTS,
         max_data_bytes: MAX_PAYLOAD as u32,
         copies: true,
+    }
+}
+
+/// Digest of all DATA records' checksums as it grows. Boxed: the hash state is large.
+pub(super) struct StreamDigest(Box<DigestStream>);
+
+impl StreamDigest {
+    pub fn new() -> StreamDigest {
+        StreamDigest(Box::default())
+    }
+
+    pub fn add(&mut self, checksum: &[u8; CHECKSUM_BYTES]) {
+        self.0.update(checksum);
+    }
+
+    pub fn digest(&self) -> Digest {
+        self.0.digest()
+    }
+}
+
+impl std::fmt::Debug for StreamDigest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.digest())
     }
 }

@@ -12,7 +12,8 @@ use super::error::{WriteCause, WriteError};
 use super::libxc::{ALIGN, RecordHeader};
 use super::wire::{
     CHECKSUM_BYTES, ImageId, MAGIC, MAX_EXTENTS, MAX_PAYLOAD, MAX_SESSIONS, RawData, RawHead,
-    RawKey, RawSeal, RawTotals, STREAM_VERSION, TYPE_DATA, TYPE_HEAD, TYPE_SEAL, Totals,
+    RawKey, RawSeal, RawTotals, STREAM_VERSION, StreamDigest, TYPE_DATA, TYPE_HEAD, TYPE_SEAL,
+    Totals,
 };
 
 /// What a writer has put into its stream.
@@ -46,7 +47,7 @@ pub struct RecordWriter<W> {
     out: Output<W>,
     image_id: ImageId,
     sessions: Vec<SessionKey>,
-    digest: Checksums,
+    digest: StreamDigest,
 }
 
 #[derive(Debug)]
@@ -55,14 +56,6 @@ struct Output<W> {
     record: u64,
     torn: bool,
     written: Written,
-}
-
-struct Checksums(DigestStream);
-
-impl std::fmt::Debug for Checksums {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?}", self.0.digest())
-    }
 }
 
 impl<W: Write> RecordWriter<W> {
@@ -92,7 +85,7 @@ impl<W: Write> RecordWriter<W> {
             out,
             image_id,
             sessions: sessions.to_vec(),
-            digest: Checksums(DigestStream::new()),
+            digest: StreamDigest::new(),
         })
     }
 
@@ -128,7 +121,7 @@ impl<W: Write> RecordWriter<W> {
         let [fixed, payload, padding, table] = record.parts();
         self.out
             .record(TYPE_DATA, &[fixed, payload, padding, table, checksum])?;
-        self.digest.0.update(checksum);
+        self.digest.add(checksum);
         self.out.written.data_records += 1;
         self.out.written.payload_bytes += payload.len() as u64;
         self.out.written.elided.zero += elided.zero;
@@ -145,7 +138,7 @@ impl<W: Write> RecordWriter<W> {
             image_id: self.image_id.0,
             record_count: self.out.written.data_records.into(),
             payload_bytes: self.out.written.payload_bytes.into(),
-            digest: self.digest.0.digest().to_bytes(),
+            digest: self.digest.digest().to_bytes(),
         };
         let raw = |key| {
             let Totals { objects, bytes } = totals(key);

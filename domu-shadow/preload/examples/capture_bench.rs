@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use channel::guest::StepError;
 use channel::memory::SharedRegion;
-use runtime::delta::{PassReport, Piece, Place, Sink};
+use runtime::delta::{FilledPlace, PassReport, Place, Sink};
 use runtime::mover;
 
 #[path = "../tests/common/mod.rs"]
@@ -78,7 +78,7 @@ impl Sink for Ring {
         }))
     }
 
-    fn deliver(&mut self, piece: Piece) -> Result<(), StepError> {
+    fn deliver(&mut self, piece: FilledPlace) -> Result<(), StepError> {
         self.free.push_back(piece.token);
         Ok(())
     }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use channel::guest::StepError;
 use opencl::delta::Engine;
-use runtime::delta::{Config, PassOptions, PassReport, Piece, Place, Secret, Sink};
+use runtime::delta::{Config, FilledPlace, PassOptions, PassReport, Place, Secret, Sink};
 
 #[path = "../tests/delta/rig.rs"]
 mod rig;
@@ -112,7 +112,7 @@ impl Sink for Ring {
         }))
     }
 
-    fn deliver(&mut self, piece: Piece) -> Result<(), StepError> {
+    fn deliver(&mut self, piece: FilledPlace) -> Result<(), StepError> {
         self.free.push_back(piece.token);
         Ok(())
     }

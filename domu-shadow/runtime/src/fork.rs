@@ -36,7 +36,7 @@ pub fn prepare() {
     // SAFETY: plain functions of this library, which is never unloaded.
     let registered = unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
     if registered != 0 {
-        log::warn!("pthread_atfork(3) failed: OpenCL calls of a forked child may wait for ever");
+        log::warn!("pthread_atfork(3) failed: GPU calls of a forked child may wait for ever");
     }
 }
 

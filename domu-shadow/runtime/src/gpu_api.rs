@@ -49,10 +49,12 @@ pub trait GpuApi: Send + Sync {
 
 /// One API's part of a move, from the capture to the last byte that arrives. Dropping it ends the capture; the program notices
 /// nothing.
-pub trait ApiCapture: Send {
-    /// Has the driver pin `pages`, for transfers at the bus's rate. Where it refuses, transfers are slower.
-    fn pin(&mut self, pages: &SharedPages);
+pub trait ApiCapture: Rounds + Transfers + Stop {}
 
+impl<T: Rounds + Transfers + Stop> ApiCapture for T {}
+
+/// Finding what has to be sent.
+pub trait Rounds: Send {
     /// Makes ready to compare on the device.
     fn compare(&mut self);
 
@@ -62,7 +64,7 @@ pub trait ApiCapture: Send {
     /// Adds to `round` what has to be sent now. While the program waits nothing can be left for the next.
     fn round(&mut self, program: Program, round: &mut Round);
 
-    /// Sends what changed in what the last [`ApiCapture::round`] named to be compared.
+    /// Sends what changed in what `round` names to be compared.
     ///
     /// # Errors
     /// The sink's.
@@ -88,17 +90,21 @@ pub trait ApiCapture: Send {
 
     /// Bytes of objects that are not compared, and why some of them are not.
     fn whole(&self) -> (u64, Whole);
+}
 
+/// Reading and writing contents. Errors: `Gone` where the program has released the object, `OutOfRange`, the driver's.
+pub trait Transfers: Send {
     /// All objects whose contents move: id and size in bytes.
     fn objects(&self) -> Vec<(u64, u64)>;
+
+    /// Has the driver pin the link's pages, for transfers at the bus's rate; where it refuses, transfers are slower. `None`: the
+    /// link is gone, no page of it stays pinned, and no transfer is under way.
+    fn pin(&mut self, pages: Option<&SharedPages>);
 
     /// Starts to read `to.len()` bytes of an object, from `offset` on.
     ///
     /// # Safety
     /// The memory stays valid until the answer is dropped.
-    ///
-    /// # Errors
-    /// `Gone` where the program has released the object, `OutOfRange`, the driver's.
     unsafe fn start_read(
         &self,
         object: u64,
@@ -106,7 +112,25 @@ pub trait ApiCapture: Send {
         to: &dyn HostBytes,
     ) -> Result<Box<dyn Pending>, MoveError>;
 
-    /// Waits until nothing of the program's runs. To be called again where [`ApiCapture::settle`] says so.
+    /// Starts to write `from.len()` bytes of an object, from `offset` on.
+    ///
+    /// # Safety
+    /// The memory stays valid until the answer is dropped.
+    unsafe fn start_write(
+        &self,
+        object: u64,
+        offset: u64,
+        from: &dyn HostBytes,
+    ) -> Result<Box<dyn Pending>, MoveError>;
+
+    /// Starts to write zeros.
+    fn start_zero(&self, object: u64, offset: u64, len: u64)
+    -> Result<Box<dyn Pending>, MoveError>;
+}
+
+/// Bringing the API to rest, taking the driver away, and bringing it back.
+pub trait Stop: Send {
+    /// Waits until nothing of the program's runs. To be called again where [`Stop::settle`] says so.
     ///
     /// # Errors
     /// Why it does not come to rest. What was done is undone.
@@ -125,7 +149,7 @@ pub trait ApiCapture: Send {
     /// said: while there is any, the GPU cannot be taken away.
     fn release_driver(&mut self, timer: &mut PhaseTimer) -> Vec<String>;
 
-    /// Loads the driver and makes every object again. Where it fails, [`ApiCapture::release_driver`] follows.
+    /// Loads the driver and makes every object again. Where it fails, [`Stop::release_driver`] follows.
     ///
     /// # Errors
     /// `NoDevice`, the driver's.
@@ -133,30 +157,6 @@ pub trait ApiCapture: Send {
 
     /// After `recreate`: the objects whose contents have to come now.
     fn awaited(&mut self) -> Vec<Arc<dyn Resident>>;
-
-    /// Starts to write `from.len()` bytes of an object, from `offset` on.
-    ///
-    /// # Safety
-    /// The memory stays valid until the answer is dropped.
-    ///
-    /// # Errors
-    /// As `start_read`.
-    unsafe fn start_write(
-        &self,
-        object: u64,
-        offset: u64,
-        from: &dyn HostBytes,
-    ) -> Result<Box<dyn Pending>, MoveError>;
-
-    /// Starts to write zeros.
-    ///
-    /// # Errors
-    /// As `start_read`.
-    fn start_zero(&self, object: u64, offset: u64, len: u64)
-    -> Result<Box<dyn Pending>, MoveError>;
-
-    /// The link is gone: no page of it stays pinned. No transfer is under way.
-    fn close(&mut self);
 }
 
 /// More than there are in the world.

@@ -1,6 +1,6 @@
 //! Room for the way back: file descriptors and address space, held while no driver is there.
 //!
-//! The program's threads run on meanwhile, but for their OpenCL calls. What a driver gave up when it was unloaded they
+//! The program's threads run on meanwhile, but for their GPU calls. What a driver gave up when it was unloaded they
 //! could take, and where the process may not have more, neither driver nor session could be opened again. The descriptors
 //! are copies of one empty file, the address space is a mapping that nobody may touch.
 

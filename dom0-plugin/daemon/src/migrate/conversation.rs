@@ -13,14 +13,12 @@ use protocol::conversation::Reply;
 use protocol::helper::Request;
 use protocol::report::Role;
 use serde_json::{Value, json};
-use std::fmt::Display;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// Where a migration is.
-#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 enum Phase<'d> {
     PreFlight(PreFlight<'d>),
     PreCopying(PreCopying<'d>),
@@ -149,8 +147,8 @@ impl<'d> Phase<'d> {
         match self {
             Phase::PreFlight(p) => drop(p.abort(failed.unwrap_or(MigrationError::Unsent)).end()),
             Phase::PreCopying(p) => drop(p.abort(failed.unwrap_or(MigrationError::Unsent)).end()),
-            Phase::Stopped(s) => s.end(failed.as_ref().map(|e| e as &dyn Display)),
-            Phase::Suspended(s) => s.end(failed.as_ref().map(|e| e as &dyn Display)),
+            Phase::Stopped(s) => s.end(failed),
+            Phase::Suspended(s) => s.end(failed),
             Phase::Aborted(a) => drop(a.end()),
         }
     }

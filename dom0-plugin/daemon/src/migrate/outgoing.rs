@@ -5,8 +5,8 @@ use crate::capture::Capture;
 use crate::capture_sink::{CaptureSink, Records};
 use crate::daemon::Daemon;
 use crate::laps::Laps;
+use crate::moving::UnderWay;
 use crate::ram_report;
-use crate::steering::UnderWay;
 use protocol::ram::RamFigures;
 use protocol::report::{Report, Role};
 use protocol::status::PublishedState;
@@ -65,10 +65,10 @@ impl Outgoing<'_> {
     }
 
     /// It is over; `error` says why where it was for nothing.
-    pub fn end(mut self, laps: Option<Laps>, error: Option<&dyn Display>) {
+    pub fn end(mut self, laps: Option<Laps>, error: Option<impl Display>) {
         self.report.total_s = Some(self.started.elapsed().as_secs_f64());
         self.report.ok = Some(error.is_none());
-        self.report.error = error.map(ToString::to_string);
+        self.report.error = error.as_ref().map(ToString::to_string);
         let (daemon, domid) = (self.daemon, self.domid);
         match &error {
             None => {

@@ -71,7 +71,7 @@ impl<'d> PreFlight<'d> {
         daemon.publisher.tell(domid, PublishedState::Migrating);
         PreFlight::open(out, lock, &patient, stream)
             .map(Some)
-            .map_err(|aborted| aborted.end())
+            .map_err(Aborted::end)
     }
 
     fn open(
@@ -173,11 +173,12 @@ fn write_head(
         let image = images
             .take(out.domid, *key)
             .ok_or(MigrationError::ImageGone(*key))?;
-        let written = image.batches(MAX_PAYLOAD, MAX_EXTENTS, |batch| {
-            records.send(key, 0, batch).map(drop).map_err(Into::into)
-        });
+        let written: Result<(), MigrationError> =
+            image.batches(MAX_PAYLOAD, MAX_EXTENTS, |batch| {
+                records.send(key, 0, batch).map(drop).map_err(Into::into)
+            });
         images.put_back(out.domid, *key, image, false);
-        written.map_err(|e: MigrationError| e)?;
+        written?;
     }
     Ok(records)
 }

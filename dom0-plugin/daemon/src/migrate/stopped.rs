@@ -109,7 +109,7 @@ impl<'d> Stopped<'d> {
     }
 
     /// It is over without a word of the suspend; `failed` says why it was for nothing.
-    pub fn end(self, failed: Option<&dyn Display>) {
+    pub fn end(self, failed: Option<impl Display>) {
         let (daemon, domid) = (self.out.daemon, self.out.domid);
         self.out.end(Some(self.laps), failed);
         daemon

@@ -4,7 +4,6 @@ use super::error::MigrationError;
 use super::outgoing::Outgoing;
 use crate::laps::Laps;
 use protocol::blackout::Part;
-use std::fmt::Display;
 
 /// The domain is out of this migration's hands, and its memory on the way.
 pub struct Suspended<'d> {
@@ -16,15 +15,14 @@ pub struct Suspended<'d> {
 
 impl Suspended<'_> {
     /// The helper has said its last word; `failed` says why it was for nothing.
-    pub fn end(mut self, failed: Option<&dyn Display>) {
+    pub fn end(mut self, failed: Option<MigrationError>) {
         let (daemon, domid) = (self.out.daemon, self.out.domid);
         // Not suspended: it did not go.
         if self.out.report.blackout.get(Part::Suspend).is_some() {
             self.laps.end(Part::Transfer);
             self.out.report.blackout = self.laps.so_far();
         }
-        let taken_back = self.taken_back.as_ref().map(|e| e as &dyn Display);
-        self.out.end(Some(self.laps), taken_back.or(failed));
+        self.out.end(Some(self.laps), self.taken_back.or(failed));
         daemon.server.look(domid);
     }
 }

@@ -15,6 +15,7 @@ use channel::link::Residence;
 use protocol::blackout::Part;
 use protocol::report::{Report, Role};
 use spool::Image;
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -97,13 +98,13 @@ impl ImageServer {
         };
         // One that is suspended may be waited for a long time, and one that arrives has run meanwhile.
         let tells = patience < UNTIL_RESUMED && peer.announcement().state == Residence::Detached;
+        // The clock of its blackout, if that began within this daemon's sight.
         let mut laps = self.reports.laps(domid);
         if let Some(laps) = laps.as_mut().filter(|_| tells) {
             laps.end(Part::Resume);
         }
-        let laps = laps.unwrap_or_else(Laps::start);
-        let laps = Mutex::new(laps);
-        let lap = |part| laps.lock().unwrap_or_else(|e| e.into_inner()).end(part);
+        let laps = RefCell::new(laps.unwrap_or_else(Laps::start));
+        let lap = |part| laps.borrow_mut().end(part);
         let serving = Serving {
             ready: &mut || {
                 lap(if tells { Part::Connect } else { Part::Resume });
@@ -118,8 +119,7 @@ impl ImageServer {
                     Duration::from_nanos(opened.blackout_ns)
                 );
                 lap(Part::Reload);
-                let laps = laps.lock().unwrap_or_else(|e| e.into_inner());
-                let report = self.reports.opened(domid, &key, &opened, &laps);
+                let report = self.reports.opened(domid, &key, &opened, &laps.borrow());
                 if tells {
                     self.learn(&key, &opened, report.as_ref(), started.elapsed());
                 }

@@ -1,10 +1,10 @@
 //! The daemon from its socket to the programs' bytes: real conversations, real streams, fake GPUs.
 
 mod aborts;
-mod claims;
 mod doctor;
 mod host;
 mod hostile;
+mod locks;
 mod manual;
 mod migration;
 mod phases;

@@ -14,7 +14,7 @@ use runtime::delta::{Config, engine};
 
 use super::device::{Event, Memory, Queue, named};
 use super::kernels::{Kernels, SOURCE, Source, quietly};
-use super::proof;
+use super::self_test;
 use super::unavailable::Unavailable;
 use crate::driver::dispatch::status;
 use crate::driver::query;
@@ -158,7 +158,7 @@ impl Engine {
         let control = Queue::new(context, device, false)?;
         let kernels = Kernels::new(context, device, &control, secret, source)?;
         // Some drivers (pocl) compile a kernel when it first runs, for longer than a round should take: here they do.
-        proof::check(&kernels, context, &control, secret)?;
+        self_test::check(&kernels, context, &control, secret)?;
         kernels.park()?;
         let limits = config.limits();
         let window = |_| {

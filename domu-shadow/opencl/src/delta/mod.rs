@@ -4,13 +4,13 @@
 //! |---|---|
 //! | `device` | the driver's objects, owned |
 //! | `kernels` | building and launching the two kernels of `kernels.cl` |
-//! | `proof` | whether the device's compiler made the right thing of them |
+//! | `self_test` | whether the device's compiler made the right thing of them |
 //! | [`engine`] | what passes work with on a device |
 
 mod device;
 pub mod engine;
 mod kernels;
-mod proof;
+mod self_test;
 mod unavailable;
 
 pub use engine::Engine;

@@ -9,7 +9,7 @@ use channel::guest::{StepError, Whole};
 use channel::memory::SharedPages;
 use runtime::delta::sink::Sink;
 use runtime::gate::Draining;
-use runtime::gpu_api::ApiCapture;
+use runtime::gpu_api::{Rounds, Stop, Transfers};
 use runtime::locks;
 use runtime::mover::transfer::Pending;
 use runtime::mover::{HostBytes, MoveError, Program, Region, Round, Sent};
@@ -103,13 +103,7 @@ impl Capture {
     }
 }
 
-impl ApiCapture for Capture {
-    fn pin(&mut self, pages: &SharedPages) {
-        let buffers = root_buffers();
-        let contexts = buffers.into_iter().map(|mem| Arc::clone(&mem.context));
-        self.lanes.pin(pages, contexts);
-    }
-
+impl Rounds for Capture {
     fn compare(&mut self) {
         let comparing = self.comparing.get_or_insert_default();
         comparing.prepare(&root_buffers());
@@ -198,11 +192,22 @@ impl ApiCapture for Capture {
         let bytes = whole.map(|mem| mem.size as u64).sum();
         (bytes, why.unwrap_or_default())
     }
+}
 
+impl Transfers for Capture {
     fn objects(&self) -> Vec<(u64, u64)> {
         let buffers = root_buffers();
         let sized = buffers.iter().map(|mem| (mem.slot().id(), mem.size as u64));
         sized.collect()
+    }
+
+    fn pin(&mut self, pages: Option<&SharedPages>) {
+        let Some(pages) = pages else {
+            return self.lanes.close();
+        };
+        let buffers = root_buffers();
+        let contexts = buffers.into_iter().map(|mem| Arc::clone(&mem.context));
+        self.lanes.pin(pages, contexts);
     }
 
     unsafe fn start_read(
@@ -215,6 +220,27 @@ impl ApiCapture for Capture {
         unsafe { self.lanes.read(object, offset, to) }
     }
 
+    unsafe fn start_write(
+        &self,
+        object: u64,
+        offset: u64,
+        from: &dyn HostBytes,
+    ) -> Result<Box<dyn Pending>, MoveError> {
+        // SAFETY: the same contract.
+        unsafe { self.lanes.write(object, offset, from) }
+    }
+
+    fn start_zero(
+        &self,
+        object: u64,
+        offset: u64,
+        len: u64,
+    ) -> Result<Box<dyn Pending>, MoveError> {
+        self.lanes.write_zero(object, offset, len)
+    }
+}
+
+impl Stop for Capture {
     fn quiesce(&mut self, gate: &Draining, deadline: Instant) -> Result<(), BoxError> {
         self.let_go.quiesce(gate, deadline)
     }
@@ -250,28 +276,5 @@ impl ApiCapture for Capture {
         mems.into_iter()
             .map(|mem| mem as Arc<dyn Resident>)
             .collect()
-    }
-
-    unsafe fn start_write(
-        &self,
-        object: u64,
-        offset: u64,
-        from: &dyn HostBytes,
-    ) -> Result<Box<dyn Pending>, MoveError> {
-        // SAFETY: the same contract.
-        unsafe { self.lanes.write(object, offset, from) }
-    }
-
-    fn start_zero(
-        &self,
-        object: u64,
-        offset: u64,
-        len: u64,
-    ) -> Result<Box<dyn Pending>, MoveError> {
-        self.lanes.write_zero(object, offset, len)
-    }
-
-    fn close(&mut self) {
-        self.lanes.close();
     }
 }

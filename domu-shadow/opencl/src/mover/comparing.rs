@@ -9,7 +9,7 @@ use opencl_sys::{
     CL_OUT_OF_RESOURCES,
 };
 use runtime::delta::{
-    Config, DeltaError, DriverError, PassOptions, PassReport, Piece, Place, Sink,
+    Config, DeltaError, DriverError, FilledPlace, PassOptions, PassReport, Place, Sink,
 };
 use runtime::mover::Program;
 
@@ -286,7 +286,7 @@ impl Sink for Noting<'_> {
         self.sink.place(may_wait)
     }
 
-    fn deliver(&mut self, piece: Piece) -> Result<(), StepError> {
+    fn deliver(&mut self, piece: FilledPlace) -> Result<(), StepError> {
         let buffers = piece.extents.iter().map(|extent| extent.buffer);
         self.changed.extend(buffers);
         self.sink.deliver(piece)

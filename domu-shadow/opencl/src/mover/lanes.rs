@@ -11,7 +11,7 @@ use runtime::mover::memory::{self, HostBytes, OwnedBytes};
 use runtime::mover::transfer::Pending;
 
 use super::error::driver;
-use super::packed::{Beside, Piece, free_parts, pieces};
+use super::packed::{Beside, Step, free_parts, pieces};
 use super::pin::Pin;
 use crate::core::context::Context;
 use crate::core::device::Device;
@@ -164,11 +164,11 @@ impl Lanes {
         let start = offset as usize;
         for (at, piece) in pieces(&mem, start..start + to.len()) {
             match piece {
-                Piece::Whole(part) => {
+                Step::Whole(part) => {
                     let pointer = to.as_ptr().wrapping_add(at - start);
                     commands.events.push(lane.start_read(&part, pointer)?);
                 }
-                Piece::Pixel { pixel, bytes } => {
+                Step::Pixel { pixel, bytes } => {
                     let content = lane.read_pixel(&pixel)?;
                     memory::put(to, at - start, &content[bytes]);
                 }
@@ -196,13 +196,13 @@ impl Lanes {
         let start = offset as usize;
         for (at, piece) in pieces(&mem, start..start + from.len()) {
             match piece {
-                Piece::Whole(part) => {
+                Step::Whole(part) => {
                     for (at, part) in free_parts(&mem, at, part) {
                         let pointer = from.as_ptr().wrapping_add(at - start);
                         commands.events.push(lane.start_write(&part, pointer)?);
                     }
                 }
-                Piece::Pixel { pixel, bytes } => {
+                Step::Pixel { pixel, bytes } => {
                     for (_, pixel) in free_parts(&mem, at, pixel) {
                         let mut content = lane.read_pixel(&pixel)?;
                         memory::get(from, at - start, &mut content[bytes.clone()]);

@@ -15,24 +15,24 @@ use crate::core::mem::image::PackedPart;
 use crate::driver::dispatch::status;
 
 /// What one command moves, or a part of a pixel, which none can.
-pub(super) enum Piece {
+pub(super) enum Step {
     Whole(Part),
     Pixel { pixel: Part, bytes: Range<usize> },
 }
 
 /// The bytes `range`, each piece with the offset of its first byte.
-pub(super) fn pieces(mem: &Mem, range: Range<usize>) -> Vec<(usize, Piece)> {
+pub(super) fn pieces(mem: &Mem, range: Range<usize>) -> Vec<(usize, Step)> {
     let Some(image) = mem.image() else {
         let (offset, len) = (range.start, range.len());
-        let all = (offset, Piece::Whole(Part::Bytes { offset, len }));
+        let all = (offset, Step::Whole(Part::Bytes { offset, len }));
         return Vec::from_iter((len > 0).then_some(all));
     };
     let steps = image.packed();
     let translate = |(at, piece)| match piece {
-        PackedPart::Whole(area) => (at, Piece::Whole(image.part(area, steps))),
+        PackedPart::Whole(area) => (at, Step::Whole(image.part(area, steps))),
         PackedPart::Pixel { area, part } => {
             let pixel = image.part(area, steps);
-            (at, Piece::Pixel { pixel, bytes: part })
+            (at, Step::Pixel { pixel, bytes: part })
         }
     };
     image

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use common::moving::{Store, alone, there_and_back, there_and_nearly_back};
 use common::{COUNT, Gpu, Handle, make, ok, set};
 use opencl_sys::*;
-use runtime::mover::{self, Arriving, MoveError};
+use runtime::mover::{self, MoveError, PostCopy};
 
 /// Longer than any of it takes unless something hangs.
 const AGES: Duration = Duration::from_secs(60);
@@ -25,11 +25,11 @@ fn object_of(store: &Store, bytes: usize) -> u64 {
 }
 
 /// Brings what is asked for until `enough`; one piece in ten is lost on its way, as when a link breaks.
-fn bring(arriving: &mut Arriving, store: &Store, dice: &mut Dice, enough: impl Fn() -> bool) {
+fn bring(arriving: &mut PostCopy, store: &Store, dice: &mut Dice, enough: impl Fn() -> bool) {
     let since = Instant::now();
     while !enough() {
         assert!(since.elapsed() < AGES, "it does not come to an end");
-        let Some(piece) = arriving.next_piece(1 + dice.below(4096) as u64) else {
+        let Some(piece) = arriving.next_range(1 + dice.below(4096) as u64) else {
             std::thread::yield_now();
             continue;
         };
@@ -44,11 +44,11 @@ fn bring(arriving: &mut Arriving, store: &Store, dice: &mut Dice, enough: impl F
 }
 
 /// Waits until somebody waits for `object`.
-fn until_wanted(arriving: &mut Arriving, object: u64) {
+fn until_wanted(arriving: &mut PostCopy, object: u64) {
     let since = Instant::now();
     loop {
         assert!(since.elapsed() < AGES, "nobody waits for it");
-        let piece = arriving.next_piece(1);
+        let piece = arriving.next_range(1);
         arriving.rewind();
         if piece.is_some_and(|piece| piece.object == object) {
             return;
@@ -79,7 +79,7 @@ fn what_is_wanted_comes_first() {
     assert!(matches!(mover::begin(), Err(MoveError::Busy)));
 
     // The large one has begun.
-    let piece = arriving.next_piece(4096).unwrap();
+    let piece = arriving.next_range(4096).unwrap();
     assert_eq!(piece.object, big_id);
     let under_way = arriving.start_write(&piece, store.of(&piece)).unwrap();
     let done = AtomicBool::new(false);
@@ -95,7 +95,7 @@ fn what_is_wanted_comes_first() {
         arriving.arrived(&piece);
         until_wanted(&mut arriving, small_id);
         assert!(!done.load(Ordering::SeqCst));
-        let first = arriving.next_piece(u64::MAX).unwrap();
+        let first = arriving.next_range(u64::MAX).unwrap();
         assert_eq!((first.object, first.offset, first.len), (small_id, 0, 4000));
         let transfer = arriving.start_write(&first, store.of(&first)).unwrap();
         transfer.wait().unwrap();
@@ -150,7 +150,7 @@ fn what_was_used_last_comes_first() {
     let detached = quiesced.unload().map_err(|(_, e)| e).unwrap();
     let (mut arriving, _) = detached.reload().map_err(|(_, e)| e).unwrap();
     let mut order = Vec::new();
-    while let Some(piece) = arriving.next_piece(u64::MAX) {
+    while let Some(piece) = arriving.next_range(u64::MAX) {
         order.push(piece.object);
         arriving.start_zero(&piece).unwrap().wait().unwrap();
         arriving.arrived(&piece);
@@ -215,7 +215,7 @@ fn absent_objects_are_objects() {
     // Released in the middle of its arrival: the transfer under way ends, the rest is not asked for.
     let gone = object_of(&store, 12288);
     let piece = loop {
-        let piece = arriving.next_piece(4096).unwrap();
+        let piece = arriving.next_range(4096).unwrap();
         if piece.object == gone {
             break piece;
         }
@@ -227,13 +227,13 @@ fn absent_objects_are_objects() {
     ok!(clReleaseMemObject(released));
     under_way.wait().unwrap();
     arriving.arrived(&piece);
-    while let Some(piece) = arriving.next_piece(4096) {
+    while let Some(piece) = arriving.next_range(4096) {
         assert_ne!(piece.object, gone);
         let transfer = arriving.start_write(&piece, store.of(&piece)).unwrap();
         transfer.wait().unwrap();
         arriving.arrived(&piece);
     }
-    let none = mover::Piece {
+    let none = mover::FetchRange {
         object: gone,
         offset: 0,
         len: 1,

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use runtime::mover::{
-    self, Arriving, Blackout, Capture, MoveError, OwnedBytes, Piece, Region, Round,
+    self, Blackout, Capture, FetchRange, MoveError, OwnedBytes, PostCopy, Region, Round,
 };
 
 /// Only one move at a time in a process, and these tests share one.
@@ -31,15 +31,15 @@ impl Store {
     }
 
     /// A piece's contents.
-    pub fn of(&self, piece: &Piece) -> OwnedBytes {
+    pub fn of(&self, piece: &FetchRange) -> OwnedBytes {
         let bytes = &self.0[&piece.object][piece.offset as usize..][..piece.len as usize];
         OwnedBytes::from(bytes.to_vec())
     }
 
     /// Gives all contents back, several transfers at a time.
-    pub fn give_back(&self, mut arriving: Arriving) {
+    pub fn give_back(&self, mut arriving: PostCopy) {
         let mut transfers = Vec::new();
-        while let Some(piece) = arriving.next_piece(PIECE) {
+        while let Some(piece) = arriving.next_range(PIECE) {
             let transfer = arriving.start_write(&piece, self.of(&piece)).unwrap();
             transfers.push((piece, transfer));
         }
@@ -112,7 +112,7 @@ pub fn there_and_back_with(rounds: u32, before_stop: impl FnOnce()) -> (u64, Bla
 }
 
 /// A move up to the point where the program runs again and nothing has arrived.
-pub fn there_and_nearly_back(rounds: u32) -> (Arriving, Store) {
+pub fn there_and_nearly_back(rounds: u32) -> (PostCopy, Store) {
     let mut capture = begin();
     let mut store = Store::default();
     for _ in 0..rounds {

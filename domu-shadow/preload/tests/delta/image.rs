@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use channel::guest::StepError;
 use channel::image::{BatchLayout, Digest, Extent as Wire};
-use runtime::delta::{CHUNK_BYTES, ExtentKind, Piece, Place, Sink};
+use runtime::delta::{CHUNK_BYTES, ExtentKind, FilledPlace, Place, Sink};
 
 use crate::rig::Random;
 
@@ -93,7 +93,7 @@ impl Sink for Image {
         Ok(Some(place))
     }
 
-    fn deliver(&mut self, piece: Piece) -> Result<(), StepError> {
+    fn deliver(&mut self, piece: FilledPlace) -> Result<(), StepError> {
         if let Some(left) = &mut self.fail_after {
             if *left == 0 {
                 return Err(StepError::failed("the receiver is gone"));

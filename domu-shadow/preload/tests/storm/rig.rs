@@ -253,7 +253,7 @@ impl Counter {
     /// And back.
     pub fn attach(&mut self, detached: Detached, store: &Store) {
         let (mut arriving, _) = detached.reload().map_err(|(_, e)| e).unwrap();
-        while let Some(piece) = arriving.next_piece(u64::MAX) {
+        while let Some(piece) = arriving.next_range(u64::MAX) {
             let bytes = OwnedBytes::from(store[&piece.object].clone());
             arriving.start_write(&piece, bytes).unwrap().wait().unwrap();
             arriving.arrived(&piece);

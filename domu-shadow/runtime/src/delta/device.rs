@@ -52,7 +52,7 @@ pub struct Gather {
     pub end: usize,
 }
 
-/// The device that passes run on: two memories for flags, staging windows with lists of entries, a queue for the kernels, and one
+/// The device that passes run on, which fails with the driver's errors: two memories for flags, staging windows with lists of entries, a queue for the kernels, and one
 /// or more for reads. Each queue runs in order.
 pub trait Device: Send {
     /// A buffer as the driver names it.
@@ -65,33 +65,18 @@ pub trait Device: Send {
     ///
     /// # Safety
     /// `handle` is a live buffer of this device, here and in all calls that name what is returned.
-    ///
-    /// # Errors
-    /// The driver's.
     unsafe fn watch(&self, handle: Self::Handle, chunks: u32) -> Result<Self::Watched>;
 
     /// Starts comparing chunks of a buffer of `size` bytes with its table.
-    ///
-    /// # Errors
-    /// The driver's.
     fn detect(&self, watched: &Self::Watched, size: u64, what: Detect) -> Result<Self::Event>;
 
     /// Starts copying what entries list into their window, and puts the copies' digests into the table.
-    ///
-    /// # Errors
-    /// The driver's.
     fn gather(&self, watched: &Self::Watched, size: u64, what: Gather) -> Result<Self::Event>;
 
     /// Has the kernels run that were started.
-    ///
-    /// # Errors
-    /// The driver's.
     fn flush(&self) -> Result<()>;
 
     /// Starts reading the start of flags memory `flags`, after `after`.
-    ///
-    /// # Errors
-    /// The driver's.
     fn read_flags<'h>(
         &self,
         flags: usize,
@@ -100,9 +85,6 @@ pub trait Device: Send {
     ) -> Result<HostCopy<'h, Self::Event>>;
 
     /// Starts writing entries of a window, from byte `at` of its list on.
-    ///
-    /// # Errors
-    /// The driver's.
     fn write_entries<'h>(
         &self,
         window: usize,
@@ -117,9 +99,6 @@ pub trait Device: Send {
     ///
     /// # Safety
     /// `target` stays valid for writes of so many bytes until the event is complete.
-    ///
-    /// # Errors
-    /// The driver's.
     unsafe fn read_window(
         &self,
         queue: usize,
@@ -130,24 +109,15 @@ pub trait Device: Send {
     ) -> Result<Self::Event>;
 
     /// Has a queue run the reads that were started.
-    ///
-    /// # Errors
-    /// The driver's.
     fn flush_reads(&self, queue: usize) -> Result<()>;
 
     /// Waits for everything that was started, after a failure.
     fn finish(&self);
 
     /// Lets go of the last buffers: a driver may keep what is set as an argument alive.
-    ///
-    /// # Errors
-    /// The driver's.
     fn park(&self) -> Result<()>;
 
     /// Reads a buffer's table.
-    ///
-    /// # Errors
-    /// The driver's.
     fn read_table(&self, watched: &Self::Watched, bytes: &mut [u8]) -> Result<()>;
 }
 

@@ -39,4 +39,4 @@ pub use device::DriverError;
 pub use digest::{ChunkDigest, Secret};
 pub use engine::DeltaError;
 pub use pass::{Estimate, PassOptions, PassReport};
-pub use sink::{Extent, ExtentKind, Piece, Place, Sink};
+pub use sink::{Extent, ExtentKind, FilledPlace, Place, Sink};

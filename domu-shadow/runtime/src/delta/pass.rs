@@ -14,7 +14,7 @@ use super::device::{Compare, Detect, Device, DriverError, Event, Gather};
 use super::engine::{DeltaError, Engine, Tracked};
 use super::plan::{Part, Run, Runs, Segment, segments};
 use super::sink::{Place, Sink};
-use super::window::{Entry, From, Laid, Layout, Put};
+use super::window::{Entry, Laid, Layout, Origin, Put};
 use crate::poll::{self, NAP};
 use channel::guest::StepError;
 
@@ -36,15 +36,15 @@ impl Default for PassOptions {
 }
 
 /// Keeps comparing within its share of a pass' time.
-struct Pace {
+struct Throttle {
     begun: Instant,
     compared: Duration,
     duty: f64,
 }
 
-impl Pace {
-    fn new(options: PassOptions) -> Pace {
-        Pace {
+impl Throttle {
+    fn new(options: PassOptions) -> Throttle {
+        Throttle {
             begun: Instant::now(),
             compared: Duration::ZERO,
             duty: options.duty.clamp(0.001, 1.0),
@@ -166,13 +166,13 @@ impl<D: Device> Engine<D> {
         let (fresh, buffers): (Vec<_>, Vec<_>) = all.into_iter().partition(|tracked| tracked.fresh);
         let mut flags = vec![0; self.config.flag_bytes()];
         let mut estimate = Estimate::default();
-        let mut pace = Pace::new(options);
+        let mut throttle = Throttle::new(options);
         let chunks = buffers.iter().map(|tracked| tracked.chunks);
         for segment in &segments(chunks, self.config.segment_groups()) {
             alive()?;
             let detecting = Detecting::start(self, &buffers, segment, 0, true)?;
             detecting.read(self, segment, &mut flags, &mut *alive)?;
-            pace.add(&detecting);
+            throttle.add(&detecting);
             for part in &segment.parts {
                 let size = buffers[part.buffer].size;
                 for run in Runs::new(part.flags(&flags), part.first, part.end) {
@@ -184,7 +184,7 @@ impl<D: Device> Engine<D> {
                     }
                 }
             }
-            std::thread::sleep(pace.next().saturating_duration_since(Instant::now()));
+            std::thread::sleep(throttle.next().saturating_duration_since(Instant::now()));
         }
         estimate.data_bytes += fresh.iter().map(|tracked| tracked.size).sum::<u64>();
         Ok(estimate)
@@ -304,7 +304,7 @@ impl<'a, D: Device> Pass<'a, D> {
     }
 
     fn run(mut self, options: PassOptions) -> Result<PassReport, DeltaError> {
-        let mut pace = Pace::new(options);
+        let mut throttle = Throttle::new(options);
         let chunks = self.buffers.iter().map(|tracked| tracked.chunks);
         let segments = segments(chunks, self.engine.config.segment_groups());
         let mut flags = vec![0; self.engine.config.flag_bytes()];
@@ -314,7 +314,7 @@ impl<'a, D: Device> Pass<'a, D> {
             let detecting = match ahead.take() {
                 Some(detecting) => detecting,
                 None => {
-                    self.deliver_until(pace.next())?;
+                    self.deliver_until(throttle.next())?;
                     self.detect(segment, i % 2)?
                 }
             };
@@ -324,7 +324,7 @@ impl<'a, D: Device> Pass<'a, D> {
                 ahead = Some(self.detect(next, (i + 1) % 2)?);
             }
             self.await_flags(&detecting, segment, &mut flags)?;
-            pace.add(&detecting);
+            throttle.add(&detecting);
             for part in &segment.parts {
                 for run in Runs::new(part.flags(&flags), part.first, part.end) {
                     self.put(part.buffer, run)?;
@@ -335,7 +335,7 @@ impl<'a, D: Device> Pass<'a, D> {
         while !self.in_flight.is_empty() {
             self.complete_oldest()?;
         }
-        self.report.elapsed = pace.begun.elapsed();
+        self.report.elapsed = throttle.begun.elapsed();
         Ok(self.report)
     }
 
@@ -375,7 +375,7 @@ impl<'a, D: Device> Pass<'a, D> {
         } else {
             self.report.data_bytes += bytes;
         }
-        let from = From {
+        let from = Origin {
             index: buffer,
             id: tracked.id,
             size: tracked.size,
@@ -523,7 +523,7 @@ impl<'a, D: Device> Pass<'a, D> {
         }
         self.free.push(oldest.window);
         for laid in oldest.pieces {
-            let piece = laid.into_piece();
+            let piece = laid.into_filled();
             self.report.pieces += 1;
             self.report.extents += piece.extents.len() as u64;
             self.sink.deliver(piece)?;

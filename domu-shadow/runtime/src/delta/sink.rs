@@ -57,7 +57,7 @@ impl Place {
 /// A filled place. The bytes of data extents stand in the order of `extents`, each starting at a multiple of 8:
 /// what `channel::image::BatchLayout` gives when the extents are pushed in this order.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Piece {
+pub struct FilledPlace {
     /// The place's token.
     pub token: u64,
     /// At least one.
@@ -82,7 +82,7 @@ pub trait Sink {
     ///
     /// # Errors
     /// Ends the pass.
-    fn deliver(&mut self, piece: Piece) -> Result<(), StepError>;
+    fn deliver(&mut self, piece: FilledPlace) -> Result<(), StepError>;
 
     /// Called now and then while a pass has nothing to deliver.
     ///

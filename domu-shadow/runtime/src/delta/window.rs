@@ -1,11 +1,13 @@
 //! Laying runs out in pieces and pieces in a staging window. No driver here.
 
+use channel::image::payload_start;
+
 use super::chunk::CHUNK_BYTES;
 use super::plan::Run;
-use super::sink::{Extent, ExtentKind, Piece, Place};
+use super::sink::{Extent, ExtentKind, FilledPlace, Place};
 
-/// Extents' bytes start at multiples of this in a piece (`channel::image`'s rule).
-const PAYLOAD_ALIGN: usize = 8;
+/// Bytes that entries count in: extents start at multiples of it ([`payload_start`]).
+const UNIT: usize = 8;
 /// Pieces start at multiples of this in a window: whole memory transactions.
 const PIECE_ALIGN: usize = 256;
 /// Longest zero extent, in bytes.
@@ -39,8 +41,8 @@ pub(super) struct Laid {
 }
 
 impl Laid {
-    pub(super) fn into_piece(self) -> Piece {
-        Piece {
+    pub(super) fn into_filled(self) -> FilledPlace {
+        FilledPlace {
             token: self.place.token,
             extents: self.extents,
             payload_len: self.used,
@@ -71,7 +73,7 @@ pub struct Limits {
 
 /// A buffer that runs are put from.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct From {
+pub(super) struct Origin {
     /// Its place among the candidates.
     pub(super) index: usize,
     pub(super) id: u64,
@@ -115,7 +117,7 @@ impl Layout {
     }
 
     /// Lays out as much of `run` as fits and takes it off `run`.
-    pub(super) fn put(&mut self, from: From, run: &mut Run) -> Put {
+    pub(super) fn put(&mut self, from: Origin, run: &mut Run) -> Put {
         while run.count > 0 {
             let put = if run.zero {
                 self.put_zero(from, run)
@@ -129,7 +131,7 @@ impl Layout {
         Put::Done
     }
 
-    fn put_zero(&mut self, from: From, run: &mut Run) -> Put {
+    fn put_zero(&mut self, from: Origin, run: &mut Run) -> Put {
         let Some(piece) = self.pieces.last_mut() else {
             return Put::NeedsPlace;
         };
@@ -142,7 +144,7 @@ impl Layout {
         Put::Done
     }
 
-    fn put_data(&mut self, from: From, run: &mut Run) -> Put {
+    fn put_data(&mut self, from: Origin, run: &mut Run) -> Put {
         let room_entries = self.limits.entries - self.entries.len();
         // Every chunk gets the room of a whole one, even a buffer's short last: simpler, and rare.
         let open = self.pieces.last().map(|piece| piece.next_start());
@@ -175,11 +177,11 @@ impl Layout {
             };
         }
         piece.used = start + extent.len as usize;
-        let to = ((piece.at + start) / PAYLOAD_ALIGN) as u32;
+        let to = ((piece.at + start) / UNIT) as u32;
         let first = self.entries.len();
         self.entries.extend((0..count).map(|i| Entry {
             chunk: run.first + i,
-            to: to + i * (CHUNK_BYTES / PAYLOAD_ALIGN) as u32,
+            to: to + i * (CHUNK_BYTES / UNIT) as u32,
         }));
         let end = self.entries.len();
         match self.launches.last_mut() {
@@ -197,7 +199,7 @@ impl Layout {
 
 impl Laid {
     fn next_start(&self) -> usize {
-        self.used.next_multiple_of(PAYLOAD_ALIGN)
+        payload_start(self.used)
     }
 
     /// Adds an extent or makes the last one longer; `false` when there is no room in the table.
@@ -219,7 +221,7 @@ impl Laid {
     }
 }
 
-fn extent(from: From, first: u32, count: u32, kind: ExtentKind) -> Extent {
+fn extent(from: Origin, first: u32, count: u32, kind: ExtentKind) -> Extent {
     let offset = u64::from(first) * CHUNK_BYTES as u64;
     let len = (u64::from(count) * CHUNK_BYTES as u64).min(from.size - offset);
     Extent {
@@ -252,8 +254,8 @@ mod tests {
         unsafe { Place::new(token, std::ptr::dangling_mut(), capacity, max_extents) }
     }
 
-    fn from(size: u64) -> From {
-        From {
+    fn from(size: u64) -> Origin {
+        Origin {
             index: 3,
             id: 77,
             size,
@@ -291,7 +293,7 @@ mod tests {
         );
         let to: Vec<u32> = layout.entries.iter().map(|entry| entry.to).collect();
         assert_eq!(to, (0..9).map(|i| i * 512).collect::<Vec<_>>());
-        let pieces: Vec<Piece> = layout.pieces.into_iter().map(Laid::into_piece).collect();
+        let pieces: Vec<FilledPlace> = layout.pieces.into_iter().map(Laid::into_filled).collect();
         assert_eq!(pieces[0].payload_len, 2 * CHUNK_BYTES);
         // Seven chunks, four at most in one extent.
         let lens: Vec<u32> = pieces[1].extents.iter().map(|extent| extent.len).collect();
@@ -325,7 +327,7 @@ mod tests {
         let to: Vec<u32> = layout.entries.iter().map(|entry| 8 * entry.to).collect();
         assert_eq!(to, [0, 8, 8 + 4096, 8 + 4096 + 16]);
         assert_eq!(layout.launches.len(), 3);
-        let piece = layout.pieces.pop().unwrap().into_piece();
+        let piece = layout.pieces.pop().unwrap().into_filled();
         let lens: Vec<u32> = piece.extents.iter().map(|extent| extent.len).collect();
         assert_eq!(lens, [5, 4096 + 13, 5]);
         assert_eq!(piece.payload_len, 8 + 4096 + 16 + 5);
@@ -346,7 +348,7 @@ mod tests {
         layout.open(place(2, CHUNK_BYTES, 2));
         assert_eq!(layout.put(from(size), &mut run), Put::Done);
         assert!(layout.entries.is_empty());
-        let first = layout.pieces.swap_remove(0).into_piece();
+        let first = layout.pieces.swap_remove(0).into_filled();
         assert_eq!((first.payload_len, first.extents.len()), (0, 2));
         assert_eq!(first.extents[1].offset, 1 << 30);
     }

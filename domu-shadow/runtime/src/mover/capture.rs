@@ -12,7 +12,6 @@ use super::contents::Contents;
 use super::error::MoveError;
 use super::headroom::Headroom;
 use super::round::{Program, Round};
-use crate::gpu_api::ApiCapture;
 use crate::vendor::foreign;
 
 static ACTIVE: AtomicBool = AtomicBool::new(false);
@@ -78,13 +77,13 @@ impl Capture {
     /// Has the driver pin `pages`, for transfers into them at the bus's rate, in every context with buffers. Where one
     /// refuses, transfers are slower.
     pub fn pin(&mut self, pages: SharedPages) {
-        self.parts.all_mut().for_each(|part| part.pin(&pages));
+        self.parts.all_mut().for_each(|part| part.pin(Some(&pages)));
     }
 
     /// From the next round on buffers are compared on the device where that can be done, and only what changed in
     /// them is sent: [`Contents::send_changed`]. To be called before each round; builds what is missing.
     pub fn compare(&mut self) {
-        self.parts.all_mut().for_each(ApiCapture::compare);
+        self.parts.all_mut().for_each(|part| part.compare());
     }
 
     /// Fetches what the stop and the way back will need of programs, one after the other while `go_on` says so: the stop
@@ -100,7 +99,7 @@ impl Capture {
 
     /// What was sent so far counts as lost: the next round lists everything again.
     pub fn start_over(&mut self) {
-        self.parts.all_mut().for_each(ApiCapture::start_over);
+        self.parts.all_mut().for_each(|part| part.start_over());
     }
 
     /// Bytes that the next round would send now, as far as comparing tells, else would list. `alive` is called now and
@@ -118,7 +117,7 @@ impl Capture {
 
     /// Bytes of objects that are not compared, and why buffers among them are not: the worst reason.
     pub fn whole(&self) -> (u64, Whole) {
-        let parts: Vec<_> = self.parts.all().map(ApiCapture::whole).collect();
+        let parts: Vec<_> = self.parts.all().map(|part| part.whole()).collect();
         let why = parts.iter().map(|(_, why)| *why);
         let why = why.max_by_key(|&why| u64::from(why)).unwrap_or_default();
         (parts.iter().map(|(bytes, _)| bytes).sum(), why)
@@ -126,6 +125,6 @@ impl Capture {
 
     /// The link is gone: no page of it stays pinned.
     pub(super) fn close(&mut self) {
-        self.parts.all_mut().for_each(ApiCapture::close);
+        self.parts.all_mut().for_each(|part| part.pin(None));
     }
 }

@@ -104,7 +104,7 @@ impl Composite {
 
     /// All go on.
     pub(super) fn resume(&mut self) {
-        self.all_mut().rev().for_each(ApiCapture::resume);
+        self.all_mut().rev().for_each(|part| part.resume());
     }
 
     /// Releases all drivers and unloads them.
@@ -131,7 +131,7 @@ impl Composite {
 
     /// The objects of all APIs whose contents have to come.
     pub(super) fn awaited(&mut self) -> Vec<Arc<dyn Resident>> {
-        self.all_mut().flat_map(ApiCapture::awaited).collect()
+        self.all_mut().flat_map(|part| part.awaited()).collect()
     }
 }
 

@@ -6,7 +6,6 @@ use super::memory::{HostBytes, OwnedBytes};
 use super::round::{Program, Round, Sent};
 use super::transfer::Transfer;
 use crate::delta::sink::Sink;
-use crate::gpu_api::ApiCapture;
 
 /// What a move reads, sends and writes.
 pub struct Contents {
@@ -37,7 +36,7 @@ impl Contents {
 
     /// Every object whose contents move: id and size in bytes.
     pub fn objects(&self) -> Vec<(u64, u64)> {
-        self.parts.all().flat_map(ApiCapture::objects).collect()
+        self.parts.all().flat_map(|part| part.objects()).collect()
     }
 
     /// Starts to read `to.len()` bytes of a buffer of the last round, at `offset`. Several may be under way.

@@ -1,9 +1,9 @@
 //! Without a driver: releasing everything, and making it again.
 
-use super::arriving::{Arriving, Blackout};
 use super::capture::Capture;
 use super::error::MoveError;
 use super::headroom::Headroom;
+use super::postcopy::{Blackout, PostCopy};
 use crate::gate::Closed;
 use crate::vendor::unload::Holders;
 
@@ -65,7 +65,7 @@ impl Detached {
     ///
     /// # Errors
     /// `NoDevice`, or the driver's. Everything is released again, and it can be tried later.
-    pub fn reload(mut self) -> Result<(Arriving, Blackout), (Detached, MoveError)> {
+    pub fn reload(mut self) -> Result<(PostCopy, Blackout), (Detached, MoveError)> {
         self.headroom.make_room_for_driver();
         let made = self.capture.parts.recreate();
         let Detached {
@@ -76,7 +76,7 @@ impl Detached {
             ..
         } = self;
         match made {
-            Ok(()) => Ok(Arriving::open(closed, capture, since)),
+            Ok(()) => Ok(PostCopy::open(closed, capture, since)),
             Err(error) => Err((unload(closed, capture, headroom, since), error)),
         }
     }

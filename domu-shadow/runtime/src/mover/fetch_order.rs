@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 
 /// A part of an object that is to be fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Piece {
+pub struct FetchRange {
     /// The object's id.
     pub object: u64,
     /// First byte.
@@ -18,7 +18,7 @@ pub struct Piece {
     pub len: u64,
 }
 
-impl Piece {
+impl FetchRange {
     fn range(&self) -> Range<u64> {
         self.offset..self.offset + self.len
     }
@@ -65,14 +65,14 @@ impl<T: ?Sized> FetchOrder<T> {
     }
 
     /// The next piece of one object, unless all of it is asked for; the program may have released it.
-    fn piece_of(&mut self, object: u64, most: u64) -> Option<Piece> {
+    fn piece_of(&mut self, object: u64, most: u64) -> Option<FetchRange> {
         let coming = self.coming.get_mut(&object)?;
         if coming.object.strong_count() == 0 {
             coming.missing.clear();
             return None;
         }
         let range = coming.missing.front_mut()?;
-        let piece = Piece {
+        let piece = FetchRange {
             object,
             offset: range.start,
             len: most.min(range.end - range.start),
@@ -85,7 +85,7 @@ impl<T: ?Sized> FetchOrder<T> {
         Some(piece)
     }
 
-    pub(super) fn next(&mut self, wanted: &[u64], most: u64) -> Option<Piece> {
+    pub(super) fn next(&mut self, wanted: &[u64], most: u64) -> Option<FetchRange> {
         if let Some(piece) = wanted.iter().find_map(|id| self.piece_of(*id, most)) {
             return Some(piece);
         }
@@ -99,7 +99,7 @@ impl<T: ?Sized> FetchOrder<T> {
     }
 
     /// A piece is there; the object, if it was its last one and the program still has it.
-    pub(super) fn done(&mut self, piece: &Piece) -> Option<Arc<T>> {
+    pub(super) fn done(&mut self, piece: &FetchRange) -> Option<Arc<T>> {
         let coming = self.coming.get_mut(&piece.object)?;
         coming.under_way.retain(|range| *range != piece.range());
         if !coming.missing.is_empty() || !coming.under_way.is_empty() {
@@ -160,7 +160,7 @@ mod tests {
         #[test]
         fn everything_comes(ops in prop::collection::vec((0u8..8, any::<usize>()), 0..200)) {
             let (mut plan, mut objects) = plan();
-            let mut flying: Vec<Piece> = Vec::new();
+            let mut flying: Vec<FetchRange> = Vec::new();
             let mut written: Vec<BTreeSet<u64>> = SIZES.iter().map(|_| BTreeSet::new()).collect();
             let mut wanted: Vec<u64> = Vec::new();
             let mut complete: BTreeSet<u64> = BTreeSet::new();

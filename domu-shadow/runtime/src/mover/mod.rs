@@ -2,19 +2,18 @@
 //!
 //! ```text
 //!            begin()            quiesce()             unload()              reload()           finish()
-//!  (runs) ─────────▶ Capture ─────────────▶ Quiesced ─────────▶ Detached ─────────▶ Arriving ─────────▶ (runs)
+//!  (runs) ─────────▶ Capture ─────────────▶ Quiesced ─────────▶ Detached ─────────▶ PostCopy ─────────▶ (runs)
 //!                    ▲   │ round, read,       │ last_round, read,   nothing of a      write
 //!                    │   │ send_changed       │ send_changed        driver is left
 //!                    └───┴─────── reopen() ───┘
 //! ```
 //!
-//! The program runs in `Capture` and in `Arriving`; from `Quiesced` to `reload` its calls wait at the gate (the
-//! *blackout*). In `Arriving` only those wait that name an object whose contents have not come: [`crate::residency`].
+//! The program runs in `Capture` and in `PostCopy`; from `Quiesced` to `reload` its calls wait at the gate (the
+//! *blackout*). In `PostCopy` only those wait that name an object whose contents have not come: [`crate::residency`].
 //! The objects themselves stay in the process; only their contents go out and come back, by the object's id (`object`, unique in
 //! the process, never 0).
 
 mod announced;
-mod arriving;
 mod capture;
 mod composite;
 mod contents;
@@ -23,20 +22,21 @@ pub mod error;
 mod fetch_order;
 mod headroom;
 pub mod memory;
+mod postcopy;
 mod quiesced;
 pub mod round;
 pub mod summary;
 pub mod transfer;
 
 pub use announced::{blocked, devices, summary};
-pub use arriving::{Arriving, Blackout};
 pub use capture::{Capture, begin};
 pub use contents::Contents;
 pub use detached::Detached;
 pub use error::MoveError;
-pub use fetch_order::Piece;
+pub use fetch_order::FetchRange;
 pub use headroom::lacks_headroom;
 pub use memory::{HostBytes, OwnedBytes};
+pub use postcopy::{Blackout, PostCopy};
 pub use quiesced::Quiesced;
 pub use round::{Program, Region, Round, Sent};
 pub use summary::Summary;

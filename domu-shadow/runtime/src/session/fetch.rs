@@ -1,8 +1,8 @@
 //! Buffer contents from the slots into the driver, several transfers in flight.
 
-use super::lend::{SlotBytes, lend};
+use super::slot_bytes::{SlotBytes, lend};
 use super::step::{SIGN_OF_LIFE, failed, go_on};
-use crate::mover::{Arriving, MoveError, OwnedBytes, Piece, Transfer};
+use crate::mover::{FetchRange, MoveError, OwnedBytes, PostCopy, Transfer};
 use crate::poll;
 use channel::guest::{Fetcher, Filled, StepError};
 use std::collections::VecDeque;
@@ -24,11 +24,11 @@ impl Writing {
 }
 
 /// Those under way, the oldest first.
-type Written = VecDeque<(Piece, Writing)>;
+type Written = VecDeque<(FetchRange, Writing)>;
 
 /// Fetches what has not arrived yet into the driver's new objects; bytes fetched.
 pub(super) fn fetch_all(
-    arriving: &mut Arriving,
+    arriving: &mut PostCopy,
     inbox: &mut Fetcher<'_>,
 ) -> Result<u64, StepError> {
     arriving.pin(inbox.pages());
@@ -42,7 +42,7 @@ pub(super) fn fetch_all(
         }
         // Which piece is next is decided when there is a slot for it: somebody may have begun to wait.
         while inbox.has_slot()
-            && let Some(piece) = arriving.next_piece(most)
+            && let Some(piece) = arriving.next_range(most)
         {
             inbox.fetch(piece.object, piece.offset, piece.len as usize)?;
             bytes += piece.len;
@@ -58,12 +58,12 @@ pub(super) fn fetch_all(
 }
 
 fn write_next(
-    arriving: &mut Arriving,
+    arriving: &mut PostCopy,
     inbox: &mut Fetcher<'_>,
     writing: &mut Written,
 ) -> Result<(), StepError> {
     let filled = inbox.wait()?;
-    let piece = Piece {
+    let piece = FetchRange {
         object: filled.object,
         offset: filled.offset,
         len: filled.len as u64,
@@ -90,7 +90,7 @@ fn write_next(
 }
 
 fn end_oldest(
-    arriving: &mut Arriving,
+    arriving: &mut PostCopy,
     inbox: &mut Fetcher<'_>,
     writing: &mut Written,
 ) -> Result<(), StepError> {

@@ -5,10 +5,10 @@
 //! the program runs as it would without us.
 
 mod fetch;
-mod flow;
+mod grant_link;
 mod identity;
-mod lend;
-mod pages;
+mod send;
+mod slot_bytes;
 mod step;
 mod workload;
 mod xen;

@@ -1,12 +1,12 @@
 //! The process' GPU state as the channel's workload.
 
 use super::fetch::fetch_all;
-use super::flow::Sender;
 use super::identity::Identity;
+use super::send::Sender;
 use super::step::{alive_while, failed, step};
 use crate::clock::Moment;
 use crate::delta::sink::Sink;
-use crate::mover::{self, Arriving, Capture, Detached, Quiesced};
+use crate::mover::{self, Capture, Detached, PostCopy, Quiesced};
 use crate::process_exit;
 use crate::vendor::foreign;
 use channel::guest::{
@@ -137,7 +137,7 @@ impl Workload for GpuWorkload {
     type Copying = Capture;
     type Quiesced = AtRest;
     type Detached = Gone;
-    type PostCopy = Arriving;
+    type PostCopy = PostCopy;
 
     fn blocked(&self) -> Option<String> {
         mover::blocked()
@@ -260,7 +260,7 @@ impl Workload for GpuWorkload {
         gone.detached.make_room_for_link();
     }
 
-    fn restore(&mut self, gone: Gone) -> Result<(Opened, Arriving), (Gone, StepError)> {
+    fn restore(&mut self, gone: Gone) -> Result<(Opened, PostCopy), (Gone, StepError)> {
         let _step = match step() {
             Ok(step) => step,
             Err(e) => return Err((gone, e)),
@@ -285,9 +285,9 @@ impl Workload for GpuWorkload {
 
     fn post_copy(
         &mut self,
-        mut arriving: Arriving,
+        mut arriving: PostCopy,
         inbox: &mut Fetcher<'_>,
-    ) -> Result<Fetched, (Arriving, StepError)> {
+    ) -> Result<Fetched, (PostCopy, StepError)> {
         let _step = match step() {
             Ok(step) => step,
             Err(e) => return Err((arriving, e)),

@@ -3,8 +3,8 @@
 //! The nodes are described in `docs/xenstore.md`. All paths are relative, so they mean this domain's
 //! own home before and after every move.
 
+use super::grant_link::{DOM0, GrantLink};
 use super::identity::{Identity, Instance};
-use super::pages::{DOM0, GrantLink};
 use channel::link::{Announcement, GuestLink, Rendezvous, Request};
 use channel::xenstore::session::*;
 use channel::xenstore::{self, PublishedChannel, SESSIONS};
@@ -84,8 +84,8 @@ impl XenRendezvous {
 
 impl Rendezvous for XenRendezvous {
     fn announce(&mut self, a: &Announcement) -> io::Result<()> {
-        let leaving = LEAVING.lock().unwrap_or_else(PoisonError::into_inner);
-        if *leaving {
+        let exiting = EXITING.lock().unwrap_or_else(PoisonError::into_inner);
+        if *exiting {
             return Ok(());
         }
         let mut token = ALIVE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -239,7 +239,7 @@ static ALIVE: Mutex<Option<GrantToken>> = Mutex::new(None);
 static LEFT_BEHIND: Mutex<Option<(u32, String)>> = Mutex::new(None);
 
 /// Set once the process exits; held while the session announces itself.
-static LEAVING: Mutex<bool> = Mutex::new(false);
+static EXITING: Mutex<bool> = Mutex::new(false);
 
 fn remove_at_exit(path: &str) {
     extern "C" fn remove() {
@@ -250,7 +250,7 @@ fn remove_at_exit(path: &str) {
             return;
         }
         // The removal makes the session's watch fire, and it would announce itself again.
-        *LEAVING.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *EXITING.lock().unwrap_or_else(PoisonError::into_inner) = true;
         if let Ok(store) = Store::open() {
             // The process is going: there is nobody left to tell of an error.
             let _ = store.remove(&path);

@@ -176,7 +176,7 @@ fn lasting_threads(before: &Snapshot, vendor: &Vendor) -> Option<Vec<i32>> {
     }
 }
 
-/// Threads that came after the driver, never called OpenCL themselves, and have the library's code on their stacks.
+/// Threads that came after the driver, never called us, and have the library's code on their stacks.
 fn threads_in(now: &Snapshot, before: &Snapshot, vendor: &Vendor) -> Vec<i32> {
     let stem = library_stem(&vendor.name);
     let code: Vec<_> = now

@@ -13,7 +13,7 @@ use channel::image::{Api, ObjectId};
 use channel::memory::SharedPages;
 use xl_gpu_runtime::delta::Sink;
 use xl_gpu_runtime::gate::Draining;
-use xl_gpu_runtime::gpu_api::{self, ApiCapture, GpuApi};
+use xl_gpu_runtime::gpu_api::{self, ApiCapture, GpuApi, Rounds, Stop, Transfers};
 use xl_gpu_runtime::locks::Held;
 
 use xl_gpu_runtime::mover::memory::{get, put};
@@ -178,9 +178,7 @@ impl Pending for Done {
     }
 }
 
-impl ApiCapture for FakeCapture {
-    fn pin(&mut self, _pages: &SharedPages) {}
-
+impl Rounds for FakeCapture {
     fn compare(&mut self) {}
 
     fn prepare(&mut self, _go_on: &dyn Fn() -> bool) {}
@@ -227,11 +225,15 @@ impl ApiCapture for FakeCapture {
             _ => (2, Whole::NoKernels),
         }
     }
+}
 
+impl Transfers for FakeCapture {
     fn objects(&self) -> Vec<(u64, u64)> {
         let objects = lock(&self.0.objects);
         objects.values().map(|it| (it.id(), it.bytes())).collect()
     }
+
+    fn pin(&mut self, _pages: Option<&SharedPages>) {}
 
     unsafe fn start_read(
         &self,
@@ -245,6 +247,31 @@ impl ApiCapture for FakeCapture {
         Ok(Box::new(Done))
     }
 
+    unsafe fn start_write(
+        &self,
+        object: u64,
+        offset: u64,
+        from: &dyn HostBytes,
+    ) -> Result<Box<dyn Pending>, MoveError> {
+        let object = self.0.object(object)?;
+        let to = offset as usize..offset as usize + from.len();
+        get(from, 0, &mut lock(&object.bytes)[to]);
+        Ok(Box::new(Done))
+    }
+
+    fn start_zero(
+        &self,
+        object: u64,
+        offset: u64,
+        len: u64,
+    ) -> Result<Box<dyn Pending>, MoveError> {
+        let object = self.0.object(object)?;
+        lock(&object.bytes)[offset as usize..(offset + len) as usize].fill(0);
+        Ok(Box::new(Done))
+    }
+}
+
+impl Stop for FakeCapture {
     fn quiesce(&mut self, _gate: &Draining, _deadline: Instant) -> Result<(), BoxError> {
         Ok(self.0.ask("quiesce")?)
     }
@@ -274,29 +301,4 @@ impl ApiCapture for FakeCapture {
         let objects = lock(&self.0.objects);
         objects.values().map(|it| Arc::clone(it) as _).collect()
     }
-
-    unsafe fn start_write(
-        &self,
-        object: u64,
-        offset: u64,
-        from: &dyn HostBytes,
-    ) -> Result<Box<dyn Pending>, MoveError> {
-        let object = self.0.object(object)?;
-        let to = offset as usize..offset as usize + from.len();
-        get(from, 0, &mut lock(&object.bytes)[to]);
-        Ok(Box::new(Done))
-    }
-
-    fn start_zero(
-        &self,
-        object: u64,
-        offset: u64,
-        len: u64,
-    ) -> Result<Box<dyn Pending>, MoveError> {
-        let object = self.0.object(object)?;
-        lock(&object.bytes)[offset as usize..(offset + len) as usize].fill(0);
-        Ok(Box::new(Done))
-    }
-
-    fn close(&mut self) {}
 }

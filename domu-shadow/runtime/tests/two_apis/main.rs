@@ -8,8 +8,8 @@ use std::time::Duration;
 use channel::guest::StepError;
 use channel::image::Api;
 use fake::{A, Asked, B, asked, fail_at};
-use xl_gpu_runtime::delta::{Piece, Place, Sink};
-use xl_gpu_runtime::mover::{self, Arriving, Capture, Detached, MoveError, OwnedBytes, Quiesced};
+use xl_gpu_runtime::delta::{FilledPlace, Place, Sink};
+use xl_gpu_runtime::mover::{self, Capture, Detached, MoveError, OwnedBytes, PostCopy, Quiesced};
 use xl_gpu_runtime::{gate, start};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -30,7 +30,7 @@ impl Sink for Nowhere {
         Ok(None)
     }
 
-    fn deliver(&mut self, _piece: Piece) -> Result<(), StepError> {
+    fn deliver(&mut self, _piece: FilledPlace) -> Result<(), StepError> {
         Ok(())
     }
 }
@@ -48,8 +48,8 @@ fn detached(quiesced: Quiesced) -> Detached {
 }
 
 /// Gives every object what `contents` has of it.
-fn give(mut arriving: Arriving, contents: &[(u64, Vec<u8>)]) {
-    while let Some(piece) = arriving.next_piece(5) {
+fn give(mut arriving: PostCopy, contents: &[(u64, Vec<u8>)]) {
+    while let Some(piece) = arriving.next_range(5) {
         let (_, bytes) = contents.iter().find(|(id, _)| *id == piece.object).unwrap();
         let range = piece.offset as usize..(piece.offset + piece.len) as usize;
         let from = OwnedBytes::from(bytes[range].to_vec());

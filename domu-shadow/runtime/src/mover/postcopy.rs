@@ -4,14 +4,14 @@ use channel::memory::SharedPages;
 
 use super::capture::Capture;
 use super::error::MoveError;
-use super::fetch_order::{FetchOrder, Piece};
+use super::fetch_order::{FetchOrder, FetchRange};
 use super::memory::{HostBytes, OwnedBytes};
 use super::transfer::Transfer;
 use crate::clock;
 use crate::gate::Closed;
 use crate::residency::{self, Resident};
 
-/// How long the program's OpenCL calls waited, `CLOCK_BOOTTIME` ns.
+/// How long the program's GPU calls waited, `CLOCK_BOOTTIME` ns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Blackout {
     pub from: u64,
@@ -19,14 +19,14 @@ pub struct Blackout {
 }
 
 /// Some contents are still absent. A capture cannot begin meanwhile.
-pub struct Arriving {
+pub struct PostCopy {
     capture: Capture,
     order: FetchOrder<dyn Resident>,
 }
 
-impl Arriving {
+impl PostCopy {
     /// All objects exist again: opens the gate and expects their contents.
-    pub(super) fn open(closed: Closed, mut capture: Capture, since: u64) -> (Arriving, Blackout) {
+    pub(super) fn open(closed: Closed, mut capture: Capture, since: u64) -> (PostCopy, Blackout) {
         let mut objects = capture.parts.awaited();
         residency::expect(objects.iter().map(|object| &**object));
         objects.sort_by_key(|object| std::cmp::Reverse(object.residency().last_use()));
@@ -39,7 +39,7 @@ impl Arriving {
             from: since,
             to: clock::boot_ns(),
         };
-        (Arriving { capture, order }, blackout)
+        (PostCopy { capture, order }, blackout)
     }
 
     /// Has the driver pin `pages`, for transfers out of them at the bus's rate: [`Capture::pin`].
@@ -49,7 +49,7 @@ impl Arriving {
 
     /// What to fetch next, at most `most` bytes: what somebody waits for, else what was used last. `None`: everything
     /// has been asked for.
-    pub fn next_piece(&mut self, most: u64) -> Option<Piece> {
+    pub fn next_range(&mut self, most: u64) -> Option<FetchRange> {
         self.order.next(&residency::waited_for(), most)
     }
 
@@ -59,7 +59,7 @@ impl Arriving {
     /// `Gone` where the program has released the object, the driver's.
     pub fn start_write<M: HostBytes>(
         &self,
-        piece: &Piece,
+        piece: &FetchRange,
         from: M,
     ) -> Result<Transfer<M>, MoveError> {
         self.capture.start_write(piece.object, piece.offset, from)
@@ -69,13 +69,13 @@ impl Arriving {
     ///
     /// # Errors
     /// As `start_write`.
-    pub fn start_zero(&self, piece: &Piece) -> Result<Transfer<OwnedBytes>, MoveError> {
+    pub fn start_zero(&self, piece: &FetchRange) -> Result<Transfer<OwnedBytes>, MoveError> {
         self.capture
             .start_zero(piece.object, piece.offset, piece.len)
     }
 
     /// A piece's transfer has ended, or its object is gone.
-    pub fn arrived(&mut self, piece: &Piece) {
+    pub fn arrived(&mut self, piece: &FetchRange) {
         if let Some(object) = self.order.done(piece) {
             residency::arrived(&*object);
         }

@@ -1,8 +1,8 @@
 //! Buffer contents from the driver into the slots, several transfers in flight.
 
-use super::lend::{SlotBytes, lend, place};
+use super::slot_bytes::{SlotBytes, lend, place};
 use super::step::{SIGN_OF_LIFE, failed, go_on};
-use crate::delta::{ExtentKind, PassReport, Piece, Place, Sink};
+use crate::delta::{ExtentKind, FilledPlace, PassReport, Place, Sink};
 use crate::mover::{Contents, MoveError, Region, Round, Transfer};
 use crate::poll;
 use channel::guest::{BatchSender, Slot, StepError};
@@ -221,7 +221,7 @@ impl<'o, 'b> Sender<'o, 'b> {
         }))
     }
 
-    fn send_piece(&mut self, piece: &Piece) -> Result<(), StepError> {
+    fn send_piece(&mut self, piece: &FilledPlace) -> Result<(), StepError> {
         let odd = |what| StepError::failed(format!("the delta engine's piece: {what}"));
         let slot = self.lent.remove(&piece.token);
         let slot = slot.ok_or_else(|| odd("no such place"))?;
@@ -260,7 +260,7 @@ impl Sink for Sender<'_, '_> {
         self.lend_slot(may_wait)
     }
 
-    fn deliver(&mut self, piece: Piece) -> Result<(), StepError> {
+    fn deliver(&mut self, piece: FilledPlace) -> Result<(), StepError> {
         self.send_piece(&piece)
     }
 
