@@ -1,29 +1,20 @@
-//! The program's handles: addresses of 64-byte cells in one reserved region.
+//! The program's handles: addresses of cells.
 //!
 //! A handle is checked by range, by alignment and by the kind in its cell. NULL, garbage, a freed handle or one of
-//! another kind gets the specification's error and never crashes. Cells are reused in the order in which they were
-//! freed, so a stale handle stays invalid for long. No other module turns a handle into a reference.
+//! another kind gets the specification's error and never crashes. No other module turns a handle into a reference.
 
-use std::collections::VecDeque;
 use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
 use opencl_sys::{CL_FALSE, cl_bool, cl_int};
 
 use super::caller::Caller;
-use super::host_memory;
+use super::cells::{self, Cell};
 use crate::CLResult;
-use runtime::locks::lock;
-
-/// Address space reserved for cells, bytes; pages are backed when first used.
-const REGION: usize = 4 << 30;
-const CELL: usize = 64;
-/// Freed cells that must wait before the oldest is used again.
-const FREE_AT_LEAST: usize = 4096;
 
 /// What a cell holds; the values are unlikely in memory that is not a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,78 +56,11 @@ macro_rules! object {
 
 pub(crate) use object;
 
-#[repr(C, align(64))]
-struct Cell {
-    /// Where an ICD's objects have their dispatch table: ours, so that another loader could call us.
-    dispatch: AtomicPtr<c_void>,
-    object: AtomicPtr<c_void>,
-    id: AtomicU64,
-    kind: AtomicU32,
-    /// References held by the program.
-    references: AtomicU32,
-}
-
-const _: () = assert!(size_of::<Cell>() == CELL);
-
-static BASE: AtomicUsize = AtomicUsize::new(0);
-/// What [`prepare`] was given.
-static DISPATCH: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
-static CELLS: Mutex<Cells> = Mutex::new(Cells {
-    used: 0,
-    last_id: 0,
-    free: VecDeque::new(),
-});
-
-struct Cells {
-    used: usize,
-    last_id: u64,
-    free: VecDeque<&'static Cell>,
-}
-
-fn cells() -> MutexGuard<'static, Cells> {
-    lock(&CELLS)
-}
-
-/// For a fork: nothing here changes until this is dropped. `None` while another thread changes it.
-pub fn hold() -> Option<MutexGuard<'static, impl Sized>> {
-    runtime::locks::try_lock(&CELLS)
-}
-
-/// Reserves the region, and says what every cell's dispatch table is; called once, before any thread passes the gate.
-pub fn prepare(dispatch: *mut c_void) {
-    let base = host_memory::reserve(REGION).expect("4 GiB of address space can be reserved");
-    DISPATCH.store(dispatch, Ordering::Relaxed);
-    BASE.store(base, Ordering::Release);
-}
-
-fn cell_at(base: usize, index: usize) -> &'static Cell {
-    assert!(index < REGION / CELL, "out of OpenCL handles");
-    let address = base + index * CELL;
-    // SAFETY: the region is mapped readable and writable for the life of the process, zero-filled, and `index` is
-    // inside it; a zeroed cell is a valid value (null pointers, kind 0), and all fields are atomics.
-    unsafe { &*std::ptr::with_exposed_provenance::<Cell>(address) }
-}
-
 /// The live cell that `handle` names, if it is one of kind `T`. O(1), no lock.
 #[inline]
 fn find<T: Object>(handle: *mut c_void) -> Option<&'static Cell> {
-    let base = BASE.load(Ordering::Relaxed);
-    let offset = (handle as usize).wrapping_sub(base);
-    if offset >= REGION || !offset.is_multiple_of(CELL) || base == 0 {
-        return None;
-    }
-    let cell = cell_at(base, offset / CELL);
+    let cell = cells::at(handle)?;
     (cell.kind.load(Ordering::Acquire) == T::KIND as u32).then_some(cell)
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn fetch_early(_: &'static Cell) {}
-
-#[cfg(target_arch = "x86_64")]
-fn fetch_early(cell: &'static Cell) {
-    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-    // SAFETY: a hint, which has no effect but on time; x86-64 has it.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(cell).cast()) };
 }
 
 /// A cell reserved by its object; freed when the object is dropped.
@@ -149,27 +73,7 @@ pub struct Slot<T: Object> {
 impl<T: Object> Slot<T> {
     /// Takes a free cell; it stays invalid until [`publish`].
     pub fn reserve() -> Self {
-        let base = BASE.load(Ordering::Acquire);
-        assert_ne!(base, 0, "handles are prepared before the first call");
-        let mut cells = cells();
-        let reused = if cells.free.len() > FREE_AT_LEAST {
-            let reused = cells.free.pop_front();
-            // Waiting on the free list has evicted it from every cache: fetch the next one early.
-            if let Some(next) = cells.free.front() {
-                fetch_early(next);
-            }
-            reused
-        } else {
-            None
-        };
-        let cell = reused.unwrap_or_else(|| {
-            cells.used += 1;
-            cell_at(base, cells.used - 1)
-        });
-        cells.last_id += 1;
-        let id = cells.last_id;
-        drop(cells);
-        cell.id.store(id, Ordering::Relaxed);
+        let (cell, id) = cells::reserve();
         Slot {
             cell,
             id,
@@ -195,15 +99,7 @@ impl<T: Object> Slot<T> {
 
 impl<T: Object> Drop for Slot<T> {
     fn drop(&mut self) {
-        let mut cells = cells();
-        self.cell.kind.store(0, Ordering::Release);
-        // Nobody else writes it: a published cell belongs to its object alone.
-        let weak = self.cell.object.load(Ordering::Acquire);
-        self.cell
-            .object
-            .store(std::ptr::null_mut(), Ordering::Release);
-        cells.free.push_back(self.cell);
-        drop(cells);
+        let weak = cells::free(self.cell);
         if !weak.is_null() {
             // SAFETY: `publish` stored a pointer from `Weak::<T>::into_raw`, and nobody finds it any more.
             drop(unsafe { Weak::from_raw(weak.cast::<T>()) });
@@ -215,8 +111,7 @@ impl<T: Object> Drop for Slot<T> {
 pub fn publish<T: Object>(object: Arc<T>) -> *mut c_void {
     let cell = object.slot().cell;
     let handle = object.slot().handle();
-    cell.dispatch
-        .store(DISPATCH.load(Ordering::Relaxed), Ordering::Relaxed);
+    cell.dispatch.store(cells::dispatch(), Ordering::Relaxed);
     cell.references.store(1, Ordering::Relaxed);
     cell.object.store(
         Weak::into_raw(Arc::downgrade(&object)).cast_mut().cast(),
@@ -340,14 +235,10 @@ pub fn release<T: Object>(handle: *mut c_void) -> CLResult<()> {
 
 /// Every object of a kind; `None` for one that is being dropped.
 fn of_kind<T: Object>() -> Vec<Option<Arc<T>>> {
-    let base = BASE.load(Ordering::Acquire);
-    let guard = cells();
-    // Under the lock no cell is freed, so every weak pointer read here is still owned by its cell.
-    (0..guard.used)
-        .map(|index| cell_at(base, index))
-        .filter(|cell| cell.kind.load(Ordering::Acquire) == T::KIND as u32)
-        .map(upgrade::<T>)
-        .collect()
+    // No cell is freed meanwhile, so every weak pointer read here is still owned by its cell.
+    cells::filter_map(|cell| {
+        (cell.kind.load(Ordering::Acquire) == T::KIND as u32).then(|| upgrade::<T>(cell))
+    })
 }
 
 /// How many objects of a kind are being dropped: no longer among [`all`], and not gone yet.

@@ -6,7 +6,7 @@
 //!
 //! | room | purpose |
 //! |---|---|
-//! | [`handle`], [`caller`] | the program's handles, and the pointers it passes |
+//! | [`handle`], [`cells`], [`caller`] | the program's handles, what they point at, and the pointers it passes |
 //! | [`driver_handle`] | the driver's object behind a shadow object |
 //! | [`host_memory`] | memory of ours that programs see |
 //! | [`destructor_callbacks`] | the program's callbacks on the end of an object |
@@ -23,6 +23,7 @@
 //! | [`command`], [`command_buffer`], [`recorded_command`] | commands, and recorded ones |
 
 pub mod caller;
+pub mod cells;
 pub mod command;
 pub mod command_buffer;
 pub mod context;

@@ -10,7 +10,7 @@ use super::lanes::root_buffers;
 use crate::core::command::deferred_commands;
 use crate::core::inventory;
 use crate::core::queue::Queue;
-use crate::core::{handle, obstacles, open_user_events, retired_queues, svm};
+use crate::core::{cells, handle, obstacles, open_user_events, retired_queues, svm};
 use crate::table;
 
 struct OpenCl;
@@ -27,11 +27,11 @@ impl GpuApi for OpenCl {
     }
 
     fn prepare(&self) {
-        handle::prepare(table::table());
+        cells::prepare(table::table());
     }
 
     fn hold_locks(&'static self, in_call: bool) -> Option<Held> {
-        let mut held: Held = vec![Box::new(svm::hold()?), Box::new(handle::hold()?)];
+        let mut held: Held = vec![Box::new(svm::hold()?), Box::new(cells::hold()?)];
         if !in_call {
             held.push(Box::new(deferred_commands::hold()?));
             held.push(Box::new(open_user_events::hold()?));
