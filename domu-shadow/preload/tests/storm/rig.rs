@@ -136,7 +136,7 @@ impl Held {
                 .unwrap()
                 .lines()
                 .count(),
-            threads: fs::read_dir("/proc/self/task").unwrap().count(),
+            threads: threads(),
             heap: {
                 // SAFETY: mallinfo2(3) takes nothing and changes nothing.
                 let info = unsafe { libc::mallinfo2() };
@@ -144,6 +144,22 @@ impl Held {
             },
         }
     }
+}
+
+/// Threads that run. One that has been joined may still be listed for a moment.
+fn threads() -> usize {
+    /// `include/linux/sched.h`; the flags are field 9 of proc_pid_stat(5).
+    const PF_EXITING: u64 = 4;
+    let tasks = fs::read_dir("/proc/self/task").unwrap();
+    let runs = |stat: &String| {
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        let flags = fields.split(' ').nth(9 - 3).unwrap();
+        flags.parse::<u64>().unwrap() & PF_EXITING == 0
+    };
+    tasks
+        .filter_map(|task| fs::read_to_string(task.ok()?.path().join("stat")).ok())
+        .filter(runs)
+        .count()
 }
 
 /// Open descriptors of the device node.
