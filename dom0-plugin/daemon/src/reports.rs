@@ -74,7 +74,7 @@ impl Reports {
             if report
                 .blackout
                 .whole()
-                .is_none_or(|longest| longest <= whole)
+                .is_none_or(|longest| longest < whole)
             {
                 report.blackout = laps.of(whole);
             }

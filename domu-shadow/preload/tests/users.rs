@@ -5,6 +5,7 @@
 mod common;
 
 use common::native::{self, Folder};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -191,4 +192,19 @@ fn children_by_fork_at_any_moment() {
         ..User::new("forks")
     }
     .runs();
+}
+
+/// The linker initialises preloaded libraries that nothing depends on in an order of its own.
+#[test]
+fn a_constructor_of_another_preloaded_library() {
+    let early = native::compile_library("users/early.c");
+    let run = |first: &Path| {
+        let mut command = Command::new("true");
+        let preload = format!("{}:{}", first.display(), early.path().display());
+        command.env("LD_PRELOAD", preload);
+        output(command)
+    };
+    let expected = run(Path::new("libOpenCL.so.1"));
+    assert!(expected.starts_with("0, platforms: "), "{expected}");
+    assert_eq!(run(&native::library()), expected);
 }

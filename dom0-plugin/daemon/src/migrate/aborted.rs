@@ -4,6 +4,7 @@ use super::error::MigrationError;
 use super::outgoing::Outgoing;
 use crate::capture::Capture;
 use crate::domain_lock::DomainLock;
+use crate::laps::Laps;
 use channel::image::SessionKey;
 
 /// The programs have their GPU state back, or will have it.
@@ -12,6 +13,8 @@ pub struct Aborted<'d> {
     lock: DomainLock,
     /// Sessions whose GPU state is in the spool alone.
     detached: Vec<SessionKey>,
+    /// They run since the gate closed, where it is closed.
+    laps: Option<Laps>,
     /// Why.
     pub(super) error: MigrationError,
 }
@@ -24,7 +27,7 @@ impl<'d> Aborted<'d> {
         capture: Capture,
         error: impl Into<MigrationError>,
     ) -> Box<Self> {
-        let aborted = Aborted::detached(out, lock, Vec::new(), error);
+        let aborted = Aborted::detached(out, lock, Vec::new(), None, error);
         capture.undo(&aborted.out.daemon.images);
         aborted
     }
@@ -34,6 +37,7 @@ impl<'d> Aborted<'d> {
         out: Outgoing<'d>,
         lock: DomainLock,
         detached: Vec<SessionKey>,
+        laps: Option<Laps>,
         error: impl Into<MigrationError>,
     ) -> Box<Self> {
         let error = out.reason(error);
@@ -42,6 +46,7 @@ impl<'d> Aborted<'d> {
             out,
             lock,
             detached,
+            laps,
             error,
         })
     }
@@ -52,10 +57,11 @@ impl<'d> Aborted<'d> {
             out,
             lock,
             detached,
+            laps,
             error,
         } = *self;
         let (server, domid) = (&out.daemon.server, out.domid);
-        out.end(None, Some(&error));
+        out.end(laps, Some(&error));
         server.when_resumed(domid, &detached, &lock);
         drop(lock);
         server.look(domid);

@@ -111,10 +111,9 @@ impl<'d> Phase<'d> {
                 let sent = json!(stopped.out.report.gpu_bytes);
                 (Phase::Stopped(stopped), sent)
             }),
-            (Phase::Stopped(s), Request::Precopy { .. }) => {
-                let round = json!(s.memory_round());
-                Ok((Phase::Stopped(s), round))
-            }
+            (Phase::Stopped(s), Request::Precopy { .. }) => s
+                .memory_round()
+                .map(|(s, round)| (Phase::Stopped(s), json!(round))),
             (Phase::Stopped(s), Request::Suspended { ok, took_ns }) => {
                 let suspended = match ok {
                     true => s.suspended(Duration::from_nanos(took_ns)),

@@ -159,10 +159,11 @@ impl<'d> PreCopying<'d> {
         };
         let keys = capture.keys();
         if let Err(e) = stop.release(capture, identity.as_deref()) {
-            return Err(Aborted::detached(out, lock, Vec::new(), e));
+            return Err(Aborted::detached(out, lock, Vec::new(), None, e));
         }
         if let Err(e) = stop.let_devices_go(&keys) {
-            return Err(Aborted::detached(out, lock, keys, e));
+            let laps = stop.give_up();
+            return Err(Aborted::detached(out, lock, keys, Some(laps), e));
         }
         let laps = stop.end(&keys);
         let stopped = Stopped {

@@ -83,7 +83,7 @@ impl<'d> PreFlight<'d> {
         let announced = &patient.announced;
         let (capture, begun) = match open_all(out.daemon, patient) {
             Ok(opened) => opened,
-            Err(e) => return Err(Aborted::detached(out, lock, Vec::new(), e)),
+            Err(e) => return Err(Aborted::detached(out, lock, Vec::new(), None, e)),
         };
         let answers = Answer::of_all(&capture, &begun);
         if let Err(e) = checks::refuse(out.domid, &checks::answered(patient, &answers)) {

@@ -120,6 +120,11 @@ impl<'a, 'd> Stop<'a, 'd> {
         self.out.report.blackout = blackout;
     }
 
+    /// It has failed, and the programs wait on.
+    pub fn give_up(self) -> Laps {
+        self.laps
+    }
+
     /// It is done: what the next stop will cost, beside copying, is what this one did. The clock runs on.
     pub fn end(self, detached: &[SessionKey]) -> Laps {
         let report = &self.out.report;
@@ -130,9 +135,12 @@ impl<'a, 'd> Stop<'a, 'd> {
             all.find(|s| s.key == *key).map_or(0, |s| s.bytes)
         };
         let sessions = detached.iter().map(|key| (key.session, of_session(key)));
+        // Nothing was drained where every session was detached before.
+        let any = !detached.is_empty();
+        let unload = any.then(|| unload.into_iter().filter_map(part).sum());
         let seen = Seen {
-            drain: part(Part::Drain),
-            unload: Some(unload.into_iter().filter_map(part).sum()),
+            drain: part(Part::Drain).filter(|_| any),
+            unload,
             detach: part(Part::Detach),
             ..Seen::default()
         };

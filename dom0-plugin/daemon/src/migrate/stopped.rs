@@ -1,5 +1,6 @@
 //! The GPU state is in the stream and in images here, and nowhere else; the guest is about to be suspended.
 
+use super::aborted::Aborted;
 use super::error::MigrationError;
 use super::outgoing::Outgoing;
 use super::suspended::Suspended;
@@ -26,14 +27,25 @@ pub struct Stopped<'d> {
 }
 
 impl<'d> Stopped<'d> {
-    /// Memory alone has to be copied now: a force concerned the programs.
-    pub fn memory_round(&self) -> Round {
-        Round {
+    /// Memory alone has to be copied now: a force concerned the programs. An abort ends it between two passes.
+    pub fn memory_round(self) -> Result<(Self, Round), Box<Aborted<'d>>> {
+        if let Err(e) = self.out.under_way.check() {
+            let laps = Some(self.laps);
+            return Err(Aborted::detached(
+                self.out,
+                self.lock,
+                self.detached,
+                laps,
+                e,
+            ));
+        }
+        let round = Round {
             round: self.round,
             bytes: 0,
             dirty_bytes: 0,
             next: Next::Stop,
-        }
+        };
+        Ok((self, round))
     }
 
     /// The guest is suspended, which took `took`. The suspend is taken back where something would not survive the move.

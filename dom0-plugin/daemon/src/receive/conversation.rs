@@ -15,7 +15,6 @@ use stream::libxc::END;
 use stream::{RecordHeader, is_gpu_type};
 
 /// Where a restore is.
-#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 enum Phase<'d> {
     Receiving(Receiving<'d>),
     Sealed(Sealed),

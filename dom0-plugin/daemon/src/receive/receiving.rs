@@ -19,7 +19,6 @@ pub struct Receiving<'d> {
 }
 
 /// What came of some records.
-#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum Received<'d> {
     /// The seal is still to come.
     Part(Receiving<'d>),
@@ -57,9 +56,12 @@ impl<'d> Receiving<'d> {
         if self.receiver.is_sealed() {
             let (images, bytes) = self.arriving.finish();
             self.report.gpu_bytes = bytes;
-            self.report.total_s = Some(self.started.elapsed().as_secs_f64());
-            let report = self.report;
-            return Ok((Received::All(Sealed { images, report }), next));
+            let sealed = Sealed {
+                images,
+                report: self.report,
+                started: self.started,
+            };
+            return Ok((Received::All(sealed), next));
         }
         match next.record_type {
             END => Err(ReceiveError::Unsealed),

@@ -9,12 +9,14 @@ use protocol::report::{Report, SessionReport};
 use protocol::status::{PublishedState, Purpose};
 use spool::Image;
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 /// All images of a domain, which nobody can have yet.
 pub struct Sealed {
     pub(super) images: BTreeMap<SessionKey, Image>,
     /// What came for them.
     pub(super) report: Report,
+    pub(super) started: Instant,
 }
 
 impl Sealed {
@@ -34,6 +36,7 @@ impl Sealed {
             });
         }
         self.report.ok = Some(true);
+        self.report.total_s = Some(self.started.elapsed().as_secs_f64());
         Ok((self.images, self.report))
     }
 

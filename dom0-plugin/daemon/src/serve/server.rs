@@ -11,7 +11,7 @@ use channel::link::{Announcement, Residence};
 use protocol::status::{PublishedState, Purpose};
 use spool::Image;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How often a suspended domain is looked at.
@@ -167,7 +167,15 @@ impl Server {
         lock: DomainLock,
     ) {
         let server = self.clone();
-        std::thread::spawn(move || {
+        // Where no thread can be had, the image must not go with what it was to do.
+        let image = Arc::new(Mutex::new(Some(image)));
+        let kept = image.clone();
+        let take = |image: &Mutex<Option<Image>>| {
+            let mut image = image.lock().unwrap_or_else(PoisonError::into_inner);
+            image.take().expect("taken once")
+        };
+        let started = std::thread::Builder::new().spawn(move || {
+            let image = take(&image);
             let served = server
                 .one
                 .serve(domid, key, image, patience, &|| lock.moved_on());
@@ -180,6 +188,10 @@ impl Server {
             }
             server.look(domid);
         });
+        if let Err(e) = started {
+            log::error!("domain {domid}: session {key} has to wait, no thread can be had: {e}");
+            self.one.images.put_back(domid, key, take(&kept), true);
+        }
     }
 
     /// Brings devices back in the background as soon as the domain runs, if it ever does again; nothing to do where none were

@@ -58,6 +58,25 @@ fn after_a_failure_nothing_is_taken_but_the_last_word() {
     assert_eq!(program.bytes(), Some(objects(1, 3)));
 }
 
+#[test]
+fn an_abort_is_heard_while_memory_alone_is_copied() {
+    let host = Host::new();
+    let program = Program::start(&host.programs, 1, objects(1, 3));
+    host.expect_sessions(1);
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    std::thread::spawn(move || drop(reader.read_to_end(&mut Vec::new())));
+    let (mut talk, begun) = host.save(writer.as_fd());
+    begun.unwrap();
+    talk.ask(json!({"op": "stop"})).unwrap();
+    host.ask(json!({"op": "steer", "domid": 0, "order": "abort"}))
+        .unwrap();
+    let pass = json!({"op": "precopy", "iteration": 1, "dirty_pages": 100});
+    let error = talk.ask(pass).unwrap_err();
+    assert!(error.contains("called off by the operator"), "{error}");
+    talk.ask(json!({"op": "done", "rc": -1})).unwrap();
+    eventually("it goes on", || program.bytes() == Some(objects(1, 3)));
+}
+
 fn sum(blackout: &Blackout) -> Duration {
     let parts = Part::ALL.into_iter().filter_map(|part| blackout.get(part));
     parts.chain(blackout.rest()).sum()

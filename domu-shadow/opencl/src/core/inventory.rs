@@ -1,7 +1,7 @@
 //! The platforms and root devices that were found. They are looked for once; after a move they get other driver handles.
 
 use std::ffi::c_void;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use opencl_sys::CL_DEVICE_TYPE_ALL;
 
@@ -14,6 +14,11 @@ use runtime::locks::lock;
 static PLATFORMS: OnceLock<Vec<Arc<Platform>>> = OnceLock::new();
 /// Of all platforms.
 static DEVICES: Mutex<Vec<Arc<Device>>> = Mutex::new(Vec::new());
+
+/// For a fork: nothing here changes until this is dropped. `None` while another thread changes it.
+pub fn hold() -> Option<MutexGuard<'static, impl Sized>> {
+    runtime::locks::try_lock(&DEVICES)
+}
 
 /// All platforms; the first call loads the drivers and starts the session.
 pub fn platforms() -> &'static [Arc<Platform>] {

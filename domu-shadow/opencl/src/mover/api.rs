@@ -33,6 +33,7 @@ impl GpuApi for OpenCl {
     fn hold_locks(&'static self, in_call: bool) -> Option<Held> {
         let mut held: Held = vec![Box::new(svm::hold()?), Box::new(cells::hold()?)];
         if !in_call {
+            held.push(Box::new(inventory::hold()?));
             held.push(Box::new(deferred_commands::hold()?));
             held.push(Box::new(open_user_events::hold()?));
             held.push(Box::new(retired_queues::hold()?));

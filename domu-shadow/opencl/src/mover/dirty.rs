@@ -123,6 +123,8 @@ pub(super) struct Markers {
     placed: Vec<(*mut c_void, Arc<Device>)>,
     /// Queues that took no marker: what is in them may never be known to have ended.
     refused: usize,
+    /// Queues were being dropped: once they are gone, what they left is among the retired queues.
+    some_left: bool,
 }
 
 // SAFETY: the driver's events belong to no thread.
@@ -150,15 +152,23 @@ impl Markers {
         }
         // A queue that is being dropped is not among these, and leaves its own markers.
         open_user_events::wait_for_dropped_queues();
-        refused += handle::leaving::<Queue>();
-        Markers { placed, refused }
+        Markers {
+            placed,
+            refused,
+            some_left: handle::leaving::<Queue>() > 0,
+        }
     }
 
     /// How many queues may still be at work.
     pub(super) fn open(&self) -> usize {
         let placed = self.placed.iter();
         let open = placed.filter(|(event, _)| !query::has_ended(*event));
-        self.refused + retired_queues::open() + open.count()
+        // Looked at before the retired ones, among which they come when they go.
+        let leaving = match self.some_left {
+            true => handle::leaving::<Queue>(),
+            false => 0,
+        };
+        self.refused + leaving + retired_queues::open() + open.count()
     }
 
     /// Waits until all are reached; false if that takes longer than `deadline`.

@@ -63,7 +63,7 @@ pub fn compile(name: &str) -> Program {
 
 /// The same as a shared library.
 pub fn compile_library(name: &str) -> Program {
-    compile_with(name, &["-shared", "-fPIC"])
+    compile_with(name, &["-shared", "-fPIC", "-Wl,--as-needed"])
 }
 
 fn compile_with(name: &str, options: &[&str]) -> Program {

@@ -21,13 +21,14 @@ pub(super) fn state() -> u32 {
     #[cfg(target_arch = "x86_64")]
     {
         let state;
-        // SAFETY: reads an aligned static, as atomic loads are done on x86-64: with acquire ordering. It is in the same library.
+        // SAFETY: reads an aligned static, as atomic loads are done on x86-64: with acquire ordering, to the compiler too, which
+        // has to take it for a write of any memory. It is in the same library.
         unsafe {
             std::arch::asm!(
                 "mov {0:e}, dword ptr [rip + {1}]",
                 out(reg) state,
                 sym STATE,
-                options(nostack, preserves_flags, readonly),
+                options(nostack, preserves_flags),
             );
         }
         state

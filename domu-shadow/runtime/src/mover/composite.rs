@@ -65,8 +65,9 @@ impl Composite {
         mut gate: Draining,
         deadline: Instant,
     ) -> Result<Closed, BoxError> {
+        let mut at_rest = 0;
         loop {
-            self.each_or_undo(|part| part.quiesce(&gate, deadline))?;
+            self.quiesce_each(&mut at_rest, &gate, deadline)?;
             let closed = match close(gate, deadline) {
                 Ok(closed) => closed,
                 Err((_still_draining, why)) => {
@@ -87,17 +88,21 @@ impl Composite {
         }
     }
 
-    /// Does it for all; where one fails, those before resume.
-    fn each_or_undo(
+    /// Brings all to rest, of which the first `at_rest` have been before; where one fails, the others that are resume.
+    fn quiesce_each(
         &mut self,
-        mut step: impl FnMut(&mut dyn ApiCapture) -> Result<(), BoxError>,
+        at_rest: &mut usize,
+        gate: &Draining,
+        deadline: Instant,
     ) -> Result<(), BoxError> {
         for at in 0..self.0.len() {
-            if let Err(why) = step(&mut *self.0[at].capture) {
-                let before = self.0[..at].iter_mut().rev();
-                before.for_each(|part| part.capture.resume());
+            if let Err(why) = self.0[at].capture.quiesce(gate, deadline) {
+                let others = self.0[..*at_rest].iter_mut().enumerate().rev();
+                let others = others.filter(|(other, _)| *other != at);
+                others.for_each(|(_, part)| part.capture.resume());
                 return Err(why);
             }
+            *at_rest = (*at_rest).max(at + 1);
         }
         Ok(())
     }

@@ -125,8 +125,12 @@ impl Front {
         if let Some(file) = env::var_os(format!("{REAL_VARIABLE}{stem}")) {
             return Some(file.into());
         }
-        let path = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
-        let first = env::split_paths(&path).map(|folder| folder.join(name));
+        let path = env::var_os("LD_LIBRARY_PATH");
+        // An empty part is the working directory, as for the linker; with a slash in it, the linker takes it for a path.
+        let first = path
+            .iter()
+            .flat_map(env::split_paths)
+            .map(|folder| Path::new(".").join(folder).join(name));
         let last = FOLDERS.iter().map(|folder| Path::new(folder).join(name));
         let mut all = first.chain(ld_cache::find(name)).chain(last);
         all.find(|file| {

@@ -55,8 +55,8 @@ pub static A: Fake = Fake::new(Api(0), "A");
 pub static B: Fake = Fake::new(Api(7), "B");
 
 static LOG: Mutex<Vec<Asked>> = Mutex::new(Vec::new());
-/// Where to fail, once.
-static FAIL: Mutex<Option<Asked>> = Mutex::new(None);
+/// Where to fail, once each and in this order.
+static FAIL: Mutex<Vec<Asked>> = Mutex::new(Vec::new());
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -68,7 +68,7 @@ pub fn asked() -> Vec<Asked> {
 }
 
 pub fn fail_at(api: &'static str, what: &'static str) {
-    *lock(&FAIL) = Some((api, what));
+    lock(&FAIL).push((api, what));
 }
 
 /// Both, registered once, with an object each.
@@ -114,10 +114,10 @@ impl Fake {
     fn ask(&self, what: &'static str) -> Result<(), MoveError> {
         lock(&LOG).push((self.name, what));
         let mut fail = lock(&FAIL);
-        if *fail != Some((self.name, what)) {
+        if fail.first() != Some(&(self.name, what)) {
             return Ok(());
         }
-        *fail = None;
+        fail.remove(0);
         Err(MoveError::Driver {
             api: self.api,
             what,

@@ -151,6 +151,13 @@ fn what_fails_for_the_second_is_undone_for_the_first() {
         [&[("B", "settle")], &back("resume")[..]].concat()
     );
 
+    // Something has begun to run meanwhile, and one does not come to rest once more: the other goes on, too.
+    fail_at("B", "settled");
+    fail_at("A", "quiesce");
+    let (capture, _) = capture.quiesce(PATIENCE).map(drop).unwrap_err();
+    assert_open();
+    assert!(asked().ends_with(&[("A", "quiesce"), ("B", "resume")]));
+
     // Something has begun to run meanwhile: both come to rest once more.
     fail_at("B", "settled");
     let quiesced = quiesced(capture);
