@@ -141,17 +141,7 @@ fn libxl<R: Read>(input: &mut Input<R>) -> Result<Option<Libxc>, VerifyError> {
             record_type,
             length,
         } = header;
-        let bad = |problem| {
-            at(
-                start,
-                VerifyFault::Record {
-                    layer: "libxl",
-                    record_type,
-                    length,
-                    problem,
-                },
-            )
-        };
+        let bad = |problem| bad_record("libxl", start, header, problem);
         match record_type {
             LIBXL_CHECKPOINT_END | LIBXL_CHECKPOINT_STATE => {
                 return Err(bad(
@@ -179,6 +169,25 @@ fn libxl<R: Read>(input: &mut Input<R>) -> Result<Option<Libxc>, VerifyError> {
     }
 }
 
+fn bad_record(
+    layer: &'static str,
+    start: u64,
+    header: RecordHeader,
+    problem: &'static str,
+) -> VerifyError {
+    let RecordHeader {
+        record_type,
+        length,
+    } = header;
+    let fault = VerifyFault::Record {
+        layer,
+        record_type,
+        length,
+        problem,
+    };
+    at(start, fault)
+}
+
 /// A libxc stream after its marker, to its END.
 fn libxc_stream<R: Read>(input: &mut Input<R>) -> Result<Libxc, VerifyError> {
     let start = input.offset() - 8;
@@ -192,17 +201,7 @@ fn libxc_stream<R: Read>(input: &mut Input<R>) -> Result<Libxc, VerifyError> {
             record_type,
             length,
         } = header;
-        let bad = |problem| {
-            at(
-                start,
-                VerifyFault::Record {
-                    layer: "libxc",
-                    record_type,
-                    length,
-                    problem,
-                },
-            )
-        };
+        let bad = |problem| bad_record("libxc", start, header, problem);
         if is_gpu_type(record_type) {
             receiver.reader().set_offset(input.offset());
             receiver
