@@ -1,0 +1,133 @@
+//! The driver's functions that are called here, with their prototypes (`cuda.h`).
+//!
+//! A call is `unsafe` as it is in C: its pointers have to be what `cuda.h` says.
+
+use std::ffi::{c_char, c_int, c_uint, c_void};
+use std::sync::OnceLock;
+
+use crate::abi::*;
+
+/// Answered where a driver does not have a function.
+const MISSING: CUresult = CUDA_ERROR_NOT_SUPPORTED;
+
+macro_rules! functions {
+    ($($name:ident($($argument:ident: $type:ty),* $(,)?);)*) => {
+        /// Functions of one driver. A method answers `CUDA_ERROR_NOT_SUPPORTED` where it has none of that name.
+        #[allow(non_snake_case)]
+        #[derive(Debug, Default)]
+        pub struct Functions {
+            $($name: Option<unsafe extern "C" fn($($type),*) -> CUresult>,)*
+        }
+
+        #[allow(non_snake_case, clippy::too_many_arguments, clippy::missing_safety_doc, clippy::undocumented_unsafe_blocks)]
+        impl Functions {
+            /// Those that `find` knows, by name.
+            ///
+            /// # Safety
+            /// What `find` returns has the prototype that `cuda.h` gives the name.
+            pub unsafe fn load(mut find: impl FnMut(&'static str) -> *mut c_void) -> Functions {
+                Functions {
+                    $($name: unsafe {
+                        std::mem::transmute::<*mut c_void, Option<unsafe extern "C" fn($($type),*) -> CUresult>>(find(stringify!($name)))
+                    },)*
+                }
+            }
+
+            $(#[inline]
+            pub unsafe fn $name(&self, $($argument: $type),*) -> CUresult {
+                match self.$name {
+                    Some(function) => unsafe { function($($argument),*) },
+                    None => MISSING,
+                }
+            })*
+
+            /// Whether the driver has the function.
+            pub fn has(&self, name: &str) -> bool {
+                match name {
+                    $(stringify!($name) => self.$name.is_some(),)*
+                    _ => false,
+                }
+            }
+        }
+    };
+}
+
+functions! {
+    cuInit(flags: c_uint);
+    cuDriverGetVersion(version: *mut c_int);
+    cuGetErrorName(error: CUresult, name: *mut *const c_char);
+    cuDeviceGet(device: *mut CUdevice, ordinal: c_int);
+    cuDeviceGetCount(count: *mut c_int);
+    cuDeviceGetName(name: *mut c_char, len: c_int, device: CUdevice);
+    cuDeviceGetAttribute(value: *mut c_int, attribute: c_uint, device: CUdevice);
+    cuDeviceGetUuid_v2(uuid: *mut CUuuid, device: CUdevice);
+    cuDeviceGetPCIBusId(id: *mut c_char, len: c_int, device: CUdevice);
+    cuDeviceTotalMem_v2(bytes: *mut usize, device: CUdevice);
+    cuDevicePrimaryCtxGetState(device: CUdevice, flags: *mut c_uint, active: *mut c_int);
+    cuCtxGetCurrent(context: *mut CUcontext);
+    cuCtxGetDevice(device: *mut CUdevice);
+    cuCtxPushCurrent_v2(context: CUcontext);
+    cuCtxPopCurrent_v2(context: *mut CUcontext);
+    cuCtxSynchronize();
+    cuMemGetInfo_v2(free: *mut usize, total: *mut usize);
+    cuMemAlloc_v2(at: *mut CUdeviceptr, bytes: usize);
+    cuMemFree_v2(at: CUdeviceptr);
+    cuMemAddressReserve(at: *mut CUdeviceptr, size: usize, alignment: usize, wanted: CUdeviceptr, flags: u64);
+    cuMemAddressFree(at: CUdeviceptr, size: usize);
+    cuMemCreate(handle: *mut CUmemGenericAllocationHandle, size: usize, properties: *const CUmemAllocationProp, flags: u64);
+    cuMemRelease(handle: CUmemGenericAllocationHandle);
+    cuMemMap(at: CUdeviceptr, size: usize, offset: usize, handle: CUmemGenericAllocationHandle, flags: u64);
+    cuMemUnmap(at: CUdeviceptr, size: usize);
+    cuMemSetAccess(at: CUdeviceptr, size: usize, access: *const CUmemAccessDesc, count: usize);
+    cuMemGetAllocationGranularity(bytes: *mut usize, properties: *const CUmemAllocationProp, option: c_uint);
+    cuMemHostRegister_v2(at: *mut c_void, bytes: usize, flags: c_uint);
+    cuMemHostUnregister(at: *mut c_void);
+    cuMemHostAlloc(at: *mut *mut c_void, bytes: usize, flags: c_uint);
+    cuMemFreeHost(at: *mut c_void);
+    cuMemcpyHtoDAsync_v2(to: CUdeviceptr, from: *const c_void, bytes: usize, stream: CUstream);
+    cuMemcpyDtoHAsync_v2(to: *mut c_void, from: CUdeviceptr, bytes: usize, stream: CUstream);
+    cuMemcpyDtoDAsync_v2(to: CUdeviceptr, from: CUdeviceptr, bytes: usize, stream: CUstream);
+    cuMemsetD8Async(at: CUdeviceptr, value: u8, bytes: usize, stream: CUstream);
+    cuStreamCreate(stream: *mut CUstream, flags: c_uint);
+    cuStreamCreateWithPriority(stream: *mut CUstream, flags: c_uint, priority: c_int);
+    cuCtxGetStreamPriorityRange(least: *mut c_int, greatest: *mut c_int);
+    cuStreamDestroy_v2(stream: CUstream);
+    cuStreamQuery(stream: CUstream);
+    cuStreamSynchronize(stream: CUstream);
+    cuStreamWaitEvent(stream: CUstream, event: CUevent, flags: c_uint);
+    cuThreadExchangeStreamCaptureMode(mode: *mut c_uint);
+    cuEventCreate(event: *mut CUevent, flags: c_uint);
+    cuEventDestroy_v2(event: CUevent);
+    cuEventRecord(event: CUevent, stream: CUstream);
+    cuEventQuery(event: CUevent);
+    cuEventSynchronize(event: CUevent);
+    cuEventElapsedTime(milliseconds: *mut f32, start: CUevent, end: CUevent);
+    cuModuleLoadData(module: *mut CUmodule, image: *const c_void);
+    cuModuleLoadDataEx(module: *mut CUmodule, image: *const c_void, count: c_uint, options: *mut c_uint, values: *mut *mut c_void);
+    cuModuleUnload(module: CUmodule);
+    cuModuleGetFunction(function: *mut CUfunction, module: CUmodule, name: *const c_char);
+    cuLaunchKernel(function: CUfunction, grid_x: c_uint, grid_y: c_uint, grid_z: c_uint, block_x: c_uint, block_y: c_uint, block_z: c_uint, shared_bytes: c_uint, stream: CUstream, parameters: *mut *mut c_void, extra: *mut *mut c_void);
+    cuPointerGetAttribute(data: *mut c_void, attribute: c_uint, at: CUdeviceptr);
+    cuPointerSetAttribute(value: *const c_void, attribute: c_uint, at: CUdeviceptr);
+    cuMemGetAddressRange_v2(base: *mut CUdeviceptr, size: *mut usize, at: CUdeviceptr);
+    cuCheckpointProcessGetState(pid: c_int, state: *mut c_uint);
+    cuCheckpointProcessLock(pid: c_int, args: *mut CUcheckpointLockArgs);
+    cuCheckpointProcessCheckpoint(pid: c_int, args: *mut c_void);
+    cuCheckpointProcessRestore(pid: c_int, args: *mut CUcheckpointRestoreArgs);
+    cuCheckpointProcessUnlock(pid: c_int, args: *mut c_void);
+}
+
+static DRIVER: OnceLock<Functions> = OnceLock::new();
+
+/// The driver's; all missing before the library was opened.
+pub fn driver() -> &'static Functions {
+    static NONE: OnceLock<Functions> = OnceLock::new();
+    DRIVER
+        .get()
+        .unwrap_or_else(|| NONE.get_or_init(Functions::default))
+}
+
+/// The library has been opened. Once.
+pub fn set(functions: Functions) {
+    let _ = DRIVER.set(functions);
+}

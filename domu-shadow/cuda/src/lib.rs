@@ -1,0 +1,9 @@
+//! CUDA as one of the process's GPU APIs: the driver API in front of NVIDIA's library.
+//!
+//! | room | purpose |
+//! |---|---|
+//! | [`abi`] | types and constants of `cuda.h` |
+//! | [`driver`] | NVIDIA's library, and the functions of it that are called here |
+
+pub mod abi;
+pub mod driver;
