@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`abi`] | types and constants of `cuda.h` |
 //! | [`driver`] | NVIDIA's library, and the functions of it that are called here |
+//! | [`core`] | what the functions that are ours work with |
 
 pub mod abi;
+pub mod core;
 pub mod driver;
