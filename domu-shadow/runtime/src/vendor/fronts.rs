@@ -85,7 +85,7 @@ pub(super) fn is_front(file: &Path) -> bool {
 }
 
 /// The name by which to open the vendor's library: `name` itself where none of ours stands before it.
-pub(super) fn real(name: &CStr) -> &CStr {
+pub fn real(name: &CStr) -> &CStr {
     front_of(name).map_or(name, Front::real)
 }
 
