@@ -68,6 +68,9 @@ pub fn hold() -> Option<MutexGuard<'static, impl Sized>> {
 
 #[cold]
 fn open_now() -> Result<(), CUresult> {
+    if STATE.load(Ordering::Acquire) == NONE {
+        return Err(CUDA_ERROR_NO_DEVICE);
+    }
     let this = thread();
     // Its initialisers call us.
     if OPENER.load(Ordering::Relaxed) == this {
