@@ -3,5 +3,7 @@
 //! | room | purpose |
 //! |---|---|
 //! | [`functions`] | the functions of it that are called here |
+//! | [`vm`] | the memory calls among them, as a trait that tests can stand in for |
 
 pub mod functions;
+pub mod vm;
