@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 pub use super::block::Block;
 pub use super::moving::MemoryError;
-pub use super::pins::Pinned;
+pub use super::pins::{Pinned, Pushed};
 
 use super::block::Place;
+use super::context::Context;
 use super::moving;
 use super::pins::reachable_in;
 use super::state::state;
@@ -43,6 +44,11 @@ pub fn blocks() -> Vec<Arc<Block>> {
     drop(state);
     blocks.sort_unstable_by_key(|block| block.id());
     blocks
+}
+
+/// All live contexts that the program has made or used, primary ones too.
+pub fn contexts() -> Vec<Arc<Context>> {
+    state().contexts.live().cloned().collect()
 }
 
 /// Takes all blocks' memory from the driver, and keeps their addresses. Goes on from where it stopped. Only with the gate closed,

@@ -13,12 +13,16 @@
 //! | [`moving`] | memory goes, and comes back at its addresses |
 //! | [`memory`] | all of it, as a move sees it |
 //! | [`contents`] | waiting for contents |
+//! | [`capturing`] | streams that are being captured |
+//! | [`entry`] | what every call passes: the gate, the driver's library, contents that are still on their way |
 //! | [`obstacles`] | what keeps the process from moving |
 
 pub mod block;
+pub mod capturing;
 pub mod contents;
 pub mod context;
 pub mod counted;
+pub mod entry;
 pub mod memory;
 pub mod moving;
 pub mod obstacles;

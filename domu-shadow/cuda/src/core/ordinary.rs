@@ -63,7 +63,9 @@ pub enum Kind {
     /// The driver carries it.
     Left,
     /// Nobody can carry it.
-    Managed { _hold: Hold },
+    Managed {
+        _hold: Hold,
+    },
 }
 
 #[derive(Debug)]
@@ -79,11 +81,7 @@ impl Allocation {
     pub fn new(at: CUdeviceptr, asked: usize, context: Arc<Context>) -> Allocation {
         let kind = if at.is_multiple_of(GRANULE) && asked >= LEAST {
             Kind::Moving(Ordinary {
-                block: Arc::new(Block::new(
-                    Place::Ordinary(at),
-                    asked,
-                    Arc::clone(&context),
-                )),
+                block: Arc::new(Block::new(Place::Ordinary(at), asked, Arc::clone(&context))),
                 backing: Backing::Plain,
                 record: None,
                 sync_memops: false,
@@ -213,12 +211,16 @@ impl Allocations {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (CUdeviceptr, &Allocation)> {
-        self.by_address.iter().map(|(at, allocation)| (*at, allocation))
+        self.by_address
+            .iter()
+            .map(|(at, allocation)| (*at, allocation))
     }
 
     /// Where those of a context begin.
     pub fn of_context(&self, context: &Arc<Context>) -> Vec<CUdeviceptr> {
-        let of_it = self.iter().filter(|(_, a)| Arc::ptr_eq(&a.context, context));
+        let of_it = self
+            .iter()
+            .filter(|(_, a)| Arc::ptr_eq(&a.context, context));
         of_it.map(|(at, _)| at).collect()
     }
 

@@ -91,7 +91,9 @@ fn whole(state: &mut State, token: u64, context: &Context) -> Option<CUdeviceptr
     match opened {
         Ok(at) => Some(at),
         Err(code) => {
-            log::warn!("memory that the program has not mapped whole is out of reach: CUDA error {code}");
+            log::warn!(
+                "memory that the program has not mapped whole is out of reach: CUDA error {code}"
+            );
             None
         }
     }

@@ -29,6 +29,10 @@ impl Record {
         let value = self.values.get(attribute as usize)?;
         is_recorded(attribute).then_some(*value)
     }
+
+    pub fn is_rdma_capable(&self) -> bool {
+        self.value(CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE) == Some(1)
+    }
 }
 
 /// Whether memory has the same value at each of its addresses, whoever asks.

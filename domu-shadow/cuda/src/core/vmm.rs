@@ -187,7 +187,9 @@ impl VirtualMemory {
     }
 
     pub fn physicals(&self) -> impl Iterator<Item = (u64, &Physical)> {
-        self.physicals.iter().map(|(token, physical)| (*token, physical))
+        self.physicals
+            .iter()
+            .map(|(token, physical)| (*token, physical))
     }
 
     pub fn mappings(&self) -> impl Iterator<Item = (CUdeviceptr, &Mapping)> {
@@ -201,7 +203,9 @@ impl VirtualMemory {
     /// Where an allocation is mapped.
     pub fn mappings_of(&self, token: u64) -> Vec<CUdeviceptr> {
         let physical = self.physicals.get(&token);
-        physical.map_or_else(Vec::new, |physical| physical.mappings.iter().copied().collect())
+        physical.map_or_else(Vec::new, |physical| {
+            physical.mappings.iter().copied().collect()
+        })
     }
 
     /// The mapping that `address` lies in.

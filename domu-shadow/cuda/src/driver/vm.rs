@@ -160,7 +160,9 @@ impl Vm for Real {
 
     fn create(&self, bytes: usize, properties: &Properties, flags: u64) -> Answer<u64> {
         let (mut handle, properties) = (0, properties.to_abi());
-        check(unsafe { driver().cuMemCreate(&raw mut handle, bytes, &raw const properties, flags) })?;
+        check(unsafe {
+            driver().cuMemCreate(&raw mut handle, bytes, &raw const properties, flags)
+        })?;
         Ok(handle)
     }
 
