@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`abi`] | types and constants of `cuda.h` |
 //! | [`driver`] | NVIDIA's library, and the functions of it that are called here |
-//! | [`core`] | what the functions that are ours work with |
+//! | [`core`] | contexts and memory of the program's, and what keeps it from moving |
 //! | [`api`] | those functions |
 //! | [`front`] | what programs find |
 
