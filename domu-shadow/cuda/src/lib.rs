@@ -10,6 +10,10 @@
 
 pub mod abi;
 pub mod api;
+//! | [`beside`] | calls of ours beside the program's |
+//! | [`delta`] | finding what changed |
+pub mod beside;
 pub mod core;
+pub mod delta;
 pub mod driver;
 pub mod front;
