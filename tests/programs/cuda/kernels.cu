@@ -1,6 +1,4 @@
-// The kernels of these programs. kernels.ptx beside it is made from it, for every GPU since Maxwell:
-//     ./make-ptx kernels.cu kernels.ptx
-// (NVRTC 12.9; `pip install nvidia-cuda-nvrtc-cu12==12.9.86`)
+// The kernels of these programs. scripts/files/ptx makes kernels.ptx beside it.
 typedef unsigned int uint;
 typedef unsigned long long ulong;
 
