@@ -4,8 +4,8 @@
 //! |---|---|
 //! | [`abi`] | types and constants of `cuda.h` |
 //! | [`driver`] | NVIDIA's library, and the functions of it that are called here |
-//! | [`core`] | what the functions that are ours work with |
 //! | [`front`] | what programs find |
+//! | [`core`] | contexts and memory of the program's, and what keeps it from moving |
 
 pub mod abi;
 pub mod core;

@@ -41,6 +41,18 @@ pub const CU_MEM_ACCESS_FLAGS_PROT_READ: c_uint = 1;
 pub const CU_MEM_ACCESS_FLAGS_PROT_READWRITE: c_uint = 3;
 pub const CU_MEM_ALLOC_GRANULARITY_MINIMUM: c_uint = 0;
 
+pub const CU_POINTER_ATTRIBUTE_CONTEXT: c_uint = 1;
+pub const CU_POINTER_ATTRIBUTE_MEMORY_TYPE: c_uint = 2;
+pub const CU_POINTER_ATTRIBUTE_DEVICE_POINTER: c_uint = 3;
+pub const CU_POINTER_ATTRIBUTE_HOST_POINTER: c_uint = 4;
+pub const CU_POINTER_ATTRIBUTE_P2P_TOKENS: c_uint = 5;
+pub const CU_POINTER_ATTRIBUTE_SYNC_MEMOPS: c_uint = 6;
+pub const CU_POINTER_ATTRIBUTE_BUFFER_ID: c_uint = 7;
+pub const CU_POINTER_ATTRIBUTE_IS_MANAGED: c_uint = 8;
+pub const CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE: c_uint = 15;
+pub const CU_POINTER_ATTRIBUTE_ACCESS_FLAGS: c_uint = 16;
+pub const CU_POINTER_ATTRIBUTE_MEMORY_BLOCK_ID: c_uint = 20;
+
 pub const CU_STREAM_NON_BLOCKING: c_uint = 1;
 pub const CU_EVENT_DEFAULT: c_uint = 0;
 pub const CU_EVENT_DISABLE_TIMING: c_uint = 2;
