@@ -6,8 +6,12 @@
 //! | [`driver`] | NVIDIA's library, and the functions of it that are called here |
 //! | [`front`] | what programs find |
 //! | [`core`] | contexts and memory of the program's, and what keeps it from moving |
+//! | [`beside`] | calls of ours beside the program's |
+//! | [`delta`] | finding what changed |
 
 pub mod abi;
+pub mod beside;
 pub mod core;
+pub mod delta;
 pub mod driver;
 pub mod front;
