@@ -139,6 +139,50 @@ __global__ void axpy(float *y, const float *x, float a, uint n)
     if (i < n) y[i] = a * x[i] + y[i];
 }
 
+// One step of wave.c, on a closed string.
+__global__ void wave_step(const uint *now, uint *before, ulong points)
+{
+    ulong i = index();
+    if (i >= points) return;
+    before[i] = now[i ? i - 1 : points - 1] + now[i + 1 < points ? i + 1 : 0] - before[i];
+}
+
+// Of patterns.c: a word of a chunk at a version.
+static __device__ uint word(ulong at, uint version)
+{
+    uint v = (uint)at * 2654435761u ^ (uint)(at >> 32) * 2246822519u ^ version * 3266489917u;
+    return (v ^ v >> 15) * 2654435761u;
+}
+
+// A block of 128 threads for each chunk; the j-th of a step is number (start + j * stride) modulo all.
+__global__ void touch_chunks(uint *words, ulong first, ulong chunks, ulong all, ulong start, ulong stride, uint version)
+{
+    ulong chunk = (start + (ulong)blockIdx.x * stride % all) % all;
+    if (chunk < first || chunk >= first + chunks) return;
+    for (uint i = threadIdx.x; i < 1024; i += blockDim.x) words[(chunk - first) * 1024 + i] = word(chunk * 1024 + i, version);
+}
+
+__global__ void check_chunks(const uint *words, const uint *versions, ulong first, uint *wrong)
+{
+    ulong chunk = blockIdx.x;
+    for (uint i = threadIdx.x; i < 1024; i += blockDim.x)
+        if (words[chunk * 1024 + i] != word((first + chunk) * 1024 + i, versions[chunk])) atomicAdd(wrong, 1u);
+}
+
+__global__ void stream(const uint4 *from, uint4 *to, uint rounds, uint count)
+{
+    uint4 sum = {0, 0, 0, 0};
+    for (uint round = 0; round < rounds; round++)
+        for (uint i = (uint)index(); i < count; i += gridDim.x * blockDim.x) {
+            uint4 one = from[i];
+            sum.x += one.x ^ round;
+            sum.y += one.y ^ round;
+            sum.z += one.z ^ round;
+            sum.w += one.w ^ round;
+        }
+    to[index()] = sum;
+}
+
 __global__ void poke(uint *at) { *at = 1; }
 
 __global__ void nothing() {}

@@ -18,7 +18,7 @@ static void failed(const char *what, int error, const char *file, int line)
 {
     const char *name = NULL;
     if (error >= 0) cuGetErrorName(error, &name);
-    fprintf(stderr, "%s:%d: %s: %s (%d)\n", file, line, what, name ? name : "-", error);
+    printf("PROGRAM FAILED %s:%d: %s: %s (%d)\n", file, line, what, name ? name : "-", error);
     fflush(stdout);
     _exit(1);
 }
