@@ -71,6 +71,7 @@ pub fn announcement(session: SessionId, program: &str) -> Announcement {
         generation: 0,
         blocked: None,
         others: Default::default(),
+        left: Default::default(),
     }
 }
 

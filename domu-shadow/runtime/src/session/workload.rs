@@ -16,7 +16,7 @@ use channel::guest::{
 use channel::image::{
     BufferEntry, DeviceEntry, MANIFEST_MINOR, MANIFEST_OBJECT, MANIFEST_VERSION, Manifest,
 };
-use channel::link::Others;
+use channel::link::{LeftToDriver, Others};
 use std::time::{Duration, Instant};
 
 /// Environment variable: `0` has buffers sent whole, and none compared on the device.
@@ -125,11 +125,14 @@ fn one_round(capture: &mut Capture, out: &mut BatchSender<'_>) -> Result<RoundDo
     let dirty = capture.dirty_bytes(&mut || Sink::alive(&mut sender));
     let dirty = dirty.map_err(failed)?;
     let (whole, why) = capture.whole();
+    let left = mover::left_to_driver();
     Ok(RoundDone {
         bytes,
         dirty,
         whole,
         why,
+        left: left.bytes,
+        pinned: left.pinned,
     })
 }
 
@@ -151,6 +154,10 @@ impl Workload for GpuWorkload {
         }
     }
 
+    fn left_to_driver(&self) -> LeftToDriver {
+        mover::left_to_driver()
+    }
+
     fn begin(&mut self, pulse: &mut KeepAlive<'_>) -> Result<(Begun, Capture), StepError> {
         let _step = step()?;
         // Compilers register exit handlers when they are first used.
@@ -164,6 +171,9 @@ impl Workload for GpuWorkload {
             Begun {
                 buffers: summary.buffers,
                 bytes: summary.bytes,
+                contexts: summary.left.contexts,
+                left: summary.left.bytes,
+                pinned: summary.left.pinned,
             },
             capture,
         ))
@@ -254,6 +264,11 @@ impl Workload for GpuWorkload {
         let capture = rest.quiesced.reopen();
         self.give_up(capture);
         rest.since.elapsed_ns()
+    }
+
+    fn go_on(&mut self, rest: AtRest) -> (u64, Capture) {
+        let capture = rest.quiesced.reopen();
+        (rest.since.elapsed_ns(), capture)
     }
 
     fn make_room(&mut self, gone: &mut Gone) {
