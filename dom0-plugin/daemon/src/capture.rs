@@ -8,7 +8,7 @@ use super::session::{OpenSession, SessionError};
 use channel::guest::{Begun, RoundDone, Stopped, Unloaded, Whole};
 use channel::host::StepLimits;
 use channel::image::SessionKey;
-use channel::link::Peer;
+use channel::link::{LeftToDriver, Peer};
 use protocol::blackout::Part;
 use protocol::status::Purpose;
 use spool::SpoolError;
@@ -124,6 +124,11 @@ impl Capture {
     /// The sessions, open.
     pub fn opened(&self) -> impl Iterator<Item = &OpenSession> {
         self.sessions.iter()
+    }
+
+    /// What is left to each session's driver, as it said last.
+    pub fn left_to_drivers(&self) -> impl Iterator<Item = (SessionKey, LeftToDriver)> {
+        self.sessions.iter().map(|s| (s.key(), s.left))
     }
 
     /// How many there are.

@@ -50,6 +50,7 @@ pub mod cost_model;
 pub mod daemon;
 pub mod doctor;
 pub mod domain_lock;
+pub mod driver_costs;
 pub mod events;
 pub mod image_source;
 pub mod images;

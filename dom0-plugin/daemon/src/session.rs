@@ -8,7 +8,7 @@ use channel::host::{
     Attached, Copying, Detached, HostError, HostTimeouts, Quiesced, Refused, StepLimits,
 };
 use channel::image::SessionKey;
-use channel::link::{Link, Others, Peer};
+use channel::link::{LeftToDriver, Link, Others, Peer};
 use spool::{Image, SpoolError};
 use std::time::Duration;
 
@@ -89,6 +89,8 @@ pub struct OpenSession {
     stage: Stage,
     /// Pages it shares.
     pub pages: usize,
+    /// What is left to a driver's own checkpoint, as it said last.
+    pub left: LeftToDriver,
     /// What has been captured so far.
     pub image: Image,
     /// True from the moment the guest may have given its GPU state up: the image is then all there is.
@@ -123,6 +125,7 @@ impl OpenSession {
                     limits,
                     HostTimeouts::default(),
                 )),
+                left: LeftToDriver::default(),
                 image,
                 given_up: false,
             }),
@@ -194,7 +197,11 @@ impl OpenSession {
     pub fn begin(&mut self) -> Result<Begun, SessionError> {
         const STEP: &str = "beginning the capture";
         match self.take() {
-            Stage::Attached(s) => self.after(STEP, s.begin(self.key.generation)),
+            Stage::Attached(s) => {
+                let begun = self.after(STEP, s.begin(self.key.generation))?;
+                self.left = begun.left_to_driver();
+                Ok(begun)
+            }
             other => Err(self.out_of_turn(STEP, other)),
         }
     }
@@ -218,7 +225,13 @@ impl OpenSession {
             // No command is answered there any more: the program goes on by the end of its link.
             self.close_link(copying.into_link());
         }
-        done.map_err(|problem| self.error(STEP, problem))
+        let done = done.map_err(|problem| self.error(STEP, problem))?;
+        self.left = LeftToDriver {
+            bytes: done.left,
+            pinned: done.pinned,
+            ..self.left
+        };
+        Ok(done)
     }
 
     /// Stops the program's GPU calls and takes the rest.

@@ -5,6 +5,7 @@
 use crate::blackout::Blackout;
 use crate::ram::RamFigures;
 use channel::image::SessionKey;
+use channel::link::LeftToDriver;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -120,6 +121,9 @@ pub struct SessionReport {
     /// Bytes of its image.
     #[serde(default)]
     pub bytes: u64,
+    /// What its driver's own checkpoint had to carry besides.
+    #[serde(default)]
+    pub left_to_driver: LeftToDriver,
 }
 
 /// One migration as one end saw it. Times in seconds; those that this end does not know are absent.

@@ -3,7 +3,7 @@
 use super::ram;
 use protocol::blackout::Part;
 use protocol::report::{PrecopyEnd, Report};
-use protocol::text::bytes;
+use protocol::text::{bytes, left_to_driver};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -46,6 +46,9 @@ pub fn text(report: &Report) -> String {
             session.pid,
             bytes(session.bytes)
         );
+        if let Some(left) = left_to_driver(session.left_to_driver) {
+            let _ = writeln!(out, "    {left}");
+        }
     }
     let sent = &report.gpu_bytes;
     let rounds = sent.precopy.iter().enumerate();

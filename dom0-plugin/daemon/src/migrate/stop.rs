@@ -4,7 +4,7 @@ use super::error::MigrationError;
 use super::outgoing::Outgoing;
 use crate::capture::Capture;
 use crate::capture_sink::Records;
-use crate::cost_model::Seen;
+use crate::cost_model::{Load, Seen};
 use crate::laps::Laps;
 use crate::rounds::Rounds;
 use channel::image::SessionKey;
@@ -132,7 +132,11 @@ impl<'a, 'd> Stop<'a, 'd> {
         let unload = [Part::Seal, Part::Unload, Part::Close];
         let of_session = |key: &SessionKey| {
             let mut all = report.sessions.iter();
-            all.find(|s| s.key == *key).map_or(0, |s| s.bytes)
+            let of = all.find(|s| s.key == *key);
+            of.map_or(Load::default(), |s| Load {
+                bytes: s.bytes,
+                left: s.left_to_driver,
+            })
         };
         let sessions = detached.iter().map(|key| (key.session, of_session(key)));
         // Nothing was drained where every session was detached before.

@@ -4,6 +4,7 @@ mod aborts;
 mod doctor;
 mod host;
 mod hostile;
+mod left_to_driver;
 mod locks;
 mod manual;
 mod migration;

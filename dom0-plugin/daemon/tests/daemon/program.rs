@@ -8,7 +8,7 @@ use channel::image::{
     BufferEntry, Digest, Extent, MANIFEST_MINOR, MANIFEST_OBJECT, MANIFEST_VERSION, Manifest,
     SessionId,
 };
-use channel::link::{Announcement, Others, Residence};
+use channel::link::{Announcement, LeftToDriver, Others, Residence};
 use channel::loopback::LoopbackRendezvous;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -26,6 +26,8 @@ pub struct State {
     pub dirty: BTreeSet<u64>,
     pub blocked: Option<String>,
     pub others: Others,
+    /// Left to a driver's own checkpoint.
+    pub left: LeftToDriver,
     pub refuse_stop: bool,
     pub refuse_unload: bool,
     /// GPU device nodes that stay open after an unload.
@@ -236,11 +238,19 @@ impl Workload for Fake {
         self.0.state().others.clone()
     }
 
+    fn left_to_driver(&self) -> LeftToDriver {
+        self.0.state().left
+    }
+
     fn begin(&mut self, _: &mut KeepAlive<'_>) -> Result<(Begun, ()), StepError> {
         let objects = self.0.bytes().expect("attached");
+        let left = self.left_to_driver();
         let begun = Begun {
             buffers: objects.len() as u64,
             bytes: objects.values().map(|b| b.len() as u64).sum(),
+            contexts: left.contexts,
+            left: left.bytes,
+            pinned: left.pinned,
         };
         Ok((begun, ()))
     }
@@ -255,9 +265,12 @@ impl Workload for Fake {
             std::thread::sleep(Duration::from_millis(5));
         }
         let (bytes, dirty) = self.flush(number == 0, out)?;
+        let left = self.left_to_driver();
         Ok(RoundDone {
             bytes,
             dirty,
+            left: left.bytes,
+            pinned: left.pinned,
             ..RoundDone::default()
         })
     }
@@ -303,6 +316,10 @@ impl Workload for Fake {
 
     fn reopen(&mut self, _: ()) -> u64 {
         5_000
+    }
+
+    fn go_on(&mut self, (): ()) -> (u64, ()) {
+        (5_000, ())
     }
 
     fn restore(&mut self, detached: Waiting) -> Result<(Opened, Waiting), (Waiting, StepError)> {
