@@ -75,4 +75,5 @@ pub mod settings;
 pub mod socket;
 pub mod status;
 pub mod steering;
+pub mod stopping;
 pub mod xen;

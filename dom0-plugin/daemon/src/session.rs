@@ -14,6 +14,9 @@ use std::time::Duration;
 
 type L = Box<dyn Link>;
 
+/// The first version of the channel's protocol in which a stop can be taken back.
+const REOPENS: u32 = 2;
+
 /// How long a guest may take to end its side of a link.
 pub const CLOSE_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -36,6 +39,13 @@ impl SessionError {
     /// True where the session, and most likely its domain, is no more.
     pub fn is_gone(&self) -> bool {
         matches!(&*self.problem, Problem::Silent(e) if e.kind() == std::io::ErrorKind::NotFound)
+    }
+}
+
+impl SessionError {
+    /// True where the session says itself that it could not, and is as it was before.
+    pub fn is_refusal(&self) -> bool {
+        matches!(&*self.problem, Problem::Step(HostError::Refused(_)))
     }
 }
 
@@ -247,6 +257,24 @@ impl OpenSession {
                 self.after(STEP, stopped)
             }
             other => Err(self.out_of_turn(STEP, other)),
+        }
+    }
+
+    /// Whether it knows [`OpenSession::reopen`].
+    pub fn can_reopen(&self) -> bool {
+        let spoken = self.peer.announcement().choose_protocol(channel::PROTOCOL);
+        spoken >= Some(REOPENS)
+    }
+
+    /// Lets a stopped program go on, and the capture with it; nothing where it has not stopped. Before the next stop comes a round.
+    pub fn reopen(&mut self) -> Result<(), SessionError> {
+        const STEP: &str = "going on";
+        match self.take() {
+            Stage::Quiesced(s) => self.after(STEP, s.reopen()).map(drop),
+            other => {
+                self.stage = other;
+                Ok(())
+            }
         }
     }
 

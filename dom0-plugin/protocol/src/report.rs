@@ -151,6 +151,9 @@ pub struct Report {
     /// Why buffers travelled whole instead of being compared on the GPU, and how many bytes there were of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uncompared: Option<String>,
+    /// How often the programs were stopped until all were at rest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stops: Option<usize>,
     /// Bytes that were compared in the stop.
     pub compared_bytes: Option<u64>,
     /// Of the stop, the time in which there was nothing to do but wait for comparisons.

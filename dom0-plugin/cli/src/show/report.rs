@@ -70,6 +70,12 @@ pub fn text(report: &Report) -> String {
     if let Some(why) = &report.uncompared {
         let _ = writeln!(out, "  {why}");
     }
+    if let Some(stops) = report.stops.filter(|stops| *stops > 1) {
+        let _ = writeln!(
+            out,
+            "  stopped {stops} times until all programs were at rest"
+        );
+    }
     let seconds = |time: Option<Duration>| time.map(|t| t.as_secs_f64());
     let part = |part| seconds(report.blackout.get(part));
     for (name, seconds) in [

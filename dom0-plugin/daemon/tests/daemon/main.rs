@@ -13,5 +13,6 @@ mod program;
 mod restart;
 mod session;
 mod steering;
+mod together;
 mod toolstack;
 mod versions;
