@@ -4,6 +4,12 @@
 //! |---|---|
 //! | [`abi`] | types and constants of `cuda.h` |
 //! | [`driver`] | NVIDIA's library, and the functions of it that are called here |
+//! | [`core`] | what the functions that are ours work with |
+//! | [`api`] | those functions |
+//! | [`front`] | what programs find |
 
 pub mod abi;
+pub mod api;
+pub mod core;
 pub mod driver;
+pub mod front;

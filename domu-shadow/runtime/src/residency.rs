@@ -106,6 +106,12 @@ pub fn is_arriving() -> bool {
     WATCH.load(Ordering::SeqCst) & ARRIVING != 0
 }
 
+/// [`is_arriving`] for a call that has come through the gate, which orders it after [`expect`]: one plain load.
+#[inline]
+pub fn is_arriving_now() -> bool {
+    WATCH.load(Ordering::Relaxed) & ARRIVING != 0
+}
+
 /// In a child of `fork` nothing arrives, and nobody wants to know of uses.
 pub fn none_in_child() {
     WATCH.store(0, Ordering::Relaxed);

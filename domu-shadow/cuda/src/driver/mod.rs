@@ -2,6 +2,12 @@
 //!
 //! | room | purpose |
 //! |---|---|
+//! | `list` | every function that it exports, and what ours does before it |
+//! | [`table`] | where the functions of the list are |
+//! | [`library`] | finding and opening it |
 //! | [`functions`] | the functions of it that are called here |
 
 pub mod functions;
+pub mod library;
+pub(crate) mod list;
+pub mod table;
