@@ -21,6 +21,8 @@ fn main() {
         "-Wl,-soname,libcuda.so.1",
         // Closed and opened again by name, the linker might find the vendor's.
         "-Wl,-z,nodelete",
+        // Without functions there is nothing to debug.
+        "-Wl,--strip-all",
         "-Wl,--push-state,--no-as-needed",
         &shadow.to_string_lossy(),
         "-Wl,--pop-state",
