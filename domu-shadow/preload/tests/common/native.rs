@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-fn built(name: &str) -> PathBuf {
+/// What cargo built beside this test.
+pub fn built(name: &str) -> PathBuf {
     let test = env::current_exe().expect("a test has a path");
     let folder = test.parent().expect("a test lies in a folder");
     let library = folder.join(name);
