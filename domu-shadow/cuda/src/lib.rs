@@ -4,8 +4,10 @@
 //! |---|---|
 //! | [`abi`] | types and constants of `cuda.h` |
 //! | [`driver`] | NVIDIA's library, and the functions of it that are called here |
+//! | [`api`] | the functions that are ours |
 //! | [`core`] | contexts and memory of the program's, and what keeps it from moving |
 
 pub mod abi;
+pub mod api;
 pub mod core;
 pub mod driver;
