@@ -4,10 +4,12 @@
 //! |---|---|
 //! | [`abi`] | types and constants of `cuda.h` |
 //! | [`driver`] | NVIDIA's library, and the functions of it that are called here |
-//! | [`api`] | the functions that are ours |
 //! | [`core`] | contexts and memory of the program's, and what keeps it from moving |
+//! | [`api`] | the functions that are ours |
+//! | [`front`] | what programs find |
 
 pub mod abi;
 pub mod api;
 pub mod core;
 pub mod driver;
+pub mod front;

@@ -109,16 +109,6 @@ impl Default for CUmemAllocationProp {
     }
 }
 
-/// `CUipcMemHandle`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CUipcMemHandle(pub [u8; 64]);
-
-/// `CUipcEventHandle`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CUipcEventHandle(pub [u8; 64]);
-
 /// `CUarrayMapInfo`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -162,6 +152,16 @@ pub struct CUDA_ARRAY3D_DESCRIPTOR {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct CUuuid(pub [u8; 16]);
+
+/// `CUipcMemHandle`, passed by value.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CUipcMemHandle(pub [u8; 64]);
+
+/// `CUipcEventHandle`, passed by value.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CUipcEventHandle(pub [u8; 64]);
 
 /// `CUcheckpointLockArgs`.
 #[repr(C)]

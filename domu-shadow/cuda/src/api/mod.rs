@@ -10,6 +10,7 @@
 //! | [`host`] | pinned host memory |
 //! | [`arrays`] | arrays |
 //! | [`modules`] | modules' variables |
+//! | [`capturing`] | capturing streams into graphs |
 //! | [`sharing`] | what other processes and other APIs know |
 
 // SAFETY (of every block in these rooms): each calls the driver's function of the same name with the program's own arguments, or
@@ -17,6 +18,7 @@
 #![allow(clippy::undocumented_unsafe_blocks)]
 
 pub mod arrays;
+pub mod capturing;
 pub mod contexts;
 pub mod host;
 pub mod modules;

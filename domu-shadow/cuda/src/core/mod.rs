@@ -48,6 +48,7 @@ pub fn hold_locks(in_call: bool) -> Option<Held> {
     let mut held = Held::new();
     if !in_call {
         held.push(Box::new(state::hold()?));
+        held.push(Box::new(capturing::hold()?));
     }
     Some(held)
 }

@@ -196,7 +196,7 @@ fn detach_ordinary(
         if ordinary.backing == Backing::Plain {
             ordinary
                 .record
-                .get_or_insert_with(|| Record::of(at, driver));
+                .get_or_insert_with(|| Box::new(Record::of(at, driver)));
             step.call("cuMemFree", |driver| driver.free(at))?;
             ordinary.backing = Backing::Lost;
             ordinary.backing = regain(&step, span)?;
@@ -280,7 +280,7 @@ fn attach_ordinary(
         if ordinary.backing == Backing::Reserved {
             let is_rdma = ordinary
                 .record
-                .as_ref()
+                .as_deref()
                 .is_some_and(Record::is_rdma_capable);
             let handle = step.call("cuMemCreate", |driver| {
                 create(driver, span, &context, is_rdma)
