@@ -7,9 +7,13 @@
 //! | [`core`] | contexts and memory of the program's, and what keeps it from moving |
 //! | [`api`] | the functions that are ours |
 //! | [`front`] | what programs find |
+//! | [`beside`] | calls of ours beside the program's |
+//! | [`delta`] | finding what changed |
 
 pub mod abi;
 pub mod api;
+pub mod beside;
 pub mod core;
+pub mod delta;
 pub mod driver;
 pub mod front;
