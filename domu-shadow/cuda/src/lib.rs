@@ -7,9 +7,11 @@
 //! | [`core`] | contexts and memory of the program's, and what keeps it from moving |
 //! | [`beside`] | calls of ours beside the program's |
 //! | [`delta`] | finding what changed |
+//! | [`mover`] | what a move needs of it |
 
 pub mod abi;
 pub mod beside;
 pub mod core;
 pub mod delta;
 pub mod driver;
+pub mod mover;
