@@ -20,6 +20,8 @@ fn main() {
     println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libOpenCL.so.1");
     // A program that opens and closes it must not take the code from under our threads and exit handlers.
     println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
+    // What it calls by name is its own, whatever else the process has loaded.
+    println!("cargo:rustc-cdylib-link-arg=-Wl,-Bsymbolic");
     // A constructor of another preloaded library may call us, and the APIs are registered by ours: it comes first.
     println!("cargo:rustc-cdylib-link-arg=-Wl,-z,initfirst");
 }

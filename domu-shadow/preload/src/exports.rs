@@ -2,6 +2,8 @@
 //!
 //! Each is a jump to the Rust function, given its versioned name by `.symver`; `exports.map` declares the nodes.
 
+/// CUDA's functions have no versions: that crate exports them itself.
+pub use cuda::driver::table::LIST as CUDA;
 use opencl::api::{
     build, context, device, enqueue, event, extension, image, image_transfer, kernel, kernel_info,
     map, memory, pipe, platform, program, queue, sampler, sharing, svm, transfer,

@@ -94,6 +94,16 @@ pub struct CUmemAllocationProp {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct CUuuid(pub [u8; 16]);
 
+/// `CUipcMemHandle`, passed by value.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CUipcMemHandle(pub [u8; 64]);
+
+/// `CUipcEventHandle`, passed by value.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CUipcEventHandle(pub [u8; 64]);
+
 /// `CUcheckpointLockArgs`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]

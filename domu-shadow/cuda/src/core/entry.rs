@@ -85,6 +85,7 @@ pub fn check(code: CUresult) -> Result<(), CUresult> {
 }
 
 /// Functions that are ours, exported under their own names.
+#[allow(unused_macros, reason = "the rooms above come later")]
 macro_rules! own {
     ($($(#[$attribute:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) $need:ident $body:block)*) => {$(
         $(#[$attribute])*

@@ -1,12 +1,126 @@
-//! Opening NVIDIA's library, at the first call.
+//! Finding and opening NVIDIA's library, at the first call.
+//!
+//! It is opened by its path, stays private to ours, and is never closed: what a move takes away is what the driver has on the GPU.
+//!
+//! `unsafe`: runs the initialisers of the driver's library.
 
-use crate::abi::CUresult;
+use std::ffi::{CStr, OsStr, c_void};
+use std::os::unix::ffi::OsStrExt;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Opens the library, at the first call of all.
+use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+use runtime::gate::Pass;
+use runtime::vendor::fronts;
+use runtime::{locks, start};
+
+use super::functions::{self, Functions};
+use super::table;
+use crate::abi::{CUDA_ERROR_NO_DEVICE, CUDA_ERROR_NOT_INITIALIZED, CUresult};
+
+/// The name that ours stands before.
+pub const NAME: &CStr = c"libcuda.so.1";
+
+const UNOPENED: u32 = 0;
+const OPEN: u32 = 1;
+const NONE: u32 = 2;
+
+static STATE: AtomicU32 = AtomicU32::new(UNOPENED);
+static OPENING: Mutex<()> = Mutex::new(());
+/// The thread that opens it.
+static OPENER: AtomicI32 = AtomicI32::new(0);
+
+/// Opens the library, at the first call of all. To be called inside the gate: no move meanwhile.
 ///
 /// # Errors
 /// `CUDA_ERROR_NO_DEVICE` where there is none.
 #[inline]
 pub fn open() -> Result<(), CUresult> {
-    Ok(())
+    if STATE.load(Ordering::Acquire) == OPEN {
+        return Ok(());
+    }
+    open_now()
+}
+
+/// [`open`] for a call that does not pass the gate otherwise. The table is filled afterwards, unless an error other than
+/// `CUDA_ERROR_NO_DEVICE` says that it cannot be.
+///
+/// # Errors
+/// [`open`]'s, and `CUDA_ERROR_NOT_INITIALIZED` in a child that was forked in the middle of a move.
+pub fn open_outside() -> Result<(), CUresult> {
+    if STATE.load(Ordering::Acquire) == OPEN {
+        return Ok(());
+    }
+    let _inside = start::enter(Pass::Normal).ok_or(CUDA_ERROR_NOT_INITIALIZED)?;
+    open_now()
+}
+
+/// Whether a driver's library is open.
+pub fn is_open() -> bool {
+    STATE.load(Ordering::Acquire) == OPEN
+}
+
+/// For a fork: nobody opens it until this is dropped. `None` while another thread does.
+pub fn hold() -> Option<MutexGuard<'static, impl Sized>> {
+    locks::try_lock(&OPENING)
+}
+
+#[cold]
+fn open_now() -> Result<(), CUresult> {
+    if STATE.load(Ordering::Acquire) == NONE {
+        return Err(CUDA_ERROR_NO_DEVICE);
+    }
+    let this = thread();
+    // Its initialisers call us.
+    if OPENER.load(Ordering::Relaxed) == this {
+        return Err(CUDA_ERROR_NOT_INITIALIZED);
+    }
+    let _opening = OPENING.lock().unwrap_or_else(PoisonError::into_inner);
+    if STATE.load(Ordering::Acquire) == UNOPENED {
+        OPENER.store(this, Ordering::Relaxed);
+        STATE.store(load(), Ordering::Release);
+        OPENER.store(0, Ordering::Relaxed);
+    }
+    if is_open() {
+        Ok(())
+    } else {
+        Err(CUDA_ERROR_NO_DEVICE)
+    }
+}
+
+fn thread() -> i32 {
+    // SAFETY: takes nothing.
+    unsafe { libc::gettid() }
+}
+
+fn load() -> u32 {
+    let path = OsStr::from_bytes(fronts::real(NAME).to_bytes());
+    let flags = RTLD_NOW | RTLD_LOCAL | libc::RTLD_NODELETE;
+    // SAFETY: the initialisers of the library that the linker would give the program.
+    let library = match unsafe { Library::open(Some(path), flags) } {
+        Ok(library) => library,
+        Err(error) => {
+            log::info!("no CUDA: {error}");
+            table::fill_without_driver();
+            return NONE;
+        }
+    };
+    let find = |name: &CStr| -> *mut c_void {
+        // SAFETY: only the address is taken.
+        let found = unsafe { library.get::<*mut c_void>(name.to_bytes_with_nul()) };
+        found.map_or(null_mut(), |found| found.into_raw())
+    };
+    table::fill(find);
+    // SAFETY: NVIDIA's library has these functions as cuda.h says.
+    functions::set(unsafe {
+        Functions::load(|name| {
+            let at = std::ffi::CString::new(name).expect("no name has a NUL");
+            find(&at)
+        })
+    });
+    log::debug!("the driver is {}", path.display());
+    // Never closed.
+    std::mem::forget(library);
+    OPEN
 }

@@ -16,8 +16,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use super::ld_cache;
 use super::relocations::{self, Replacement};
+use super::{ld_cache, note};
 
 /// Environment variables of this start, with the stem of a library's name behind (`XL_GPU_REAL_LIBCUDA`), say which file is the
 /// vendor's.
@@ -84,8 +84,8 @@ pub(super) fn is_front(file: &Path) -> bool {
     fronts().any(|front| front.file == file)
 }
 
-/// The name by which to open the vendor's library: `name` itself where none of ours stands before it.
-pub(super) fn real(name: &CStr) -> &CStr {
+/// The name by which to open the vendor's library: its path, or `name` itself where none of ours stands before it.
+pub fn real(name: &CStr) -> &CStr {
     front_of(name).map_or(name, Front::real)
 }
 
@@ -109,9 +109,7 @@ impl Front {
         self.real.get_or_init(|| {
             let file = self.find().unwrap_or_else(|| {
                 let name = self.name.to_string_lossy();
-                log::warn!(
-                    "no other {name} than ours is found: a driver that needs it will not load"
-                );
+                log::info!("no other {name} than ours is found: what needs it will not work");
                 Path::new("/dev/null").join(&*name)
             });
             CString::new(file.into_os_string().into_vec()).unwrap_or_default()
@@ -123,7 +121,8 @@ impl Front {
         let name = self.name.to_str().ok()?;
         let stem = name.split('.').next()?.to_uppercase();
         if let Some(file) = env::var_os(format!("{REAL_VARIABLE}{stem}")) {
-            return Some(file.into());
+            let file = PathBuf::from(file);
+            return (!note::is_in(&file)).then_some(file);
         }
         let path = env::var_os("LD_LIBRARY_PATH");
         // An empty part is the working directory, as for the linker; with a slash in it, the linker takes it for a path.
@@ -135,7 +134,8 @@ impl Front {
         let mut all = first.chain(ld_cache::find(name)).chain(last);
         all.find(|file| {
             let found = identity(file);
-            found.is_ok_and(|found| fronts().all(|front| front.identity != found))
+            let is_other = |found| fronts().all(|front| front.identity != found);
+            found.is_ok_and(is_other) && !note::is_in(file)
         })
     }
 }

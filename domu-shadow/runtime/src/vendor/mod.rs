@@ -5,7 +5,7 @@
 //! | [`loaded`] | opening libraries, and noting what they open |
 //! | [`unload`] | closing them, and what they leave behind |
 //! | `family` | libraries that a driver opens by itself and forgets |
-//! | [`fronts`], `ld_cache` | libraries of ours under the name of a vendor's, and where that one is |
+//! | [`fronts`], `note`, `ld_cache` | libraries of ours under the name of a vendor's, and where that one is |
 //! | [`heap`], `relocations` | memory that they forget, and the calls through which that is seen |
 //! | [`foreign`], `cuda` | other users of the GPU, in this process and in others |
 //! | [`snapshot`] | what the process has open and mapped |
@@ -17,6 +17,7 @@ pub mod fronts;
 pub mod heap;
 mod ld_cache;
 pub mod loaded;
+mod note;
 mod paths;
 mod relocations;
 pub mod snapshot;
