@@ -1,14 +1,17 @@
 //! CUDA as one of the process's APIs.
 
 use channel::image::Api;
+use channel::link::LeftToDriver;
 use runtime::gpu_api::{self, ApiCapture, GpuApi};
 use runtime::locks::Held;
 use runtime::mover::{MoveError, Summary};
 
 use super::capture::Capture;
 use super::{failed_contexts, gpus};
-use crate::core::{self, memory, obstacles};
+use crate::core::{self, capturing, memory, obstacles};
 use crate::delta::modules;
+use crate::driver::library;
+use crate::front::{marks, unknown};
 
 struct Cuda;
 
@@ -28,6 +31,9 @@ impl GpuApi for Cuda {
     fn hold_locks(&'static self, in_call: bool) -> Option<Held> {
         let mut held = core::hold_locks(in_call)?;
         if !in_call {
+            held.push(Box::new(library::hold()?));
+            held.push(Box::new(unknown::hold()?));
+            held.push(Box::new(capturing::hold()?));
             held.push(Box::new(modules::hold()?));
             held.push(Box::new(failed_contexts::hold()?));
             held.push(Box::new(gpus::hold()?));
@@ -36,7 +42,10 @@ impl GpuApi for Cuda {
     }
 
     fn blocked(&self) -> Option<String> {
-        obstacles::blocked().or_else(failed_contexts::blocked)
+        obstacles::blocked()
+            .or_else(marks::used)
+            .or_else(unknown::used)
+            .or_else(failed_contexts::blocked)
     }
 
     fn summarize(&self, summary: &mut Summary) {
@@ -49,6 +58,15 @@ impl GpuApi for Cuda {
         let blocks = memory::blocks();
         summary.buffers += blocks.len() as u64;
         summary.bytes += blocks.iter().map(|block| block.size()).sum::<u64>();
+    }
+
+    fn left_to_driver(&self) -> LeftToDriver {
+        let left = memory::left();
+        LeftToDriver {
+            contexts: memory::contexts().len() as u64,
+            bytes: left.device,
+            pinned: left.host,
+        }
     }
 
     fn begin(&'static self) -> Result<Box<dyn ApiCapture>, MoveError> {
