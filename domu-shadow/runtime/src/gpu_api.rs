@@ -9,6 +9,7 @@ use std::time::Instant;
 use channel::BoxError;
 use channel::guest::{StepError, Whole};
 use channel::image::Api;
+use channel::link::LeftToDriver;
 use channel::memory::SharedPages;
 
 use crate::delta::sink::Sink;
@@ -39,6 +40,12 @@ pub trait GpuApi: Send + Sync {
 
     /// Adds what it has.
     fn summarize(&self, summary: &mut Summary);
+
+    /// What it leaves to its driver's own checkpoint now, where it moves by one: what is mapped, counted or known here, no driver is
+    /// asked. Called every few seconds.
+    fn left_to_driver(&self) -> LeftToDriver {
+        LeftToDriver::default()
+    }
 
     /// Starts a capture beside the program.
     ///
@@ -148,6 +155,25 @@ pub trait Stop: Send {
     /// Releases all that the driver has. Its contents are only where they were sent from here on. What could not be released, to be
     /// said: while there is any, the GPU cannot be taken away.
     fn release_driver(&mut self, timer: &mut PhaseTimer) -> Vec<String>;
+
+    /// After the release of all APIs' drivers, their libraries being closed: takes what is left of the driver's off the GPU, where that is
+    /// done by a driver that stays loaded. What was not, to be said.
+    fn leave_device(&mut self, _timer: &mut PhaseTimer) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// After all that: what the process still holds of the GPU that this API's driver should have given up.
+    fn held(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Before `recreate` of any API: undoes `leave_device`. Where it fails, [`Stop::release_driver`] follows.
+    ///
+    /// # Errors
+    /// `NoDevice`, the driver's.
+    fn return_to_device(&mut self, _timer: &mut PhaseTimer) -> Result<(), MoveError> {
+        Ok(())
+    }
 
     /// Loads the driver and makes every object again. Where it fails, [`Stop::release_driver`] follows.
     ///
