@@ -7,8 +7,8 @@ use runtime::locks::Held;
 use runtime::mover::{MoveError, Summary};
 
 use super::capture::Capture;
-use super::{failed_contexts, gpus};
-use crate::core::{self, capturing, memory, obstacles};
+use super::gpus;
+use crate::core::{self, memory, obstacles};
 use crate::delta::modules;
 use crate::driver::library;
 use crate::front::{marks, unknown};
@@ -33,9 +33,7 @@ impl GpuApi for Cuda {
         if !in_call {
             held.push(Box::new(library::hold()?));
             held.push(Box::new(unknown::hold()?));
-            held.push(Box::new(capturing::hold()?));
             held.push(Box::new(modules::hold()?));
-            held.push(Box::new(failed_contexts::hold()?));
             held.push(Box::new(gpus::hold()?));
         }
         Some(held)
@@ -45,7 +43,6 @@ impl GpuApi for Cuda {
         obstacles::blocked()
             .or_else(marks::used)
             .or_else(unknown::used)
-            .or_else(failed_contexts::blocked)
     }
 
     fn summarize(&self, summary: &mut Summary) {
