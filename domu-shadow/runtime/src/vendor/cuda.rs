@@ -9,17 +9,21 @@
 //! `unsafe`: calls one function of a library that is mapped.
 
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, c_int};
+use std::ffi::{CStr, OsStr, c_int};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use libloading::os::unix::{Library, RTLD_NOW};
 
 use super::family::FAMILY_NODES;
-use super::fronts;
-use super::snapshot::{NODES_VARIABLE, Snapshot};
+use super::paths::file_name;
+use super::snapshot::{Snapshot, is_other_node};
+use super::{fronts, note};
+
+/// Of the driver's library.
+const NAME: &CStr = c"libcuda.so.1";
 
 /// `cuda.h`: the answer of every call before `cuInit`.
 const CUDA_ERROR_NOT_INITIALIZED: c_int = 3;
@@ -99,24 +103,47 @@ static NODES: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 /// The driver's device nodes that the process has, or has been seen to have: nothing is open in the middle of a move.
 pub(super) fn nodes(now: &Snapshot) -> BTreeSet<PathBuf> {
-    let other = std::env::var(NODES_VARIABLE).unwrap_or_default();
-    let is_its = |path: &&PathBuf| {
-        let path = path.to_string_lossy();
-        path.starts_with(FAMILY_NODES) || !other.is_empty() && path.starts_with(&other)
-    };
     let mut nodes = NODES.lock().unwrap_or_else(PoisonError::into_inner);
-    nodes.extend(now.devices().filter(is_its).cloned());
+    nodes.extend(now.devices().filter(|path| is_node(path)).cloned());
     nodes.clone()
 }
 
-/// The library's file, as it is opened.
-pub(super) fn file() -> String {
-    fronts::real(c"libcuda.so.1").to_string_lossy().into_owned()
+/// Whether a path is one of the driver's device nodes.
+pub(super) fn is_node(path: &Path) -> bool {
+    path.to_string_lossy().starts_with(FAMILY_NODES) || is_other_node(path)
+}
+
+/// The driver's library, for people.
+pub(super) fn name() -> String {
+    match fronts::stands_before(NAME) {
+        true => format!(
+            "CUDA ({}, initialised by the program itself)",
+            fronts::real(NAME).to_string_lossy()
+        ),
+        false => "CUDA (initialised by the program)".to_owned(),
+    }
+}
+
+/// Libraries of that name that are mapped beside the driver's and ours: of another version, say.
+pub(super) fn others(now: &Snapshot) -> BTreeSet<PathBuf> {
+    if !fronts::stands_before(NAME) {
+        return BTreeSet::new();
+    }
+    let real = Path::new(OsStr::from_bytes(fronts::real(NAME).to_bytes()));
+    let real = real.canonicalize().unwrap_or_default();
+    // After an upgrade what is mapped has no file, and may be the driver's.
+    let is_gone = |path: &Path| path.to_string_lossy().ends_with(" (deleted)");
+    let is_other = |path: &&PathBuf| {
+        let is_named_so = file_name(path).starts_with("libcuda.so");
+        is_named_so && **path != real && !is_gone(path) && !note::is_in(path)
+    };
+    let paths = now.mappings.iter().map(|mapping| &mapping.path);
+    paths.filter(is_other).cloned().collect()
 }
 
 /// Whether somebody in this process has initialised the CUDA driver API.
 fn is_initialised() -> bool {
-    let name = OsStr::from_bytes(fronts::real(c"libcuda.so.1").to_bytes());
+    let name = OsStr::from_bytes(fronts::real(NAME).to_bytes());
     // SAFETY: with RTLD_NOLOAD this only looks for a library that is mapped; no code of it runs.
     let library = unsafe { Library::open(Some(name), RTLD_NOW | libc::RTLD_NOLOAD) };
     let Ok(library) = library else { return false };

@@ -66,10 +66,7 @@ pub fn reason() -> Option<String> {
     // Asked each time: it is a matter of microseconds. Without the lock: the linker may be running code that waits for it.
     let has_opencl = loaded::loaded().has_family_driver();
     if cuda::is_used_past_front(has_opencl) {
-        let file = cuda::file();
-        return Some(by_other_means(&format!(
-            "CUDA ({file}, opened by the program itself)"
-        )));
+        return Some(by_other_means(&cuda::name()));
     }
     if has_opencl && cuda::is_open() && !cuda::is_through_front() {
         return Some(IDLE.to_owned());
@@ -125,6 +122,8 @@ fn in_this_process() -> Option<String> {
         nodes.extend(cuda::nodes(&now));
     }
     holders.extend(by_name(&now, &nodes, has_cuda));
+    let others = cuda::others(&now).into_iter();
+    holders.extend(others.map(|path| format!("CUDA ({})", path.display())));
     let holders: Vec<String> = holders.into_iter().collect();
     (!holders.is_empty()).then(|| by_other_means(&holders.join(", ")))
 }

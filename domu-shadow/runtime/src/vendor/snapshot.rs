@@ -83,12 +83,19 @@ pub const NODES_VARIABLE: &str = "XL_GPU_DEVICE_NODES";
 
 /// Whether a path is a GPU's device node.
 pub fn is_device_node(path: &Path) -> bool {
-    static OTHER: OnceLock<Option<String>> = OnceLock::new();
-    let other = OTHER.get_or_init(|| std::env::var(NODES_VARIABLE).ok().filter(|p| !p.is_empty()));
+    let starts = |prefix| path.to_str().is_some_and(|path| path.starts_with(prefix));
     ["/dev/nvidia", "/dev/dri/", "/dev/kfd", "/dev/accel/"]
         .into_iter()
-        .chain(other.as_deref())
-        .any(|prefix| path.to_str().is_some_and(|path| path.starts_with(prefix)))
+        .any(starts)
+        || is_other_node(path)
+}
+
+/// Whether it is one by the environment variable.
+pub(super) fn is_other_node(path: &Path) -> bool {
+    static OTHER: OnceLock<Option<String>> = OnceLock::new();
+    let other = OTHER.get_or_init(|| std::env::var(NODES_VARIABLE).ok().filter(|p| !p.is_empty()));
+    let starts = |prefix: &String| path.to_str().is_some_and(|path| path.starts_with(prefix));
+    other.as_ref().is_some_and(starts)
 }
 
 fn files() -> io::Result<BTreeMap<i32, PathBuf>> {
