@@ -4,12 +4,14 @@
 //! |---|---|
 //! | [`abi`] | types and constants of `cuda.h` |
 //! | [`driver`] | NVIDIA's library, and the functions of it that are called here |
-//! | [`front`] | what programs find |
 //! | [`core`] | contexts and memory of the program's, and what keeps it from moving |
+//! | [`api`] | those functions |
+//! | [`front`] | what programs find |
 //! | [`beside`] | calls of ours beside the program's |
 //! | [`delta`] | finding what changed |
 
 pub mod abi;
+pub mod api;
 pub mod beside;
 pub mod core;
 pub mod delta;

@@ -1,0 +1,7 @@
+//! The functions that are ours.
+//!
+//! | room | purpose |
+//! |---|---|
+//! | [`capturing`] | capturing streams into graphs |
+
+pub mod capturing;
