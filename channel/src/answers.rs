@@ -1,5 +1,6 @@
 //! What a session reports of each step; each but [`Restored`] is one message's figures.
 
+use crate::link::LeftToDriver;
 use crate::message::ToHost;
 
 macro_rules! answers {
@@ -34,6 +35,12 @@ answers! {
         buffers,
         /// Their bytes.
         bytes,
+        /// Contexts of a driver that moves by its own checkpoint.
+        contexts,
+        /// Device bytes that are left to that.
+        left,
+        /// Host bytes that are pinned for devices.
+        pinned,
     }
 
     /// What a stop-and-copy carried.
@@ -85,6 +92,21 @@ pub struct RoundDone {
     pub whole: u64,
     /// Why buffers among these are not compared.
     pub why: Whole,
+    /// Device bytes that are left to the driver's own checkpoint.
+    pub left: u64,
+    /// Host bytes that are pinned for devices.
+    pub pinned: u64,
+}
+
+impl Begun {
+    /// What the driver's own checkpoint will have to carry.
+    pub fn left_to_driver(&self) -> LeftToDriver {
+        LeftToDriver {
+            contexts: self.contexts,
+            bytes: self.left,
+            pinned: self.pinned,
+        }
+    }
 }
 
 /// Why buffers travel whole instead of being compared on the device.

@@ -52,4 +52,4 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub const PAGE_SIZE: usize = 4096;
 
 /// Oldest and newest version of the channel protocol this build speaks.
-pub const PROTOCOL: std::ops::RangeInclusive<u32> = 1..=1;
+pub const PROTOCOL: std::ops::RangeInclusive<u32> = 1..=2;

@@ -103,6 +103,9 @@ pub struct Announcement {
     /// Who else holds its GPU, as of the last time it was opened.
     #[serde(default)]
     pub others: Others,
+    /// What a driver's own checkpoint would have to carry, as of the last time it was announced.
+    #[serde(default)]
+    pub left: LeftToDriver,
 }
 
 impl Announcement {
@@ -121,6 +124,39 @@ pub struct Others {
     pub holders: Vec<String>,
     /// Processes that the session may not look at.
     pub unseen: u32,
+}
+
+/// What is left to a driver's own checkpoint, where an API moves by one: it goes through the guest's memory, while the program
+/// waits. Zeros where there is no such API.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LeftToDriver {
+    /// The driver's contexts.
+    pub contexts: u64,
+    /// Device memory, in bytes.
+    pub bytes: u64,
+    /// Host memory that is pinned for devices, in bytes: it stays where it is, and makes the checkpoint slower.
+    pub pinned: u64,
+}
+
+impl LeftToDriver {
+    /// Of two sessions or APIs.
+    pub fn and(self, other: LeftToDriver) -> LeftToDriver {
+        LeftToDriver {
+            contexts: self.contexts.saturating_add(other.contexts),
+            bytes: self.bytes.saturating_add(other.bytes),
+            pinned: self.pinned.saturating_add(other.pinned),
+        }
+    }
+
+    /// Whether somebody who looks at `told` should hear of this: contexts came or went, or a tenth of the bytes and 16 MiB.
+    pub fn differs_from(self, told: LeftToDriver) -> bool {
+        const LITTLE: u64 = 16 << 20;
+        let differs = |now: u64, told: u64| now.abs_diff(told) >= LITTLE.max(told / 10);
+        self.contexts != told.contexts
+            || differs(self.bytes, told.bytes)
+            || differs(self.pinned, told.pinned)
+    }
 }
 
 /// What dom0 asks of a session that is not open, or asks outside the rings.
@@ -217,6 +253,7 @@ mod tests {
                 generation: 0,
                 blocked: None,
                 others: Others::default(),
+                left: LeftToDriver::default(),
             };
             announcement.choose_protocol(ours)
         };
@@ -225,5 +262,28 @@ mod tests {
         assert_eq!(chosen(2, 5, 1..=3), Some(3), "an older dom0");
         assert_eq!(chosen(1, 1, 2..=3), None);
         assert_eq!(chosen(4, 5, 2..=3), None);
+    }
+
+    #[test]
+    fn small_changes_of_what_is_left_are_not_told() {
+        let told = LeftToDriver {
+            contexts: 1,
+            bytes: 1 << 30,
+            pinned: 0,
+        };
+        let more = |bytes| LeftToDriver {
+            bytes: told.bytes + bytes,
+            ..told
+        };
+        assert!(!told.differs_from(told));
+        assert!(!more(100 << 20).differs_from(told));
+        assert!(more(104 << 20).differs_from(told));
+        let second = LeftToDriver {
+            contexts: 2,
+            ..told
+        };
+        assert!(second.differs_from(told));
+        let first = LeftToDriver::default();
+        assert!(!first.differs_from(first));
     }
 }

@@ -77,19 +77,21 @@ messages! {
         9 FetchFailed { slot },
         /// The bytes fetched are all zero; the slot is the guest's again, its payload as it was.
         10 FilledZero { slot, len },
+        /// Open the gate again after `Stopped`; the capture goes on. Answer: `Reopened`. Version 2.
+        11 Reopen {},
     }
 }
 
 messages! {
     /// From the guest to dom0.
     ToHost {
-        /// A capture has started: what is resident now.
-        101 Begun { buffers, bytes },
+        /// A capture has started: what is resident now. The last three words: [`crate::link::LeftToDriver`], version 2.
+        101 Begun { buffers, bytes, contexts, left, pinned },
         /// A batch lies in `slot`: `payload` bytes and `extents` table entries.
         102 Data { slot, round, payload, extents },
         /// A round is over. `dirty` bytes differ again from what was sent, or may differ. `whole` bytes lie in objects
-        /// that are not compared, for the reason `why` ([`crate::guest::Whole`]).
-        103 RoundDone { number, bytes, dirty, whole, why },
+        /// that are not compared, for the reason `why` ([`crate::guest::Whole`]). `left`, `pinned`: as in `Begun`, now.
+        103 RoundDone { number, bytes, dirty, whole, why, left, pinned },
         /// Nothing runs, everything has been sent. `drain_ns`: from closed gate to idle queues; `copy_ns`: from there
         /// to the last byte, `compare_ns` of it waiting for comparisons; `examined`: bytes compared.
         104 Stopped { bytes, buffers, drain_ns, copy_ns, compare_ns, examined },
@@ -110,6 +112,8 @@ messages! {
         /// The program goes on, its contents arrive. `blackout_ns`: calls blocked; `downtime_ns`: VCPUs paused
         /// meanwhile; `reload_ns`: driver and objects.
         111 Opened { blackout_ns, downtime_ns, reload_ns },
+        /// The program goes on, and so does the capture; `blackout_ns` is how long its calls were blocked. Version 2.
+        112 Reopened { blackout_ns },
     }
 }
 

@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use crate::layout::{MAX_PAGES, MIN_PAGES};
-use crate::link::Residence;
+use crate::link::{LeftToDriver, Residence};
 use std::fmt;
 use std::str::FromStr;
 
@@ -22,6 +22,7 @@ pub mod session {
     pub const GENERATION: &str = "generation";
     pub const HOLDERS: &str = "holders";
     pub const INSTANCE: &str = "instance";
+    pub const LEFT: &str = "left";
     pub const PID: &str = "pid";
     pub const PROGRAM: &str = "program";
     /// Written last, removed with the session: it is announced as long as this is there.
@@ -73,6 +74,27 @@ pub fn parse_versions(text: &str) -> Option<(u32, u32)> {
     let (oldest, newest) = text.split_once(' ')?;
     let range = (oldest.parse().ok()?, newest.parse().ok()?);
     (range.0 <= range.1).then_some(range)
+}
+
+/// Value of a session's `left`: contexts, bytes, pinned bytes.
+pub fn format_left(left: LeftToDriver) -> String {
+    let LeftToDriver {
+        contexts,
+        bytes,
+        pinned,
+    } = left;
+    format!("{contexts} {bytes} {pinned}")
+}
+
+/// The reverse of [`format_left`], more words allowed; `None` for nonsense.
+pub fn parse_left(text: &str) -> Option<LeftToDriver> {
+    let mut words = text.split(' ').map(str::parse);
+    let mut next = || words.next()?.ok();
+    Some(LeftToDriver {
+        contexts: next()?,
+        bytes: next()?,
+        pinned: next()?,
+    })
 }
 
 /// Value of a session's `channel`.
@@ -136,6 +158,24 @@ mod tests {
         assert_eq!(parse_versions(&format_versions((1, 3))), Some((1, 3)));
         for bad in ["", "1", "3 1", "1 2 3", "-1 2", "1  2", "99999999999 1"] {
             assert_eq!(parse_versions(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_to_the_driver_is_three_numbers() {
+        let left = LeftToDriver {
+            contexts: 1,
+            bytes: 2 << 30,
+            pinned: 4096,
+        };
+        assert_eq!(parse_left(&format_left(left)), Some(left));
+        assert_eq!(
+            parse_left("1 2147483648 4096 7"),
+            Some(left),
+            "a later guest"
+        );
+        for bad in ["", "1 2", "1  2 3", "-1 2 3", "1 2 99999999999999999999"] {
+            assert_eq!(parse_left(bad), None, "{bad:?}");
         }
     }
 

@@ -111,6 +111,9 @@ fn guest(mut guest: RawGuest, rng: &mut Rng, temper: Temper) {
             Some(ToGuest::Begin { .. }) => owed.push(ToHost::Begun {
                 buffers: 1,
                 bytes: 1,
+                contexts: 0,
+                left: 0,
+                pinned: 0,
             }),
             Some(ToGuest::Round { number }) => {
                 round = number as u32;
@@ -120,6 +123,8 @@ fn guest(mut guest: RawGuest, rng: &mut Rng, temper: Temper) {
                     dirty: 1,
                     whole: rng.next() >> 8,
                     why: rng.next(),
+                    left: 0,
+                    pinned: 0,
                 });
             }
             Some(ToGuest::Stop { .. }) => {

@@ -76,9 +76,7 @@ impl<W: Workload> Session<W> {
                 Some(Request::Announce) => self.announce(rendezvous)?,
                 None => {
                     // The reason a program cannot move appears while it runs: look now and then.
-                    if !wait_readable(&[rendezvous.fd()], Some(LOOK))?
-                        && self.workload.blocked() != self.announcement.blocked
-                    {
+                    if !wait_readable(&[rendezvous.fd()], Some(LOOK))? && self.has_news() {
                         self.announce(rendezvous)?;
                     }
                 }
@@ -86,9 +84,16 @@ impl<W: Workload> Session<W> {
         }
     }
 
+    fn has_news(&self) -> bool {
+        let told = &self.announcement;
+        self.workload.blocked() != told.blocked
+            || self.workload.left_to_driver().differs_from(told.left)
+    }
+
     fn announce(&mut self, rendezvous: &mut dyn Rendezvous) -> io::Result<()> {
         self.announcement.state = self.state.residence();
         self.announcement.blocked = self.workload.blocked();
+        self.announcement.left = self.workload.left_to_driver();
         rendezvous.announce(&self.announcement)
     }
 

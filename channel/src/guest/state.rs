@@ -73,6 +73,8 @@ pub(super) fn obey<W: Workload>(
                 dirty: r.dirty,
                 whole: r.whole,
                 why: r.why.into(),
+                left: r.left,
+                pinned: r.pinned,
             });
             (State::Copying(copying), answer)
         }
@@ -97,6 +99,13 @@ pub(super) fn obey<W: Workload>(
         }
         (ToGuest::Resume {}, State::Quiesced(quiesced, _)) => {
             (State::Running, Ok(resumed(workload.reopen(quiesced))))
+        }
+        (ToGuest::Reopen {}, State::Quiesced(quiesced, _)) => {
+            let (blackout_ns, copying) = workload.go_on(quiesced);
+            (
+                State::Copying(copying),
+                Ok(ToHost::Reopened { blackout_ns }),
+            )
         }
         (ToGuest::Restore { generation: wanted }, State::Detached(detached))
             if wanted == announcement.generation =>
@@ -136,6 +145,7 @@ fn post_copy<W: Workload>(
 ) -> (State<W>, Result<ToHost, StepError>) {
     announcement.state = Residence::PostCopy;
     announcement.blocked = workload.blocked();
+    announcement.left = workload.left_to_driver();
     let told = conversation.send(opened.into()).and_then(|()| {
         let told = conversation.rendezvous.announce(announcement);
         told.map_err(Interrupt::from)

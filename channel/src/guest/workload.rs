@@ -6,7 +6,7 @@ use super::interrupt::Interrupt;
 use super::keep_alive::KeepAlive;
 use crate::BoxError;
 use crate::answers::{Begun, Fetched, Opened, RoundDone, Stopped, Unloaded};
-use crate::link::Others;
+use crate::link::{LeftToDriver, Others};
 use crate::message::ToGuest;
 use std::time::Duration;
 
@@ -53,6 +53,10 @@ pub trait Workload {
     fn others(&self) -> Others {
         Others::default()
     }
+    /// What is left to a driver's own checkpoint now. Asked every few seconds.
+    fn left_to_driver(&self) -> LeftToDriver {
+        LeftToDriver::default()
+    }
     /// Starts a capture.
     fn begin(
         &mut self,
@@ -83,6 +87,8 @@ pub trait Workload {
     fn give_up(&mut self, copying: Self::Copying);
     /// Opens the gate again; nanoseconds it was closed.
     fn reopen(&mut self, quiesced: Self::Quiesced) -> u64;
+    /// Opens the gate again, and the capture goes on: what was sent counts. With the nanoseconds that it was closed.
+    fn go_on(&mut self, quiesced: Self::Quiesced) -> (u64, Self::Copying);
     /// A link is about to be opened: frees the room that was kept for it.
     fn make_room(&mut self, detached: &mut Self::Detached) {
         let _ = detached;

@@ -69,18 +69,32 @@ pub(super) fn plausible(message: ToHost) -> Result<ToHost, HostError> {
     let count = |what, value| (what, value, MAX_CLAIM);
     let time = |what, value| (what, value, MAX_TIME);
     let claims = match message {
-        ToHost::Begun { buffers, bytes } => {
-            vec![count("buffer count", buffers), count("byte count", bytes)]
-        }
+        ToHost::Begun {
+            buffers,
+            bytes,
+            contexts,
+            left,
+            pinned,
+        } => vec![
+            count("buffer count", buffers),
+            count("byte count", bytes),
+            count("context count", contexts),
+            count("bytes left to the driver", left),
+            count("pinned bytes", pinned),
+        ],
         ToHost::RoundDone {
             bytes,
             dirty,
             whole,
+            left,
+            pinned,
             ..
         } => vec![
             count("byte count", bytes),
             count("dirty bytes", dirty),
             count("bytes sent whole", whole),
+            count("bytes left to the driver", left),
+            count("pinned bytes", pinned),
         ],
         ToHost::Stopped {
             bytes,

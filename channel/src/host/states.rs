@@ -121,11 +121,15 @@ impl<L: Link> Copying<L> {
                     dirty,
                     whole,
                     why,
+                    left,
+                    pinned,
                 } if n == u64::from(number) => Some(RoundDone {
                     bytes,
                     dirty,
                     whole,
                     why: why.into(),
+                    left,
+                    pinned,
                 }),
                 _ => None,
             },
@@ -167,6 +171,19 @@ impl<L: Link> Quiesced<L> {
         let allowance = self.guest.timeouts.long_work();
         match self.guest.ask(ToGuest::Unload {}, allowance, Unloaded::of) {
             Ok(unload) => Ok((unload, Detached { guest: self.guest })),
+            Err(e) => Err(self.keep(e)),
+        }
+    }
+
+    /// Lets the program go on, and the capture with it: what was sent counts. With the nanoseconds that its calls had to wait.
+    /// For sessions that speak version 2.
+    pub fn reopen(mut self) -> Step<(u64, Copying<L>), Self, L> {
+        let reopened = |answer| match answer {
+            ToHost::Reopened { blackout_ns } => Some(blackout_ns),
+            _ => None,
+        };
+        match self.guest.ask(ToGuest::Reopen {}, Duration::ZERO, reopened) {
+            Ok(blackout_ns) => Ok((blackout_ns, Copying { guest: self.guest })),
             Err(e) => Err(self.keep(e)),
         }
     }

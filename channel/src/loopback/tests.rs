@@ -75,6 +75,7 @@ impl Workload for Memory {
                 Begun {
                     buffers: o.len() as u64,
                     bytes: o.values().map(|b| b.len() as u64).sum(),
+                    ..Begun::default()
                 },
                 (),
             ))
@@ -121,6 +122,9 @@ impl Workload for Memory {
     fn give_up(&mut self, _: ()) {}
     fn reopen(&mut self, _: ()) -> u64 {
         7
+    }
+    fn go_on(&mut self, _: ()) -> (u64, ()) {
+        (7, ())
     }
     fn restore(
         &mut self,
@@ -236,6 +240,7 @@ impl Rig {
             generation: 0,
             blocked: None,
             others: Default::default(),
+            left: Default::default(),
         };
         let mut rendezvous = LoopbackRendezvous::connect(&socket).unwrap();
         let program = std::thread::spawn(move || {

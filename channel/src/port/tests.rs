@@ -69,6 +69,9 @@ fn messages_cross_both_ways() {
     let begun = ToHost::Begun {
         buffers: 1,
         bytes: 2,
+        contexts: 0,
+        left: 0,
+        pinned: 0,
     };
     guest.send_to_host(begun, SHORT, quiet.as_fd()).unwrap();
     assert_eq!(host.recv_from_guest(LONG).unwrap(), begun);

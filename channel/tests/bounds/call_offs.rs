@@ -56,6 +56,9 @@ fn a_late_failure_is_not_the_resumes_answer() {
         guest.send(ToHost::Begun {
             buffers: 0,
             bytes: 0,
+            contexts: 0,
+            left: 0,
+            pinned: 0,
         });
         while guest.recv().is_some() {}
     };

@@ -38,6 +38,9 @@ fn begun(guest: &mut RawGuest) {
     guest.send(ToHost::Begun {
         buffers: 1,
         bytes: 1,
+        contexts: 0,
+        left: 0,
+        pinned: 0,
     });
 }
 
@@ -105,6 +108,8 @@ fn numbers_outside_the_layout_end_the_link() {
                 dirty: 0,
                 whole: 0,
                 why: 0,
+                left: 0,
+                pinned: 0,
             },
             "byte count",
         ),
@@ -115,6 +120,8 @@ fn numbers_outside_the_layout_end_the_link() {
                 dirty: 1 << 60,
                 whole: 0,
                 why: 0,
+                left: 0,
+                pinned: 0,
             },
             "dirty bytes",
         ),
@@ -125,6 +132,8 @@ fn numbers_outside_the_layout_end_the_link() {
                 dirty: 0,
                 whole: u64::MAX,
                 why: u64::MAX,
+                left: 0,
+                pinned: 0,
             },
             "bytes sent whole",
         ),
@@ -151,6 +160,8 @@ fn answers_to_other_questions_end_the_link() {
         dirty: 0,
         whole: 0,
         why: 0,
+        left: 0,
+        pinned: 0,
     };
     for message in [stale, wrong_number, ToHost::Resumed { blackout_ns: 0 }] {
         let error = round_against(|guest| guest.send(message));

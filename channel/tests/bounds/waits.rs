@@ -31,6 +31,9 @@ fn a_guest_that_trickles_is_cut() {
         guest.send(ToHost::Begun {
             buffers: 1,
             bytes: 1,
+            contexts: 0,
+            left: 0,
+            pinned: 0,
         });
         let mut slot = 0;
         while guest.rendezvous_is_quiet() {

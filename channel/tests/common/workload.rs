@@ -171,6 +171,7 @@ impl Workload for Memory {
         let begun = Begun {
             buffers: objects.len() as u64,
             bytes: objects.values().map(|b| b.len() as u64).sum(),
+            ..Begun::default()
         };
         Ok((begun, objects.keys().copied().collect()))
     }
@@ -249,6 +250,10 @@ impl Workload for Memory {
     fn reopen(&mut self, _: Self::Quiesced) -> u64 {
         self.program.lock().unwrap().held = false;
         7
+    }
+
+    fn go_on(&mut self, quiesced: Self::Quiesced) -> (u64, Self::Copying) {
+        (self.reopen(BTreeSet::new()), quiesced)
     }
 
     fn restore(

@@ -188,7 +188,22 @@ fn walk(seed: u64) {
             session = resumed(copying);
             continue;
         }
-        let quiesced = match copying.stop(AGES, &Together::new(&mut store, threads)) {
+        // Now and then the gate opens again, and the capture goes on.
+        let mut reopen = rng.below(3);
+        let stopped = loop {
+            let quiesced = match copying.stop(AGES, &Together::new(&mut store, threads)) {
+                Ok((_, quiesced)) if reopen > 0 => quiesced,
+                other => break other,
+            };
+            reopen -= 1;
+            let (waited, running) = quiesced.reopen().map_err(|r| r.error).unwrap();
+            assert_eq!(waited, 7);
+            assert!(!guest.held());
+            copying = running;
+            // It may fail, and the next step sends what it did not.
+            let _ = copying.round(9, &Together::new(&mut store, threads));
+        };
+        let quiesced = match stopped {
             Ok((_, quiesced)) => quiesced,
             Err(refused) => {
                 session = resumed(expected(refused));

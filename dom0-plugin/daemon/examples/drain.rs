@@ -45,6 +45,7 @@ impl Workload for Sender {
             Begun {
                 buffers: 1,
                 bytes: self.0,
+                ..Begun::default()
             },
             (),
         ))
@@ -100,6 +101,10 @@ impl Workload for Sender {
 
     fn reopen(&mut self, _: ()) -> u64 {
         0
+    }
+
+    fn go_on(&mut self, _: ()) -> (u64, ()) {
+        (0, ())
     }
 
     fn restore(&mut self, _: ()) -> Result<(Opened, ()), ((), StepError)> {
@@ -158,6 +163,7 @@ fn measure(
         generation: 0,
         blocked: None,
         others: Default::default(),
+        left: Default::default(),
     };
     let socket = path.clone();
     std::thread::spawn(move || {

@@ -5,14 +5,15 @@ use super::images::Images;
 use super::laps::Laps;
 use super::parallel::in_parallel;
 use super::session::{OpenSession, SessionError};
+use super::stopping::NotTogether;
 use channel::guest::{Begun, RoundDone, Stopped, Unloaded, Whole};
 use channel::host::StepLimits;
 use channel::image::SessionKey;
-use channel::link::Peer;
+use channel::link::{LeftToDriver, Peer};
 use protocol::blackout::Part;
 use protocol::status::Purpose;
 use spool::SpoolError;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use stream::Totals;
 
 /// A capture failed.
@@ -24,6 +25,9 @@ pub enum CaptureError {
     /// An image could not be kept.
     #[error("the captured image cannot be kept: {0}")]
     Spool(#[from] SpoolError),
+    /// They do not come to rest at the same time.
+    #[error(transparent)]
+    NotTogether(#[from] NotTogether),
     /// Something in the programs still holds the GPU.
     #[error(
         "its programs still have {0} GPU device nodes open or mapped although their driver is unloaded: its PCI device cannot be taken away"
@@ -56,7 +60,29 @@ pub struct Sums {
     pub compare_ns: u64,
 }
 
+/// Not all sessions have stopped.
+#[derive(Debug)]
+pub struct NotStopped {
+    /// Why the first one has not.
+    pub first: SessionError,
+    /// All that have not only took too long, and can be talked to.
+    pub only_late: bool,
+    /// What the others have sent.
+    pub bytes: u64,
+}
+
 impl Sums {
+    /// With one more session's stop.
+    fn and(self, stop: &Stopped) -> Sums {
+        Sums {
+            bytes: self.bytes.saturating_add(stop.bytes),
+            longest_ns: self.longest_ns.max(stop.drain_ns),
+            examined: self.examined.saturating_add(stop.examined),
+            compare_ns: self.compare_ns.max(stop.compare_ns),
+            ..self
+        }
+    }
+
     /// Why pre-copy may send more than what changed, for people.
     pub fn uncompared(&self) -> Option<String> {
         let told = self.why != Whole::Not;
@@ -126,6 +152,11 @@ impl Capture {
         self.sessions.iter()
     }
 
+    /// What is left to each session's driver, as it said last.
+    pub fn left_to_drivers(&self) -> impl Iterator<Item = (SessionKey, LeftToDriver)> {
+        self.sessions.iter().map(|s| (s.key(), s.left))
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.sessions.len()
@@ -168,21 +199,39 @@ impl Capture {
     }
 
     /// Stops all programs' GPU calls and takes the rest; `longest_ns` is the drain.
-    pub fn stop(
-        &mut self,
-        timeout: Duration,
-        sink: &CaptureSink<'_>,
-    ) -> Result<Sums, SessionError> {
-        let stops = self.each(|s| s.stop(timeout, sink))?;
-        Ok(stops
-            .into_iter()
-            .fold(Sums::default(), |sum, s: Stopped| Sums {
-                bytes: sum.bytes.saturating_add(s.bytes),
-                longest_ns: sum.longest_ns.max(s.drain_ns),
-                examined: sum.examined.saturating_add(s.examined),
-                compare_ns: sum.compare_ns.max(s.compare_ns),
-                ..sum
-            }))
+    pub fn stop(&mut self, timeout: Duration, sink: &CaptureSink<'_>) -> Result<Sums, NotStopped> {
+        let stops = in_parallel(self.sessions.iter_mut(), |s| {
+            let begun = Instant::now();
+            let stopped = s.stop(timeout, sink);
+            // A program that refuses for another reason does so at once.
+            stopped.map_err(|e| (e.is_refusal() && begun.elapsed() >= timeout, e))
+        });
+        let (mut sums, mut failed) = (Sums::default(), None);
+        for stop in stops {
+            match (stop, &mut failed) {
+                (Ok(s), _) => sums = sums.and(&s),
+                (Err(first), None) => failed = Some(first),
+                (Err((is_late, _)), Some((all_late, _))) => *all_late &= is_late,
+            }
+        }
+        match failed {
+            None => Ok(sums),
+            Some((only_late, first)) => Err(NotStopped {
+                first,
+                only_late,
+                bytes: sums.bytes,
+            }),
+        }
+    }
+
+    /// Whether a stop can be taken back without losing what was sent.
+    pub fn can_reopen(&self) -> bool {
+        self.sessions.iter().all(OpenSession::can_reopen)
+    }
+
+    /// Lets those that have stopped go on; their captures do, too.
+    pub fn reopen(&mut self) -> Result<(), SessionError> {
+        self.each(OpenSession::reopen).map(drop)
     }
 
     /// Puts all images on record: from here on they may be all there is.

@@ -10,6 +10,7 @@ use super::parallel::in_parallel;
 use super::peers::{NotCapturable, peers_to_capture};
 use super::serve::image_server::ServeError;
 use super::steering::OrderError;
+use super::stopping::stop_together;
 use channel::image::SessionKey;
 use channel::link::{Announcement, Peer, Residence};
 use protocol::control::{Order, Outcome, Request};
@@ -195,10 +196,13 @@ fn copy_and_stop(
         sent: &Counts::default(),
         sessions: capture.count(),
     };
-    let copied = capture.round(0, &sink).and_then(|round| {
-        let stop = capture.stop(settings.drain_timeout, &sink)?;
-        Ok(round.bytes.saturating_add(stop.bytes))
-    });
+    let copied = capture
+        .round(0, &sink)
+        .map_err(CaptureError::from)
+        .and_then(|round| {
+            let at_rest = stop_together(&mut capture, &sink, settings.drain_timeout, 1)?;
+            Ok(round.bytes.saturating_add(at_rest.sums.bytes))
+        });
     match copied {
         Ok(bytes) => Ok((
             capture,
@@ -209,7 +213,7 @@ fn copy_and_stop(
         )),
         Err(e) => {
             capture.undo(images);
-            Err(e.into())
+            Err(e)
         }
     }
 }

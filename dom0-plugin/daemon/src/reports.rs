@@ -141,6 +141,7 @@ fn load(folder: &Path) -> Vec<Report> {
 mod tests {
     use super::*;
     use channel::image::SessionId;
+    use channel::link::LeftToDriver;
     use protocol::report::{Role, SessionReport};
 
     #[test]
@@ -157,6 +158,7 @@ mod tests {
             program: "p".into(),
             pid: 4,
             bytes: 100,
+            left_to_driver: LeftToDriver::default(),
         });
         reports.put(report, None);
         let opened = Opened {

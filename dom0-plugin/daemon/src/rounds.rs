@@ -140,6 +140,8 @@ pub struct Rounds {
     last: Option<Sent>,
     /// Known at some time, where it is not known now.
     memory: u64,
+    /// Bytes of the guest's memory that the stop itself will write: drivers' own checkpoints.
+    image: u64,
     largest: u64,
     rate: Option<f64>,
     /// The least that was left to copy, in bytes.
@@ -158,11 +160,18 @@ impl Rounds {
             bytes: 0,
             last: None,
             memory: 0,
+            image: 0,
             largest: 0,
             rate: None,
             best: u64::MAX,
             useless: 0,
         }
+    }
+
+    /// What the stop will cost beside copying, and how many bytes of the guest's memory it will write itself, from now on.
+    pub fn expect(&mut self, costs: Costs, image: u64) {
+        self.costs = costs;
+        self.image = image;
     }
 
     /// Number of the coming round: how many there were.
@@ -199,7 +208,8 @@ impl Rounds {
 
     /// Bytes that a stop would have to send now.
     fn left(&self) -> u64 {
-        self.expected().saturating_add(self.memory)
+        let memory = self.memory.saturating_add(self.image);
+        self.expected().saturating_add(memory)
     }
 
     /// The blackout with `left` bytes to send.
@@ -281,7 +291,7 @@ impl Rounds {
         let fixed = self.costs.total();
         let spare = self.bounds.budget.saturating_sub(fixed).as_secs_f64();
         let spare = spare.max(fixed.as_secs_f64() * NEGLIGIBLE);
-        let enough = (spare * self.rate() - self.memory as f64).max(0.0);
+        let enough = (spare * self.rate() - self.memory as f64 - self.image as f64).max(0.0);
         let mut left = self.expected() as f64;
         // Of the first round it is not known what it will leave.
         let shrinks = self

@@ -8,11 +8,14 @@ use channel::host::{
     Attached, Copying, Detached, HostError, HostTimeouts, Quiesced, Refused, StepLimits,
 };
 use channel::image::SessionKey;
-use channel::link::{Link, Others, Peer};
+use channel::link::{LeftToDriver, Link, Others, Peer};
 use spool::{Image, SpoolError};
 use std::time::Duration;
 
 type L = Box<dyn Link>;
+
+/// The first version of the channel's protocol in which a stop can be taken back.
+const REOPENS: u32 = 2;
 
 /// How long a guest may take to end its side of a link.
 pub const CLOSE_PATIENCE: Duration = Duration::from_secs(20);
@@ -36,6 +39,13 @@ impl SessionError {
     /// True where the session, and most likely its domain, is no more.
     pub fn is_gone(&self) -> bool {
         matches!(&*self.problem, Problem::Silent(e) if e.kind() == std::io::ErrorKind::NotFound)
+    }
+}
+
+impl SessionError {
+    /// True where the session says itself that it could not, and is as it was before.
+    pub fn is_refusal(&self) -> bool {
+        matches!(&*self.problem, Problem::Step(HostError::Refused(_)))
     }
 }
 
@@ -89,6 +99,8 @@ pub struct OpenSession {
     stage: Stage,
     /// Pages it shares.
     pub pages: usize,
+    /// What is left to a driver's own checkpoint, as it said last.
+    pub left: LeftToDriver,
     /// What has been captured so far.
     pub image: Image,
     /// True from the moment the guest may have given its GPU state up: the image is then all there is.
@@ -123,6 +135,7 @@ impl OpenSession {
                     limits,
                     HostTimeouts::default(),
                 )),
+                left: LeftToDriver::default(),
                 image,
                 given_up: false,
             }),
@@ -194,7 +207,11 @@ impl OpenSession {
     pub fn begin(&mut self) -> Result<Begun, SessionError> {
         const STEP: &str = "beginning the capture";
         match self.take() {
-            Stage::Attached(s) => self.after(STEP, s.begin(self.key.generation)),
+            Stage::Attached(s) => {
+                let begun = self.after(STEP, s.begin(self.key.generation))?;
+                self.left = begun.left_to_driver();
+                Ok(begun)
+            }
             other => Err(self.out_of_turn(STEP, other)),
         }
     }
@@ -218,7 +235,13 @@ impl OpenSession {
             // No command is answered there any more: the program goes on by the end of its link.
             self.close_link(copying.into_link());
         }
-        done.map_err(|problem| self.error(STEP, problem))
+        let done = done.map_err(|problem| self.error(STEP, problem))?;
+        self.left = LeftToDriver {
+            bytes: done.left,
+            pinned: done.pinned,
+            ..self.left
+        };
+        Ok(done)
     }
 
     /// Stops the program's GPU calls and takes the rest.
@@ -234,6 +257,24 @@ impl OpenSession {
                 self.after(STEP, stopped)
             }
             other => Err(self.out_of_turn(STEP, other)),
+        }
+    }
+
+    /// Whether it knows [`OpenSession::reopen`].
+    pub fn can_reopen(&self) -> bool {
+        let spoken = self.peer.announcement().choose_protocol(channel::PROTOCOL);
+        spoken >= Some(REOPENS)
+    }
+
+    /// Lets a stopped program go on, and the capture with it; nothing where it has not stopped. Before the next stop comes a round.
+    pub fn reopen(&mut self) -> Result<(), SessionError> {
+        const STEP: &str = "going on";
+        match self.take() {
+            Stage::Quiesced(s) => self.after(STEP, s.reopen()).map(drop),
+            other => {
+                self.stage = other;
+                Ok(())
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use super::carrier::{Nonsense, Sessions};
 use super::daemon::Daemon;
 use super::domain_lock::{Busy, LockPatience};
 use channel::image::SessionId;
-use channel::link::Residence;
+use channel::link::{LeftToDriver, Residence};
 use protocol::status::{DomainStatus, SessionStatus, Status, Usage};
 use protocol::text;
 use std::io;
@@ -66,6 +66,7 @@ fn domain_status(daemon: &Daemon, domid: u32, name: String) -> DomainStatus {
                 state: a.state.to_string(),
                 generation: a.generation,
                 blocked: a.blocked,
+                left_to_driver: a.left,
                 problem: lost.then(|| {
                     "it waits for an image that is not here; the daemon of the host it came from may have it"
                         .to_owned()
@@ -87,6 +88,7 @@ fn domain_status(daemon: &Daemon, domid: u32, name: String) -> DomainStatus {
         state: String::new(),
         generation: 0,
         blocked: None,
+        left_to_driver: LeftToDriver::default(),
     }));
     DomainStatus {
         domid,

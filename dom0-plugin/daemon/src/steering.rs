@@ -76,6 +76,7 @@ impl Steering {
             copies: 0,
             zero: 0,
             dirty: None,
+            left: 0,
             rate: None,
             predicted: None,
             budget: millis(budget),
@@ -175,6 +176,11 @@ impl Steering {
         shown.rate = Some(rounds.rate() as u64);
         shown.predicted = Some(millis(rounds.prediction().total()));
         shown.eta = rounds.eta().map(millis);
+    }
+
+    /// Device bytes that are left to drivers' own checkpoints.
+    pub fn left_to_drivers(&self, bytes: u64) {
+        self.state().shown.left = bytes;
     }
 
     /// Nothing can be ordered any more.

@@ -50,6 +50,9 @@ pub struct Progress {
     pub zero: u64,
     /// What may have changed again since it was sent, after the last round.
     pub dirty: Option<u64>,
+    /// Device bytes that are left to drivers' own checkpoints: they go in the stop.
+    #[serde(default)]
+    pub left: u64,
     /// The last telling round's rate.
     pub rate: Option<u64>,
     /// The blackout if the programs were stopped now.

@@ -5,6 +5,7 @@
 use crate::blackout::Blackout;
 use crate::ram::RamFigures;
 use channel::image::SessionKey;
+use channel::link::LeftToDriver;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -120,6 +121,9 @@ pub struct SessionReport {
     /// Bytes of its image.
     #[serde(default)]
     pub bytes: u64,
+    /// What its driver's own checkpoint had to carry besides.
+    #[serde(default)]
+    pub left_to_driver: LeftToDriver,
 }
 
 /// One migration as one end saw it. Times in seconds; those that this end does not know are absent.
@@ -147,6 +151,9 @@ pub struct Report {
     /// Why buffers travelled whole instead of being compared on the GPU, and how many bytes there were of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uncompared: Option<String>,
+    /// How often the programs were stopped until all were at rest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stops: Option<usize>,
     /// Bytes that were compared in the stop.
     pub compared_bytes: Option<u64>,
     /// Of the stop, the time in which there was nothing to do but wait for comparisons.

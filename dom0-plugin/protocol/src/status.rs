@@ -4,6 +4,7 @@ use crate::control::Request;
 use crate::progress::Progress;
 use crate::report::Report;
 use channel::image::SessionKey;
+use channel::link::LeftToDriver;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -68,6 +69,9 @@ pub struct SessionStatus {
     pub blocked: Option<String>,
     /// What is wrong with it, and what to do.
     pub problem: Option<String>,
+    /// What its driver's own checkpoint would have to carry, besides what moves while the program runs.
+    #[serde(default)]
+    pub left_to_driver: LeftToDriver,
 }
 
 /// What was last published about a domain: `control/gpu-migration/state` and `error`.

@@ -1,5 +1,7 @@
 //! Text for people: what comes from a guest, made fit for logs, terminals and XenStore; sizes.
 
+use channel::link::LeftToDriver;
+
 /// Longest text of a guest that is shown, in characters.
 pub const SHOWN: usize = 200;
 
@@ -28,6 +30,21 @@ pub fn bytes(n: u64) -> String {
     }
 }
 
+/// What a session leaves to its driver's own checkpoint, as people read it; nothing where that is nothing.
+pub fn left_to_driver(left: LeftToDriver) -> Option<String> {
+    if left == LeftToDriver::default() {
+        return None;
+    }
+    let mut text = format!("left to the driver: {}", bytes(left.bytes));
+    if left.contexts > 1 {
+        text += &format!(" of {} contexts", left.contexts);
+    }
+    if left.pinned > 0 {
+        text += &format!("; pinned in the guest: {}", bytes(left.pinned));
+    }
+    Some(text)
+}
+
 fn is_harmless(c: char) -> bool {
     let hidden = matches!(c,
         '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
@@ -43,6 +60,24 @@ mod tests {
     fn nothing_reaches_the_terminal_but_letters() {
         assert_eq!(clean("a\x1b[31mb\r\nc\u{202e}d\u{9b}e"), "a?[31mb??c?d?e");
         assert_eq!(clean("größe 42 %"), "größe 42 %");
+    }
+
+    #[test]
+    fn what_is_left_to_the_driver_is_told_where_there_is_any() {
+        let mut left = LeftToDriver::default();
+        assert_eq!(left_to_driver(left), None);
+        left.contexts = 1;
+        left.bytes = 12 << 30;
+        assert_eq!(
+            left_to_driver(left).unwrap(),
+            "left to the driver: 12.0 GiB"
+        );
+        left.contexts = 2;
+        left.pinned = 14 << 30;
+        assert_eq!(
+            left_to_driver(left).unwrap(),
+            "left to the driver: 12.0 GiB of 2 contexts; pinned in the guest: 14.0 GiB"
+        );
     }
 
     #[test]

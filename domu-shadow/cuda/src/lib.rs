@@ -5,7 +5,7 @@
 //! | [`abi`] | types and constants of `cuda.h` |
 //! | [`driver`] | NVIDIA's library, and the functions of it that are called here |
 //! | [`core`] | contexts and memory of the program's, and what keeps it from moving |
-//! | [`api`] | those functions |
+//! | [`api`] | the functions that are ours |
 //! | [`front`] | what programs find |
 //! | [`beside`] | calls of ours beside the program's |
 //! | [`delta`] | finding what changed |

@@ -9,6 +9,7 @@ use std::time::Instant;
 use channel::BoxError;
 use channel::guest::{StepError, Whole};
 use channel::image::Api;
+use channel::link::LeftToDriver;
 use channel::memory::SharedPages;
 
 use crate::delta::sink::Sink;
@@ -39,6 +40,12 @@ pub trait GpuApi: Send + Sync {
 
     /// Adds what it has.
     fn summarize(&self, summary: &mut Summary);
+
+    /// What it leaves to its driver's own checkpoint now, where it moves by one: what is mapped, counted or known here, no driver is
+    /// asked. Called every few seconds.
+    fn left_to_driver(&self) -> LeftToDriver {
+        LeftToDriver::default()
+    }
 
     /// Starts a capture beside the program.
     ///

@@ -79,6 +79,9 @@ fn line(progress: &Progress, bar: bool) -> String {
             millis(progress.budget)
         );
     }
+    if progress.left > 0 {
+        let _ = write!(out, ", {} left to the driver", bytes(progress.left));
+    }
     if let Some(eta) = progress.eta.filter(|eta| *eta != 0) {
         let _ = write!(out, ", stop in {}", millis(eta));
     }
@@ -97,7 +100,7 @@ mod tests {
 
     fn progress() -> Value {
         json!({"phase": "round", "wish": "hold", "round": 2, "bytes": 5000, "expected": 10_000,
-               "copies": 4096, "zero": 0, "dirty": 20_480, "rate": 102_400, "predicted": 400,
+               "copies": 4096, "zero": 0, "dirty": 20_480, "left": 2048, "rate": 102_400, "predicted": 400,
                "budget": 300, "eta": 25_000, "elapsed": 9})
     }
 
@@ -111,7 +114,7 @@ mod tests {
         assert_eq!(
             lines(&status, false),
             "web (4): round 2 (hold) 5000 B of 9.8 KiB, 4096 B by reference, 20.0 KiB dirty, 100.0 KiB/s, \
-             predicted blackout 400 ms of 300 ms, stop in 25 s\ndb (7): failed, no room\n"
+             predicted blackout 400 ms of 300 ms, 2048 B left to the driver, stop in 25 s\ndb (7): failed, no room\n"
         );
         assert!(lines(&status, true).contains("[###############               ] 5000 B"));
     }

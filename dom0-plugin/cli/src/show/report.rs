@@ -3,7 +3,7 @@
 use super::ram;
 use protocol::blackout::Part;
 use protocol::report::{PrecopyEnd, Report};
-use protocol::text::bytes;
+use protocol::text::{bytes, left_to_driver};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -46,6 +46,9 @@ pub fn text(report: &Report) -> String {
             session.pid,
             bytes(session.bytes)
         );
+        if let Some(left) = left_to_driver(session.left_to_driver) {
+            let _ = writeln!(out, "    {left}");
+        }
     }
     let sent = &report.gpu_bytes;
     let rounds = sent.precopy.iter().enumerate();
@@ -66,6 +69,12 @@ pub fn text(report: &Report) -> String {
     }
     if let Some(why) = &report.uncompared {
         let _ = writeln!(out, "  {why}");
+    }
+    if let Some(stops) = report.stops.filter(|stops| *stops > 1) {
+        let _ = writeln!(
+            out,
+            "  stopped {stops} times until all programs were at rest"
+        );
     }
     let seconds = |time: Option<Duration>| time.map(|t| t.as_secs_f64());
     let part = |part| seconds(report.blackout.get(part));

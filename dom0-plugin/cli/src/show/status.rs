@@ -2,7 +2,7 @@
 
 use super::report;
 use protocol::status::{DomainStatus, SessionStatus, Status, StoredImage};
-use protocol::text::bytes;
+use protocol::text::{bytes, left_to_driver};
 use std::fmt::Write as _;
 
 /// Each domain with its sessions, images and last migration.
@@ -62,6 +62,9 @@ fn show_session(out: &mut String, session: &SessionStatus) {
     if let Some(reason) = &session.blocked {
         let _ = writeln!(out, "    cannot be moved: {reason}");
     }
+    if let Some(left) = left_to_driver(session.left_to_driver) {
+        let _ = writeln!(out, "    {left}");
+    }
     if let Some(problem) = &session.problem {
         let _ = writeln!(out, "    {problem}");
     }
@@ -95,7 +98,10 @@ mod tests {
             "domains": [{
                 "domid": 5, "name": "web", "state": "failed", "error": "no space", "busy": null, "progress": null,
                 "sessions": [{"session": "ab", "pid": 9, "program": "wave", "state": "attached",
-                              "generation": 0, "blocked": "fine-grained SVM", "problem": null}],
+                              "generation": 0, "blocked": "fine-grained SVM", "problem": null},
+                             {"session": "cd", "pid": 10, "program": "train", "state": "attached",
+                              "generation": 0, "blocked": null, "problem": null,
+                              "left_to_driver": {"contexts": 1, "bytes": 1288490188, "pinned": 0}}],
                 "images": [], "report": null}]}))
         .unwrap();
         let shown = text(&status);
@@ -104,6 +110,11 @@ mod tests {
             shown.contains("cannot be moved: fine-grained SVM"),
             "{shown}"
         );
+        assert!(
+            shown.contains("    left to the driver: 1228.8 MiB\n"),
+            "{shown}"
+        );
+        assert_eq!(shown.matches("left to").count(), 1, "{shown}");
         assert!(shown.contains("last error: no space"), "{shown}");
     }
 }

@@ -1,8 +1,13 @@
 //! Sessions, by what they answer once they are opened.
 
 use super::patient::{Answer, Patient};
+use crate::driver_costs::Way;
 use protocol::diagnosis::Finding;
+use protocol::text;
 use std::collections::BTreeSet;
+
+/// From so many bytes on, what is left to the driver is worth a word.
+const MUCH: u64 = 256 << 20;
 
 /// A channel of fewer pages moves less than half a MiB at a time.
 const FEW_PAGES: usize = 128;
@@ -35,6 +40,25 @@ pub fn few_pages(_: &Patient, answers: &[Answer]) -> Vec<Finding> {
         })
     };
     answers.iter().filter_map(few).collect()
+}
+
+/// Those whose driver carries much itself, while they wait.
+pub fn left_to_driver(_: &Patient, answers: &[Answer]) -> Vec<Finding> {
+    let much = |a: &Answer| {
+        let (begun, _) = a.begun.as_ref().ok()?;
+        let left = begun.left_to_driver();
+        let out = Way::CHECKPOINT.cost(left).as_secs_f64();
+        let back = Way::RESTORE.cost(left).as_secs_f64();
+        (left.bytes >= MUCH || left.pinned >= MUCH).then(|| {
+            let left = text::left_to_driver(left).unwrap_or_default();
+            Finding::note(
+                &a.who,
+                format!("{left}: about {out:.1} s to take off the GPU and {back:.1} s back, while the program waits"),
+            )
+            .remedy("memory of cuMemAlloc and cuMemCreate moves while the program runs; that of pools, arrays and small pieces does not")
+        })
+    };
+    answers.iter().filter_map(much).collect()
 }
 
 /// Processes without a session that hold the GPU: with a device that has to leave, they are in the way.

@@ -21,9 +21,10 @@ const SEEN: [Check; 9] = [
     host::libxenguest,
 ];
 
-const ANSWERED: [AnswerCheck; 4] = [
+const ANSWERED: [AnswerCheck; 5] = [
     answers::silent,
     answers::few_pages,
+    answers::left_to_driver,
     answers::held_by_others,
     spool::room,
 ];

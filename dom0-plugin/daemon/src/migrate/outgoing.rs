@@ -3,10 +3,12 @@
 use super::error::MigrationError;
 use crate::capture::Capture;
 use crate::capture_sink::{CaptureSink, Records};
+use crate::cost_model::Load;
 use crate::daemon::Daemon;
 use crate::laps::Laps;
 use crate::moving::UnderWay;
 use crate::ram_report;
+use crate::rounds::Costs;
 use protocol::ram::RamFigures;
 use protocol::report::{Report, Role};
 use protocol::status::PublishedState;
@@ -39,6 +41,29 @@ impl Outgoing<'_> {
     pub fn ram(&mut self, figures: RamFigures) {
         let ram = self.report.ram.get_or_insert_default();
         ram_report::learn(ram, self.domid, figures);
+    }
+
+    /// What the stop will cost, and the bytes that drivers' own checkpoints will then have written to the guest's memory, as far as
+    /// that leaves. `resident`: bytes of buffers, of each session of `capture`. What is left to drivers stands in the report and
+    /// in the progress from now on.
+    pub fn expect(&mut self, capture: &Capture, resident: &[u64]) -> (Costs, u64) {
+        let left: Vec<_> = capture.left_to_drivers().collect();
+        for (key, left) in &left {
+            let mut sessions = self.report.sessions.iter_mut();
+            if let Some(session) = sessions.find(|s| s.key == *key) {
+                session.left_to_driver = *left;
+            }
+        }
+        let bytes = left
+            .iter()
+            .fold(0u64, |sum, (_, left)| sum.saturating_add(left.bytes));
+        self.under_way.left_to_drivers(bytes);
+        let loads = left.iter().zip(resident).map(|((key, left), bytes)| {
+            let (bytes, left) = (*bytes, *left);
+            (key.session, Load { bytes, left })
+        });
+        let costs = self.daemon.costs.expect(loads, self.devices > 0);
+        (costs, if self.leaves() { bytes } else { 0 })
     }
 
     /// Where `capture` brings what it copies.

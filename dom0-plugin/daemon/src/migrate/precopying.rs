@@ -30,6 +30,8 @@ pub struct PreCopying<'d> {
     pub(super) stored: Vec<SessionKey>,
     pub(super) records: Records,
     pub(super) rounds: Rounds,
+    /// Bytes of buffers, of each session captured, when it began.
+    pub(super) resident: Vec<u64>,
     /// When the last round began, since the start.
     pub(super) round_began: Duration,
 }
@@ -82,6 +84,8 @@ impl<'d> PreCopying<'d> {
         let sink = self.out.sink(&self.records, &self.capture);
         let sums = self.capture.round(number, &sink)?;
         let took = begun.elapsed();
+        let (costs, image) = self.out.expect(&self.capture, &self.resident);
+        self.rounds.expect(costs, image);
         self.rounds.record(Sent {
             bytes: sums.bytes,
             dirty: sums.dirty,

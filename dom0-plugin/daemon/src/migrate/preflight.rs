@@ -34,6 +34,8 @@ pub struct PreFlight<'d> {
     stored: Vec<SessionKey>,
     stream: StreamEnd,
     rounds: Rounds,
+    /// Bytes of buffers, of each session captured.
+    resident: Vec<u64>,
 }
 
 impl<'d> PreFlight<'d> {
@@ -94,17 +96,23 @@ impl<'d> PreFlight<'d> {
             .filter(|a| a.state == Residence::Detached)
             .map(image_of)
             .collect();
-        let resident = begun.iter().map(|b| b.bytes);
+        let resident: Vec<u64> = begun.iter().map(|b| b.bytes).collect();
         let keys = capture.keys();
-        let sessions = keys.iter().map(|key| key.session).zip(resident.clone());
-        let costs = out.daemon.costs.expect(sessions, out.devices > 0);
         out.report.sessions = keys
             .iter()
             .chain(&stored)
             .map(|key| session_report(*key, announced))
             .collect();
+        let (costs, image) = out.expect(&capture, &resident);
+        let mut rounds = Rounds::new(
+            out.daemon.settings.precopy,
+            costs,
+            resident.iter().fold(0, |sum, b| b.saturating_add(sum)),
+        );
+        rounds.expect(costs, image);
         Ok(PreFlight {
-            rounds: Rounds::new(out.daemon.settings.precopy, costs, resident.sum()),
+            rounds,
+            resident,
             out,
             lock,
             capture,
@@ -125,6 +133,7 @@ impl<'d> PreFlight<'d> {
                 stored: self.stored,
                 records,
                 rounds: self.rounds,
+                resident: self.resident,
                 round_began: Duration::ZERO,
             }),
             Err(e) => Err(Aborted::undo(self.out, self.lock, self.capture, e)),
@@ -157,6 +166,7 @@ fn session_report(key: SessionKey, announced: &[Announcement]) -> SessionReport 
         program: a.map(|a| a.program.clone()).unwrap_or_default(),
         pid: a.map_or(0, |a| a.pid),
         bytes: 0,
+        left_to_driver: a.map(|a| a.left).unwrap_or_default(),
     }
 }
 

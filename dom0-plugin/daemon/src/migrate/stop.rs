@@ -4,9 +4,10 @@ use super::error::MigrationError;
 use super::outgoing::Outgoing;
 use crate::capture::Capture;
 use crate::capture_sink::Records;
-use crate::cost_model::Seen;
+use crate::cost_model::{Load, Seen};
 use crate::laps::Laps;
 use crate::rounds::Rounds;
+use crate::stopping::stop_together;
 use channel::image::SessionKey;
 use protocol::blackout::Part;
 use protocol::progress::Phase;
@@ -40,12 +41,16 @@ impl<'a, 'd> Stop<'a, 'd> {
         let (number, expected) = (rounds.next(), rounds.expected());
         self.out.under_way.begin(Phase::Stop, number, expected);
         let sink = self.out.sink(records, capture);
-        let stop = capture.stop(self.out.daemon.settings.drain_timeout, &sink)?;
+        let timeout = self.out.daemon.settings.drain_timeout;
+        let at_rest = stop_together(capture, &sink, timeout, number)?;
+        let stop = at_rest.sums;
+        self.laps = at_rest.laps;
         capture.check()?;
         let drain = Duration::from_nanos(stop.longest_ns);
         self.laps.split(Part::Drain, drain, Part::Copy);
         let report = &mut self.out.report;
         report.gpu_bytes.stop = stop.bytes;
+        report.stops = Some(at_rest.tries);
         report.compare_s = Some(Duration::from_nanos(stop.compare_ns).as_secs_f64());
         report.compared_bytes = Some(stop.examined);
         self.note();
@@ -132,7 +137,11 @@ impl<'a, 'd> Stop<'a, 'd> {
         let unload = [Part::Seal, Part::Unload, Part::Close];
         let of_session = |key: &SessionKey| {
             let mut all = report.sessions.iter();
-            all.find(|s| s.key == *key).map_or(0, |s| s.bytes)
+            let of = all.find(|s| s.key == *key);
+            of.map_or(Load::default(), |s| Load {
+                bytes: s.bytes,
+                left: s.left_to_driver,
+            })
         };
         let sessions = detached.iter().map(|key| (key.session, of_session(key)));
         // Nothing was drained where every session was detached before.

@@ -5,6 +5,7 @@ use crate::daemon::Daemon;
 use crate::image_source::check_manifest;
 use crate::laps::Laps;
 use channel::image::SessionKey;
+use channel::link::LeftToDriver;
 use protocol::report::{Report, SessionReport};
 use protocol::status::{PublishedState, Purpose};
 use spool::Image;
@@ -33,6 +34,7 @@ impl Sealed {
                     .unwrap_or_default(),
                 pid: manifest.map_or(0, |m| m.pid),
                 bytes: image.totals().bytes,
+                left_to_driver: LeftToDriver::default(),
             });
         }
         self.report.ok = Some(true);

@@ -1,7 +1,7 @@
 //! One session gets its image back.
 
 use crate::carrier::{ANNOUNCE_PATIENCE, Carrier};
-use crate::cost_model::{CostModel, Seen};
+use crate::cost_model::{CostModel, Load, Seen};
 use crate::images::Images;
 use crate::laps::Laps;
 use crate::passthrough::devices::Devices;
@@ -10,7 +10,7 @@ use crate::restore::{Serving, restore};
 use crate::session::SessionError;
 use crate::settings::Settings;
 use channel::guest::{Opened, Restored};
-use channel::image::SessionKey;
+use channel::image::{SessionId, SessionKey};
 use channel::link::Residence;
 use protocol::blackout::Part;
 use protocol::report::{Report, Role};
@@ -98,6 +98,7 @@ impl ImageServer {
         };
         // One that is suspended may be waited for a long time, and one that arrives has run meanwhile.
         let tells = patience < UNTIL_RESUMED && peer.announcement().state == Residence::Detached;
+        let left = peer.announcement().left;
         // The clock of its blackout, if that began within this daemon's sight.
         let mut laps = self.reports.laps(domid);
         if let Some(laps) = laps.as_mut().filter(|_| tells) {
@@ -121,7 +122,9 @@ impl ImageServer {
                 lap(Part::Reload);
                 let report = self.reports.opened(domid, &key, &opened, &laps.borrow());
                 if tells {
-                    self.learn(&key, &opened, report.as_ref(), started.elapsed());
+                    let load = Load { bytes: 0, left };
+                    let arrived = (key.session, load);
+                    self.learn(arrived, &opened, report.as_ref(), started.elapsed());
                 }
             },
             progress: moved_on,
@@ -168,7 +171,13 @@ impl ImageServer {
     /// What the next arrival will cost: what this one did. Where the stop was here, too, the rest of the program's own
     /// figure is what happened since the VCPUs ran again. Elsewhere it is what passed here until the program ran, as far as
     /// its calls waited. `took`: dom0's own measure of that.
-    fn learn(&self, key: &SessionKey, opened: &Opened, report: Option<&Report>, took: Duration) {
+    fn learn(
+        &self,
+        session: (SessionId, Load),
+        opened: &Opened,
+        report: Option<&Report>,
+        took: Duration,
+    ) {
         let paused = Duration::from_nanos(opened.downtime_ns);
         let stop = report
             .filter(|report| report.role == Role::Rehearsal)
@@ -189,7 +198,7 @@ impl ImageServer {
             arrive: Some(arrive),
             ..Seen::default()
         };
-        self.costs.learn([(key.session, 0)], seen);
+        self.costs.learn([session], seen);
     }
 }
 

@@ -232,6 +232,7 @@ mod tests {
             copies: 4,
             zero: 2,
             dirty: Some(5),
+            left: 7,
             rate: None,
             predicted: None,
             budget: 300,
@@ -242,7 +243,7 @@ mod tests {
         let nodes: Vec<_> = nodes.iter().map(|(n, v)| format!("{n}={v}")).collect();
         assert_eq!(
             nodes.join(" "),
-            "budget=300 bytes=10 copies=4 dirty=5 elapsed=1 expected=20 phase=round round=3 wish=hold zero=2"
+            "budget=300 bytes=10 copies=4 dirty=5 elapsed=1 expected=20 left=7 phase=round round=3 wish=hold zero=2"
         );
     }
 }

@@ -5,7 +5,7 @@ use super::store::XenStore;
 use super::watches::{Watch, Watches};
 use crate::carrier::{Event, MAX_HOLDERS, MAX_SESSIONS, Nonsense, Sessions};
 use channel::image::SessionId;
-use channel::link::{Announcement, Others};
+use channel::link::{Announcement, LeftToDriver, Others};
 use channel::xenstore;
 use channel::xenstore::session::*;
 use protocol::text;
@@ -195,6 +195,10 @@ fn look(store: &XenStore, domid: u32, id: SessionId) -> io::Result<Found> {
                     Some(count) => number(UNSEEN, &count)?,
                     None => 0,
                 },
+            },
+            left: match read(LEFT)? {
+                Some(text) => xenstore::parse_left(&text).ok_or_else(|| nonsense(LEFT, &text))?,
+                None => LeftToDriver::default(),
             },
         };
         // State and generation belong together: an image is dropped or served by what they say. The guest

@@ -8,12 +8,15 @@ use channel::image::{
     BufferEntry, Digest, Extent, MANIFEST_MINOR, MANIFEST_OBJECT, MANIFEST_VERSION, Manifest,
     SessionId,
 };
-use channel::link::{Announcement, Others, Residence};
+use channel::link::{Announcement, LeftToDriver, Others, Residence};
 use channel::loopback::LoopbackRendezvous;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
+
+/// What a program does then.
+type WhenReopened = Box<dyn Fn(&Program) + Send>;
 
 pub type Objects = BTreeMap<u64, Vec<u8>>;
 
@@ -26,8 +29,20 @@ pub struct State {
     pub dirty: BTreeSet<u64>,
     pub blocked: Option<String>,
     pub others: Others,
+    /// Left to a driver's own checkpoint.
+    pub left: LeftToDriver,
     pub refuse_stop: bool,
     pub refuse_unload: bool,
+    /// So many stops take too long.
+    pub late_stops: u32,
+    /// Called in the session's thread when a stop is taken back.
+    pub when_reopened: Option<WhenReopened>,
+    /// Stops that were taken back.
+    pub reopened: u32,
+    /// The manifest of a stop that was taken back has still to be dropped.
+    pub sent_manifest: bool,
+    /// Versions of the channel's protocol, where not all.
+    pub speaks: Option<(u32, u32)>,
     /// GPU device nodes that stay open after an unload.
     pub keeps_nodes: u64,
     pub fail_restores: u32,
@@ -64,13 +79,14 @@ pub fn objects(seed: u64, count: u64) -> Objects {
 pub fn announcement(session: SessionId, program: &str) -> Announcement {
     Announcement {
         session,
-        protocol: (1, 1),
+        protocol: (1, 2),
         pid: u32::from(session.0[0]),
         program: program.into(),
         state: Residence::Attached,
         generation: 0,
         blocked: None,
         others: Default::default(),
+        left: Default::default(),
     }
 }
 
@@ -106,7 +122,8 @@ impl Program {
 
     fn run(self, socket: &Path) {
         let socket = socket.to_owned();
-        let announcement = announcement(self.id, &self.name);
+        let mut announcement = announcement(self.id, &self.name);
+        announcement.protocol = self.state().speaks.unwrap_or(announcement.protocol);
         std::thread::spawn(move || {
             let mut session = Session::new(Fake(self), announcement, 300);
             // As the shadow does: a daemon that has gone may come back.
@@ -235,11 +252,19 @@ impl Workload for Fake {
         self.0.state().others.clone()
     }
 
+    fn left_to_driver(&self) -> LeftToDriver {
+        self.0.state().left
+    }
+
     fn begin(&mut self, _: &mut KeepAlive<'_>) -> Result<(Begun, ()), StepError> {
         let objects = self.0.bytes().expect("attached");
+        let left = self.left_to_driver();
         let begun = Begun {
             buffers: objects.len() as u64,
             bytes: objects.values().map(|b| b.len() as u64).sum(),
+            contexts: left.contexts,
+            left: left.bytes,
+            pinned: left.pinned,
         };
         Ok((begun, ()))
     }
@@ -253,10 +278,20 @@ impl Workload for Fake {
         while self.0.state().stuck {
             std::thread::sleep(Duration::from_millis(5));
         }
+        if std::mem::take(&mut self.0.state().sent_manifest) {
+            let slot = out.slot()?;
+            let mut plan = out.plan();
+            let drop = Extent::drop_object(MANIFEST_OBJECT);
+            plan.push(drop).expect("room for one");
+            out.send(slot, &plan)?;
+        }
         let (bytes, dirty) = self.flush(number == 0, out)?;
+        let left = self.left_to_driver();
         Ok(RoundDone {
             bytes,
             dirty,
+            left: left.bytes,
+            pinned: left.pinned,
             ..RoundDone::default()
         })
     }
@@ -264,11 +299,16 @@ impl Workload for Fake {
     fn stop(
         &mut self,
         _: (),
-        _: Duration,
+        timeout: Duration,
         generation: u64,
         out: &mut BatchSender<'_>,
     ) -> Result<(Stopped, ()), ((), StepError)> {
         if self.0.state().refuse_stop {
+            return Err(((), StepError::Failed("a kernel does not end".into())));
+        }
+        if self.0.state().late_stops > 0 {
+            std::thread::sleep(timeout);
+            self.0.state().late_stops -= 1;
             return Err(((), StepError::Failed("a kernel does not end".into())));
         }
         // A stop without rounds before it sends everything, as does one whose rounds were never asked for.
@@ -302,6 +342,18 @@ impl Workload for Fake {
 
     fn reopen(&mut self, _: ()) -> u64 {
         5_000
+    }
+
+    fn go_on(&mut self, (): ()) -> (u64, ()) {
+        let mut state = self.0.state();
+        state.reopened += 1;
+        state.sent_manifest = true;
+        let acts = state.when_reopened.take();
+        drop(state);
+        if let Some(acts) = acts {
+            acts(&self.0);
+        }
+        (5_000, ())
     }
 
     fn restore(&mut self, detached: Waiting) -> Result<(Opened, Waiting), (Waiting, StepError)> {

@@ -264,6 +264,33 @@ fn a_round_that_failed_is_sent_again() {
 }
 
 #[test]
+fn a_stop_that_is_taken_back_loses_nothing() {
+    let _alone = alone();
+    let mut bench = Bench::new();
+    let mut capture = mover::begin().unwrap();
+    take(&mut capture, &mut bench.image);
+    let fresh = bench.gpu.buffer(CL_MEM_READ_WRITE, 5);
+    bench.gpu.write(fresh, 0, &[8_u8; 5]);
+    for compared in [false, true, true] {
+        bench.gpu.write(bench.to, 8192, &[9_u32; 10]);
+        bench.gpu.run(bench.add, 1024);
+        capture = stop(capture, &mut bench.image).reopen();
+        assert!(bench.sent() > 0);
+        bench.write_in_secret(3);
+        bench.gpu.run(bench.add, 1024);
+        if compared {
+            bench.gpu.write(fresh, 0, &[9_u8; 5]);
+            take(&mut capture, &mut bench.image);
+            assert!(bench.sent() < BYTES, "what the stop sent counts");
+        }
+    }
+    bench.write_in_secret(6000);
+    drop(stop(capture, &mut bench.image));
+    assert_eq!(bench.sent(), 4096);
+    ok!(clReleaseMemObject(fresh));
+}
+
+#[test]
 fn buffers_come_and_go_between_rounds() {
     let _alone = alone();
     let mut bench = Bench::new();

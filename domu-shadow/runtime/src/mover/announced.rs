@@ -2,6 +2,7 @@
 
 use super::summary::Summary;
 use channel::image::Api;
+use channel::link::LeftToDriver;
 
 use crate::blocked;
 use crate::gpu_api::{self, GpuApi};
@@ -25,6 +26,12 @@ pub fn devices() -> Vec<(Api, String)> {
     gpu_api::all().flat_map(of).collect()
 }
 
+/// What is left to drivers' own checkpoints now, of all APIs.
+pub fn left_to_driver() -> LeftToDriver {
+    let all = gpu_api::all().map(|api| api.left_to_driver());
+    all.fold(LeftToDriver::default(), LeftToDriver::and)
+}
+
 /// The state now. Cheap: no driver is asked, and none is loaded.
 pub fn summary() -> Summary {
     let program = std::env::current_exe()
@@ -34,6 +41,7 @@ pub fn summary() -> Summary {
     let mut summary = Summary {
         program,
         blocked: blocked(),
+        left: left_to_driver(),
         ..Summary::default()
     };
     gpu_api::all().for_each(|api| api.summarize(&mut summary));

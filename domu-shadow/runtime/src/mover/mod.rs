@@ -28,7 +28,7 @@ pub mod round;
 pub mod summary;
 pub mod transfer;
 
-pub use announced::{blocked, devices, summary};
+pub use announced::{blocked, devices, left_to_driver, summary};
 pub use capture::{Capture, begin};
 pub use contents::Contents;
 pub use detached::Detached;

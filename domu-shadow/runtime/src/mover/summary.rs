@@ -1,5 +1,7 @@
 //! The process's GPU state in a few words.
 
+use channel::link::LeftToDriver;
+
 /// The process's GPU state in a few words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
@@ -15,4 +17,6 @@ pub struct Summary {
     /// Bytes in them.
     pub bytes: u64,
     pub queues: u64,
+    /// What APIs leave to their drivers' own checkpoints.
+    pub left: LeftToDriver,
 }

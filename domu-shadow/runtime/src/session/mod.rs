@@ -121,6 +121,7 @@ fn serve(meeting: &Meeting) {
         generation: 0,
         blocked: None,
         others: Default::default(),
+        left: Default::default(),
     };
     let mut session = Session::new(
         workload::GpuWorkload::new(&identity),

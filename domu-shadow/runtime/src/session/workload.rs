@@ -16,7 +16,7 @@ use channel::guest::{
 use channel::image::{
     BufferEntry, DeviceEntry, MANIFEST_MINOR, MANIFEST_OBJECT, MANIFEST_VERSION, Manifest,
 };
-use channel::link::Others;
+use channel::link::{LeftToDriver, Others};
 use std::time::{Duration, Instant};
 
 /// Environment variable: `0` has buffers sent whole, and none compared on the device.
@@ -27,6 +27,8 @@ pub(super) struct GpuWorkload {
     program: String,
     pid: u32,
     compares: bool,
+    /// A stop has sent the manifest, and was taken back: the next one's may be of another size.
+    sent_manifest: bool,
 }
 
 /// The program at rest, and since when.
@@ -46,6 +48,7 @@ impl GpuWorkload {
         GpuWorkload {
             program: identity.program.clone(),
             pid: identity.pid,
+            sent_manifest: false,
             compares: std::env::var_os(DELTA_ENV).is_none_or(|value| value != "0"),
         }
     }
@@ -114,9 +117,14 @@ impl GpuWorkload {
     }
 }
 
-/// A round while the program runs.
-fn one_round(capture: &mut Capture, out: &mut BatchSender<'_>) -> Result<RoundDone, StepError> {
-    let round = capture.round();
+/// A round while the program runs; with the manifest `dropped` that a stop has sent.
+fn one_round(
+    capture: &mut Capture,
+    dropped: Option<u64>,
+    out: &mut BatchSender<'_>,
+) -> Result<RoundDone, StepError> {
+    let mut round = capture.round();
+    round.dropped.extend(dropped);
     let mut sender = Sender::new(out);
     sender.round(capture, &round)?;
     // The program's buffers are held no longer than they must be.
@@ -125,11 +133,14 @@ fn one_round(capture: &mut Capture, out: &mut BatchSender<'_>) -> Result<RoundDo
     let dirty = capture.dirty_bytes(&mut || Sink::alive(&mut sender));
     let dirty = dirty.map_err(failed)?;
     let (whole, why) = capture.whole();
+    let left = mover::left_to_driver();
     Ok(RoundDone {
         bytes,
         dirty,
         whole,
         why,
+        left: left.bytes,
+        pinned: left.pinned,
     })
 }
 
@@ -151,11 +162,16 @@ impl Workload for GpuWorkload {
         }
     }
 
+    fn left_to_driver(&self) -> LeftToDriver {
+        mover::left_to_driver()
+    }
+
     fn begin(&mut self, pulse: &mut KeepAlive<'_>) -> Result<(Begun, Capture), StepError> {
         let _step = step()?;
         // Compilers register exit handlers when they are first used.
         process_exit::register();
         let mut capture = mover::begin().map_err(failed)?;
+        self.sent_manifest = false;
         // Building kernels would count against the first round's rate.
         self.prepare(&mut capture, || pulse.busy())?;
         process_exit::register();
@@ -164,6 +180,9 @@ impl Workload for GpuWorkload {
             Begun {
                 buffers: summary.buffers,
                 bytes: summary.bytes,
+                contexts: summary.left.contexts,
+                left: summary.left.bytes,
+                pinned: summary.left.pinned,
             },
             capture,
         ))
@@ -179,7 +198,9 @@ impl Workload for GpuWorkload {
         capture.pin(out.pages());
         self.prepare(capture, || out.busy())?;
         // A round that failed may have lost anything; where dom0 gives the capture up it does not matter.
-        let mut round = one_round(capture, out).inspect_err(|_| capture.start_over())?;
+        let dropped = self.sent_manifest.then_some(MANIFEST_OBJECT);
+        let mut round = one_round(capture, dropped, out).inspect_err(|_| capture.start_over())?;
+        self.sent_manifest = false;
         if !self.compares {
             round.why = Whole::Off;
         }
@@ -254,6 +275,12 @@ impl Workload for GpuWorkload {
         let capture = rest.quiesced.reopen();
         self.give_up(capture);
         rest.since.elapsed_ns()
+    }
+
+    fn go_on(&mut self, rest: AtRest) -> (u64, Capture) {
+        self.sent_manifest = true;
+        let capture = rest.quiesced.reopen();
+        (rest.since.elapsed_ns(), capture)
     }
 
     fn make_room(&mut self, gone: &mut Gone) {

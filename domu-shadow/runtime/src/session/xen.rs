@@ -5,7 +5,7 @@
 
 use super::grant_link::{DOM0, GrantLink};
 use super::identity::{Identity, Instance};
-use channel::link::{Announcement, GuestLink, Rendezvous, Request};
+use channel::link::{Announcement, GuestLink, LeftToDriver, Rendezvous, Request};
 use channel::xenstore::session::*;
 use channel::xenstore::{self, PublishedChannel, SESSIONS};
 use std::io;
@@ -111,7 +111,10 @@ impl Rendezvous for XenRendezvous {
                 let others = (!a.others.holders.is_empty()).then(|| a.others.holders.join("\n"));
                 let unseen = (a.others.unseen > 0).then(|| a.others.unseen.to_string());
                 let alive = token.as_ref().map(to_text);
+                let left =
+                    (a.left != LeftToDriver::default()).then(|| xenstore::format_left(a.left));
                 for (name, value) in [
+                    (LEFT, left),
                     (HOLDERS, others),
                     (UNSEEN, unseen),
                     (xenstore::session::ALIVE, alive),
