@@ -9,6 +9,7 @@
 //! | [`front`] | what programs find |
 //! | [`beside`] | calls of ours beside the program's |
 //! | [`delta`] | finding what changed |
+//! | [`mover`] | what a move needs of it |
 
 pub mod abi;
 pub mod api;
@@ -17,3 +18,4 @@ pub mod core;
 pub mod delta;
 pub mod driver;
 pub mod front;
+pub mod mover;

@@ -105,9 +105,7 @@ impl Stream {
     /// # Errors
     /// The driver's.
     pub unsafe fn zero(&self, at: CUdeviceptr, bytes: usize) -> Result<Event> {
-        self.run(false, |_| {
-            call!(cuMemsetD8Async(at, 0, bytes, self.handle))
-        })
+        self.run(false, |_| call!(cuMemsetD8Async(at, 0, bytes, self.handle)))
     }
 
     /// Starts a kernel with one-dimensional blocks.

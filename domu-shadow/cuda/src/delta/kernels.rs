@@ -91,7 +91,11 @@ impl Kernels {
 
     /// Blocks for `count` things to do, `each` for a warp where all warps have so many.
     fn blocks(&self, count: c_uint, each: c_uint) -> c_uint {
-        let each = if count / each >= self.at_once { each } else { 1 };
+        let each = if count / each >= self.at_once {
+            each
+        } else {
+            1
+        };
         count.div_ceil(WARPS * each)
     }
 

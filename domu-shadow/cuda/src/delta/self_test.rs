@@ -250,17 +250,8 @@ impl<'s> Sample<'s> {
         self.write(ENTRIES_AT, &listing)?;
         let (entries, answer) = (self.at(ENTRIES_AT), self.at(ANSWER_AT));
         // SAFETY: as for `detect`.
-        unsafe {
-            kernels.gather(
-                self.stream,
-                self.source(),
-                entries,
-                (1, end),
-                answer,
-                false,
-            )
-        }?
-        .wait()?;
+        unsafe { kernels.gather(self.stream, self.source(), entries, (1, end), answer, false) }?
+            .wait()?;
         self.compare((&table, &copies), || {
             format!("gather, shifted by {}", self.shift.get())
         })
