@@ -80,7 +80,7 @@ impl Block {
         self.is_gone.store(is_gone, Ordering::Relaxed);
     }
 
-    pub(super) fn is_pinned(&self) -> bool {
+    pub fn is_pinned(&self) -> bool {
         self.pins.load(Ordering::Relaxed) > 0
     }
 

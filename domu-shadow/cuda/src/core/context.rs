@@ -11,7 +11,9 @@ use crate::abi::{CUcontext, CUdevice};
 pub struct Context {
     handle: usize,
     device: CUdevice,
-    /// Set once the program destroys it. Changed with the state's lock.
+    /// The driver has been asked to end it, and may not do so. Changed with the state's lock.
+    is_ending: AtomicBool,
+    /// The program has destroyed it. Changed with the state's lock.
     is_gone: AtomicBool,
     /// Uses of ours, which its destruction waits for. Changed with the state's lock.
     pins: AtomicU32,
@@ -22,6 +24,7 @@ impl Context {
         Context {
             handle: handle as usize,
             device,
+            is_ending: AtomicBool::new(false),
             is_gone: AtomicBool::new(false),
             pins: AtomicU32::new(0),
         }
@@ -45,8 +48,16 @@ impl Context {
         self.is_gone.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_gone(&self, is_gone: bool) {
-        self.is_gone.store(is_gone, Ordering::Relaxed);
+    pub(super) fn set_gone(&self) {
+        self.is_gone.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        self.is_ending.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_ending(&self, is_ending: bool) {
+        self.is_ending.store(is_ending, Ordering::Relaxed);
     }
 
     pub(super) fn is_pinned(&self) -> bool {
@@ -66,6 +77,7 @@ impl Context {
 #[derive(Debug, Default)]
 pub struct Contexts {
     known: BTreeMap<usize, Arc<Context>>,
+    primaries: BTreeMap<CUdevice, usize>,
     /// A context, and one that may use its memory.
     peers: BTreeSet<(usize, usize)>,
 }
@@ -81,12 +93,24 @@ impl Contexts {
         Arc::clone(self.known.entry(handle as usize).or_insert_with(new))
     }
 
+    /// A device's primary one is this.
+    pub fn note_primary(&mut self, handle: CUcontext, device: CUdevice) {
+        self.note(handle, device);
+        self.primaries.insert(device, handle as usize);
+    }
+
+    /// A device's primary one, if it is known.
+    pub fn primary(&self, device: CUdevice) -> Option<&Arc<Context>> {
+        self.known.get(self.primaries.get(&device)?)
+    }
+
     /// The program has destroyed it.
     pub fn remove(&mut self, context: &Arc<Context>) {
         let handle = context.address();
         let is_same = |known: &Arc<Context>| Arc::ptr_eq(known, context);
         if self.known.get(&handle).is_some_and(is_same) {
             self.known.remove(&handle);
+            self.primaries.retain(|_, primary| *primary != handle);
             self.peers
                 .retain(|(owner, user)| *owner != handle && *user != handle);
         }

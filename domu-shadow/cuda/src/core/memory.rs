@@ -8,14 +8,18 @@ pub use super::pins::{Pinned, Pushed};
 
 use super::block::Place;
 use super::context::Context;
+use super::current;
 use super::moving;
+use super::ordinary::Backing;
 use super::pins::reachable_in;
 use super::state::state;
 use crate::driver::vm::Real;
 
-/// What the driver's checkpoint carries, in bytes.
+/// What the driver's checkpoint carries, in bytes as the program asked for them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Left {
+    /// How many contexts there are.
+    pub contexts: u64,
     /// Device memory: small allocations, pools, arrays, exported memory, modules' variables that are known.
     pub device: u64,
     /// Host memory that is pinned.
@@ -36,9 +40,7 @@ pub fn blocks() -> Vec<Arc<Block>> {
         (!block.is_gone()).then_some(block)
     });
     let physicals = state.virtual_memory.physicals();
-    let physicals = physicals
-        .filter(|(_, physical)| !physical.is_left)
-        .map(|(_, physical)| &physical.block);
+    let physicals = physicals.filter_map(|(_, physical)| physical.block.as_ref());
     let mut blocks: Vec<Arc<Block>> = ordinary.chain(physicals).cloned().collect();
     blocks.retain(|block| reachable_in(block, &state).is_some());
     drop(state);
@@ -48,6 +50,7 @@ pub fn blocks() -> Vec<Arc<Block>> {
 
 /// All live contexts that the program has made or used, primary ones too.
 pub fn contexts() -> Vec<Arc<Context>> {
+    current::note_primaries();
     state().contexts.live().cloned().collect()
 }
 
@@ -68,20 +71,27 @@ pub fn attach() -> Result<(), MemoryError> {
     moving::attach(&mut state(), &Real)
 }
 
-/// What the driver's checkpoint has to carry.
+/// What the driver's checkpoint has to carry. Asks no driver.
 pub fn left() -> Left {
     let state = state();
-    let exported = state.virtual_memory.physicals();
-    let exported = exported.filter(|(_, physical)| physical.is_left);
-    let exported: u64 = exported.map(|(_, physical)| physical.size as u64).sum();
-    let counted = &state.counted;
+    let (mut device, mut host) = (0, 0);
+    let physicals = state.virtual_memory.physicals();
+    for (_, physical) in physicals.filter(|(_, physical)| physical.block.is_none()) {
+        *(if physical.is_devices() {
+            &mut device
+        } else {
+            &mut host
+        }) += physical.size as u64;
+    }
+    let kept = state.allocations.iter().filter(|(_, allocation)| {
+        let ordinary = allocation.ordinary();
+        ordinary.is_some_and(|ordinary| ordinary.backing == Backing::Kept)
+    });
+    let kept: u64 = kept.map(|(_, allocation)| allocation.asked as u64).sum();
     Left {
-        device: state.allocations.left()
-            + exported
-            + counted.arrays.total()
-            + counted.variables.total()
-            + counted.shared.total(),
-        host: counted.host.total(),
+        contexts: state.contexts.live().count() as u64,
+        device: device + kept + state.allocations.left() + state.counted.device_bytes(),
+        host: host + state.counted.host_bytes(),
     }
 }
 

@@ -7,8 +7,10 @@
 //! | [`queries`] | what the driver said of memory before its first move |
 //! | [`ordinary`] | memory of `cuMemAlloc` |
 //! | [`vmm`] | memory of `cuMemCreate`, and its mappings |
-//! | [`counted`] | what the driver carries |
+//! | [`counted`] | what the driver carries, and what keeps the process from moving |
 //! | [`state`] | the lock over all of it |
+//! | [`current`] | the context that a call is made in |
+//! | [`ending`] | what ends with an allocation, and with a context |
 //! | [`pins`] | uses of ours that the program waits for |
 //! | [`moving`] | memory goes, and comes back at its addresses |
 //! | [`memory`] | all of it, as a move sees it |
@@ -16,12 +18,17 @@
 //! | [`capturing`] | streams that are being captured |
 //! | [`entry`] | what every call passes: the gate, the driver's library, contents that are still on their way |
 //! | [`obstacles`] | what keeps the process from moving |
+//! | [`tools`] | debuggers and profilers |
+//! | [`descriptors`] | whether two are one file |
 
 pub mod block;
 pub mod capturing;
 pub mod contents;
 pub mod context;
 pub mod counted;
+pub mod current;
+pub mod descriptors;
+pub mod ending;
 pub mod entry;
 pub mod memory;
 pub mod moving;
@@ -30,6 +37,7 @@ pub mod ordinary;
 pub mod pins;
 pub mod queries;
 pub mod state;
+pub mod tools;
 pub mod vmm;
 
 use runtime::locks::Held;
@@ -40,6 +48,7 @@ pub fn hold_locks(in_call: bool) -> Option<Held> {
     let mut held = Held::new();
     if !in_call {
         held.push(Box::new(state::hold()?));
+        held.push(Box::new(capturing::hold()?));
     }
     Some(held)
 }

@@ -4,14 +4,18 @@
 
 use std::cmp::Reverse;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::context::Context;
+use super::ending::take_apart_retired;
 use super::ordinary::Backing;
 use super::pins::reachable_in;
 use super::queries::{Identity, Record};
 use super::state::State;
-use crate::abi::{CUdeviceptr, CUresult};
-use crate::driver::vm::{Answer, Properties, Vm, read_write};
+use crate::abi::{
+    CU_MEM_ACCESS_FLAGS_PROT_NONE, CUcontext, CUdevice, CUdeviceptr, CUmemAccessDesc, CUresult,
+};
+use crate::driver::vm::{Answer, Properties, Value, Vm, read_write};
 
 /// Tries to reserve an address that has just become free.
 const TRIES: u32 = 3;
@@ -85,6 +89,23 @@ impl<D: Vm> Step<'_, D> {
     }
 }
 
+/// Memory has gone once: the driver may say something else of it than before.
+static HAS_MOVED: AtomicBool = AtomicBool::new(false);
+
+/// What the program is told of a pointer, where the driver would say something else than before the first move.
+pub fn answer(state: &State, attribute: u32, at: CUdeviceptr) -> Option<Answer<Value>> {
+    if let Some((_, _, ordinary)) = state.allocations.converted_around(at) {
+        return ordinary.record.as_ref()?.answer(attribute);
+    }
+    let (_, mapping) = state.virtual_memory.around(at)?;
+    mapping.identity?.answer(attribute)
+}
+
+/// Whether memory has gone once: before, the driver knows all.
+pub fn has_moved() -> bool {
+    HAS_MOVED.load(Ordering::Relaxed)
+}
+
 /// One of the two kinds of memory.
 #[derive(Clone, Copy)]
 enum Piece {
@@ -100,7 +121,7 @@ fn pieces(state: &State) -> Vec<Piece> {
     });
     let physicals = state.virtual_memory.physicals();
     let physicals = physicals
-        .filter(|(_, physical)| !physical.is_left)
+        .filter(|(_, physical)| physical.block.is_some())
         .map(|(token, physical)| (physical.size, Piece::Physical(token)));
     let mut pieces: Vec<_> = ordinary.chain(physicals).collect();
     pieces.sort_by_key(|(size, _)| Reverse(*size));
@@ -112,7 +133,7 @@ fn is_pinned(state: &State) -> bool {
     let mut ordinary = ordinary.filter_map(|(_, allocation)| allocation.ordinary());
     let mut physicals = state.virtual_memory.physicals();
     ordinary.any(|ordinary| ordinary.block.is_pinned())
-        || physicals.any(|(_, physical)| physical.block.is_pinned())
+        || physicals.any(|(_, physical)| physical.is_pinned())
 }
 
 /// Takes the memory away.
@@ -123,6 +144,8 @@ pub fn detach(state: &mut State, driver: &impl Vm) -> Result<(), MemoryError> {
     if is_pinned(state) {
         return Err(MemoryError::InUse);
     }
+    HAS_MOVED.store(true, Ordering::Relaxed);
+    take_apart_retired(state, driver);
     let mut errors = Errors::default();
     for piece in pieces(state) {
         errors.note(match piece {
@@ -173,7 +196,7 @@ fn detach_ordinary(
         if ordinary.backing == Backing::Plain {
             ordinary
                 .record
-                .get_or_insert_with(|| Record::of(at, driver));
+                .get_or_insert_with(|| Box::new(Record::of(at, driver)));
             step.call("cuMemFree", |driver| driver.free(at))?;
             ordinary.backing = Backing::Lost;
             ordinary.backing = regain(&step, span)?;
@@ -257,7 +280,7 @@ fn attach_ordinary(
         if ordinary.backing == Backing::Reserved {
             let is_rdma = ordinary
                 .record
-                .as_ref()
+                .as_deref()
                 .is_some_and(Record::is_rdma_capable);
             let handle = step.call("cuMemCreate", |driver| {
                 create(driver, span, &context, is_rdma)
@@ -305,7 +328,8 @@ fn detach_physical(state: &mut State, token: u64, driver: &impl Vm) -> Result<()
         return Ok(());
     };
     // Out of reach: its contents were not taken.
-    let Some(context) = reachable_in(&physical.block, state) else {
+    let block = physical.block.as_ref();
+    let Some(context) = block.and_then(|block| reachable_in(block, state)) else {
         return Ok(());
     };
     let mut step = Step {
@@ -351,7 +375,8 @@ fn attach_physical(state: &mut State, token: u64, driver: &impl Vm) -> Result<()
     let Some(physical) = state.virtual_memory.get(token) else {
         return Ok(());
     };
-    let Some(context) = reachable_in(&physical.block, state) else {
+    let block = physical.block.as_ref();
+    let Some(context) = block.and_then(|block| reachable_in(block, state)) else {
         return Ok(());
     };
     let Some(physical) = state.virtual_memory.get_mut(token) else {
@@ -408,4 +433,46 @@ fn give_access(step: &Step<'_, impl Vm>, mapping: &super::vmm::Mapping) -> Resul
         })?;
     }
     Ok(())
+}
+
+/// Gives all devices that reach the memory of `owner` access to what of it is mapped memory by now.
+pub fn share(state: &mut State, owner: CUcontext, driver: &impl Vm) {
+    let Some(owner) = state.contexts.get(owner).cloned() else {
+        return;
+    };
+    let devices = state.contexts.devices_reaching(&owner);
+    let access: Vec<_> = devices.into_iter().map(read_write).collect();
+    set_converted(state, &owner, &access, driver);
+}
+
+/// Takes the access of a device away that reaches the memory of `owner` no more.
+pub fn unshare(state: &mut State, owner: CUcontext, device: CUdevice, driver: &impl Vm) {
+    let Some(owner) = state.contexts.get(owner).cloned() else {
+        return;
+    };
+    if !state.contexts.devices_reaching(&owner).contains(&device) {
+        let access = CUmemAccessDesc {
+            flags: CU_MEM_ACCESS_FLAGS_PROT_NONE,
+            ..read_write(device)
+        };
+        set_converted(state, &owner, &[access], driver);
+    }
+}
+
+fn set_converted(
+    state: &State,
+    owner: &Arc<Context>,
+    access: &[CUmemAccessDesc],
+    driver: &impl Vm,
+) {
+    for at in state.allocations.of_context(owner) {
+        let Some((_, allocation, ordinary)) = state.allocations.converted_around(at) else {
+            continue;
+        };
+        if matches!(ordinary.backing, Backing::Mapped(_))
+            && let Err(code) = driver.set_access(at, allocation.span(), access)
+        {
+            log::warn!("cuMemSetAccess at {at:#x} failed with CUDA error {code}");
+        }
+    }
 }

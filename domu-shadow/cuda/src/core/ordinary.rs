@@ -45,7 +45,7 @@ pub struct Ordinary {
     pub block: Arc<Block>,
     pub backing: Backing,
     /// What the driver said of it while it was plain.
-    pub record: Option<Record>,
+    pub record: Option<Box<Record>>,
     pub sync_memops: bool,
 }
 

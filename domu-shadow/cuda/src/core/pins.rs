@@ -46,7 +46,8 @@ impl Block {
     /// Keeps it mapped and its context alive: a free or a destruction by the program waits meanwhile. `None`: the program has
     /// freed it, or it is out of reach.
     pub fn pin(self: &Arc<Self>) -> Option<Pinned> {
-        let mut state = state();
+        let ending = |_: &State| self.context().is_ending();
+        let mut state = state().wait_unpinned(ending);
         if self.is_gone() {
             return None;
         }
@@ -108,7 +109,7 @@ pub struct Pushed {
 impl Context {
     /// Makes it current on this thread; its destruction waits meanwhile. `None`: the program has destroyed it.
     pub fn push(self: &Arc<Self>) -> Option<Pushed> {
-        let state = state();
+        let state = state().wait_unpinned(|_| self.is_ending());
         if self.is_gone() {
             return None;
         }

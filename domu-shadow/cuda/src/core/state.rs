@@ -2,12 +2,14 @@
 //!
 //! Calls that allocate and free hold it for a look-up only, those of virtual memory for the driver's call.
 
+use std::ffi::c_int;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::context::Contexts;
 use super::counted::Counted;
-use super::ordinary::Allocations;
+use super::ordinary::{Allocation, Allocations};
 use super::vmm::VirtualMemory;
+use crate::abi::CUdeviceptr;
 
 /// What the program has.
 #[derive(Debug, Default)]
@@ -16,6 +18,10 @@ pub struct State {
     pub allocations: Allocations,
     pub virtual_memory: VirtualMemory,
     pub counted: Counted,
+    /// Mapped memory of ours that the program has freed while a stream was being captured: it goes later.
+    pub retired: Vec<(CUdeviceptr, Allocation)>,
+    /// Descriptors of memory that the program has exported.
+    pub exported: Vec<c_int>,
 }
 
 static STATE: Mutex<Option<Box<State>>> = Mutex::new(None);

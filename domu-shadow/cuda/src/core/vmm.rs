@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use runtime::blocked::Hold;
+
 use super::block::Block;
 use super::queries::Identity;
 use crate::abi::*;
@@ -21,7 +23,9 @@ pub fn is_token(handle: u64) -> bool {
 /// One physical allocation.
 #[derive(Debug)]
 pub struct Physical {
-    pub block: Arc<Block>,
+    /// `None`: the driver carries it, because others know it or because it is no device's.
+    pub block: Option<Arc<Block>>,
+    /// Of imported memory as far as it is mapped.
     pub size: usize,
     pub properties: Properties,
     pub flags: u64,
@@ -29,8 +33,8 @@ pub struct Physical {
     references: usize,
     /// The driver's handle while there is memory.
     pub handle: Option<u64>,
-    /// Others know it: the driver carries it.
-    pub is_left: bool,
+    /// Keeps the process from moving.
+    hold: Option<Hold>,
     /// Where the program has mapped it.
     mappings: BTreeSet<CUdeviceptr>,
     /// Where we see it whole, if the program does not.
@@ -40,6 +44,16 @@ pub struct Physical {
 impl Physical {
     pub fn device(&self) -> CUdevice {
         self.properties.location.id
+    }
+
+    /// Whether it is memory of a device.
+    pub fn is_devices(&self) -> bool {
+        self.properties.is_devices()
+    }
+
+    /// Whether we use it.
+    pub fn is_pinned(&self) -> bool {
+        self.block.as_ref().is_some_and(|block| block.is_pinned())
     }
 }
 
@@ -136,11 +150,11 @@ impl VirtualMemory {
         TOKENS | self.last_token
     }
 
-    /// The program has created one, with one reference.
+    /// The program has one that moves or that the driver carries, with one reference.
     pub fn created(
         &mut self,
         token: u64,
-        block: Arc<Block>,
+        block: Option<Arc<Block>>,
         size: usize,
         properties: Properties,
         flags: u64,
@@ -153,11 +167,26 @@ impl VirtualMemory {
             flags,
             references: 1,
             handle: Some(handle),
-            is_left: false,
+            hold: None,
             mappings: BTreeSet::new(),
             window: None,
         };
         self.physicals.insert(token, physical);
+    }
+
+    /// While the program has it the process cannot move.
+    pub fn hold(&mut self, token: u64, hold: Hold) {
+        if let Some(physical) = self.physicals.get_mut(&token) {
+            physical.hold = Some(hold);
+        }
+    }
+
+    /// Others know it from now on: the driver carries it.
+    pub fn leave(&mut self, token: u64) {
+        let physical = self.physicals.get_mut(&token);
+        if let Some(block) = physical.and_then(|physical| physical.block.take()) {
+            block.set_gone(true);
+        }
     }
 
     /// One that the program holds.
@@ -227,7 +256,7 @@ impl VirtualMemory {
         let touching = self.touching(at, size).into_iter();
         touching
             .filter_map(|at| self.physicals.get(&self.mappings.get(&at)?.token))
-            .any(|physical| physical.block.is_pinned())
+            .any(Physical::is_pinned)
     }
 
     /// The program drops a reference. Where none and no mapping is left the memory is gone.
@@ -258,7 +287,9 @@ impl VirtualMemory {
         let Some(physical) = self.physicals.remove(&token) else {
             return Ok(());
         };
-        physical.block.set_gone(true);
+        if let Some(block) = &physical.block {
+            block.set_gone(true);
+        }
         physical
             .handle
             .map_or(Ok(()), |handle| driver.release(handle))
@@ -296,6 +327,9 @@ impl VirtualMemory {
         self.mappings.insert(at, mapping);
         if let Some(physical) = self.physicals.get_mut(&token) {
             physical.mappings.insert(at);
+            if physical.block.is_none() {
+                physical.size = physical.size.max(offset + size);
+            }
         }
         Ok(())
     }

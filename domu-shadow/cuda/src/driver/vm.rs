@@ -46,6 +46,11 @@ impl Properties {
         }
     }
 
+    /// Whether it is memory of a device.
+    pub fn is_devices(&self) -> bool {
+        self.location.kind == CU_MEM_LOCATION_TYPE_DEVICE
+    }
+
     fn to_abi(self) -> CUmemAllocationProp {
         CUmemAllocationProp {
             kind: self.kind,
@@ -85,6 +90,22 @@ pub fn read_write(device: CUdevice) -> CUmemAccessDesc {
     }
 }
 
+/// An attribute's value, as the driver writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Value {
+    pub bytes: [u8; 8],
+    /// How many of them.
+    pub len: usize,
+}
+
+impl Value {
+    pub fn number(&self) -> u64 {
+        let mut bytes = [0; 8];
+        bytes[..self.len].copy_from_slice(&self.bytes[..self.len]);
+        u64::from_le_bytes(bytes)
+    }
+}
+
 /// A driver's memory calls. Addresses are the device's, sizes bytes; errors are the driver's codes.
 pub trait Vm {
     /// Makes a context current on this thread, until [`Vm::leave`].
@@ -110,8 +131,8 @@ pub trait Vm {
     fn set_access(&self, at: CUdeviceptr, bytes: usize, access: &[CUmemAccessDesc]) -> Answer<()>;
     /// `CU_POINTER_ATTRIBUTE_SYNC_MEMOPS`.
     fn set_sync_memops(&self, at: CUdeviceptr, on: bool) -> Answer<()>;
-    /// An attribute of at most 8 bytes, 0 where the driver has none.
-    fn attribute(&self, attribute: u32, at: CUdeviceptr) -> u64;
+    /// A pointer's attribute of at most 8 bytes.
+    fn attribute(&self, attribute: u32, at: CUdeviceptr) -> Answer<Value>;
 }
 
 /// NVIDIA's.
@@ -197,10 +218,17 @@ impl Vm for Real {
         })
     }
 
-    fn attribute(&self, attribute: u32, at: CUdeviceptr) -> u64 {
-        let mut value = 0_u64;
-        let code =
-            unsafe { driver().cuPointerGetAttribute((&raw mut value).cast(), attribute, at) };
-        if code == CUDA_SUCCESS { value } else { 0 }
+    fn attribute(&self, attribute: u32, at: CUdeviceptr) -> Answer<Value> {
+        let read = |fill: u8| {
+            let mut bytes = [fill; 8];
+            let data = bytes.as_mut_ptr().cast();
+            check(unsafe { driver().cuPointerGetAttribute(data, attribute, at) })?;
+            Answer::Ok(bytes)
+        };
+        // `cuda.h` does not say how long a boolean is: what the driver leaves alone is not part of it.
+        let (one, other) = (read(0x5a)?, read(0xa5)?);
+        let is_written = |index: &usize| one[*index] == other[*index];
+        let len = (0..8).take_while(is_written).count();
+        Ok(Value { bytes: one, len })
     }
 }
