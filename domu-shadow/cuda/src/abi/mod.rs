@@ -204,13 +204,7 @@ const _: () = {
     assert!(size_of::<CUcheckpointRestoreArgs>() == 64);
 };
 
-pub const CUDA_ERROR_ECC_UNCORRECTABLE: CUresult = 214;
-pub const CUDA_ERROR_NVLINK_UNCORRECTABLE: CUresult = 220;
-pub const CUDA_ERROR_LAUNCH_TIMEOUT: CUresult = 702;
 pub const CUDA_ERROR_CONTEXT_IS_DESTROYED: CUresult = 709;
-pub const CUDA_ERROR_ASSERT: CUresult = 710;
-pub const CUDA_ERROR_HARDWARE_STACK_ERROR: CUresult = 714;
-pub const CUDA_ERROR_LAUNCH_FAILED: CUresult = 719;
 
 pub const CU_EVENT_BLOCKING_SYNC: c_uint = 1;
 pub const CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT: c_uint = 16;

@@ -84,16 +84,3 @@ impl Drop for Entered {
         }
     }
 }
-
-/// Whether an error says that the context is of no use any more: all calls in it fail from then on.
-pub fn is_sticky(code: CUresult) -> bool {
-    matches!(
-        code,
-        CUDA_ERROR_ECC_UNCORRECTABLE
-            | CUDA_ERROR_NVLINK_UNCORRECTABLE
-            | CUDA_ERROR_ILLEGAL_ADDRESS
-            | CUDA_ERROR_LAUNCH_TIMEOUT
-            | CUDA_ERROR_ASSERT
-            | CUDA_ERROR_HARDWARE_STACK_ERROR..=CUDA_ERROR_LAUNCH_FAILED
-    )
-}

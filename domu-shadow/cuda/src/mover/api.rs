@@ -7,7 +7,7 @@ use runtime::locks::Held;
 use runtime::mover::{MoveError, Summary};
 
 use super::capture::Capture;
-use super::{failed_contexts, gpus};
+use super::gpus;
 use crate::core::{self, capturing, memory, obstacles};
 use crate::delta::modules;
 use crate::driver::library;
@@ -35,7 +35,6 @@ impl GpuApi for Cuda {
             held.push(Box::new(unknown::hold()?));
             held.push(Box::new(capturing::hold()?));
             held.push(Box::new(modules::hold()?));
-            held.push(Box::new(failed_contexts::hold()?));
             held.push(Box::new(gpus::hold()?));
         }
         Some(held)
@@ -45,7 +44,6 @@ impl GpuApi for Cuda {
         obstacles::blocked()
             .or_else(marks::used)
             .or_else(unknown::used)
-            .or_else(failed_contexts::blocked)
     }
 
     fn summarize(&self, summary: &mut Summary) {

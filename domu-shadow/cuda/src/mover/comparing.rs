@@ -8,11 +8,11 @@ use runtime::delta::device::Result;
 use runtime::delta::{Config, DeltaError, DriverError, PassOptions, PassReport, Sink};
 use runtime::mover::Program;
 
-use super::failed_contexts;
 use crate::abi::CUDA_ERROR_OUT_OF_MEMORY;
 use crate::beside::home::{Home, call};
 use crate::core::context::Context;
 use crate::core::memory::{Block, Pinned};
+use crate::core::obstacles;
 use crate::delta::engine::Candidate;
 use crate::delta::{Engine, Unavailable};
 
@@ -119,7 +119,7 @@ impl Side {
                     },
                     Unavailable::Wrong(_) => Whole::WrongKernels,
                     Unavailable::Driver(error) => {
-                        failed_contexts::note(self.home.context(), error.code);
+                        obstacles::note_error(error.code);
                         reason(&error.into())
                     }
                     Unavailable::Secret(_) => Whole::Driver,
@@ -132,7 +132,7 @@ impl Side {
     fn give_up(&mut self, error: &DeltaError) {
         log::warn!("comparing on the device failed, blocks are sent whole: {error}");
         if let DeltaError::Driver(error) = error {
-            failed_contexts::note(self.home.context(), error.code);
+            obstacles::note_error(error.code);
         }
         self.why = reason(error);
         self.engine = None;

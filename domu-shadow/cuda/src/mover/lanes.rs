@@ -13,13 +13,13 @@ use runtime::mover::memory::HostBytes;
 use runtime::mover::transfer::Pending;
 
 use super::error::driver;
-use super::failed_contexts;
 use crate::abi::CUdeviceptr;
 use crate::beside::home::Home;
 use crate::beside::pin::Pin;
 use crate::beside::stream::{Event, Stream};
 use crate::core::context::Context;
 use crate::core::memory::{Block, Pinned};
+use crate::core::obstacles;
 
 /// Streams of a context, in turn: while one transfer ends the next is under way.
 const STREAMS: usize = 2;
@@ -130,11 +130,14 @@ impl Lanes {
             let lane = open.lane(pinned.context());
             let started = lane.and_then(|lane| command(lane.next(), at));
             Some(started.map_err(|error| {
-                failed_contexts::note(pinned.context(), error.code);
+                obstacles::note_error(error.code);
                 driver(error)
             })?)
         };
-        Ok(Box::new(Copy { event, pinned }))
+        Ok(Box::new(Copy {
+            event,
+            _pinned: pinned,
+        }))
     }
 
     /// Starts to read `to.len()` bytes of a block.
@@ -195,7 +198,7 @@ struct Copy {
     /// `None` once waited for.
     event: Option<Event>,
     // The block stays mapped until the transfer has ended.
-    pinned: Pinned,
+    _pinned: Pinned,
 }
 
 // SAFETY: events and pins belong to no thread.
@@ -212,7 +215,7 @@ impl Pending for Copy {
             return Ok(());
         };
         event.wait().map_err(|error| {
-            failed_contexts::note(self.pinned.context(), error.code);
+            obstacles::note_error(error.code);
             driver(error)
         })
     }

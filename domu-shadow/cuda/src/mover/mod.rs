@@ -9,14 +9,12 @@
 //! | `rest` | coming to rest |
 //! | [`checkpoint`] | the driver's state, taken off the GPU and brought back |
 //! | [`gpus`] | the GPUs that the driver had, and those that are here |
-//! | `failed_contexts` | contexts of which the driver says that they are of no use any more |
 
 mod api;
 mod capture;
 pub mod checkpoint;
 mod comparing;
 mod error;
-mod failed_contexts;
 pub mod gpus;
 mod lanes;
 mod rest;

@@ -8,10 +8,9 @@ use runtime::delta::DriverError;
 use runtime::gate::Draining;
 use runtime::poll::by_deadline;
 
-use super::failed_contexts;
 use crate::beside::home::{Home, call};
 use crate::core::context::Context;
-use crate::core::{capturing, memory};
+use crate::core::{capturing, memory, obstacles};
 
 /// Why the program's work does not come to rest.
 #[derive(Debug, thiserror::Error)]
@@ -31,14 +30,13 @@ enum NotAtRest {
 /// Waits for all work of a context, on a thread of its own: the driver knows no deadline. Where the work does not end, the thread stays
 /// behind.
 struct Wait {
-    context: Arc<Context>,
     answer: Arc<OnceLock<Result<(), DriverError>>>,
 }
 
 impl Wait {
     fn start(context: Arc<Context>) -> Result<Wait, NotAtRest> {
         let answer = Arc::new(OnceLock::new());
-        let (home, told) = (Home::new(Arc::clone(&context)), Arc::clone(&answer));
+        let (home, told) = (Home::new(context), Arc::clone(&answer));
         let wait = move || {
             let done = home.enter().and_then(|_here| call!(cuCtxSynchronize()));
             let _ = told.set(done);
@@ -47,7 +45,7 @@ impl Wait {
             .name("xl-gpu-sync".to_owned())
             .spawn(wait)
             .map_err(NotAtRest::NoThread)?;
-        Ok(Wait { context, answer })
+        Ok(Wait { answer })
     }
 
     fn has_ended(&self) -> bool {
@@ -99,7 +97,7 @@ impl Rest {
         }
         for wait in std::mem::take(&mut self.behind) {
             if let Some(Err(error)) = wait.answer.get() {
-                failed_contexts::note(&wait.context, error.code);
+                obstacles::note_error(error.code);
                 return Err(NotAtRest::Failed(*error));
             }
         }
