@@ -22,19 +22,9 @@
  */
 #define CL_TARGET_OPENCL_VERSION 120
 #include <CL/cl.h>
-#include <inttypes.h>
-#include <signal.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-#include <unistd.h>
+#include "patterns.h"
 
-#define CHUNK 4096u
 #define LANES 256u /* work-items that write one chunk, 16 bytes each */
-#define MOST_BUFFERS 64
-#define STREAM_BYTES ((size_t)64 << 20)
 
 static const char *const SOURCE =
     "uint word(ulong at, uint version)\n"
@@ -69,123 +59,12 @@ static const char *const SOURCE =
     "    to[get_global_id(0)] = sum;\n"
     "}\n";
 
-enum pattern { NONE, SCATTERED, WINDOW, EVERYTHING, ABA, PATTERNS };
-static const char *const NAMES[PATTERNS] = {"none", "scattered", "window", "everything", "aba"};
-
-struct plan {
-    enum pattern pattern;
-    uint64_t all;    /* chunks */
-    uint64_t count;  /* chunks that a step writes */
-    uint64_t stride; /* prime to `all` */
-};
-
-/* What step `number` (from 1) writes: `count` chunks from `start`, with this version. */
-struct step {
-    uint64_t start, count, stride;
-    uint32_t version;
-};
-
-static uint64_t gcd(uint64_t a, uint64_t b)
-{
-    while (b) {
-        uint64_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
-static struct plan make_plan(enum pattern pattern, uint64_t all, double fraction)
-{
-    struct plan plan = {.pattern = pattern, .all = all, .count = (uint64_t)((double)all * fraction), .stride = 1};
-    if (plan.count == 0) plan.count = 1;
-    if (pattern == NONE) plan.count = 0;
-    if (pattern == EVERYTHING) plan.count = all;
-    if (pattern == SCATTERED) /* the golden section spreads evenly */
-        for (plan.stride = (uint64_t)((double)all * 0.6180339887) | 1; gcd(plan.stride, all) != 1;) plan.stride += 2;
-    return plan;
-}
-
-static struct step make_step(const struct plan *plan, uint32_t number)
-{
-    uint64_t turn = plan->pattern == ABA ? (number - 1) / 2 : number - 1;
-    uint64_t start = turn % plan->all * (plan->count % plan->all) % plan->all;
-    if (plan->pattern == SCATTERED) start = start * (plan->stride % plan->all) % plan->all;
-    return (struct step){.start = start,
-                         .count = plan->count,
-                         .stride = plan->stride,
-                         .version = plan->pattern == ABA && number % 2 == 0 ? 0 : number};
-}
-
-/* Follows steps `from` to `to` in a table of versions. */
-static void follow(const struct plan *plan, uint32_t *versions, uint32_t from, uint32_t to)
-{
-    for (uint32_t number = from; number <= to; number++) {
-        struct step step = make_step(plan, number);
-        for (uint64_t j = 0, chunk = step.start; j < step.count; j++, chunk = (chunk + step.stride) % plan->all)
-            versions[chunk] = step.version;
-    }
-}
-
-static void *get(size_t bytes)
-{
-    void *memory = calloc(1, bytes ? bytes : 1);
-    if (!memory) {
-        printf("PROGRAM FAILED no memory for %zu bytes\n", bytes);
-        exit(2);
-    }
-    return memory;
-}
-
 static void check(cl_int error, const char *call)
 {
     if (error != CL_SUCCESS) {
         printf("PROGRAM FAILED %s: error %d\n", call, error);
         exit(2);
     }
-}
-
-static volatile sig_atomic_t stopped;
-
-static void on_signal(int number)
-{
-    (void)number;
-    stopped = 1;
-}
-
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-struct record {
-    uint32_t step; /* 0: the stream */
-    double from, to;
-};
-
-static struct record *records;
-static size_t records_used, records_room;
-
-static void note(uint32_t step, double from)
-{
-    if (records_used == records_room) {
-        records_room = records_room ? records_room * 2 : 4096;
-        records = realloc(records, records_room * sizeof *records);
-        if (!records) exit(2);
-    }
-    records[records_used++] = (struct record){step, from, seconds()};
-}
-
-static int write_log(const char *path)
-{
-    FILE *log = fopen(path, "w");
-    if (!log) return 0;
-    for (size_t i = 0; i < records_used; i++)
-        if (records[i].step) fprintf(log, "step %" PRIu32 " %.6f %.6f\n", records[i].step, records[i].from, records[i].to);
-        else fprintf(log, "stream %.6f %.6f\n", records[i].from, records[i].to);
-    return fclose(log) == 0;
 }
 
 /* One buffer's part of all chunks. */
@@ -238,14 +117,18 @@ static void stream(struct gpu *gpu, cl_uint rounds)
     check(clFinish(gpu->queue), "clFinish");
 }
 
-/* Rounds of the stream that take about 4 ms. */
-static cl_uint calibrate(struct gpu *gpu)
+static struct gpu gpu;
+static const struct plan *plan;
+
+static void write_step(struct step step)
 {
-    for (cl_uint rounds = 1;; rounds *= 2) {
-        double start = seconds();
-        stream(gpu, rounds);
-        if (seconds() - start > 4e-3 || rounds >= 1024) return rounds;
-    }
+    touch(&gpu, plan, step);
+    check(clFinish(gpu.queue), "clFinish");
+}
+
+static void stream_rounds(uint32_t rounds)
+{
+    stream(&gpu, rounds);
 }
 
 static cl_mem buffer(struct gpu *gpu, size_t bytes)
@@ -323,86 +206,13 @@ static cl_uint verify(struct gpu *gpu, const struct plan *plan, uint32_t last)
     return wrong;
 }
 
-static int count(const struct plan *plan, uint32_t from, uint32_t to)
-{
-    uint32_t *before = get(plan->all * sizeof *before), *after = get(plan->all * sizeof *after);
-    if (from > 1) follow(plan, before, 1, from - 1);
-    memcpy(after, before, plan->all * sizeof *after);
-    follow(plan, after, from, to);
-    uint64_t different = 0;
-    for (uint64_t chunk = 0; chunk < plan->all; chunk++) different += before[chunk] != after[chunk];
-    printf("%" PRIu64 "\n", different * CHUNK);
-    return 0;
-}
-
-static int run(const struct plan *plan, unsigned buffers, double period, int streams, const char *log)
-{
-    struct gpu gpu = {.buffers = buffers, .streams = streams};
-    start(&gpu, plan);
-    cl_uint rounds = streams ? calibrate(&gpu) : 0;
-    printf("running: %" PRIu64 " MiB in %u buffers, pattern %s, %" PRIu64 " chunks a step\n", plan->all * CHUNK >> 20, buffers,
-           NAMES[plan->pattern], plan->count);
-    uint32_t done = 0;
-    double due = seconds() + period;
-    while (!stopped) {
-        double from = seconds();
-        if (streams) {
-            stream(&gpu, rounds);
-            note(0, from);
-        } else if (from < due) {
-            usleep((useconds_t)((due - from) * 1e6));
-        }
-        if (seconds() < due) continue;
-        due = seconds() + period;
-        if (plan->pattern == NONE) continue;
-        from = seconds();
-        touch(&gpu, plan, make_step(plan, ++done));
-        check(clFinish(gpu.queue), "clFinish");
-        note(done, from);
-        due = seconds() + period;
-    }
-    if (log && !write_log(log)) {
-        printf("PROGRAM FAILED cannot write %s\n", log);
-        return 2;
-    }
-    cl_uint wrong = verify(&gpu, plan, done);
-    if (wrong) {
-        printf("PROGRAM FAILED %u words wrong after %" PRIu32 " steps\n", wrong, done);
-        return 1;
-    }
-    printf("PROGRAM OK after %" PRIu32 " steps\n", done);
-    return 0;
-}
-
 int main(int argc, char **argv)
 {
-    enum pattern pattern = PATTERNS;
-    uint64_t mib = 64;
-    unsigned buffers = 3;
-    double fraction = 0.01, period = 0.1;
-    const char *log = NULL;
-    unsigned from = 0, to = 0;
-    int streams = 1;
-    for (int i = 1; i + 1 < argc; i += 2) {
-        const char *value = argv[i + 1];
-        if (!strcmp(argv[i], "--pattern"))
-            for (pattern = NONE; pattern < PATTERNS && strcmp(value, NAMES[pattern]) != 0;) pattern++;
-        else if (!strcmp(argv[i], "--mib")) mib = strtoull(value, NULL, 10);
-        else if (!strcmp(argv[i], "--buffers")) buffers = (unsigned)strtoul(value, NULL, 10);
-        else if (!strcmp(argv[i], "--fraction")) fraction = strtod(value, NULL);
-        else if (!strcmp(argv[i], "--period-ms")) period = strtod(value, NULL) / 1e3;
-        else if (!strcmp(argv[i], "--stream") && (!strcmp(value, "yes") || !strcmp(value, "no"))) streams = *value == 'y';
-        else if (!strcmp(argv[i], "--log")) log = value;
-        else if (!strcmp(argv[i], "--count") && sscanf(value, "%u-%u", &from, &to) == 2 && from > 0) continue;
-        else argc = 0;
-    }
-    if (argc % 2 == 0 || pattern == PATTERNS || mib == 0 || buffers == 0 || buffers > MOST_BUFFERS || fraction <= 0 || fraction > 1) {
-        fprintf(stderr, "usage: patterns --pattern none|scattered|window|everything|aba [--mib N] [--buffers 1..64] [--fraction F]\n"
-                        "                [--period-ms N] [--stream yes|no] [--log FILE] [--count FROM-TO]\n");
-        return 2;
-    }
-    setvbuf(stdout, NULL, _IOLBF, 0);
-    signal(SIGTERM, on_signal);
-    struct plan plan = make_plan(pattern, mib << 20 >> 12, fraction);
-    return from ? count(&plan, from, to) : run(&plan, buffers, period, streams, log);
+    struct asked as = asked(argc, argv);
+    plan = &as.plan;
+    if (as.from) return count(plan, as.from, as.to);
+    gpu = (struct gpu){.buffers = as.buffers, .streams = as.streams};
+    start(&gpu, plan);
+    uint32_t done = run_steps(&as);
+    return patterns_verdict(&as, done, verify(&gpu, plan, done));
 }

@@ -19,8 +19,10 @@ PYOPENCL_HOME = ROOT / ".lab" / f"pyopencl-{PYOPENCL}"
 # `rate` has the storm move it several times over, also where it runs for a fraction of a second: by calls, as the
 # storm counts them, for times differ from machine to machine.
 # `statuses` are the exit statuses of a whole run. `drivers` are what it runs on, or begins with the first of and is moved among, by
-# their names in drivers.py; without them it takes what the machine has.
-Program = collections.namedtuple("Program", "name command result rate statuses drivers", defaults=["calls=200", (0,), ()])
+# their names in drivers.py; without them it takes what the machine has. `environment` is its own part of it. `skipped` says why this
+# machine cannot run it.
+Program = collections.namedtuple("Program", "name command result rate statuses drivers environment skipped",
+                                 defaults=["calls=200", (0,), (), {}, None])
 
 
 def install(quick):

@@ -156,6 +156,25 @@ pub trait Stop: Send {
     /// said: while there is any, the GPU cannot be taken away.
     fn release_driver(&mut self, timer: &mut PhaseTimer) -> Vec<String>;
 
+    /// After the release of all APIs' drivers, their libraries being closed: takes what is left of the driver's off the GPU, where that is
+    /// done by a driver that stays loaded. What was not, to be said.
+    fn leave_device(&mut self, _timer: &mut PhaseTimer) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// After all that: what the process still holds of the GPU that this API's driver should have given up.
+    fn held(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Before `recreate` of any API: undoes `leave_device`. Where it fails, [`Stop::release_driver`] follows.
+    ///
+    /// # Errors
+    /// `NoDevice`, the driver's.
+    fn return_to_device(&mut self, _timer: &mut PhaseTimer) -> Result<(), MoveError> {
+        Ok(())
+    }
+
     /// Loads the driver and makes every object again. Where it fails, [`Stop::release_driver`] follows.
     ///
     /// # Errors

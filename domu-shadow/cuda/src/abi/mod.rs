@@ -17,6 +17,8 @@ pub type CUevent = *mut c_void;
 pub type CUarray = *mut c_void;
 pub type CUmipmappedArray = *mut c_void;
 pub type CUmemoryPool = *mut c_void;
+pub type CUexternalMemory = *mut c_void;
+pub type CUexternalSemaphore = *mut c_void;
 pub type CUmemGenericAllocationHandle = c_ulonglong;
 
 pub const CUDA_SUCCESS: CUresult = 0;
@@ -35,11 +37,26 @@ pub const CUDA_ERROR_SYSTEM_NOT_READY: CUresult = 802;
 pub const CUDA_ERROR_UNKNOWN: CUresult = 999;
 
 pub const CU_MEM_ALLOCATION_TYPE_PINNED: c_uint = 1;
+pub const CU_MEM_ALLOCATION_TYPE_MANAGED: c_uint = 2;
+pub const CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR: c_uint = 1;
+pub const CU_DEVICE_ATTRIBUTE_MPS_ENABLED: c_uint = 133;
 pub const CU_MEM_LOCATION_TYPE_DEVICE: c_uint = 1;
 pub const CU_MEM_ACCESS_FLAGS_PROT_NONE: c_uint = 0;
 pub const CU_MEM_ACCESS_FLAGS_PROT_READ: c_uint = 1;
 pub const CU_MEM_ACCESS_FLAGS_PROT_READWRITE: c_uint = 3;
 pub const CU_MEM_ALLOC_GRANULARITY_MINIMUM: c_uint = 0;
+
+pub const CU_POINTER_ATTRIBUTE_CONTEXT: c_uint = 1;
+pub const CU_POINTER_ATTRIBUTE_MEMORY_TYPE: c_uint = 2;
+pub const CU_POINTER_ATTRIBUTE_DEVICE_POINTER: c_uint = 3;
+pub const CU_POINTER_ATTRIBUTE_HOST_POINTER: c_uint = 4;
+pub const CU_POINTER_ATTRIBUTE_P2P_TOKENS: c_uint = 5;
+pub const CU_POINTER_ATTRIBUTE_SYNC_MEMOPS: c_uint = 6;
+pub const CU_POINTER_ATTRIBUTE_BUFFER_ID: c_uint = 7;
+pub const CU_POINTER_ATTRIBUTE_IS_MANAGED: c_uint = 8;
+pub const CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE: c_uint = 15;
+pub const CU_POINTER_ATTRIBUTE_ACCESS_FLAGS: c_uint = 16;
+pub const CU_POINTER_ATTRIBUTE_MEMORY_BLOCK_ID: c_uint = 20;
 
 pub const CU_STREAM_NON_BLOCKING: c_uint = 1;
 pub const CU_EVENT_DEFAULT: c_uint = 0;
@@ -75,6 +92,60 @@ pub struct CUmemAllocationProp {
     pub gpu_direct_rdma_capable: u8,
     pub usage: u16,
     pub reserved: [u8; 4],
+}
+
+impl Default for CUmemAllocationProp {
+    fn default() -> CUmemAllocationProp {
+        CUmemAllocationProp {
+            kind: 0,
+            requested_handle_types: 0,
+            location: CUmemLocation::default(),
+            win32_handle_meta_data: std::ptr::null_mut(),
+            compression_type: 0,
+            gpu_direct_rdma_capable: 0,
+            usage: 0,
+            reserved: [0; 4],
+        }
+    }
+}
+
+/// `CUarrayMapInfo`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct CUarrayMapInfo {
+    pub resource_kind: c_uint,
+    pub resource: *mut c_void,
+    pub subresource_kind: c_uint,
+    pub subresource: [u64; 4],
+    pub operation: c_uint,
+    pub handle_kind: c_uint,
+    pub handle: CUmemGenericAllocationHandle,
+    pub offset: c_ulonglong,
+    pub device_mask: c_uint,
+    pub flags: c_uint,
+    pub reserved: [c_uint; 2],
+}
+
+/// `CUDA_ARRAY_DESCRIPTOR`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CUDA_ARRAY_DESCRIPTOR {
+    pub width: usize,
+    pub height: usize,
+    pub format: c_uint,
+    pub channels: c_uint,
+}
+
+/// `CUDA_ARRAY3D_DESCRIPTOR`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CUDA_ARRAY3D_DESCRIPTOR {
+    pub width: usize,
+    pub height: usize,
+    pub depth: usize,
+    pub format: c_uint,
+    pub channels: c_uint,
+    pub flags: c_uint,
 }
 
 /// `CUuuid`.
@@ -128,6 +199,12 @@ pub const CU_PROCESS_STATE_FAILED: c_uint = 3;
 const _: () = {
     assert!(size_of::<CUmemAllocationProp>() == 32);
     assert!(size_of::<CUmemAccessDesc>() == 12);
+    assert!(size_of::<CUarrayMapInfo>() == 96);
     assert!(size_of::<CUcheckpointLockArgs>() == 64);
     assert!(size_of::<CUcheckpointRestoreArgs>() == 64);
 };
+
+pub const CUDA_ERROR_CONTEXT_IS_DESTROYED: CUresult = 709;
+
+pub const CU_EVENT_BLOCKING_SYNC: c_uint = 1;
+pub const CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT: c_uint = 16;

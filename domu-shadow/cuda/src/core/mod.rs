@@ -1,11 +1,54 @@
-//! What the functions that are ours work with.
+//! The program's contexts and memory, and what keeps it from moving.
 //!
 //! | room | purpose |
 //! |---|---|
-//! | [`entry`] | what every call passes: the gate, the driver's library, contents that are still on their way |
-//! | [`capturing`] | streams that are being captured |
+//! | [`context`] | contexts, and whose memory they reach |
+//! | [`block`] | memory whose contents move |
+//! | [`queries`] | what the driver said of memory before its first move |
+//! | [`ordinary`] | memory of `cuMemAlloc` |
+//! | [`vmm`] | memory of `cuMemCreate`, and its mappings |
+//! | [`counted`] | what the driver carries, and what keeps the process from moving |
+//! | [`state`] | the lock over all of it |
+//! | [`current`] | the context that a call is made in |
+//! | [`ending`] | what ends with an allocation, and with a context |
+//! | [`pins`] | uses of ours that the program waits for |
+//! | [`moving`] | memory goes, and comes back at its addresses |
+//! | [`memory`] | all of it, as a move sees it |
 //! | [`contents`] | waiting for contents |
+//! | [`capturing`] | streams that are being captured |
+//! | [`entry`] | what every call passes: the gate, the driver's library, contents that are still on their way |
+//! | [`obstacles`] | what keeps the process from moving |
+//! | [`tools`] | debuggers and profilers |
+//! | [`descriptors`] | whether two are one file |
 
+pub mod block;
 pub mod capturing;
 pub mod contents;
+pub mod context;
+pub mod counted;
+pub mod current;
+pub mod descriptors;
+pub mod ending;
 pub mod entry;
+pub mod memory;
+pub mod moving;
+pub mod obstacles;
+pub mod ordinary;
+pub mod pins;
+pub mod queries;
+pub mod state;
+pub mod tools;
+pub mod vmm;
+
+use runtime::locks::Held;
+
+/// The locks that calls may take, for a fork; `None` while another thread has one. The lock is held during driver calls, too, so
+/// that a thread in a call may have it.
+pub fn hold_locks(in_call: bool) -> Option<Held> {
+    let mut held = Held::new();
+    if !in_call {
+        held.push(Box::new(state::hold()?));
+        held.push(Box::new(capturing::hold()?));
+    }
+    Some(held)
+}

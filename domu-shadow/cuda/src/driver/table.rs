@@ -32,6 +32,7 @@ macro_rules! table {
     ($($class:ident $name:ident($($abi:tt)*) $($why:literal)?;)*) => {
         /// Places in the list.
         #[allow(non_camel_case_types, clippy::upper_case_acronyms)]
+        #[allow(dead_code, reason = "most of ours are called by their types, see `functions`")]
         #[repr(u32)]
         pub(crate) enum Place { $($name,)* }
 

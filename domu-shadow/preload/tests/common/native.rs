@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-fn built(name: &str) -> PathBuf {
+/// What cargo built beside this test.
+pub fn built(name: &str) -> PathBuf {
     let test = env::current_exe().expect("a test has a path");
     let folder = test.parent().expect("a test lies in a folder");
     let library = folder.join(name);
@@ -30,12 +31,16 @@ pub fn stress_library() -> PathBuf {
 pub struct Folder(PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Folder {
+    pub fn new(name: &str) -> Folder {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let path = env::temp_dir().join(format!("xl-gpu-{name}-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Folder(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 }
 
@@ -110,5 +115,10 @@ fn folder_of(library: &Path) -> Folder {
     let link = folder.0.join("libOpenCL.so.1");
     let _ = std::fs::remove_file(&link);
     std::os::unix::fs::symlink(library, link).unwrap();
+    // CUDA's name, which leads to it.
+    let libcuda = built("libxl_gpu_libcuda.so");
+    if libcuda.exists() {
+        std::os::unix::fs::symlink(libcuda, folder.0.join("libcuda.so.1")).unwrap();
+    }
     folder
 }

@@ -119,8 +119,17 @@ impl Composite {
         let held: Vec<_> = parts
             .flat_map(|part| part.release_driver(&mut timer))
             .collect();
-        let mut holders = unload::unload(&mut timer);
+        let leave = |timer: &mut PhaseTimer| {
+            let parts = self.all_mut().rev();
+            parts.flat_map(|part| part.leave_device(timer)).collect()
+        };
+        let mut holders = unload::unload(&mut timer, leave);
         holders.devices.extend(held);
+        holders
+            .devices
+            .extend(self.all().flat_map(|part| part.held()));
+        holders.devices.sort_unstable();
+        holders.devices.dedup();
         holders
     }
 
@@ -130,8 +139,10 @@ impl Composite {
     /// The first one's; all have to be released then.
     pub(super) fn recreate(&mut self) -> Result<(), MoveError> {
         let mut timer = PhaseTimer::new("loading again");
-        let mut parts = self.all_mut();
-        parts.try_for_each(|part| part.recreate(&mut timer))
+        self.all_mut()
+            .try_for_each(|part| part.return_to_device(&mut timer))?;
+        self.all_mut()
+            .try_for_each(|part| part.recreate(&mut timer))
     }
 
     /// The objects of all APIs whose contents have to come.

@@ -33,8 +33,12 @@ pub struct Holders {
     pub devices: Vec<String>,
 }
 
-/// Closes every vendor's library and what it left behind. No object of a driver may be in use any more.
-pub fn unload(timer: &mut PhaseTimer) -> Holders {
+/// Closes every vendor's library and what it left behind. No object of a driver may be in use any more. `leave` takes off the device what a
+/// driver has that stays loaded, once libraries are closed that may call it, and says what it could not.
+pub fn unload(
+    timer: &mut PhaseTimer,
+    leave: impl FnOnce(&mut PhaseTimer) -> Vec<String>,
+) -> Holders {
     let mut loaded = loaded::loaded();
     let before = loaded.before.clone().unwrap_or_default();
     let mut holders = Holders::default();
@@ -54,9 +58,11 @@ pub fn unload(timer: &mut PhaseTimer) -> Holders {
             loaded.vendors.push(vendor);
         }
     }
+    let on_device = leave(timer);
     let now = Snapshot::take();
     // CUDA's part stays in the process, and has what it has until its own checkpoint.
     let family_stays = cuda::is_open()
+        || !on_device.is_empty()
         || !now.is_whole
         || family::stems().any(|stem| newly_mapped(stem, &now, &before).is_some());
     let vendor_stays = !holders.libraries.is_empty();
@@ -80,6 +86,7 @@ pub fn unload(timer: &mut PhaseTimer) -> Holders {
     }
     let now = Snapshot::take();
     holders.devices = Left::of(&loaded, &now, &before).names();
+    holders.devices.extend(on_device);
     if had_any && !now.is_whole {
         holders.devices.push(UNREAD.to_owned());
     }

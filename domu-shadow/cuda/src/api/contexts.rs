@@ -1,0 +1,163 @@
+//! Contexts: made, retained, destroyed; and who reaches whose memory.
+//!
+//! Those that are only made current cost nothing: they are noted when memory is made in them.
+
+use std::ffi::{c_int, c_uint, c_void};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::abi::*;
+use crate::core::context::Context;
+use crate::core::entry::own;
+use crate::core::state::state;
+use crate::core::{current, ending, moving, obstacles};
+use crate::driver::functions::driver;
+use crate::driver::vm::{Answer, Real, check};
+
+/// References by `cuCtxAttach` that `cuCtxDetach` has not given back.
+static ATTACHED: AtomicUsize = AtomicUsize::new(0);
+
+/// The driver has made a context: what was known by that handle is no more.
+fn made(context: *mut CUcontext, device: CUdevice) {
+    let handle = unsafe { context.read() };
+    let mut state = state();
+    if let Some(old) = state.contexts.get(handle).cloned() {
+        ending::end_context(&mut state, &old, &Real);
+    }
+    state.contexts.note(handle, device);
+    drop(state);
+    obstacles::look_at(device);
+}
+
+fn known(handle: CUcontext) -> Option<Arc<Context>> {
+    state().contexts.get(handle).cloned()
+}
+
+fn destroy(context: CUcontext, end: impl FnOnce() -> Answer<()>) -> Answer<()> {
+    ending::ending(known(context).as_ref(), end, || true)
+}
+
+fn end_primary(device: CUdevice, end: impl FnOnce() -> Answer<()>) -> Answer<()> {
+    current::note_primary(device);
+    let primary = state().contexts.primary(device).cloned();
+    ending::ending(primary.as_ref(), end, || {
+        !current::is_primary_active(device)
+    })
+}
+
+fn reset_primary(device: CUdevice, end: impl FnOnce() -> Answer<()>) -> Answer<()> {
+    current::note_primary(device);
+    let primary = state().contexts.primary(device).cloned();
+    ending::ending(primary.as_ref(), end, || true)
+}
+
+own! {
+    fn cuCtxCreate(context: *mut CUcontext, flags: c_uint, device: CUdevice) driver {
+        check(unsafe { driver().cuCtxCreate(context, flags, device) })?;
+        made(context, device);
+        Ok(())
+    }
+
+    fn cuCtxCreate_v2(context: *mut CUcontext, flags: c_uint, device: CUdevice) driver {
+        check(unsafe { driver().cuCtxCreate_v2(context, flags, device) })?;
+        made(context, device);
+        Ok(())
+    }
+
+    fn cuCtxCreate_v3(
+        context: *mut CUcontext,
+        affinities: *mut c_void,
+        count: c_int,
+        flags: c_uint,
+        device: CUdevice,
+    ) driver {
+        check(unsafe { driver().cuCtxCreate_v3(context, affinities, count, flags, device) })?;
+        made(context, device);
+        Ok(())
+    }
+
+    fn cuCtxCreate_v4(
+        context: *mut CUcontext,
+        parameters: *mut c_void,
+        flags: c_uint,
+        device: CUdevice,
+    ) driver {
+        check(unsafe { driver().cuCtxCreate_v4(context, parameters, flags, device) })?;
+        made(context, device);
+        Ok(())
+    }
+
+    fn cuCtxDestroy(context: CUcontext) driver {
+        destroy(context, || check(unsafe { driver().cuCtxDestroy(context) }))
+    }
+
+    fn cuCtxDestroy_v2(context: CUcontext) driver {
+        destroy(context, || check(unsafe { driver().cuCtxDestroy_v2(context) }))
+    }
+
+    fn cuCtxAttach(context: *mut CUcontext, flags: c_uint) driver {
+        check(unsafe { driver().cuCtxAttach(context, flags) })?;
+        ATTACHED.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn cuCtxDetach(context: CUcontext) driver {
+        let less = |attached: usize| attached.checked_sub(1);
+        let is_last = ATTACHED
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
+            .is_err();
+        let end = || check(unsafe { driver().cuCtxDetach(context) });
+        ending::ending(known(context).as_ref(), end, || is_last)
+    }
+
+    fn cuDevicePrimaryCtxRetain(context: *mut CUcontext, device: CUdevice) driver {
+        check(unsafe { driver().cuDevicePrimaryCtxRetain(context, device) })?;
+        let handle = unsafe { context.read() };
+        state().contexts.note_primary(handle, device);
+        obstacles::look_at(device);
+        Ok(())
+    }
+
+    fn cuDevicePrimaryCtxRelease(device: CUdevice) driver {
+        end_primary(device, || {
+            check(unsafe { driver().cuDevicePrimaryCtxRelease(device) })
+        })
+    }
+
+    fn cuDevicePrimaryCtxRelease_v2(device: CUdevice) driver {
+        end_primary(device, || {
+            check(unsafe { driver().cuDevicePrimaryCtxRelease_v2(device) })
+        })
+    }
+
+    fn cuDevicePrimaryCtxReset(device: CUdevice) driver {
+        reset_primary(device, || {
+            check(unsafe { driver().cuDevicePrimaryCtxReset(device) })
+        })
+    }
+
+    fn cuDevicePrimaryCtxReset_v2(device: CUdevice) driver {
+        reset_primary(device, || {
+            check(unsafe { driver().cuDevicePrimaryCtxReset_v2(device) })
+        })
+    }
+
+    /// The current context's device reaches the memory of `owner` from now on.
+    fn cuCtxEnablePeerAccess(owner: CUcontext, flags: c_uint) driver {
+        check(unsafe { driver().cuCtxEnablePeerAccess(owner, flags) })?;
+        let mut state = state();
+        let user = current::context(&mut state, current::handle())?;
+        state.contexts.add_peer(owner, user.handle());
+        moving::share(&mut state, owner, &Real);
+        Ok(())
+    }
+
+    fn cuCtxDisablePeerAccess(owner: CUcontext) driver {
+        check(unsafe { driver().cuCtxDisablePeerAccess(owner) })?;
+        let mut state = state();
+        let user = current::context(&mut state, current::handle())?;
+        state.contexts.remove_peer(owner, user.handle());
+        moving::unshare(&mut state, owner, user.device(), &Real);
+        Ok(())
+    }
+}

@@ -1,0 +1,144 @@
+//! Stream-ordered memory: the driver's checkpoint carries it. The two kinds of memory may be freed by either's functions.
+
+use std::ffi::{c_uint, c_void};
+
+use crate::abi::*;
+use crate::core::counted::Held;
+use crate::core::entry::own;
+use crate::core::obstacles::{IMPORTED_POOL, MANAGED_POOL};
+use crate::core::state::state;
+use crate::core::{current, obstacles};
+use crate::driver::functions::driver;
+use crate::driver::vm::{Answer, check};
+
+use super::ordinary::free;
+
+fn made(at: *mut CUdeviceptr, bytes: usize) {
+    let (at, context) = (unsafe { at.read() }, current::handle());
+    let mut state = state();
+    state.allocations.remove(at);
+    state.counted.pooled.add(at, context, bytes as u64);
+}
+
+/// The driver takes no memory of ours: it goes once the stream has come to it.
+fn free_in(
+    at: CUdeviceptr,
+    plain: impl FnOnce() -> CUresult,
+    synchronize: impl FnOnce() -> CUresult,
+) -> Answer<()> {
+    free(at, || check(plain()), |_| check(synchronize()))
+}
+
+/// `CUmemPoolProps` begins with the kind of its memory.
+fn is_managed(properties: *const c_void) -> bool {
+    !properties.is_null()
+        && unsafe { properties.cast::<c_uint>().read() } == CU_MEM_ALLOCATION_TYPE_MANAGED
+}
+
+/// A pool that is always there.
+fn got_pool(kind: c_uint) {
+    if kind == CU_MEM_ALLOCATION_TYPE_MANAGED {
+        obstacles::keep_for_ever(MANAGED_POOL.hold());
+    }
+}
+
+own! {
+    fn cuMemAllocAsync(at: *mut CUdeviceptr, bytes: usize, stream: CUstream) driver {
+        check(unsafe { driver().cuMemAllocAsync(at, bytes, stream) })?;
+        made(at, bytes);
+        Ok(())
+    }
+
+    fn cuMemAllocAsync_ptsz(at: *mut CUdeviceptr, bytes: usize, stream: CUstream) driver {
+        check(unsafe { driver().cuMemAllocAsync_ptsz(at, bytes, stream) })?;
+        made(at, bytes);
+        Ok(())
+    }
+
+    fn cuMemAllocFromPoolAsync(
+        at: *mut CUdeviceptr,
+        bytes: usize,
+        pool: CUmemoryPool,
+        stream: CUstream,
+    ) driver {
+        check(unsafe { driver().cuMemAllocFromPoolAsync(at, bytes, pool, stream) })?;
+        made(at, bytes);
+        Ok(())
+    }
+
+    fn cuMemAllocFromPoolAsync_ptsz(
+        at: *mut CUdeviceptr,
+        bytes: usize,
+        pool: CUmemoryPool,
+        stream: CUstream,
+    ) driver {
+        check(unsafe { driver().cuMemAllocFromPoolAsync_ptsz(at, bytes, pool, stream) })?;
+        made(at, bytes);
+        Ok(())
+    }
+
+    fn cuMemFreeAsync(at: CUdeviceptr, stream: CUstream) driver {
+        free_in(
+            at,
+            || unsafe { driver().cuMemFreeAsync(at, stream) },
+            || unsafe { driver().cuStreamSynchronize(stream) },
+        )
+    }
+
+    fn cuMemFreeAsync_ptsz(at: CUdeviceptr, stream: CUstream) driver {
+        free_in(
+            at,
+            || unsafe { driver().cuMemFreeAsync_ptsz(at, stream) },
+            || unsafe { driver().cuStreamSynchronize_ptsz(stream) },
+        )
+    }
+
+    fn cuMemPoolCreate(pool: *mut CUmemoryPool, properties: *const c_void) driver {
+        let hold = is_managed(properties).then(|| MANAGED_POOL.hold());
+        check(unsafe { driver().cuMemPoolCreate(pool, properties) })?;
+        if let Some(hold) = hold {
+            let name = (Held::Pool, unsafe { pool.read() } as u64);
+            state().counted.held.add(name, 0, hold);
+        }
+        Ok(())
+    }
+
+    fn cuMemPoolImportFromShareableHandle(
+        pool: *mut CUmemoryPool,
+        handle: *mut c_void,
+        kind: c_uint,
+        flags: u64,
+    ) driver {
+        let hold = IMPORTED_POOL.hold();
+        check(unsafe { driver().cuMemPoolImportFromShareableHandle(pool, handle, kind, flags) })?;
+        let name = (Held::Pool, unsafe { pool.read() } as u64);
+        state().counted.held.add(name, 0, hold);
+        Ok(())
+    }
+
+    fn cuMemPoolDestroy(pool: CUmemoryPool) driver {
+        super::sharing::end((Held::Pool, pool as u64), || unsafe {
+            driver().cuMemPoolDestroy(pool)
+        })
+    }
+
+    fn cuMemGetDefaultMemPool(
+        pool: *mut CUmemoryPool,
+        location: *mut CUmemLocation,
+        kind: c_uint,
+    ) driver {
+        check(unsafe { driver().cuMemGetDefaultMemPool(pool, location, kind) })?;
+        got_pool(kind);
+        Ok(())
+    }
+
+    fn cuMemGetMemPool(
+        pool: *mut CUmemoryPool,
+        location: *mut CUmemLocation,
+        kind: c_uint,
+    ) driver {
+        check(unsafe { driver().cuMemGetMemPool(pool, location, kind) })?;
+        got_pool(kind);
+        Ok(())
+    }
+}

@@ -1,0 +1,86 @@
+//! A context of the program's, current on our thread for the time of a call.
+
+use std::ffi::c_uint;
+use std::sync::Arc;
+
+use channel::image::Api;
+use runtime::delta::DriverError;
+use runtime::delta::device::Result;
+
+use crate::abi::*;
+use crate::core::context::Context;
+use crate::core::pins::Pushed;
+
+/// Names the call that failed.
+///
+/// # Errors
+/// Unless `code` is `CUDA_SUCCESS`.
+pub fn named(call: &'static str, code: CUresult) -> Result<()> {
+    match code {
+        CUDA_SUCCESS => Ok(()),
+        code => Err(failed(call, code)),
+    }
+}
+
+/// An error of the driver's.
+pub fn failed(call: &'static str, code: CUresult) -> DriverError {
+    let api = Api::CUDA;
+    DriverError { api, call, code }
+}
+
+/// Calls a function of the driver's, `Err` with its name where it fails. The arguments have to be what `cuda.h` says.
+macro_rules! call {
+    ($name:ident($($argument:expr),* $(,)?)) => {{
+        // SAFETY: pointers among the arguments are to variables of the caller's that live through the call, or the caller's contract
+        // says that they are valid; handles are the driver's own, and live.
+        let code = unsafe { $crate::driver::functions::driver().$name($($argument),*) };
+        $crate::beside::home::named(stringify!($name), code)
+    }};
+}
+pub(crate) use call;
+
+/// A context of the program's that our calls are made in.
+#[derive(Clone, Debug)]
+pub struct Home(Arc<Context>);
+
+/// The context is current on this thread until this is dropped.
+pub struct Entered {
+    /// The thread's mode before.
+    mode: c_uint,
+    // Popped last.
+    _pushed: Pushed,
+}
+
+impl Home {
+    pub fn new(context: Arc<Context>) -> Home {
+        Home(context)
+    }
+
+    pub fn context(&self) -> &Arc<Context> {
+        &self.0
+    }
+
+    /// Makes it current. Captures that the program has begun in global mode neither forbid our calls meanwhile nor end by them.
+    ///
+    /// # Errors
+    /// `CUDA_ERROR_CONTEXT_IS_DESTROYED`, the driver's.
+    pub fn enter(&self) -> Result<Entered> {
+        let destroyed = || failed("cuCtxPushCurrent", CUDA_ERROR_CONTEXT_IS_DESTROYED);
+        let pushed = self.0.push().ok_or_else(destroyed)?;
+        let mut mode = CU_STREAM_CAPTURE_MODE_RELAXED;
+        call!(cuThreadExchangeStreamCaptureMode(&raw mut mode))?;
+        Ok(Entered {
+            mode,
+            _pushed: pushed,
+        })
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let mode = &raw mut self.mode;
+        if let Err(error) = call!(cuThreadExchangeStreamCaptureMode(mode)) {
+            log::debug!("{error}");
+        }
+    }
+}

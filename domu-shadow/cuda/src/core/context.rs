@@ -1,0 +1,150 @@
+//! The contexts that the program has.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use crate::abi::{CUcontext, CUdevice};
+
+/// A context of the program's.
+#[derive(Debug)]
+pub struct Context {
+    handle: usize,
+    device: CUdevice,
+    /// The driver has been asked to end it, and may not do so. Changed with the state's lock.
+    is_ending: AtomicBool,
+    /// The program has destroyed it. Changed with the state's lock.
+    is_gone: AtomicBool,
+    /// Uses of ours, which its destruction waits for. Changed with the state's lock.
+    pins: AtomicU32,
+}
+
+impl Context {
+    pub fn new(handle: CUcontext, device: CUdevice) -> Context {
+        Context {
+            handle: handle as usize,
+            device,
+            is_ending: AtomicBool::new(false),
+            is_gone: AtomicBool::new(false),
+            pins: AtomicU32::new(0),
+        }
+    }
+
+    /// The device's ordinal.
+    pub fn device(&self) -> CUdevice {
+        self.device
+    }
+
+    /// The driver's.
+    pub fn handle(&self) -> CUcontext {
+        self.handle as CUcontext
+    }
+
+    pub(super) fn address(&self) -> usize {
+        self.handle
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_gone.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_gone(&self) {
+        self.is_gone.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        self.is_ending.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_ending(&self, is_ending: bool) {
+        self.is_ending.store(is_ending, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_pinned(&self) -> bool {
+        self.pins.load(Ordering::Relaxed) > 0
+    }
+
+    pub(super) fn add_pin(&self) {
+        self.pins.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn remove_pin(&self) {
+        self.pins.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// All that are known, by the driver's handle, and who reaches whose memory.
+#[derive(Debug, Default)]
+pub struct Contexts {
+    known: BTreeMap<usize, Arc<Context>>,
+    primaries: BTreeMap<CUdevice, usize>,
+    /// A context, and one that may use its memory.
+    peers: BTreeSet<(usize, usize)>,
+}
+
+impl Contexts {
+    pub fn get(&self, handle: CUcontext) -> Option<&Arc<Context>> {
+        self.known.get(&(handle as usize))
+    }
+
+    /// The one with this handle, a new one if it is not known.
+    pub fn note(&mut self, handle: CUcontext, device: CUdevice) -> Arc<Context> {
+        let new = || Arc::new(Context::new(handle, device));
+        Arc::clone(self.known.entry(handle as usize).or_insert_with(new))
+    }
+
+    /// A device's primary one is this.
+    pub fn note_primary(&mut self, handle: CUcontext, device: CUdevice) {
+        self.note(handle, device);
+        self.primaries.insert(device, handle as usize);
+    }
+
+    /// A device's primary one, if it is known.
+    pub fn primary(&self, device: CUdevice) -> Option<&Arc<Context>> {
+        self.known.get(self.primaries.get(&device)?)
+    }
+
+    /// The program has destroyed it.
+    pub fn remove(&mut self, context: &Arc<Context>) {
+        let handle = context.address();
+        let is_same = |known: &Arc<Context>| Arc::ptr_eq(known, context);
+        if self.known.get(&handle).is_some_and(is_same) {
+            self.known.remove(&handle);
+            self.primaries.retain(|_, primary| *primary != handle);
+            self.peers
+                .retain(|(owner, user)| *owner != handle && *user != handle);
+        }
+    }
+
+    /// Those that live.
+    pub fn live(&self) -> impl Iterator<Item = &Arc<Context>> {
+        self.known.values().filter(|context| !context.is_gone())
+    }
+
+    /// One of a device's that lives.
+    pub fn of_device(&self, device: CUdevice) -> Option<&Arc<Context>> {
+        self.live().find(|context| context.device() == device)
+    }
+
+    pub fn add_peer(&mut self, owner: CUcontext, user: CUcontext) {
+        self.peers.insert((owner as usize, user as usize));
+    }
+
+    pub fn remove_peer(&mut self, owner: CUcontext, user: CUcontext) {
+        self.peers.remove(&(owner as usize, user as usize));
+    }
+
+    /// Devices that reach the memory of `owner`: its own first.
+    pub fn devices_reaching(&self, owner: &Context) -> Vec<CUdevice> {
+        let handle = owner.address();
+        let users = self.peers.range((handle, 0)..=(handle, usize::MAX));
+        let users = users.filter_map(|(_, user)| self.known.get(user));
+        let mut devices = vec![owner.device()];
+        for user in users {
+            if !devices.contains(&user.device()) {
+                devices.push(user.device());
+            }
+        }
+        devices
+    }
+}

@@ -1,0 +1,83 @@
+//! What ends with an allocation, and with a context.
+
+use std::sync::Arc;
+
+use super::context::Context;
+use super::ordinary::{Allocation, Backing};
+use super::state::{self, State, state};
+use crate::abi::CUdeviceptr;
+use crate::driver::vm::{Answer, Real, Vm};
+
+/// Takes mapped memory of ours apart that was ordinary memory once. Nothing uses it any more.
+pub fn take_apart(at: CUdeviceptr, allocation: &Allocation, driver: &impl Vm) {
+    let Some(ordinary) = allocation.ordinary() else {
+        return;
+    };
+    let span = allocation.span();
+    let unmap = || driver.unmap(at, span);
+    let release = |handle| driver.release(handle);
+    let free = || driver.unreserve(at, span);
+    let done = match ordinary.backing {
+        Backing::Plain | Backing::Kept | Backing::Lost => Ok(()),
+        Backing::Mapped(handle) => unmap().and_then(|()| release(handle)).and_then(|()| free()),
+        Backing::Created(handle) => release(handle).and_then(|()| free()),
+        Backing::Reserved => free(),
+    };
+    if let Err(code) = done {
+        log::warn!("{span} bytes of device memory at {at:#x} are not free: CUDA error {code}");
+    }
+}
+
+/// Takes apart what was freed while a stream was being captured. Nothing runs that could use it.
+pub fn take_apart_retired(state: &mut State, driver: &impl Vm) {
+    for (at, allocation) in std::mem::take(&mut state.retired) {
+        take_apart(at, &allocation, driver);
+    }
+}
+
+/// What the program had in a context is gone.
+pub fn end_context(state: &mut State, context: &Arc<Context>, driver: &impl Vm) {
+    context.set_gone();
+    for at in state.allocations.of_context(context) {
+        if let Some(allocation) = state.allocations.remove(at) {
+            take_apart(at, &allocation, driver);
+        }
+    }
+    let (of_it, others) = std::mem::take(&mut state.retired)
+        .into_iter()
+        .partition(|(_, allocation)| Arc::ptr_eq(&allocation.context, context));
+    state.retired = others;
+    let of_it: Vec<_> = of_it;
+    of_it
+        .iter()
+        .for_each(|(at, allocation)| take_apart(*at, allocation, driver));
+    state.counted.remove_context(context.address());
+    state.contexts.remove(context);
+}
+
+/// The program asks the driver to end a context, which may go on: `is_over` is asked after a success. Waits for uses of ours.
+///
+/// # Errors
+/// The driver's.
+pub fn ending(
+    context: Option<&Arc<Context>>,
+    end: impl FnOnce() -> Answer<()>,
+    is_over: impl FnOnce() -> bool,
+) -> Answer<()> {
+    let Some(context) = context else {
+        return end();
+    };
+    let waited = state().wait_unpinned(|_| context.is_pinned() || context.is_ending());
+    context.set_ending(true);
+    drop(waited);
+    let ended = end();
+    let is_over = ended.is_ok() && is_over();
+    let mut state = state();
+    context.set_ending(false);
+    if is_over {
+        end_context(&mut state, context, &Real);
+    }
+    drop(state);
+    state::unpinned();
+    ended
+}

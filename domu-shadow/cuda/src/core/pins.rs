@@ -1,0 +1,148 @@
+//! Uses of ours that the program waits for: of memory, and of contexts.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use super::block::{Block, Place};
+use super::context::Context;
+use super::state::{self, State, state};
+use crate::abi::CUdeviceptr;
+use crate::driver::vm::{Real, Vm};
+
+/// While it lives, a block stays mapped and its context alive.
+pub struct Pinned {
+    block: Arc<Block>,
+    context: Arc<Context>,
+    address: CUdeviceptr,
+}
+
+impl Pinned {
+    /// Where the block's device reads and writes all of its contents now.
+    pub fn address(&self) -> CUdeviceptr {
+        self.address
+    }
+
+    pub fn block(&self) -> &Arc<Block> {
+        &self.block
+    }
+
+    /// The context in which it is reached.
+    pub fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        let state = state();
+        self.block.remove_pin();
+        self.context.remove_pin();
+        drop(state);
+        state::unpinned();
+    }
+}
+
+impl Block {
+    /// Keeps it mapped and its context alive: a free or a destruction by the program waits meanwhile. `None`: the program has
+    /// freed it, or it is out of reach.
+    pub fn pin(self: &Arc<Self>) -> Option<Pinned> {
+        let ending = |_: &State| self.context().is_ending();
+        let mut state = state().wait_unpinned(ending);
+        if self.is_gone() {
+            return None;
+        }
+        let context = reachable_in(self, &state)?;
+        let address = match self.place() {
+            Place::Ordinary(at) => at,
+            Place::Physical(token) => whole(&mut state, token, &context)?,
+        };
+        self.add_pin();
+        context.add_pin();
+        Some(Pinned {
+            block: Arc::clone(self),
+            context,
+            address,
+        })
+    }
+}
+
+/// A live context in which a block is reached.
+pub(super) fn reachable_in(block: &Block, state: &State) -> Option<Arc<Context>> {
+    let context = block.context();
+    if !context.is_gone() {
+        return Some(context);
+    }
+    // Memory of a context goes with it; physical memory belongs to the device.
+    let Place::Physical(_) = block.place() else {
+        return None;
+    };
+    let other = state.contexts.of_device(context.device())?;
+    block.set_context(Arc::clone(other));
+    Some(Arc::clone(other))
+}
+
+fn whole(state: &mut State, token: u64, context: &Context) -> Option<CUdeviceptr> {
+    let memory = &mut state.virtual_memory;
+    if let Some(at) = memory.seen_whole(token) {
+        return Some(at);
+    }
+    Real.enter(context.address()).ok()?;
+    let opened = memory.open_window(token, &Real);
+    Real.leave();
+    match opened {
+        Ok(at) => Some(at),
+        Err(code) => {
+            log::warn!(
+                "memory that the program has not mapped whole is out of reach: CUDA error {code}"
+            );
+            None
+        }
+    }
+}
+
+/// A context that is current on this thread until this is dropped.
+pub struct Pushed {
+    context: Arc<Context>,
+    _not_send: PhantomData<*const ()>,
+}
+
+impl Context {
+    /// Makes it current on this thread; its destruction waits meanwhile. `None`: the program has destroyed it.
+    pub fn push(self: &Arc<Self>) -> Option<Pushed> {
+        let state = state().wait_unpinned(|_| self.is_ending());
+        if self.is_gone() {
+            return None;
+        }
+        self.add_pin();
+        drop(state);
+        let pushed = Pushed {
+            context: Arc::clone(self),
+            _not_send: PhantomData,
+        };
+        match Real.enter(self.address()) {
+            Ok(()) => Some(pushed),
+            Err(code) => {
+                log::warn!("cuCtxPushCurrent failed with CUDA error {code}");
+                pushed.unpin();
+                std::mem::forget(pushed);
+                None
+            }
+        }
+    }
+}
+
+impl Pushed {
+    fn unpin(&self) {
+        let state = state();
+        self.context.remove_pin();
+        drop(state);
+        state::unpinned();
+    }
+}
+
+impl Drop for Pushed {
+    fn drop(&mut self) {
+        Real.leave();
+        self.unpin();
+    }
+}

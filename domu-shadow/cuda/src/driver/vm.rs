@@ -1,0 +1,234 @@
+//! Device memory as the driver gives it: the calls that move memory away and back.
+
+use std::ffi::c_int;
+
+use super::functions::driver;
+use crate::abi::*;
+
+/// What a call answers.
+pub type Answer<T> = Result<T, CUresult>;
+
+/// `Ok` for `CUDA_SUCCESS`.
+pub fn check(code: CUresult) -> Answer<()> {
+    if code == CUDA_SUCCESS {
+        Ok(())
+    } else {
+        Err(code)
+    }
+}
+
+/// What `cuMemCreate` is asked for, without the pointer that only Windows knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Properties {
+    pub kind: u32,
+    pub handle_types: u32,
+    pub location: CUmemLocation,
+    pub compression: u8,
+    pub rdma_capable: u8,
+    pub usage: u16,
+    pub reserved: [u8; 4],
+}
+
+impl Properties {
+    /// Ordinary memory of a device.
+    pub fn of_device(device: CUdevice) -> Properties {
+        Properties {
+            kind: CU_MEM_ALLOCATION_TYPE_PINNED,
+            handle_types: 0,
+            location: CUmemLocation {
+                kind: CU_MEM_LOCATION_TYPE_DEVICE,
+                id: device,
+            },
+            compression: 0,
+            rdma_capable: 0,
+            usage: 0,
+            reserved: [0; 4],
+        }
+    }
+
+    /// Whether it is memory of a device.
+    pub fn is_devices(&self) -> bool {
+        self.location.kind == CU_MEM_LOCATION_TYPE_DEVICE
+    }
+
+    fn to_abi(self) -> CUmemAllocationProp {
+        CUmemAllocationProp {
+            kind: self.kind,
+            requested_handle_types: self.handle_types,
+            location: self.location,
+            win32_handle_meta_data: std::ptr::null_mut(),
+            compression_type: self.compression,
+            gpu_direct_rdma_capable: self.rdma_capable,
+            usage: self.usage,
+            reserved: self.reserved,
+        }
+    }
+}
+
+impl From<&CUmemAllocationProp> for Properties {
+    fn from(abi: &CUmemAllocationProp) -> Properties {
+        Properties {
+            kind: abi.kind,
+            handle_types: abi.requested_handle_types,
+            location: abi.location,
+            compression: abi.compression_type,
+            rdma_capable: abi.gpu_direct_rdma_capable,
+            usage: abi.usage,
+            reserved: abi.reserved,
+        }
+    }
+}
+
+/// The access that lets a device read and write.
+pub fn read_write(device: CUdevice) -> CUmemAccessDesc {
+    CUmemAccessDesc {
+        location: CUmemLocation {
+            kind: CU_MEM_LOCATION_TYPE_DEVICE,
+            id: device,
+        },
+        flags: CU_MEM_ACCESS_FLAGS_PROT_READWRITE,
+    }
+}
+
+/// An attribute's value, as the driver writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Value {
+    pub bytes: [u8; 8],
+    /// How many of them.
+    pub len: usize,
+}
+
+impl Value {
+    pub fn number(&self) -> u64 {
+        let mut bytes = [0; 8];
+        bytes[..self.len].copy_from_slice(&self.bytes[..self.len]);
+        u64::from_le_bytes(bytes)
+    }
+}
+
+/// A driver's memory calls. Addresses are the device's, sizes bytes; errors are the driver's codes.
+pub trait Vm {
+    /// Makes a context current on this thread, until [`Vm::leave`].
+    fn enter(&self, context: usize) -> Answer<()>;
+    fn leave(&self);
+    fn synchronize(&self) -> Answer<()>;
+    fn alloc(&self, bytes: usize) -> Answer<CUdeviceptr>;
+    fn free(&self, at: CUdeviceptr) -> Answer<()>;
+    /// The driver may give another address than the one `wanted`.
+    fn reserve(&self, bytes: usize, wanted: CUdeviceptr) -> Answer<CUdeviceptr>;
+    fn unreserve(&self, at: CUdeviceptr, bytes: usize) -> Answer<()>;
+    fn create(&self, bytes: usize, properties: &Properties, flags: u64) -> Answer<u64>;
+    fn release(&self, handle: u64) -> Answer<()>;
+    fn map(
+        &self,
+        at: CUdeviceptr,
+        bytes: usize,
+        offset: usize,
+        handle: u64,
+        flags: u64,
+    ) -> Answer<()>;
+    fn unmap(&self, at: CUdeviceptr, bytes: usize) -> Answer<()>;
+    fn set_access(&self, at: CUdeviceptr, bytes: usize, access: &[CUmemAccessDesc]) -> Answer<()>;
+    /// `CU_POINTER_ATTRIBUTE_SYNC_MEMOPS`.
+    fn set_sync_memops(&self, at: CUdeviceptr, on: bool) -> Answer<()>;
+    /// A pointer's attribute of at most 8 bytes.
+    fn attribute(&self, attribute: u32, at: CUdeviceptr) -> Answer<Value>;
+}
+
+/// NVIDIA's.
+#[derive(Clone, Copy, Debug)]
+pub struct Real;
+
+// SAFETY (of every call in it): the pointers are this function's own variables, with the types that `cuda.h` names. What a wrong
+// device address or handle does is an error code of the driver's.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Vm for Real {
+    fn enter(&self, context: usize) -> Answer<()> {
+        check(unsafe { driver().cuCtxPushCurrent_v2(context as CUcontext) })
+    }
+
+    fn leave(&self) {
+        let mut popped = std::ptr::null_mut();
+        let code = unsafe { driver().cuCtxPopCurrent_v2(&raw mut popped) };
+        if code != CUDA_SUCCESS {
+            log::warn!("cuCtxPopCurrent failed with CUDA error {code}");
+        }
+    }
+
+    fn synchronize(&self) -> Answer<()> {
+        check(unsafe { driver().cuCtxSynchronize() })
+    }
+
+    fn alloc(&self, bytes: usize) -> Answer<CUdeviceptr> {
+        let mut at = 0;
+        check(unsafe { driver().cuMemAlloc_v2(&raw mut at, bytes) })?;
+        Ok(at)
+    }
+
+    fn free(&self, at: CUdeviceptr) -> Answer<()> {
+        check(unsafe { driver().cuMemFree_v2(at) })
+    }
+
+    fn reserve(&self, bytes: usize, wanted: CUdeviceptr) -> Answer<CUdeviceptr> {
+        let mut at = 0;
+        check(unsafe { driver().cuMemAddressReserve(&raw mut at, bytes, 0, wanted, 0) })?;
+        Ok(at)
+    }
+
+    fn unreserve(&self, at: CUdeviceptr, bytes: usize) -> Answer<()> {
+        check(unsafe { driver().cuMemAddressFree(at, bytes) })
+    }
+
+    fn create(&self, bytes: usize, properties: &Properties, flags: u64) -> Answer<u64> {
+        let (mut handle, properties) = (0, properties.to_abi());
+        check(unsafe {
+            driver().cuMemCreate(&raw mut handle, bytes, &raw const properties, flags)
+        })?;
+        Ok(handle)
+    }
+
+    fn release(&self, handle: u64) -> Answer<()> {
+        check(unsafe { driver().cuMemRelease(handle) })
+    }
+
+    fn map(
+        &self,
+        at: CUdeviceptr,
+        bytes: usize,
+        offset: usize,
+        handle: u64,
+        flags: u64,
+    ) -> Answer<()> {
+        check(unsafe { driver().cuMemMap(at, bytes, offset, handle, flags) })
+    }
+
+    fn unmap(&self, at: CUdeviceptr, bytes: usize) -> Answer<()> {
+        check(unsafe { driver().cuMemUnmap(at, bytes) })
+    }
+
+    fn set_access(&self, at: CUdeviceptr, bytes: usize, access: &[CUmemAccessDesc]) -> Answer<()> {
+        check(unsafe { driver().cuMemSetAccess(at, bytes, access.as_ptr(), access.len()) })
+    }
+
+    fn set_sync_memops(&self, at: CUdeviceptr, on: bool) -> Answer<()> {
+        let value = c_int::from(on);
+        let value = (&raw const value).cast();
+        check(unsafe {
+            driver().cuPointerSetAttribute(value, CU_POINTER_ATTRIBUTE_SYNC_MEMOPS, at)
+        })
+    }
+
+    fn attribute(&self, attribute: u32, at: CUdeviceptr) -> Answer<Value> {
+        let read = |fill: u8| {
+            let mut bytes = [fill; 8];
+            let data = bytes.as_mut_ptr().cast();
+            check(unsafe { driver().cuPointerGetAttribute(data, attribute, at) })?;
+            Answer::Ok(bytes)
+        };
+        // `cuda.h` does not say how long a boolean is: what the driver leaves alone is not part of it.
+        let (one, other) = (read(0x5a)?, read(0xa5)?);
+        let is_written = |index: &usize| one[*index] == other[*index];
+        let len = (0..8).take_while(is_written).count();
+        Ok(Value { bytes: one, len })
+    }
+}

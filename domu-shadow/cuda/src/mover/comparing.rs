@@ -1,0 +1,316 @@
+//! The delta engines of a capture, one for each context: which blocks are compared on the device, which travel whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use channel::guest::{StepError, Whole};
+use runtime::delta::device::Result;
+use runtime::delta::{Config, DeltaError, DriverError, PassOptions, PassReport, Sink};
+use runtime::mover::Program;
+
+use crate::abi::CUDA_ERROR_OUT_OF_MEMORY;
+use crate::beside::home::{Home, call};
+use crate::core::context::Context;
+use crate::core::memory::{Block, Pinned};
+use crate::core::obstacles;
+use crate::delta::engine::Candidate;
+use crate::delta::{Engine, Unavailable};
+
+/// Share of time in which comparing may keep the device's memory busy while the program runs: costs a program that
+/// streams through memory about 1 %.
+const DUTY: f64 = 0.2;
+
+/// Bytes that one pass looks at while the program runs: it holds all their blocks, and the program waits with what it frees of them.
+const HELD_AT_A_TIME: u64 = 2 << 30;
+
+/// Less free memory than this is left to the program.
+const LEAST_FREE: u64 = 32 << 20;
+
+fn options(program: Program) -> PassOptions {
+    PassOptions {
+        duty: match program {
+            Program::Runs => DUTY,
+            Program::Waits => 1.0,
+        },
+    }
+}
+
+/// One context's.
+struct Side {
+    home: Home,
+    engine: Option<Engine>,
+    why: Whole,
+}
+
+impl Side {
+    fn new(context: &Arc<Context>) -> Side {
+        Side {
+            home: Home::new(Arc::clone(context)),
+            engine: None,
+            why: Whole::Not,
+        }
+    }
+
+    /// Builds the engine, and watches exactly `blocks`, as far as memory is left for their tables.
+    fn prepare(&mut self, blocks: &[&Arc<Block>]) {
+        let free = match self.free() {
+            Ok(free) => free,
+            Err(error) => return self.give_up(&error.into()),
+        };
+        if self.engine.is_none() && self.why == Whole::Not {
+            self.build(blocks.iter().map(|block| block.size()).sum(), free);
+        }
+        let Some(engine) = &mut self.engine else {
+            return;
+        };
+        let live: BTreeSet<u64> = blocks.iter().map(|block| block.id().into()).collect();
+        engine.retain(|id| live.contains(&id));
+        // What the program needs next must be left.
+        let mut room = free.saturating_sub(LEAST_FREE) / 2;
+        for block in blocks {
+            let (id, size) = (block.id().into(), block.size());
+            if engine.is_tracked(id) {
+                continue;
+            }
+            // Sixteen bytes for each 4096.
+            let table = size / 256;
+            let tracked = if table > room {
+                Err(DeltaError::Driver(DriverError {
+                    api: channel::image::Api::CUDA,
+                    call: "cuMemGetInfo",
+                    code: CUDA_ERROR_OUT_OF_MEMORY,
+                }))
+            } else {
+                engine.track(id, size)
+            };
+            match tracked {
+                Ok(()) => room -= table,
+                Err(error) => {
+                    log::info!("block {id} of {size} bytes is sent whole: {error}");
+                    self.why = reason(&error);
+                }
+            }
+        }
+    }
+
+    /// Free memory of the device, in bytes.
+    fn free(&self) -> Result<u64> {
+        let _here = self.home.enter()?;
+        let (mut free, mut total) = (0, 0);
+        call!(cuMemGetInfo_v2(&raw mut free, &raw mut total))?;
+        Ok(free as u64)
+    }
+
+    fn build(&mut self, bytes: u64, free: u64) {
+        let config = Config::for_bytes(bytes).fitted(free);
+        if config.staging_bytes() + LEAST_FREE > free / 2 {
+            log::info!("blocks are sent whole: the device has only {free} free bytes");
+            self.why = Whole::NoMemory;
+            return;
+        }
+        match Engine::new(&self.home, &config) {
+            Ok(engine) => self.engine = Some(engine),
+            Err(error) => {
+                log::warn!("blocks are sent whole: {error}");
+                self.why = match error {
+                    Unavailable::Load(error) => match reason(&error.into()) {
+                        Whole::NoMemory => Whole::NoMemory,
+                        _ => Whole::NoKernels,
+                    },
+                    Unavailable::Wrong(_) => Whole::WrongKernels,
+                    Unavailable::Driver(error) => {
+                        obstacles::note_error(error.code);
+                        reason(&error.into())
+                    }
+                    Unavailable::Secret(_) => Whole::Driver,
+                };
+            }
+        }
+    }
+
+    /// The driver has failed: from here on all travels whole.
+    fn give_up(&mut self, error: &DeltaError) {
+        log::warn!("comparing on the device failed, blocks are sent whole: {error}");
+        if let DeltaError::Driver(error) = error {
+            obstacles::note_error(error.code);
+        }
+        self.why = reason(error);
+        self.engine = None;
+    }
+}
+
+fn reason(error: &DeltaError) -> Whole {
+    match error {
+        DeltaError::Driver(DriverError {
+            code: CUDA_ERROR_OUT_OF_MEMORY,
+            ..
+        }) => Whole::NoMemory,
+        _ => Whole::Driver,
+    }
+}
+
+fn address_of(context: &Arc<Context>) -> usize {
+    Arc::as_ptr(context).addr()
+}
+
+/// Blocks by context.
+type Groups<'b> = BTreeMap<usize, (Arc<Context>, Vec<&'b Arc<Block>>)>;
+
+fn grouped<'b>(blocks: impl IntoIterator<Item = &'b Arc<Block>>) -> Groups<'b> {
+    let mut groups = Groups::new();
+    for block in blocks {
+        let context = block.context();
+        let group = groups
+            .entry(address_of(&context))
+            .or_insert_with(|| (context, Vec::new()));
+        group.1.push(block);
+    }
+    groups
+}
+
+/// Divides blocks into parts that are held together.
+fn parts<'b, 'v>(
+    blocks: &'v [&'b Arc<Block>],
+    program: Program,
+) -> impl Iterator<Item = &'v [&'b Arc<Block>]> {
+    let most = match program {
+        Program::Runs => HELD_AT_A_TIME,
+        Program::Waits => u64::MAX,
+    };
+    let mut rest = blocks;
+    std::iter::from_fn(move || {
+        let mut bytes = 0_u64;
+        let fits = |block: &&&Arc<Block>| {
+            bytes = bytes.saturating_add(block.size());
+            bytes <= most
+        };
+        let count = rest.iter().take_while(fits).count().max(1);
+        let (part, after) = rest.split_at_checked(count)?;
+        rest = after;
+        Some(part)
+    })
+}
+
+/// The blocks that are still there, held, and where they lie.
+fn hold(blocks: &[&Arc<Block>]) -> (Vec<Pinned>, Vec<Candidate>) {
+    let held: Vec<Pinned> = blocks.iter().filter_map(|block| block.pin()).collect();
+    let place = |pinned: &Pinned| (pinned.block().id().into(), pinned.address());
+    let places = held.iter().map(place).collect();
+    (held, places)
+}
+
+/// What a pass over all contexts did.
+#[derive(Default)]
+pub(super) struct Passed {
+    pub(super) report: PassReport,
+    /// Blocks of contexts whose driver failed: to be sent whole.
+    pub(super) failed: Vec<Arc<Block>>,
+}
+
+/// All engines of a capture. Dropped before the driver's state is taken away.
+#[derive(Default)]
+pub(super) struct Comparing {
+    sides: BTreeMap<usize, Side>,
+}
+
+impl Comparing {
+    /// Makes ready to compare `blocks` as far as that is possible, and forgets all others.
+    pub(super) fn prepare(&mut self, blocks: &[Arc<Block>]) {
+        let groups = grouped(blocks);
+        self.sides.retain(|context, _| groups.contains_key(context));
+        for (address, (context, blocks)) in groups {
+            let side = self.sides.entry(address);
+            side.or_insert_with(|| Side::new(&context)).prepare(&blocks);
+        }
+    }
+
+    /// Whether a block is compared.
+    pub(super) fn compares(&self, block: &Block) -> bool {
+        let side = self.sides.get(&address_of(&block.context()));
+        side.and_then(|side| side.engine.as_ref())
+            .is_some_and(|engine| engine.is_tracked(block.id().into()))
+    }
+
+    /// Sends what changed in `blocks`, all of them compared.
+    pub(super) fn pass(
+        &mut self,
+        blocks: &[Arc<Block>],
+        program: Program,
+        sink: &mut dyn Sink,
+    ) -> std::result::Result<Passed, StepError> {
+        let mut passed = Passed::default();
+        for (address, (_, blocks)) in grouped(blocks) {
+            for part in parts(&blocks, program) {
+                let side = self.sides.get_mut(&address);
+                let Some(engine) = side.and_then(|side| side.engine.as_mut()) else {
+                    passed.failed.extend(part.iter().copied().cloned());
+                    continue;
+                };
+                let (held, places) = hold(part);
+                // SAFETY: the blocks are held, at these addresses.
+                let done = unsafe { engine.pass(&places, options(program), sink) };
+                drop(held);
+                match done {
+                    Ok(report) => passed.report.add(report),
+                    Err(DeltaError::Sink(error)) => return Err(error),
+                    Err(error) => {
+                        self.give_up(address, &error);
+                        passed.failed.extend(part.iter().copied().cloned());
+                    }
+                }
+            }
+        }
+        Ok(passed)
+    }
+
+    /// Bytes in `blocks`, all of them compared, that a pass would send now.
+    pub(super) fn estimate(
+        &mut self,
+        blocks: &[Arc<Block>],
+        alive: &mut dyn FnMut() -> std::result::Result<(), StepError>,
+    ) -> std::result::Result<u64, StepError> {
+        let mut bytes = 0;
+        for (address, (_, blocks)) in grouped(blocks) {
+            for part in parts(&blocks, Program::Runs) {
+                let all = part.iter().map(|block| block.size()).sum::<u64>();
+                let side = self.sides.get_mut(&address);
+                let Some(engine) = side.and_then(|side| side.engine.as_mut()) else {
+                    bytes += all;
+                    continue;
+                };
+                let (held, places) = hold(part);
+                // SAFETY: the blocks are held, at these addresses.
+                let done = unsafe { engine.estimate(&places, options(Program::Runs), alive) };
+                drop(held);
+                match done {
+                    Ok(estimate) => bytes += estimate.data_bytes,
+                    Err(DeltaError::Sink(error)) => return Err(error),
+                    Err(error) => {
+                        self.give_up(address, &error);
+                        bytes += all;
+                    }
+                }
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn give_up(&mut self, address: usize, error: &DeltaError) {
+        if let Some(side) = self.sides.get_mut(&address) {
+            side.give_up(error);
+        }
+    }
+
+    /// What was sent is lost: the next pass sends everything.
+    pub(super) fn start_over(&mut self) {
+        let engines = self.sides.values_mut();
+        let engines = engines.filter_map(|side| side.engine.as_mut());
+        engines.for_each(Engine::start_over);
+    }
+
+    /// Why blocks are not compared; the worst reason of all contexts.
+    pub(super) fn why(&self) -> Whole {
+        let why = self.sides.values().map(|side| side.why);
+        why.max_by_key(|&why| u64::from(why)).unwrap_or_default()
+    }
+}

@@ -1,0 +1,97 @@
+"""The CUDA programs of `run --cuda`: frameworks in Python (cuda/), and our own in C (tests/programs/cuda), which also run over the stub driver."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import programs
+
+HERE = pathlib.Path(__file__).resolve().parent
+SOURCES = programs.ROOT / "tests/programs/cuda"
+RESULT = programs.matching(r"^(RESULT|PROGRAM) .*")
+NAMES_OF_MEMORY = {
+    "expandable": "expandable_segments:True",
+    "async": "backend:cudaMallocAsync",
+}
+# Our own: arguments that make them last seconds on a GPU, and over the stub.
+OWN = {
+    "memory": (["20000", "50000000"], ["300"]),
+    "lists": (["20000", "200"], []),
+    "vmm": (["64"], []),
+    "pools": (["20000"], []),
+    "arrays": ([], []),
+    "host": (["500"], []),
+    "streams": (["2000"], []),
+    "graphs": (["20000"], []),
+    "modules": (["200"], []),
+    "launches": (["2000", "64"], []),
+    "contexts": ([], []),
+    "threads": (["32", "2000"], []),
+    "tiny": (["1000000"], ["5000"]),
+    "idle": (["3000", "4096"], []),
+    "longer": (["60", "20000000"], []),
+    "full": (["98", "2048", "200"], ["60", "32", "2"]),
+    "forks": (["100"], []),
+    "looks_up": ([], []),
+    "proc_address": ([], []),
+    "pointers": (["300"], []),
+    "errors": ([], []),
+    "two": (["2000"], []),
+}
+# Moved by calls, as they make few.
+FEW_CALLS = {"vmm": "calls=2", "arrays": "calls=5", "contexts": "calls=7", "modules": "calls=20", "looks_up": "calls=11",
+             "proc_address": "calls=7", "errors": "calls=5", "lists": "calls=7"}
+
+
+def lacking(needs):
+    """Which of these modules Python does not find."""
+    code = "import importlib.util, sys; print(*[n for n in sys.argv[1:] if importlib.util.find_spec(n) is None])"
+    done = subprocess.run([sys.executable, "-c", code, *needs], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def framework(name, file, *needs, rate="ms=300", **environment):
+    missing = lacking(needs)
+    skipped = f"Python has no {', '.join(missing)}" if missing else None
+    command = [sys.executable, str(HERE / "cuda" / file)]
+    return programs.Program(name, command, RESULT, rate, environment=environment, skipped=skipped)
+
+
+def own(folder, name, stub):
+    (folder / "empty").mkdir(exist_ok=True)
+    empty, binary = folder / "empty/libcuda.so", folder / f"cuda-{name}"
+    subprocess.run(["cc", "-shared", "-x", "c", os.devnull, "-Wl,-soname,libcuda.so.1", "-o", empty], check=True)
+    source = SOURCES / f"{name}.c"
+    opens_it = 'dlopen("libcuda.so.1"' in source.read_text()
+    needed = [] if opens_it else ["-Wl,--no-as-needed,--unresolved-symbols=ignore-in-object-files", empty]
+    subprocess.run(["cc", "-O2", "-I", SOURCES, "-o", binary, source, "-ldl", "-lpthread", *needed], check=True)
+    rate = FEW_CALLS.get(name, "calls=60" if stub else "ms=200")
+    # What it says to standard error depends on the device.
+    result = programs.matching(r"^[0-9a-f]{16}$") if name == "full" else programs.every_line
+    return programs.Program(f"c-{name}", [str(binary), *OWN[name][bool(stub)]], result, rate + ",drain-ms=3000")
+
+
+def table(folder, quick, stub):
+    """`stub`: there is no GPU; only our own programs, small."""
+    ours = [own(folder, name, stub) for name in OWN]
+    if stub:
+        return ours
+    train = [framework("torch-train", "torch_train.py", "torch", "numpy")]
+    train += [framework(f"torch-{name}", "torch_train.py", "torch", "numpy", PYTORCH_CUDA_ALLOC_CONF=setting)
+              for name, setting in NAMES_OF_MEMORY.items()]
+    few = train[:1] + [
+        framework("torch-graphs", "torch_graphs.py", "torch", "numpy"),
+        framework("generate", "generate.py", "torch", "transformers", "numpy"),
+        framework("jax", "jax_train.py", "jax", "jaxlib"),
+        framework("cupy", "cupy_mix.py", "cupy"),
+    ]
+    if quick:
+        return few + ours
+    return few + train[1:] + [
+        framework("torch-compile", "torch_compile.py", "torch", "triton", "numpy"),
+        framework("torch-loader", "torch_loader.py", "torch", "numpy"),
+        framework("triton", "triton_kernel.py", "torch", "triton", "numpy"),
+        framework("numba", "numba_kernel.py", "numba"),
+        framework("onnxruntime", "onnx_run.py", "onnxruntime", "onnx"),
+    ] + ours

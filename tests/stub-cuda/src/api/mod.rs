@@ -1,0 +1,18 @@
+//! The functions, by the chapters of cuda.h.
+
+mod absent;
+mod array;
+mod checkpoint;
+mod context;
+mod copy;
+mod device;
+mod driver;
+mod event;
+mod lookup;
+mod memory;
+mod pointer;
+mod pool;
+mod primary;
+mod set;
+mod stream;
+mod virtual_memory;
