@@ -131,3 +131,34 @@ fn peers_reach_memory_that_has_moved() {
         },
     );
 }
+
+#[test]
+fn a_context_that_goes_by_a_way_of_the_drivers_own_is_noticed() {
+    let name = "contexts::a_context_that_goes_by_a_way_of_the_drivers_own_is_noticed";
+    over_stub(name, "", || {
+        primary(0);
+        let before = free_bytes();
+        alloc(4 * MIB);
+        // SAFETY: no pointers. As the runtime library does.
+        ok(unsafe { driver().cuDevicePrimaryCtxReset_v2(0) });
+        let first = primary(0);
+        assert_eq!(memory::contexts().len(), 1);
+        assert!(memory::blocks().is_empty());
+        create(0);
+        let (moved, plain) = (alloc(2 * MIB), alloc(4 * MIB));
+        go();
+        assert_eq!(memory::blocks().len(), 2);
+        free(plain);
+        let mut context = std::ptr::null_mut();
+        // SAFETY: this function's variable.
+        unsafe {
+            ok(driver().cuCtxGetCurrent(&raw mut context));
+            ok(driver().cuCtxDestroy_v2(context));
+        }
+        set_current(first);
+        assert_ne!(moved, 0);
+        assert_eq!(memory::contexts().len(), 1);
+        assert!(memory::blocks().is_empty());
+        assert_eq!(free_bytes(), before);
+    });
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use xl_gpu_cuda::abi::*;
 use xl_gpu_cuda::api::{host, ordinary, pointers, pools};
+use xl_gpu_cuda::core::capturing::{self, Stream};
 use xl_gpu_cuda::core::memory::{self, MemoryError};
 
 use super::program::{
@@ -184,6 +185,28 @@ fn either_kind_is_freed_by_either_function() {
             ok(free(ordinary[1]));
             assert_eq!(memory::left().device, 0);
             assert!(memory::blocks().is_empty());
+        },
+    );
+}
+
+#[test]
+fn what_is_freed_during_a_capture_goes_after_it() {
+    over_stub(
+        "ordinary::what_is_freed_during_a_capture_goes_after_it",
+        "",
+        || {
+            primary(0);
+            let before = free_bytes();
+            let (one, other) = (alloc(4 * MIB), alloc(2 * MIB));
+            go();
+            let stream = Stream::of(std::ptr::null_mut(), false);
+            capturing::begin(stream);
+            ok(free(one));
+            assert_eq!(memory::blocks().len(), 1);
+            assert_eq!(free_bytes(), before - 6 * MIB);
+            capturing::end(stream);
+            ok(free(other));
+            assert_eq!(free_bytes(), before);
         },
     );
 }
