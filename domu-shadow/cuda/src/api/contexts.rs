@@ -28,7 +28,7 @@ fn made(context: *mut CUcontext, device: CUdevice) {
     }
     state
         .contexts
-        .note(handle, device, current::id(handle).unwrap_or(0));
+        .note(handle, device, current::id(handle as usize).unwrap_or(0));
     drop(state);
     obstacles::look_at(device);
 }
@@ -137,7 +137,7 @@ own! {
     fn cuDevicePrimaryCtxRetain(context: *mut CUcontext, device: CUdevice) driver {
         check(unsafe { driver().cuDevicePrimaryCtxRetain(context, device) })?;
         let handle = unsafe { context.read() };
-        let id = current::id(handle)?;
+        let id = current::id(handle as usize)?;
         state().contexts.note_primary(handle, device, id);
         obstacles::look_at(device);
         Ok(())

@@ -35,10 +35,10 @@ fn device() -> Answer<CUdevice> {
 ///
 /// # Errors
 /// The driver's, for a context that is no more.
-pub fn id(context: CUcontext) -> Answer<u64> {
+pub fn id(context: usize) -> Answer<u64> {
     let mut id = 0;
     // SAFETY: the pointer is this function's variable; the driver knows which contexts there are.
-    match unsafe { driver().cuCtxGetId(context, &raw mut id) } {
+    match unsafe { driver().cuCtxGetId(context as CUcontext, &raw mut id) } {
         CUDA_SUCCESS => Ok(id),
         CUDA_ERROR_NOT_SUPPORTED => Ok(0),
         code => Err(code),
@@ -50,16 +50,17 @@ pub fn id(context: CUcontext) -> Answer<u64> {
 /// # Errors
 /// `CUDA_ERROR_INVALID_CONTEXT` without one.
 pub fn context(state: &mut Locked, handle: usize) -> Answer<Arc<Context>> {
-    let handle = handle as CUcontext;
-    if let Some(known) = state.contexts.get(handle) {
+    if let Some(known) = state.contexts.get(handle as CUcontext) {
         return Ok(Arc::clone(known));
     }
-    if handle.is_null() {
+    if handle == 0 {
         return Err(CUDA_ERROR_INVALID_CONTEXT);
     }
     let device = device()?;
     obstacles::look_at(device);
-    Ok(state.contexts.note(handle, device, id(handle)?))
+    Ok(state
+        .contexts
+        .note(handle as CUcontext, device, id(handle)?))
 }
 
 fn device_count() -> CUdevice {
@@ -95,7 +96,7 @@ pub fn note_primary(device: CUdevice) {
     }
     match primary_handle(device) {
         Ok(handle) => {
-            let id = id(handle).unwrap_or(0);
+            let id = id(handle as usize).unwrap_or(0);
             state().contexts.note_primary(handle, device, id);
         }
         Err(code) => log::warn!("the primary context of device {device}: CUDA error {code}"),
@@ -104,7 +105,7 @@ pub fn note_primary(device: CUdevice) {
 
 /// Whether a context is no more, or another one has its handle.
 fn is_over(context: &Context) -> bool {
-    match id(context.handle()) {
+    match id(context.handle() as usize) {
         Ok(id) => context.id() != 0 && id != context.id(),
         Err(code) => matches!(
             code,
