@@ -60,6 +60,7 @@ impl Block {
             }
             Place::Physical(token) => whole(&mut state, token, &context)?,
         };
+        state::pinning();
         self.add_pin();
         context.add_pin();
         Some(Pinned {
@@ -130,6 +131,7 @@ impl Context {
         if self.is_gone() {
             return None;
         }
+        state::pinning();
         self.add_pin();
         drop(state);
         let pushed = Pushed {

@@ -85,6 +85,28 @@ fn a_free_waits_for_a_transfer() {
 }
 
 #[test]
+fn a_forked_child_waits_for_nobody() {
+    over_stub("ordinary::a_forked_child_waits_for_nobody", "", || {
+        primary(0);
+        let at = alloc(4 * MIB);
+        let pinned = memory::blocks().pop().unwrap().pin().unwrap();
+        // SAFETY: this process has no other thread that does anything; the child frees memory and ends.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            free(at);
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(7) };
+        }
+        let mut status = 0;
+        // SAFETY: this function's variable.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert_eq!(libc::WEXITSTATUS(status), 7);
+        drop(pinned);
+        ok(free(at));
+    });
+}
+
+#[test]
 fn memory_whose_address_is_refused_stays_the_drivers() {
     let name = "ordinary::memory_whose_address_is_refused_stays_the_drivers";
     let options = "refuse_address=1,refuse_address=2,refuse_address=3";
