@@ -3,11 +3,11 @@
 use std::ffi::c_uint;
 
 use crate::abi::*;
+use crate::core::answers::has_moved;
 use crate::core::capturing;
 use crate::core::context::Context;
 use crate::core::ending::take_apart;
 use crate::core::entry::own;
-use crate::core::moving::has_moved;
 use crate::core::obstacles::MANAGED;
 use crate::core::ordinary::Allocation;
 use crate::core::state::{Locked, state};
