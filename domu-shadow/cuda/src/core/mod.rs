@@ -6,12 +6,15 @@
 //! | [`block`] | memory whose contents move |
 //! | [`queries`] | what the driver said of memory before its first move |
 //! | [`ordinary`] | memory of `cuMemAlloc` |
-//! | [`vmm`] | memory of `cuMemCreate`, and its mappings |
+//! | [`mapping`] | one mapping, and who has access to it |
+//! | [`vmm`] | memory of `cuMemCreate`, and all its mappings |
 //! | [`counted`] | what the driver carries, and what keeps the process from moving |
 //! | [`state`] | the lock over all of it |
 //! | [`current`] | the context that a call is made in |
 //! | [`ending`] | what ends with an allocation, and with a context |
 //! | [`pins`] | uses of ours that the program waits for |
+//! | [`peers`] | devices that reach memory of another one |
+//! | [`answers`] | what the program is told of memory that has been away |
 //! | [`moving`] | memory goes, and comes back at its addresses |
 //! | [`memory`] | all of it, as a move sees it |
 //! | [`contents`] | waiting for contents |
@@ -21,6 +24,7 @@
 //! | [`tools`] | debuggers and profilers |
 //! | [`descriptors`] | whether two are one file |
 
+pub mod answers;
 pub mod block;
 pub mod capturing;
 pub mod contents;
@@ -32,10 +36,12 @@ pub mod ending;
 pub mod entry;
 #[cfg(test)]
 mod fake;
+pub mod mapping;
 pub mod memory;
 pub mod moving;
 pub mod obstacles;
 pub mod ordinary;
+pub mod peers;
 pub mod pins;
 pub mod queries;
 pub mod state;
