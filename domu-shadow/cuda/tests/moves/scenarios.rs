@@ -1,0 +1,151 @@
+//! What happens in a case's process.
+
+use std::time::Duration;
+
+use channel::guest::Whole;
+use runtime::mover::{self, MoveError};
+
+use crate::calls::ok;
+use crate::dom0::{self, Dom0, PATIENCE};
+use crate::program::Program;
+
+pub fn run(name: &str) {
+    let mut program = Program::new();
+    match name {
+        "there_and_back" => there_and_back(&mut program),
+        "fault" => fault(&mut program),
+        "sent_whole" => sent_whole(&mut program),
+        "refused" => refused(&program),
+        "left_behind" => left_behind(&program),
+        "spoilt" => spoilt(&mut program),
+        "not_at_rest" => not_at_rest(&program),
+        "another_gpu" => another_gpu(&program),
+        _ => panic!("no case {name}"),
+    }
+    program.work();
+    program.check();
+}
+
+fn there_and_back(program: &mut Program) {
+    for rounds in [0, 2, 3] {
+        let moved = dom0::there_and_back(rounds, |_| program.work());
+        let image = moved.unwrap().image;
+        let bytes: u64 = image.values().map(|bytes| bytes.len() as u64).sum();
+        assert_eq!(bytes, Program::moving_bytes());
+        program.check();
+        program.renew();
+    }
+    // Only what changed is sent once more.
+    let mut capture = mover::begin().unwrap();
+    let mut dom0 = Dom0::default();
+    dom0.round(&mut capture).unwrap();
+    dom0.changed = 0;
+    program.work();
+    let dirty = capture.dirty_bytes(&mut || Ok(())).unwrap();
+    assert!(dirty > 0 && dirty < 100_000, "{dirty}");
+    dom0.round(&mut capture).unwrap();
+    assert!(dom0.changed >= dirty && dom0.changed < 100_000);
+    assert_eq!(capture.whole(), (0, Whole::Not));
+    // A stop that is taken back.
+    let quiesced = capture.quiesce(PATIENCE).map_err(|(_, error)| error);
+    let mut capture = quiesced.unwrap().reopen();
+    program.work();
+    dom0.round(&mut capture).unwrap();
+    drop(capture);
+    program.check();
+}
+
+/// A call fails somewhere in the first move: it comes to an end of one kind or the other, and the program is as it was. The next move
+/// succeeds unless something keeps the process where it is.
+fn fault(program: &mut Program) {
+    println!("{MARK}");
+    let first = dom0::there_and_back(1, |_| ());
+    if let Err(error) = &first {
+        println!("not moved: {error}");
+    }
+    program.work();
+    program.check();
+    match dom0::there_and_back(1, |_| ()) {
+        Ok(_) => {}
+        Err(MoveError::Blocked(why)) => println!("blocked: {why}"),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// From here on a case moves.
+pub const MARK: &str = "now it moves";
+
+fn sent_whole(program: &mut Program) {
+    let mut capture = mover::begin().unwrap();
+    let mut dom0 = Dom0::default();
+    dom0.round(&mut capture).unwrap();
+    let (bytes, why) = capture.whole();
+    assert_eq!(bytes, Program::moving_bytes());
+    assert!(matches!(why, Whole::NoKernels | Whole::NoMemory), "{why:?}");
+    drop(capture);
+    dom0::there_and_back(2, |_| program.work()).unwrap();
+    program.check();
+}
+
+fn refused(program: &Program) {
+    let mut at = 0;
+    ok!(cuMemAllocManaged(&raw mut at, 4096, 1));
+    let why = mover::begin().err().unwrap().to_string();
+    assert!(why.contains("managed memory"), "{why}");
+    program.check();
+    ok!(cuMemFree_v2(at));
+}
+
+fn left_behind(program: &Program) {
+    let why = dom0::there_and_back(0, |_| ()).err().unwrap().to_string();
+    assert!(
+        why.contains("(file descriptor") && why.contains("nvidia0 (mapped at"),
+        "{why}"
+    );
+    program.check();
+}
+
+fn spoilt(program: &mut Program) {
+    let why = dom0::there_and_back(1, |_| ()).err().unwrap().to_string();
+    assert!(why.contains("cuCheckpointProcessCheckpoint"), "{why}");
+    program.work();
+    program.check();
+    let why = mover::begin().err().unwrap().to_string();
+    assert!(why.contains("cannot checkpoint this process"), "{why}");
+}
+
+fn not_at_rest(program: &Program) {
+    let capture = mover::begin().unwrap();
+    let (capture, error) = capture.quiesce(Duration::from_millis(50)).err().unwrap();
+    let why = error.to_string();
+    assert!(why.contains("work in 1 CUDA context(s)"), "{why}");
+    program.check();
+    // The thread that stayed behind has come to its end by then.
+    let quiesced = capture.quiesce(PATIENCE).map_err(|(_, error)| error);
+    drop(quiesced.unwrap());
+}
+
+/// The other GPU comes only when the driver is looked for a second time: `gpus` has it done.
+fn another_gpu(program: &Program) {
+    let capture = mover::begin().unwrap();
+    let mut dom0 = Dom0::default();
+    let quiesced = capture.quiesce(PATIENCE).map_err(|(_, error)| error);
+    let mut quiesced = quiesced.unwrap();
+    dom0.last_round(&mut quiesced).unwrap();
+    let detached = quiesced.unload().map_err(|(_, error)| error).unwrap();
+    assert_eq!(detached.devices_held(), <&[String]>::default());
+    crate::gpus::exchange();
+    let detached = match detached.reload() {
+        Ok((arriving, _)) => {
+            dom0.give_back(arriving);
+            program.check();
+            return;
+        }
+        Err((detached, error)) => {
+            println!("{error}");
+            detached
+        }
+    };
+    crate::gpus::bring_the_right_one();
+    dom0.give_back(dom0::reload(detached));
+}
