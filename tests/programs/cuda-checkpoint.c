@@ -3,9 +3,10 @@
  * comparison: how fast the vendor's own way takes the GPU state of a process away and brings it back.
  *
  *     cuda-checkpoint MIB
+ *     cuda-checkpoint --pid PID
  *
  * A child fills that much device memory; the parent checkpoints and restores it; the child then checks samples of its
- * memory. Prints JSON. Status 3: no libcuda, or one without the API. libcuda is opened at run time: no CUDA is needed to build it.
+ * memory. --pid: a program that runs; whether it goes on well is for others to see. Prints JSON. Status 3: no libcuda, or one without the API. libcuda is opened at run time: no CUDA is needed to build it.
  */
 #include <dlfcn.h>
 #include <stdint.h>
@@ -81,11 +82,33 @@ static void child(size_t bytes, int say, int hear)
     _exit(0);
 }
 
+struct times {
+    double out, back;
+};
+
+/* Takes the process off the GPU and brings it back. */
+static struct times there_and_back(int pid)
+{
+    process_fn lock = (process_fn)symbol("cuCheckpointProcessLock");
+    process_fn checkpoint = (process_fn)symbol("cuCheckpointProcessCheckpoint");
+    process_fn restore = (process_fn)symbol("cuCheckpointProcessRestore");
+    process_fn unlock = (process_fn)symbol("cuCheckpointProcessUnlock");
+    check(((init_fn)symbol("cuInit"))(0), "cuInit");
+    double start = seconds();
+    check(lock(pid, NULL), "cuCheckpointProcessLock");
+    check(checkpoint(pid, NULL), "cuCheckpointProcessCheckpoint");
+    double taken = seconds();
+    check(restore(pid, NULL), "cuCheckpointProcessRestore");
+    check(unlock(pid, NULL), "cuCheckpointProcessUnlock");
+    return (struct times){taken - start, seconds() - taken};
+}
+
 int main(int argc, char **argv)
 {
+    int other = argc == 3 && !strcmp(argv[1], "--pid") ? atoi(argv[2]) : 0;
     size_t mib = argc == 2 ? strtoul(argv[1], NULL, 10) : 0;
-    if (!mib) {
-        fprintf(stderr, "usage: cuda-checkpoint MIB\n");
+    if (!mib && other <= 0) {
+        fprintf(stderr, "usage: cuda-checkpoint MIB | --pid PID\n");
         return 2;
     }
     cuda = dlopen("libcuda.so.1", RTLD_NOW);
@@ -93,11 +116,11 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s\n", dlerror());
         return 3;
     }
-    process_fn lock = (process_fn)symbol("cuCheckpointProcessLock");
-    process_fn checkpoint = (process_fn)symbol("cuCheckpointProcessCheckpoint");
-    process_fn restore = (process_fn)symbol("cuCheckpointProcessRestore");
-    process_fn unlock = (process_fn)symbol("cuCheckpointProcessUnlock");
-
+    if (other > 0) {
+        struct times took = there_and_back(other);
+        printf("{\"checkpoint_s\": %.4f, \"restore_s\": %.4f}\n", took.out, took.back);
+        return 0;
+    }
     int up[2], down[2];
     if (pipe(up) || pipe(down)) return 2;
     pid_t pid = fork();
@@ -106,20 +129,13 @@ int main(int argc, char **argv)
     close(up[1]);
     char byte;
     if (read(up[0], &byte, 1) == 1) {
-        check(((init_fn)symbol("cuInit"))(0), "cuInit");
-        double start = seconds();
-        check(lock(pid, NULL), "cuCheckpointProcessLock");
-        check(checkpoint(pid, NULL), "cuCheckpointProcessCheckpoint");
-        double taken = seconds();
-        check(restore(pid, NULL), "cuCheckpointProcessRestore");
-        check(unlock(pid, NULL), "cuCheckpointProcessUnlock");
-        double back = seconds();
+        struct times took = there_and_back(pid);
         if (write(down[1], &byte, 1) != 1) return 2;
         double bytes = (double)(mib << 20);
         int status;
         if (waitpid(pid, &status, 0) != pid || status != 0) return 1;
         printf("{\"mib\": %zu, \"checkpoint_s\": %.4f, \"checkpoint_gb_s\": %.3f, \"restore_s\": %.4f, \"restore_gb_s\": %.3f}\n", mib,
-               taken - start, bytes / (taken - start) / 1e9, back - taken, bytes / (back - taken) / 1e9);
+               took.out, bytes / took.out / 1e9, took.back, bytes / took.back / 1e9);
         return 0;
     }
     int status;

@@ -31,10 +31,17 @@ fn symbols(library: &Path) -> BTreeSet<String> {
         .lines()
         .map(|line| line.split_whitespace().collect::<Vec<_>>());
     defined
-        .filter(|columns| columns.len() >= 8 && columns[6] != "UND" && columns[3] != "OBJECT")
+        .filter(|columns| {
+            columns.len() >= 8 && !["UND", "Ndx"].contains(&columns[6]) && columns[3] != "OBJECT"
+        })
         .map(|columns| columns[7].to_owned())
-        .filter(|name| name.starts_with("cl"))
         .collect()
+}
+
+fn of_opencl(library: &Path) -> BTreeSet<String> {
+    let mut symbols = symbols(library);
+    symbols.retain(|name| name.starts_with("cl"));
+    symbols
 }
 
 #[test]
@@ -44,7 +51,22 @@ fn exports_every_symbol_with_its_node() {
         .map(|(name, node)| format!("{name}@@{node}"))
         .collect();
     assert_eq!(listed.len(), 134);
-    assert_eq!(symbols(&library()), listed);
+    assert_eq!(of_opencl(&library()), listed);
+}
+
+#[test]
+fn exports_every_function_of_cuda_without_a_version_and_nothing_else() {
+    let listed = stress::exports::CUDA.iter();
+    let listed: BTreeSet<_> = listed
+        .map(|function| function.name.to_str().unwrap().to_owned())
+        .collect();
+    assert!(listed.len() > 700);
+    for library in [library(), stress_library()] {
+        let opencls = of_opencl(&library);
+        let others: BTreeSet<_> = &symbols(&library) - &opencls;
+        let wrong: Vec<_> = others.symmetric_difference(&listed).collect();
+        assert!(wrong.is_empty(), "{}: {wrong:?}", library.display());
+    }
 }
 
 #[test]
@@ -54,8 +76,8 @@ fn has_all_that_debians_loader_has() {
         debians.exists(),
         "{DEBIANS} (package ocl-icd-libopencl1) is needed for this test"
     );
-    let ours = symbols(&library());
-    let missing: Vec<_> = symbols(debians)
+    let ours = of_opencl(&library());
+    let missing: Vec<_> = of_opencl(debians)
         .into_iter()
         .filter(|symbol| !ours.contains(symbol))
         .collect();

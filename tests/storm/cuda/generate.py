@@ -1,7 +1,8 @@
 """A transformer in bf16 with weights made here, generating. $PARAMETERS (millions, about; default 300), $TOKENS, and with $FOR_EVER set a line
-for each round, for whoever measures moves of it."""
+for each round until SIGTERM, for whoever measures moves of it."""
 
 import os
+import signal
 import time
 
 import digests
@@ -25,6 +26,8 @@ prompt = torch.arange(1, 65, device="cuda").reshape(1, 64)
 tokens = int(os.environ.get("TOKENS", "200"))
 first = None
 round_number = 0
+asked_to_end = []
+signal.signal(signal.SIGTERM, lambda *_: asked_to_end.append(True))
 print("running:", torch.cuda.memory_allocated() >> 20, "MiB", flush=True)
 while True:
     begun = time.time()
@@ -39,6 +42,9 @@ while True:
     round_number += 1
     if "FOR_EVER" in os.environ:
         print(f"step {round_number} {begun:.6f} {time.time():.6f}", flush=True)
+        if asked_to_end:
+            print(f"PROGRAM OK after {round_number} rounds", flush=True)
+            break
     elif round_number == digests.steps(6):
         break
 digests.tell("tokens", " ".join(map(str, first[64:])))

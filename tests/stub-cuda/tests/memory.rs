@@ -15,7 +15,10 @@ fn contents_go_there_and_back() {
     let mut to = [0_u8; 4096];
     cuda.ok("cuMemcpyDtoH_v2", (to.as_mut_ptr(), at, 4096_usize));
     assert_eq!(from, to);
-    assert_eq!(cuda.call("cuMemcpyDtoH_v2", (to.as_mut_ptr(), at, 4097_usize)), 1);
+    assert_eq!(
+        cuda.call("cuMemcpyDtoH_v2", (to.as_mut_ptr(), at, 4097_usize)),
+        1
+    );
     cuda.ok("cuMemFree_v2", (at,));
     assert_eq!(cuda.call("cuMemFree_v2", (at,)), 1);
 }

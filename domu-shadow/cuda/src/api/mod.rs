@@ -2,6 +2,7 @@
 //!
 //! | room | purpose |
 //! |---|---|
+//! | [`initialisation`] | `cuInit` |
 //! | [`contexts`] | contexts, primary contexts, peers |
 //! | [`ordinary`] | `cuMemAlloc` and its kin |
 //! | [`virtual_memory`] | `cuMemCreate`, `cuMemMap` and their kin |
@@ -21,6 +22,7 @@ pub mod arrays;
 pub mod capturing;
 pub mod contexts;
 pub mod host;
+pub mod initialisation;
 pub mod modules;
 pub mod ordinary;
 pub mod pointers;

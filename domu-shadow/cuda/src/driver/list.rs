@@ -316,7 +316,7 @@ macro_rules! functions {
             mark cuGreenCtxWaitEvent(2) "green contexts";
             own cuImportExternalMemory(2);
             own cuImportExternalSemaphore(2);
-            driver cuInit(1);
+            own cuInit(1);
             own cuIpcCloseMemHandle(1);
             mark cuIpcGetEventHandle(2) "memory and events of other processes (cuIpc*)";
             own cuIpcGetMemHandle(2);

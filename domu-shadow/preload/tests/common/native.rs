@@ -115,5 +115,10 @@ fn folder_of(library: &Path) -> Folder {
     let link = folder.0.join("libOpenCL.so.1");
     let _ = std::fs::remove_file(&link);
     std::os::unix::fs::symlink(library, link).unwrap();
+    // CUDA's name, which leads to it.
+    let libcuda = built("libxl_gpu_libcuda.so");
+    if libcuda.exists() {
+        std::os::unix::fs::symlink(libcuda, folder.0.join("libcuda.so.1")).unwrap();
+    }
     folder
 }
