@@ -18,17 +18,21 @@ fn calls_of_a_move() -> BTreeMap<String, Vec<u64>> {
     let case = case.options(format!("log={}", log.display()));
     let output = case.run();
     assert!(output.status.success(), "{}", told(&output));
+    let log = fs::read_to_string(log).unwrap();
+    let mut lines = log.lines().map(|line| line.split('\t'));
+    let mut line = || {
+        let mut fields = lines.next()?.skip(1);
+        Some((fields.next()?, fields.next()?))
+    };
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
     let mut calls: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-    let mut moves = false;
-    for line in fs::read_to_string(log).unwrap().lines() {
-        let function = line.split('\t').nth(2).unwrap().to_owned();
-        // Nothing else makes streams.
-        moves |= function == "cuThreadExchangeStreamCaptureMode";
-        let count = counts.entry(function.clone()).or_default();
+    // The program's thread makes the first call.
+    let (program, _) = line().unwrap();
+    while let Some((thread, function)) = line() {
+        let count = counts.entry(function.to_owned()).or_default();
         *count += 1;
-        if moves {
-            calls.entry(function).or_default().push(*count);
+        if thread != program {
+            calls.entry(function.to_owned()).or_default().push(*count);
         }
     }
     calls
