@@ -145,14 +145,22 @@ impl Dom0 {
     fn pieces(&self, arriving: &mut PostCopy) -> Result<(), MoveError> {
         let mut transfers = Vec::new();
         while let Some(piece) = arriving.next_range(PIECE) {
+            // The program may have freed it meanwhile.
             let bytes = &self.image[&piece.object][piece.offset as usize..][..piece.len as usize];
-            if bytes == &vec![0; bytes.len()][..] {
-                arriving.start_zero(&piece)?.wait()?;
-                arriving.arrived(&piece);
-                continue;
+            let started = if bytes == &vec![0; bytes.len()][..] {
+                match arriving.start_zero(&piece) {
+                    Ok(transfer) => transfer.wait().map(|_| None),
+                    Err(error) => Err(error),
+                }
+            } else {
+                let bytes = Bytes::from(bytes.to_vec());
+                arriving.start_write(&piece, bytes).map(Some)
+            };
+            match started {
+                Ok(Some(transfer)) => transfers.push((piece, transfer)),
+                Ok(None) | Err(MoveError::Gone(_)) => arriving.arrived(&piece),
+                Err(error) => return Err(error),
             }
-            let transfer = arriving.start_write(&piece, Bytes::from(bytes.to_vec()))?;
-            transfers.push((piece, transfer));
         }
         for (piece, transfer) in transfers {
             transfer.wait()?;

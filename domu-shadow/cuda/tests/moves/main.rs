@@ -10,11 +10,23 @@ mod gpus;
 mod program;
 mod scenarios;
 
-use child::Case;
+use child::{CASE, Case};
 
 #[test]
 fn contents_survive_moves_with_and_without_rounds() {
     Case::new("there_and_back").passes();
+}
+
+#[test]
+fn a_program_that_frees_and_allocates_meanwhile() {
+    Case::new("busy").passes();
+}
+
+#[test]
+fn a_restore_that_fails_is_tried_again() {
+    Case::new("there_and_back")
+        .options("restore_fails=2")
+        .passes();
 }
 
 /// Each call that a move makes fails once, in a process of its own.
@@ -70,4 +82,10 @@ fn another_gpu_of_the_model_takes_the_place() {
 #[test]
 fn a_gpu_of_another_model_is_waited_out() {
     gpus::another_model_is_refused();
+}
+
+#[test]
+#[ignore = "run by the others, with the driver's options"]
+fn case() {
+    scenarios::run(&std::env::var(CASE).expect("run by another test"));
 }

@@ -1,5 +1,6 @@
 //! What happens in a case's process.
 
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use channel::guest::Whole;
@@ -13,6 +14,7 @@ pub fn run(name: &str) {
     let mut program = Program::new();
     match name {
         "there_and_back" => there_and_back(&mut program),
+        "busy" => busy(&mut program),
         "fault" => fault(&mut program),
         "sent_whole" => sent_whole(&mut program),
         "refused" => refused(&program),
@@ -53,6 +55,32 @@ fn there_and_back(program: &mut Program) {
     dom0.round(&mut capture).unwrap();
     drop(capture);
     program.check();
+}
+
+/// The program works, frees and allocates all the while.
+fn busy(program: &mut Program) {
+    let (moves, is_over) = (AtomicU32::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for rounds in [1, 3, 0, 2] {
+                dom0::there_and_back(rounds, |_| std::thread::sleep(Duration::from_millis(3)))
+                    .unwrap();
+                moves.fetch_add(1, Ordering::Relaxed);
+            }
+            is_over.store(true, Ordering::Release);
+        });
+        let mut turns = 0_u32;
+        while !is_over.load(Ordering::Acquire) {
+            program.work();
+            program.check();
+            turns += 1;
+            if turns.is_multiple_of(3) {
+                program.renew();
+            }
+        }
+        assert!(turns > 4, "{turns}");
+    });
+    assert_eq!(moves.into_inner(), 4);
 }
 
 /// A call fails in one of two moves: that one comes to an end of one kind or the other, and the program is as it was. The other succeeds
