@@ -19,6 +19,7 @@
 //! | [`entry`] | what every call passes: the gate, the driver's library, contents that are still on their way |
 //! | [`obstacles`] | what keeps the process from moving |
 //! | [`tools`] | debuggers and profilers |
+//! | [`room`] | device memory of ours that the program gets when it finds no other |
 //! | [`descriptors`] | whether two are one file |
 
 pub mod block;
@@ -38,6 +39,7 @@ pub mod obstacles;
 pub mod ordinary;
 pub mod pins;
 pub mod queries;
+pub mod room;
 pub mod state;
 pub mod tools;
 pub mod vmm;
@@ -51,6 +53,7 @@ pub fn hold_locks(in_call: bool) -> Option<Held> {
     if !in_call {
         held.push(Box::new(state::hold()?));
         held.push(Box::new(capturing::hold()?));
+        held.push(Box::new(room::hold()?));
     }
     Some(held)
 }
