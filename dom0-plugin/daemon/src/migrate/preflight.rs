@@ -179,7 +179,16 @@ fn notice(out: &Outgoing<'_>) -> Result<Option<Notice>, MigrationError> {
     }
     let devices = &out.daemon.devices;
     let chips = devices.chips_of(&devices.assigned(out.domid)?);
-    Ok((!chips.is_empty()).then_some(Notice { chips }))
+    if chips.is_empty() {
+        return Ok(None);
+    }
+    let names: Vec<String> = chips.iter().map(ToString::to_string).collect();
+    log::info!(
+        "domain {}: its programs go on on the same chip only: {}",
+        out.domid,
+        names.join(", ")
+    );
+    Ok(Some(Notice { chips }))
 }
 
 fn write_head(

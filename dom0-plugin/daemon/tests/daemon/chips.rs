@@ -125,6 +125,24 @@ impl stream::ImageSink for Plain {
 }
 
 #[test]
+fn doctor_says_which_chip_the_other_host_needs() {
+    let (source, toolstack) = host(&[]);
+    let bdf = toolstack.pci().assigned[0].bdf.clone();
+    toolstack.pci().gpus = vec![gpu(&bdf, 0x2335), gpu("0000:99:00.0", 0x20b5)];
+    let program = Program::start_with(&source.programs, 1, objects(1, 1), |s| {
+        s.left.contexts = 1;
+    });
+    source.expect_sessions(1);
+    let asked = serde_json::json!({"op": "doctor", "domain": "loopback", "save_helper": null});
+    let diagnosis = source.ask(asked).unwrap().to_string();
+    assert!(
+        diagnosis.contains("same chip only: GPU 2335 [10de:2335]\""),
+        "{diagnosis}"
+    );
+    drop(program);
+}
+
+#[test]
 fn programs_without_a_driver_s_own_state_need_no_chip() {
     let stream = sent(0, |bdf| gpu(bdf, 0x2335));
     received(&stream, &[gpu("0000:01:00.0", 0x20b5)]).unwrap();
