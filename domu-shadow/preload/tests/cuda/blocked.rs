@@ -11,7 +11,7 @@ fn managed_memory() {
     let shadow = native::stress_folder();
     let expected = user.output(&scratch, Front::None, None).0;
     let user = User {
-        variables: &[("XL_GPU_LOG", "info")],
+        variables: vec![("XL_GPU_LOG", "info".to_owned())],
         ..user
     };
     let front = Front::Shadow(&shadow);

@@ -162,18 +162,18 @@ pub struct User {
     /// Whether each rate has to move it.
     pub moves: bool,
     /// Further variables.
-    pub variables: &'static [(&'static str, &'static str)],
+    pub variables: Vec<(&'static str, String)>,
 }
 
 impl User {
-    pub const fn new(name: &'static str) -> User {
+    pub fn new(name: &'static str) -> User {
         User {
             name,
             arguments: &[],
             rates: &["calls=23"],
             options: "",
             moves: true,
-            variables: &[],
+            variables: Vec::new(),
         }
     }
 
@@ -224,7 +224,7 @@ impl User {
         let _ = fs::remove_file(&report);
         let mut command = scratch.command(front, options);
         command.args(self.arguments);
-        command.envs(self.variables.iter().copied());
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         if let Some(rate) = rate {
             command.env("XL_GPU_STORM", rate);
             command.env("XL_GPU_STORM_REPORT", &report);
