@@ -61,6 +61,8 @@ impl Files {
         let folders = library_path.iter().map(|folder| self.at(folder));
         let mut command = Command::new(self.at(program));
         command.env("LD_LIBRARY_PATH", std::env::join_paths(folders).unwrap());
+        // Warnings are of no matter here.
+        command.env("XL_GPU_LOG", "error");
         command
     }
 

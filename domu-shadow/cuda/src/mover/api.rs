@@ -8,7 +8,7 @@ use runtime::mover::{MoveError, Summary};
 
 use super::capture::Capture;
 use super::gpus;
-use crate::core::{self, capturing, memory, obstacles};
+use crate::core::{self, memory, obstacles};
 use crate::delta::modules;
 use crate::driver::library;
 use crate::front::{marks, unknown};
@@ -33,7 +33,6 @@ impl GpuApi for Cuda {
         if !in_call {
             held.push(Box::new(library::hold()?));
             held.push(Box::new(unknown::hold()?));
-            held.push(Box::new(capturing::hold()?));
             held.push(Box::new(modules::hold()?));
             held.push(Box::new(gpus::hold()?));
         }
