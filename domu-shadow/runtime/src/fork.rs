@@ -98,6 +98,7 @@ extern "C" fn in_parent() {
 
 extern "C" fn in_child() {
     vendor::heap::stop_in_child();
+    vendor::forked::let_go_in_child();
     match keep(None) {
         Some(locks) => {
             drop(locks);

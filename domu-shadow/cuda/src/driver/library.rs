@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use runtime::gate::Pass;
-use runtime::vendor::fronts;
+use runtime::vendor::{cuda, fronts};
 use runtime::{locks, start};
 
 use super::functions::{self, Functions};
@@ -97,6 +97,7 @@ fn thread() -> i32 {
 fn load() -> u32 {
     let path = OsStr::from_bytes(fronts::real(NAME).to_bytes());
     let flags = RTLD_NOW | RTLD_LOCAL | libc::RTLD_NODELETE;
+    cuda::front_opens();
     // SAFETY: the initialisers of the library that the linker would give the program.
     let library = match unsafe { Library::open(Some(path), flags) } {
         Ok(library) => library,

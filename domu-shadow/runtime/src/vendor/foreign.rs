@@ -3,7 +3,8 @@
 //! What counts as the GPU are the device nodes that those drivers have opened. A node that something else holds cannot
 //! be freed by unloading the drivers. What opens one later, beside a driver that has it open too, is told from that driver by
 //! its descriptors where drivers open theirs at known moments ([`loaded::opening`]). NVIDIA's does not: there CUDA is asked
-//! ([`cuda`]), others are found by name where they are known, else when the driver is unloaded.
+//! ([`cuda`]), others are found by name where they are known, else when the driver is unloaded. What goes through a library of ours is
+//! no other means.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,14 +15,19 @@ use std::time::{Duration, Instant};
 
 use super::cuda;
 use super::family::FAMILY_NODES;
+use super::fronts;
 use super::loaded;
 use super::snapshot::{Snapshot, UNREAD, is_short};
 use crate::gpu_api;
 
+const CUDA: &str = "libcuda.so";
+const CUDA_RUNTIME: &str = "libcudart.so";
+const NVML: &str = "libnvidia-ml.so";
+
 /// Libraries that use a GPU by other means, by the start of the paths of its nodes.
 const LIBRARIES: [(&str, &str, &str); 8] = [
-    ("/dev/nvidia", "libcudart.so", "CUDA"),
-    ("/dev/nvidia", "libnvidia-ml.so", "NVML"),
+    ("/dev/nvidia", CUDA_RUNTIME, "CUDA"),
+    ("/dev/nvidia", NVML, "NVML"),
     ("/dev/nvidia", "libGLX_nvidia.so", "Vulkan or OpenGL"),
     ("/dev/nvidia", "libEGL_nvidia.so", "Vulkan or EGL"),
     ("/dev/nvidia", "libnvcuvid.so", "video decoding"),
@@ -32,7 +38,7 @@ const LIBRARIES: [(&str, &str, &str); 8] = [
 
 /// Libraries that a driver brings along, and a program may have had before.
 const SHARED: [(&str, &str, &str); 2] = [
-    ("/dev/nvidia", "libcuda.so", "CUDA"),
+    ("/dev/nvidia", CUDA, "CUDA"),
     ("/dev/kfd", "libhsa-runtime64.so", "ROCm"),
 ];
 
@@ -58,9 +64,12 @@ static LAST: Mutex<Option<Look>> = Mutex::new(None);
 /// Why the GPU cannot be freed of this process, as of a moment ago.
 pub fn reason() -> Option<String> {
     // Asked each time: it is a matter of microseconds. Without the lock: the linker may be running code that waits for it.
-    let tells = loaded::loaded().leaves_cuda_alone();
-    if tells && cuda::is_in_use() {
-        return Some(by_other_means("CUDA (initialised by the program)"));
+    let has_opencl = loaded::loaded().has_family_driver();
+    if cuda::is_used_past_front(has_opencl) {
+        return Some(by_other_means(&cuda::name()));
+    }
+    if has_opencl && cuda::is_open() && !cuda::is_through_front() {
+        return Some(IDLE.to_owned());
     }
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(look) = &*last
@@ -83,10 +92,14 @@ pub fn look_again() {
     *LAST.lock().unwrap_or_else(PoisonError::into_inner) = None;
 }
 
+/// The library stays, with what NVIDIA's OpenCL has opened in it, and without CUDA there is no checkpoint that takes it away.
+const IDLE: &str = "the program has opened CUDA's library beside NVIDIA's OpenCL and does not use it: it would keep the GPU";
+
 fn in_this_process() -> Option<String> {
-    let (before, nodes, own) = {
+    let has_cuda = cuda::is_through_front();
+    let (before, mut nodes, own) = {
         let loaded = loaded::loaded();
-        if loaded.nodes.is_empty() && !loaded.is_unsure {
+        if loaded.nodes.is_empty() && !loaded.is_unsure && !has_cuda {
             return None;
         }
         let before = loaded.before.clone();
@@ -103,8 +116,14 @@ fn in_this_process() -> Option<String> {
     if let Some(before) = &before {
         holders.extend(held_before(&now, before, &nodes));
         holders.extend(opened_beside(&now, before, &nodes, &own));
-        holders.extend(by_name(&now, before, &nodes));
+        holders.extend(shared(before, &nodes));
     }
+    if has_cuda {
+        nodes.extend(cuda::nodes(&now));
+    }
+    holders.extend(by_name(&now, &nodes, has_cuda));
+    let others = cuda::others(&now).into_iter();
+    holders.extend(others.map(|path| format!("CUDA ({})", path.display())));
     let holders: Vec<String> = holders.into_iter().collect();
     (!holders.is_empty()).then(|| by_other_means(&holders.join(", ")))
 }
@@ -154,18 +173,38 @@ fn opened_beside(
 }
 
 /// Libraries known to use such a GPU.
-fn by_name(now: &Snapshot, before: &Snapshot, nodes: &BTreeSet<PathBuf>) -> Vec<String> {
+fn by_name(now: &Snapshot, nodes: &BTreeSet<PathBuf>, has_cuda: bool) -> Vec<String> {
+    let has_front = fronts::stands_before(c"libcuda.so.1");
+    // What opens the driver's library finds ours, or is seen another way.
+    let is_fine = |stem: &str| match stem {
+        CUDA_RUNTIME => has_front,
+        // The driver's own checkpoint closes its descriptors, too (580.159).
+        NVML => has_cuda,
+        _ => false,
+    };
+    let all = LIBRARIES.iter().filter(|(_, stem, _)| !is_fine(stem));
+    named(all, nodes, now)
+}
+
+/// Libraries that a driver brings along, and that were there before it.
+fn shared(before: &Snapshot, nodes: &BTreeSet<PathBuf>) -> Vec<String> {
+    // Where ours stands before CUDA's, what matters is whether somebody uses it another way.
+    let is_fine = |stem: &str| stem == CUDA && fronts::stands_before(c"libcuda.so.1");
+    let all = SHARED.iter().filter(|(_, stem, _)| !is_fine(stem));
+    named(all, nodes, before)
+}
+
+fn named<'l>(
+    libraries: impl Iterator<Item = &'l (&'l str, &'l str, &'l str)>,
+    nodes: &BTreeSet<PathBuf>,
+    mapped: &Snapshot,
+) -> Vec<String> {
     let has = |start: &str| {
         let starts = |path: &PathBuf| path.to_str().is_some_and(|p| p.starts_with(start));
         nodes.iter().any(starts)
     };
-    let own = LIBRARIES
-        .iter()
-        .filter(|(start, stem, _)| has(start) && now.maps_library(stem));
-    let shared = SHARED
-        .iter()
-        .filter(|(start, stem, _)| has(start) && before.maps_library(stem));
-    own.chain(shared)
+    let there = libraries.filter(|(start, stem, _)| has(start) && mapped.maps_library(stem));
+    there
         .map(|(_, stem, what)| format!("{what} ({stem})"))
         .collect()
 }
@@ -181,7 +220,10 @@ pub struct Others {
 
 /// Looks through `/proc`, as far as this process may.
 pub fn other_processes() -> Others {
-    let nodes = loaded::loaded().nodes.clone();
+    let mut nodes = loaded::loaded().nodes.clone();
+    if cuda::is_through_front() {
+        nodes.extend(cuda::nodes(&Snapshot::take()));
+    }
     match nodes.is_empty() {
         true => Others::default(),
         false => others(&nodes),

@@ -79,6 +79,11 @@ pub fn register(name: &'static CStr, address: *const c_void) -> std::io::Result<
     panic!("too many fronts");
 }
 
+/// Whether one of ours stands before the vendor's library of this name.
+pub(super) fn stands_before(name: &CStr) -> bool {
+    front_of(name).is_some()
+}
+
 /// Whether this file is one of ours, under whatever name.
 pub(super) fn is_front(file: &Path) -> bool {
     fronts().any(|front| front.file == file)

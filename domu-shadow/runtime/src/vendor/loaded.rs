@@ -36,8 +36,6 @@ pub struct Loaded {
     pub(super) reserved: Vec<Range<usize>>,
     /// A driver's could not be told from the program's: there was no descriptor to look with.
     pub(super) is_unsure: bool,
-    /// A driver was seen to initialise CUDA's driver API: whether the program does cannot be told.
-    initialises_cuda: bool,
 }
 
 /// Bytes from which on reserved address space is taken for a driver's: NVIDIA's takes 4 GiB, allocators and language runtimes,
@@ -101,18 +99,14 @@ impl Loaded {
         self.is_unsure
     }
 
-    /// Whether NVIDIA's OpenCL is loaded, and leaves CUDA to the program ([`super::cuda`]).
-    pub(super) fn leaves_cuda_alone(&self) -> bool {
-        !self.initialises_cuda && self.has_family_driver()
-    }
-
     /// What the file names of all drivers' libraries start with.
     fn stems(&self) -> Vec<String> {
         let names = self.vendors.iter().map(|vendor| &*vendor.name);
         names.map(library_stem).collect()
     }
 
-    fn has_family_driver(&self) -> bool {
+    /// Whether NVIDIA's OpenCL is loaded.
+    pub(super) fn has_family_driver(&self) -> bool {
         let mut names = self.vendors.iter().map(|vendor| &vendor.name);
         names.any(|name| family::is_driver(name))
     }
@@ -129,8 +123,9 @@ impl Loaded {
 /// Makes a call in which drivers open their devices: what appears meanwhile is theirs.
 pub fn opening<T>(call: impl FnOnce() -> T) -> T {
     let earlier = Snapshot::take();
-    let had_cuda = cuda::is_in_use();
+    let watch = cuda::Watch::begin();
     let answer = call();
+    drop(watch);
     // Before the lock: the linker may be running code that waits for it.
     let stems = loaded().stems();
     mend(&stems);
@@ -138,7 +133,6 @@ pub fn opening<T>(call: impl FnOnce() -> T) -> T {
     let mut loaded = loaded();
     loaded.watch_heap(&family);
     loaded.learn(&earlier);
-    loaded.initialises_cuda |= !had_cuda && cuda::is_in_use();
     drop(loaded);
     answer
 }
@@ -184,12 +178,12 @@ pub fn load<T, E: Error + Send + Sync + 'static>(
         }
     }
     loaded.watch_heap(&hold_family());
-    let had_cuda = cuda::is_in_use();
+    let watch = cuda::Watch::begin();
     let answer = call(&loaded.vendors);
+    drop(watch);
     mend(&loaded.stems());
     // What the driver has opened itself meanwhile.
     loaded.watch_heap(&hold_family());
-    loaded.initialises_cuda |= !had_cuda && cuda::is_in_use();
     loaded.learn(&earlier);
     if opened {
         process_exit::register();
@@ -205,7 +199,6 @@ static LOADED: Mutex<Loaded> = Mutex::new(Loaded {
     mappings: Vec::new(),
     reserved: Vec::new(),
     is_unsure: false,
-    initialises_cuda: false,
 });
 
 pub(super) fn loaded() -> MutexGuard<'static, Loaded> {

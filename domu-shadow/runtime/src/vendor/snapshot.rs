@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::fronts;
+use super::note;
 use super::paths::file_name;
 
 /// One mapping of a file or device.
@@ -68,11 +69,12 @@ impl Snapshot {
         paths.filter(|path| is_device_node(path))
     }
 
-    /// Whether any library whose file name starts with `stem` is mapped.
+    /// Whether any library whose file name starts with `stem` is mapped, none of ours.
     pub fn maps_library(&self, stem: &str) -> bool {
         self.mappings
             .iter()
-            .any(|mapping| file_name(&mapping.path).starts_with(stem))
+            .filter(|mapping| file_name(&mapping.path).starts_with(stem))
+            .any(|mapping| !note::is_in(&mapping.path))
     }
 }
 
@@ -81,12 +83,19 @@ pub const NODES_VARIABLE: &str = "XL_GPU_DEVICE_NODES";
 
 /// Whether a path is a GPU's device node.
 pub fn is_device_node(path: &Path) -> bool {
-    static OTHER: OnceLock<Option<String>> = OnceLock::new();
-    let other = OTHER.get_or_init(|| std::env::var(NODES_VARIABLE).ok().filter(|p| !p.is_empty()));
+    let starts = |prefix| path.to_str().is_some_and(|path| path.starts_with(prefix));
     ["/dev/nvidia", "/dev/dri/", "/dev/kfd", "/dev/accel/"]
         .into_iter()
-        .chain(other.as_deref())
-        .any(|prefix| path.to_str().is_some_and(|path| path.starts_with(prefix)))
+        .any(starts)
+        || is_other_node(path)
+}
+
+/// Whether it is one by the environment variable.
+pub(super) fn is_other_node(path: &Path) -> bool {
+    static OTHER: OnceLock<Option<String>> = OnceLock::new();
+    let other = OTHER.get_or_init(|| std::env::var(NODES_VARIABLE).ok().filter(|p| !p.is_empty()));
+    let starts = |prefix: &String| path.to_str().is_some_and(|path| path.starts_with(prefix));
+    other.as_ref().is_some_and(starts)
 }
 
 fn files() -> io::Result<BTreeMap<i32, PathBuf>> {

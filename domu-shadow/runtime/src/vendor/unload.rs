@@ -13,6 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::cuda;
 use super::family::{self, FAMILY_NODES};
 use super::heap;
 use super::loaded::{self, Loaded, Vendor};
@@ -59,7 +60,9 @@ pub fn unload(
     }
     let on_device = leave(timer);
     let now = Snapshot::take();
-    let family_stays = !on_device.is_empty()
+    // CUDA's part stays in the process, and has what it has until its own checkpoint.
+    let family_stays = cuda::is_open()
+        || !on_device.is_empty()
         || !now.is_whole
         || family::stems().any(|stem| newly_mapped(stem, &now, &before).is_some());
     let vendor_stays = !holders.libraries.is_empty();
@@ -140,7 +143,7 @@ fn newly_mapped(stem: &str, now: &Snapshot, before: &Snapshot) -> Option<String>
 /// Drops every reference to the libraries of one family member that were not there before the driver.
 fn close_member(stem: &str, before: &Snapshot) {
     const MOST_REFERENCES: usize = 32;
-    if before.maps_library(stem) {
+    if before.maps_library(stem) || cuda::is_open() && stem.starts_with("libcuda") {
         return;
     }
     let now = Snapshot::take();
