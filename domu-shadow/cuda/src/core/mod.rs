@@ -30,6 +30,8 @@ pub mod current;
 pub mod descriptors;
 pub mod ending;
 pub mod entry;
+#[cfg(test)]
+mod fake;
 pub mod memory;
 pub mod moving;
 pub mod obstacles;

@@ -476,3 +476,6 @@ fn set_converted(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
