@@ -21,6 +21,10 @@ pub fn folder() -> &'static Path {
             "xl-gpu",
             "-p",
             "xl-gpu-shadow",
+            "-p",
+            "xl-gpu-libcuda",
+            "-p",
+            "xl-gpu-stub-cuda",
         ]);
         build
             .arg("--target-dir")
@@ -39,12 +43,16 @@ pub fn binary(name: &str) -> PathBuf {
     folder().join(name)
 }
 
-/// The shadow library under the name by which programs know it, in `folder`.
+/// The shadow library under the names by which programs know it, in `folder`.
 pub fn shadow(into: &Path) -> PathBuf {
-    let link = into.join("libOpenCL.so.1");
-    std::os::unix::fs::symlink(folder().join("libxl_gpu_shadow.so"), &link)
-        .expect("a link to the shadow library");
-    link
+    let link = |library: &str, name: &str| {
+        let link = into.join(name);
+        std::os::unix::fs::symlink(folder().join(library), &link)
+            .expect("a link to the shadow library");
+        link
+    };
+    link("libxl_gpu_libcuda.so", "libcuda.so.1");
+    link("libxl_gpu_shadow.so", "libOpenCL.so.1")
 }
 
 /// One of `tests/programs`, compiled in `folder` against the system's OpenCL loader.
@@ -59,5 +67,38 @@ pub fn program(name: &str, into: &Path) -> PathBuf {
         .status()
         .expect("a C compiler");
     assert!(compiled.success(), "{name}.c does not compile");
+    binary
+}
+
+/// One of `tests/programs/cuda`, compiled in `folder`; linked with an empty `libcuda.so.1`, as no CUDA is needed.
+pub fn cuda_program(name: &str, into: &Path) -> PathBuf {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs/cuda");
+    let (binary, empty) = (
+        into.join(format!("cuda-{name}")),
+        into.join("empty-libcuda.so"),
+    );
+    let run = |command: &mut Command| {
+        let compiled = command.status().expect("a C compiler");
+        assert!(compiled.success(), "{name}.c does not compile");
+    };
+    run(Command::new("cc")
+        .args([
+            "-shared",
+            "-x",
+            "c",
+            "/dev/null",
+            "-Wl,-soname,libcuda.so.1",
+            "-o",
+        ])
+        .arg(&empty));
+    run(Command::new("cc")
+        .args(["-O2", "-Wall", "-I"])
+        .arg(&sources)
+        .arg("-o")
+        .arg(&binary)
+        .arg(sources.join(format!("{name}.c")))
+        .args(["-ldl", "-lpthread"])
+        .arg("-Wl,--no-as-needed,--unresolved-symbols=ignore-in-object-files")
+        .arg(&empty));
     binary
 }

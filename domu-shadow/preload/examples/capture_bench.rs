@@ -7,7 +7,6 @@
 //! Prints a line of JSON for each step; rates are decimal GB/s. `changed` is the share of all 4 KiB chunks, in per
 //! cent, that a kernel writes to before each round and before the stop, scattered.
 
-
 mod capturing;
 #[path = "../tests/common/mod.rs"]
 mod common;
