@@ -110,7 +110,7 @@ impl Host {
     pub fn run(&self, binary: &Path, name: &str, arguments: &[&str]) -> Program {
         let mut command = Command::new(binary);
         command.args(arguments);
-        self.start(command, name)
+        self.launch(command, name)
     }
 
     /// The same with a CUDA program over the stub driver, which is told `options`.
@@ -141,7 +141,7 @@ impl Host {
             )
             .env("XL_GPU_DEVICE_NODES", &nodes)
             .env("LD_LIBRARY_PATH", &self.folder);
-        self.start(command, name)
+        self.launch(command, name)
     }
 
     /// What stands for the stub's device nodes.
@@ -149,7 +149,7 @@ impl Host {
         self.folder.join("nodes")
     }
 
-    fn start(&self, mut command: Command, name: &str) -> Program {
+    fn launch(&self, mut command: Command, name: &str) -> Program {
         let shadow = self.folder.join("libOpenCL.so.1");
         if !shadow.exists() {
             built::shadow(&self.folder);
