@@ -7,6 +7,7 @@ use crate::core::capturing;
 use crate::core::context::Context;
 use crate::core::ending::take_apart;
 use crate::core::entry::own;
+use crate::core::moving::has_moved;
 use crate::core::obstacles::MANAGED;
 use crate::core::ordinary::Allocation;
 use crate::core::state::{Locked, state};
@@ -40,6 +41,9 @@ pub(super) fn free(
     plain: impl FnOnce() -> Answer<()>,
     rest: impl FnOnce(&Context) -> Answer<()>,
 ) -> Answer<()> {
+    if has_moved() && capturing::open() == 0 {
+        free_retired();
+    }
     let mut locked = unused(at);
     let Some(allocation) = locked.allocations.remove(at) else {
         let pooled = locked.counted.pooled.remove(at);
@@ -67,6 +71,17 @@ pub(super) fn free(
         Err(_) => state().allocations.put_back(at, allocation),
     }
     freed
+}
+
+/// What was freed while a stream was being captured, when none is any more.
+fn free_retired() {
+    let retired = std::mem::take(&mut state().retired);
+    for (at, allocation) in retired {
+        match synchronize(&allocation.context) {
+            Ok(()) => take_apart(at, &allocation, &Real),
+            Err(_) => state().retired.push((at, allocation)),
+        }
+    }
 }
 
 /// As the driver does before it frees.

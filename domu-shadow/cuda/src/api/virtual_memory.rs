@@ -109,8 +109,9 @@ own! {
             return check(unsafe { driver().cuMemRelease(handle) });
         }
         let mut state = state().wait_unpinned(|state| {
-            let physical = state.virtual_memory.get(handle);
-            physical.is_some_and(|physical| physical.is_pinned())
+            let memory = &state.virtual_memory;
+            let is_pinned = memory.get(handle).is_some_and(|it| it.is_pinned());
+            is_pinned && memory.ends_with_release(handle)
         });
         state.virtual_memory.release(handle, &Real)
     }
@@ -163,11 +164,12 @@ own! {
         handle: *mut CUmemGenericAllocationHandle,
         at: *mut c_void,
     ) driver {
-        let mut state = range(at as CUdeviceptr, 1)?;
-        if handle.is_null() {
+        let mut state = state();
+        let address = at as CUdeviceptr;
+        if handle.is_null() || state.allocations.converted_around(address).is_some() {
             return Err(CUDA_ERROR_INVALID_VALUE);
         }
-        if let Some(token) = state.virtual_memory.retain(at as CUdeviceptr) {
+        if let Some(token) = state.virtual_memory.retain(address) {
             unsafe { handle.write(token) };
             return Ok(());
         }
@@ -180,7 +182,7 @@ own! {
         handle: CUmemGenericAllocationHandle,
         kind: c_uint,
         flags: u64,
-    ) driver {
+    ) contents {
         let of_driver = state().virtual_memory.to_driver(handle)?;
         check(unsafe { driver().cuMemExportToShareableHandle(shareable, of_driver, kind, flags) })?;
         let mut state = state();
@@ -239,7 +241,7 @@ own! {
         offset: usize,
         size: usize,
         flags: u64,
-    ) driver {
+    ) contents {
         let handle = bound(handle)?;
         check(unsafe {
             driver().cuMulticastBindMem(multicast, multicast_offset, handle, offset, size, flags)
@@ -254,7 +256,7 @@ own! {
         offset: usize,
         size: usize,
         flags: u64,
-    ) driver {
+    ) contents {
         let handle = bound(handle)?;
         check(unsafe {
             driver().cuMulticastBindMem_v2(

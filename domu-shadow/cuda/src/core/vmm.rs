@@ -259,6 +259,13 @@ impl VirtualMemory {
             .any(Physical::is_pinned)
     }
 
+    /// Whether nothing is left of an allocation when the program drops one more reference.
+    pub fn ends_with_release(&self, token: u64) -> bool {
+        let is_last =
+            |physical: &Physical| physical.references <= 1 && physical.mappings.is_empty();
+        self.physicals.get(&token).is_some_and(is_last)
+    }
+
     /// The program drops a reference. Where none and no mapping is left the memory is gone.
     ///
     /// # Errors

@@ -105,7 +105,7 @@ impl Both {
             assert_eq!(reserved, Ok(BASE));
         }
         let mut state = State::default();
-        let context = state.contexts.note(1 as CUcontext, 0);
+        let context = state.contexts.note(1 as CUcontext, 0, 0);
         Both {
             plain,
             ours,
