@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use channel::guest::{StepError, Whole};
 use runtime::delta::device::Result;
@@ -102,7 +103,11 @@ impl Side {
     }
 
     fn build(&mut self, bytes: u64, free: u64) {
-        let config = Config::for_bytes(bytes).fitted(free);
+        let config = Config {
+            // For `rest_after`.
+            profiling: true,
+            ..Config::for_bytes(bytes).fitted(free)
+        };
         if config.staging_bytes() + LEAST_FREE > free / 2 {
             log::info!("blocks are sent whole: the device has only {free} free bytes");
             self.why = Whole::NoMemory;
@@ -199,6 +204,14 @@ fn hold(blocks: &[&Arc<Block>]) -> (Vec<Pinned>, Vec<Candidate>) {
     (held, places)
 }
 
+/// A pass keeps to its share of time between what it compares, and the next one begins at once: waits until this one has.
+fn rest_after(report: PassReport, program: Program) {
+    let whole = Duration::from_nanos(report.detect_ns).div_f64(options(program).duty);
+    if program == Program::Runs {
+        std::thread::sleep(whole.saturating_sub(report.elapsed));
+    }
+}
+
 /// What a pass over all contexts did.
 #[derive(Default)]
 pub(super) struct Passed {
@@ -251,7 +264,10 @@ impl Comparing {
                 let done = unsafe { engine.pass(&places, options(program), sink) };
                 drop(held);
                 match done {
-                    Ok(report) => passed.report.add(report),
+                    Ok(report) => {
+                        passed.report.add(report);
+                        rest_after(report, program);
+                    }
                     Err(DeltaError::Sink(error)) => return Err(error),
                     Err(error) => {
                         self.give_up(address, &error);
