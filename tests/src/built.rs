@@ -70,35 +70,14 @@ pub fn program(name: &str, into: &Path) -> PathBuf {
     binary
 }
 
-/// One of `tests/programs/cuda`, compiled in `folder`; linked with an empty `libcuda.so.1`, as no CUDA is needed.
+/// One of `tests/programs/cuda`, compiled in `folder`.
 pub fn cuda_program(name: &str, into: &Path) -> PathBuf {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs/cuda");
-    let (binary, empty) = (
-        into.join(format!("cuda-{name}")),
-        into.join("empty-libcuda.so"),
+    let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs/cuda/build");
+    let binary = into.join(format!("cuda-{name}"));
+    let built = Command::new(build).arg(name).arg(&binary).status();
+    assert!(
+        built.expect("sh runs").success(),
+        "{name}.c does not compile"
     );
-    let run = |command: &mut Command| {
-        let compiled = command.status().expect("a C compiler");
-        assert!(compiled.success(), "{name}.c does not compile");
-    };
-    run(Command::new("cc")
-        .args([
-            "-shared",
-            "-x",
-            "c",
-            "/dev/null",
-            "-Wl,-soname,libcuda.so.1",
-            "-o",
-        ])
-        .arg(&empty));
-    run(Command::new("cc")
-        .args(["-O2", "-Wall", "-I"])
-        .arg(&sources)
-        .arg("-o")
-        .arg(&binary)
-        .arg(sources.join(format!("{name}.c")))
-        .args(["-ldl", "-lpthread"])
-        .arg("-Wl,--no-as-needed,--unresolved-symbols=ignore-in-object-files")
-        .arg(&empty));
     binary
 }
