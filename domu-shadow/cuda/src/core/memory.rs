@@ -10,7 +10,6 @@ use super::block::Place;
 use super::context::Context;
 use super::current;
 use super::moving;
-use super::ordinary::Backing;
 use super::pins::reachable_in;
 use super::state::state;
 use crate::driver::vm::Real;
@@ -83,14 +82,9 @@ pub fn left() -> Left {
             &mut host
         }) += physical.size as u64;
     }
-    let kept = state.allocations.iter().filter(|(_, allocation)| {
-        let ordinary = allocation.ordinary();
-        ordinary.is_some_and(|ordinary| ordinary.backing == Backing::Kept)
-    });
-    let kept: u64 = kept.map(|(_, allocation)| allocation.asked as u64).sum();
     Left {
         contexts: state.contexts.live().count() as u64,
-        device: device + kept + state.allocations.left() + state.counted.device_bytes(),
+        device: device + state.allocations.left() + state.counted.device_bytes(),
         host: host + state.counted.host_bytes(),
     }
 }
