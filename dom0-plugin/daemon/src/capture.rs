@@ -5,7 +5,6 @@ use super::images::Images;
 use super::laps::Laps;
 use super::parallel::in_parallel;
 use super::session::{OpenSession, SessionError};
-use super::stopping::NotTogether;
 use channel::guest::{Begun, RoundDone, Stopped, Unloaded, Whole};
 use channel::host::StepLimits;
 use channel::image::SessionKey;
@@ -26,8 +25,14 @@ pub enum CaptureError {
     #[error("the captured image cannot be kept: {0}")]
     Spool(#[from] SpoolError),
     /// They do not come to rest at the same time.
-    #[error(transparent)]
-    NotTogether(#[from] NotTogether),
+    #[error(
+        "{error}; the domain's programs were stopped {tries} times and went on in between: kernels of one may wait for those of another"
+    )]
+    NotTogether {
+        tries: usize,
+        #[source]
+        error: SessionError,
+    },
     /// Something in the programs still holds the GPU.
     #[error(
         "its programs still have {0} GPU device nodes open or mapped although their driver is unloaded: its PCI device cannot be taken away"

@@ -59,6 +59,7 @@ pub mod loopback;
 pub mod manual;
 pub mod migrate;
 pub mod moving;
+pub mod notice;
 pub mod parallel;
 pub mod passthrough;
 pub mod peers;

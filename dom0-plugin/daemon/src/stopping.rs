@@ -11,7 +11,6 @@
 use super::capture::{Capture, CaptureError, Sums};
 use super::capture_sink::CaptureSink;
 use super::laps::Laps;
-use super::session::SessionError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -19,17 +18,6 @@ use std::time::{Duration, Instant};
 const FIRST: Duration = Duration::from_millis(250);
 /// How often somebody who calls it off is heard while the programs go on.
 const TICK: Duration = Duration::from_millis(20);
-
-/// Not all programs came to rest.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "{error}; the domain's programs were stopped {tries} times and went on in between: kernels of one may wait for those of another"
-)]
-pub struct NotTogether {
-    tries: usize,
-    #[source]
-    error: SessionError,
-}
 
 /// All programs are at rest.
 pub struct AtRest {
@@ -83,10 +71,10 @@ pub fn stop_together(
         if number == tries.len() {
             return Err(match number {
                 1 => failed.first.into(),
-                tries => {
-                    let error = failed.first;
-                    NotTogether { tries, error }.into()
-                }
+                tries => CaptureError::NotTogether {
+                    tries,
+                    error: failed.first,
+                },
             });
         }
         log::info!(

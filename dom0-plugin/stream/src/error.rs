@@ -128,7 +128,9 @@ impl WriteError {
 /// Why a record was not written.
 #[derive(Debug, Error)]
 pub enum WriteCause {
-    #[error("the receiver has gone")]
+    #[error(
+        "the receiver has gone; why, it has said in the output of xl and in the log of xl-gpud there"
+    )]
     Disconnected,
     #[error("the stream was closed here: the save was cancelled")]
     Cancelled,

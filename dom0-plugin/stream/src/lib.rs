@@ -45,8 +45,8 @@ pub use receiver::{AwaitHead, ImageSink, Receiver, Receiving, Sealed, Stream};
 pub use sender::{Broken, RecordSender, SendError};
 pub use stream_end::StreamEnd;
 pub use wire::{
-    ImageId, MAX_EXTENTS, MAX_PAYLOAD, MAX_SESSIONS, STOP_ROUND, STREAM_VERSION, TYPE_DATA,
-    TYPE_HEAD, TYPE_SEAL, Totals, is_gpu_type,
+    ImageId, MAX_EXTENTS, MAX_PAYLOAD, MAX_SESSIONS, NOTICE_OBJECT, STOP_ROUND, STREAM_VERSION,
+    TYPE_DATA, TYPE_HEAD, TYPE_SEAL, Totals, is_gpu_type,
 };
 pub use writer::{DataRecord, Elided, RecordWriter, Written};
 

@@ -26,6 +26,9 @@ pub const MAX_EXTENTS: usize = 4096;
 /// Most sessions in a stream: as many as of a domain are looked at. Each costs the receiver open files.
 pub const MAX_SESSIONS: usize = 64;
 
+/// Number of the object that tells the receiver something at the head of a stream; dropped by the record after it.
+pub const NOTICE_OBJECT: u64 = u64::MAX;
+
 pub(super) const MAGIC: [u8; 8] = *b"XLGPUSTM";
 /// The checksum that ends a DATA body.
 pub(super) const CHECKSUM_BYTES: usize = 16;

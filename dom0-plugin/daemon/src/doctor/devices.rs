@@ -64,6 +64,7 @@ fn examine(patient: &Patient, toolstack: &dyn Toolstack) -> std::io::Result<Vec<
                 .iter()
                 .flat_map(|d| in_dom0(d, &toolstack.in_dom0(d))),
         );
+        findings.extend(same_chip(patient, &assigned));
     }
     if !assigned.is_empty() || !away.is_empty() || !by_policy.is_empty() {
         findings.extend(programs(patient));
@@ -95,6 +96,28 @@ fn would_go(patient: &Patient, assigned: &[Device]) -> Option<Finding> {
     } else {
         None
     }
+}
+
+/// A driver's own state goes on on the same chip only. The receiver refuses another one, before the domain is stopped.
+fn same_chip(patient: &Patient, assigned: &[Device]) -> Option<Finding> {
+    let mut sessions = patient.announced.iter();
+    if sessions.all(|a| a.left.contexts == 0) {
+        return None;
+    }
+    let chips = patient.devices.chips_of(assigned);
+    let chips: Vec<String> = chips.iter().map(ToString::to_string).collect();
+    (!chips.is_empty()).then(|| {
+        Finding::note(
+            &format!("domain {}", patient.domid),
+            format!(
+                "its CUDA programs go on on the same chip only: {}",
+                chips.join(", ")
+            ),
+        )
+        .remedy(
+            "the other host refuses the migration at once where it has another: lspci -nn there",
+        )
+    })
 }
 
 fn in_dom0(device: &Device, seen: &InDom0) -> Vec<Finding> {

@@ -4,6 +4,7 @@ use crate::capture::CaptureError;
 use crate::carrier::{Unannounced, Unreadable};
 use crate::doctor::checks::Refused;
 use crate::domain_lock::Busy;
+use crate::notice::NoticeError;
 use crate::passthrough::error::DeviceError;
 use crate::peers::NotCapturable;
 use crate::session::SessionError;
@@ -32,6 +33,8 @@ pub enum MigrationError {
     Write(#[from] WriteError),
     #[error(transparent)]
     Send(#[from] SendError),
+    #[error(transparent)]
+    Notice(#[from] NoticeError),
     #[error("image {0} has gone")]
     ImageGone(SessionKey),
     #[error(transparent)]

@@ -11,6 +11,7 @@ use crate::daemon::Daemon;
 use crate::doctor::checks;
 use crate::doctor::patient::{Answer, Asked, Patient};
 use crate::domain_lock::DomainLock;
+use crate::notice::Notice;
 use crate::peers::peers_to_capture;
 use crate::rounds::Rounds;
 use channel::guest::Begun;
@@ -170,6 +171,26 @@ fn session_report(key: SessionKey, announced: &[Announcement]) -> SessionReport 
     }
 }
 
+/// What the receiver has to have: nothing where no state of a driver's own goes along, or it stays here.
+fn notice(out: &Outgoing<'_>) -> Result<Option<Notice>, MigrationError> {
+    let mut sessions = out.report.sessions.iter();
+    if !out.leaves() || sessions.all(|s| s.left_to_driver.contexts == 0) {
+        return Ok(None);
+    }
+    let devices = &out.daemon.devices;
+    let chips = devices.chips_of(&devices.assigned(out.domid)?);
+    if chips.is_empty() {
+        return Ok(None);
+    }
+    let names: Vec<String> = chips.iter().map(ToString::to_string).collect();
+    log::info!(
+        "domain {}: its programs go on on the same chip only: {}",
+        out.domid,
+        names.join(", ")
+    );
+    Ok(Some(Notice { chips }))
+}
+
 fn write_head(
     out: &Outgoing<'_>,
     stored: &[SessionKey],
@@ -178,6 +199,9 @@ fn write_head(
     let keys: Vec<SessionKey> = out.report.sessions.iter().map(|s| s.key).collect();
     let id = ImageId::random().map_err(MigrationError::Random)?;
     let records = Records::start(stream, id, &keys)?;
+    if let (Some(notice), Some(first)) = (notice(out)?, keys.first()) {
+        notice.send(&records, first)?;
+    }
     let images = &out.daemon.images;
     for key in stored {
         let image = images

@@ -1,5 +1,6 @@
 //! Takes PCI devices from domains and gives them back.
 
+use super::chip::{Chip, Gpu};
 use super::device::Device;
 use super::error::{DeviceError, DeviceProblem};
 use super::policy::Policy;
@@ -55,6 +56,18 @@ impl Devices {
                 .map_err(|e| DeviceProblem::Unread(e).of(domid)),
             _ => Ok(Vec::new()),
         }
+    }
+
+    /// The GPUs of this host, whoever has them; none where there are none to assign.
+    pub fn gpus(&self) -> Vec<Gpu> {
+        self.toolstack().map(Toolstack::gpus).unwrap_or_default()
+    }
+
+    /// The chips of those of `devices` that are GPUs.
+    pub fn chips_of(&self, devices: &[Device]) -> Vec<Chip> {
+        let is_one_of = |gpu: &Gpu| devices.iter().any(|device| device.bdf == gpu.bdf);
+        let gpus = self.gpus().into_iter();
+        gpus.filter(is_one_of).map(|gpu| gpu.chip).collect()
     }
 
     /// Has the guest's devices detached; what they are, in order. On an error some may have gone: [`Devices::bring_back`]

@@ -19,6 +19,7 @@
 //! What was taken stands in XenStore with the domain, so that it comes back even if this daemon dies in between, and is
 //! forgotten with a domain that has left.
 
+pub mod chip;
 pub mod command;
 pub mod device;
 pub mod devices;

@@ -1,5 +1,6 @@
 //! What the daemon needs of the toolstack to move a guest's PCI devices.
 
+use super::chip::Gpu;
 use super::device::Device;
 use std::io;
 
@@ -63,6 +64,8 @@ pub trait Toolstack: Send + Sync {
     fn configuration(&self, domid: u32) -> io::Result<Configuration>;
     /// Whether dom0 can reset a device between two owners, and the driver that has it now, where that can be told.
     fn in_dom0(&self, device: &Device) -> InDom0;
+    /// The GPUs of this host, whoever has them.
+    fn gpus(&self) -> Vec<Gpu>;
     /// Path of the libxenguest that the toolstack's save helper runs with.
     fn libxenguest(&self) -> io::Result<String>;
     /// Whether the domain's VCPUs run; false while it is suspended. An error of kind `NotFound` where it is gone.

@@ -38,7 +38,9 @@ pub fn converse(daemon: &Arc<Daemon>, talk: &mut Conversation, domid: u32, fd: O
         Err(e) => return talk.refuse(&ReceiveError::Descriptor(e)),
     };
     let max_object = daemon.settings.limits.batch.max_object_bytes;
-    let mut phase = Phase::Receiving(Receiving::new(&daemon.images, domid, max_object));
+    let here = || daemon.devices.gpus();
+    let receiving = Receiving::new(&daemon.images, domid, max_object, &here);
+    let mut phase = Phase::Receiving(receiving);
     talk.answer(json!({}));
     let kept = loop {
         match talk.request::<Request>() {

@@ -1,11 +1,13 @@
 //! Images that are not complete yet.
 
 use crate::images::Images;
+use crate::notice::{Notice, OtherChip};
+use crate::passthrough::chip::Gpu;
 use channel::image::{Extent, ExtentKind, SessionKey};
 use protocol::report::GpuBytes;
 use spool::{Image, SpoolError};
 use std::collections::BTreeMap;
-use stream::{ImageSink, STOP_ROUND, Totals};
+use stream::{ImageSink, NOTICE_OBJECT, STOP_ROUND, Totals};
 
 /// What a stream's records fill.
 pub struct ArrivingImages<'d> {
@@ -16,11 +18,33 @@ pub struct ArrivingImages<'d> {
     stop: u64,
     copies: u64,
     zero: u64,
+    here: &'d (dyn Fn() -> Vec<Gpu> + Sync),
+    told: Told,
+}
+
+/// How far the stream has come with what it tells the receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// No record has come: the first may be a notice.
+    Nothing,
+    /// It was one, and is dropped next.
+    Notice,
+    /// Contents.
+    All,
+}
+
+/// Something cannot be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum ArrivingError {
+    #[error(transparent)]
+    Image(#[from] SpoolError),
+    #[error(transparent)]
+    OtherChip(#[from] OtherChip),
 }
 
 impl<'d> ArrivingImages<'d> {
     /// None, beside those that `images` has of the domain.
-    pub fn new(images: &'d Images, domid: u32) -> Self {
+    pub fn new(images: &'d Images, domid: u32, here: &'d (dyn Fn() -> Vec<Gpu> + Sync)) -> Self {
         ArrivingImages {
             images,
             domid,
@@ -29,6 +53,25 @@ impl<'d> ArrivingImages<'d> {
             stop: 0,
             copies: 0,
             zero: 0,
+            here,
+            told: Told::Nothing,
+        }
+    }
+
+    /// Whether an extent is the source's word to this host, and not an image's.
+    fn is_notice(&mut self, extent: &Extent, bytes: &[u8]) -> Result<bool, OtherChip> {
+        let before = std::mem::replace(&mut self.told, Told::All);
+        match (before, extent.kind) {
+            _ if extent.object != NOTICE_OBJECT => Ok(false),
+            (Told::Nothing, ExtentKind::Data) => {
+                self.told = Told::Notice;
+                // A later version's may say what is not known here.
+                Notice::parse(bytes).map_or(Ok(true), |notice| {
+                    notice.check(&(self.here)()).map(|()| true)
+                })
+            }
+            (Told::Notice, ExtentKind::Drop) => Ok(true),
+            _ => Ok(false),
         }
     }
 
@@ -45,12 +88,12 @@ impl<'d> ArrivingImages<'d> {
 }
 
 impl ImageSink for ArrivingImages<'_> {
-    type Error = SpoolError;
+    type Error = ArrivingError;
 
-    fn begin(&mut self, sessions: &[SessionKey]) -> Result<(), SpoolError> {
+    fn begin(&mut self, sessions: &[SessionKey]) -> Result<(), ArrivingError> {
         for key in sessions {
             if self.images.has(self.domid, key) {
-                return Err(SpoolError::Exists(*key));
+                return Err(SpoolError::Exists(*key).into());
             }
             self.by_key.insert(*key, self.images.new_image(self.domid));
         }
@@ -63,7 +106,10 @@ impl ImageSink for ArrivingImages<'_> {
         round: u32,
         extent: &Extent,
         bytes: &[u8],
-    ) -> Result<(), SpoolError> {
+    ) -> Result<(), ArrivingError> {
+        if self.is_notice(extent, bytes)? {
+            return Ok(());
+        }
         let image = self.by_key.get_mut(key).ok_or(SpoolError::NoImage(*key))?;
         image.apply(extent, bytes)?;
         let len = u64::from(extent.len);

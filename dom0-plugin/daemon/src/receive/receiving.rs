@@ -4,6 +4,7 @@ use super::error::ReceiveError;
 use super::images::ArrivingImages;
 use super::sealed::Sealed;
 use crate::images::Images;
+use crate::passthrough::chip::Gpu;
 use protocol::report::{Report, Role};
 use std::io::Read;
 use std::time::Instant;
@@ -13,7 +14,7 @@ use stream::{Receiver, RecordHeader, StreamError, StreamLimits, is_gpu_type};
 /// The GPU part of one stream, as far as it has come.
 pub struct Receiving<'d> {
     receiver: Receiver,
-    arriving: ArrivingImages<'d>,
+    arriving: Box<ArrivingImages<'d>>,
     report: Report,
     started: Instant,
 }
@@ -28,10 +29,16 @@ pub enum Received<'d> {
 
 impl<'d> Receiving<'d> {
     /// Nothing has come.
-    pub fn new(images: &'d Images, domid: u32, max_object_bytes: u64) -> Self {
+    /// `here`: the host's GPUs.
+    pub fn new(
+        images: &'d Images,
+        domid: u32,
+        max_object_bytes: u64,
+        here: &'d (dyn Fn() -> Vec<Gpu> + Sync),
+    ) -> Self {
         Receiving {
             receiver: Receiver::new(StreamLimits { max_object_bytes }),
-            arriving: ArrivingImages::new(images, domid),
+            arriving: Box::new(ArrivingImages::new(images, domid, here)),
             report: Report::new(Role::Destination, domid),
             started: Instant::now(),
         }
@@ -50,7 +57,7 @@ impl<'d> Receiving<'d> {
         header: RecordHeader,
     ) -> Result<(Received<'d>, RecordHeader), ReceiveError> {
         let next = match is_gpu_type(header.record_type) {
-            true => self.receiver.records(stream, header, &mut self.arriving)?,
+            true => self.receiver.records(stream, header, &mut *self.arriving)?,
             false => header,
         };
         if self.receiver.is_sealed() {

@@ -6,6 +6,7 @@
 use super::domains::guard;
 use super::store::XenStore;
 use super::{configuration, helper};
+use crate::passthrough::chip::{self, Gpu};
 use crate::passthrough::command;
 use crate::passthrough::device::Device;
 use crate::passthrough::toolstack::{Configuration, GuestKind, InDom0, Link, Toolstack};
@@ -121,6 +122,10 @@ impl Toolstack for Xl {
             resets: folder.join("reset").exists(),
             driver: driver.and_then(|d| Some(d.file_name()?.to_string_lossy().into_owned())),
         }
+    }
+
+    fn gpus(&self) -> Vec<Gpu> {
+        chip::gpus(Path::new(chip::SYSFS))
     }
 
     fn libxenguest(&self) -> io::Result<String> {

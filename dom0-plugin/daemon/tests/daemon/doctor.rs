@@ -54,7 +54,7 @@ fn refused(host: &Host) -> String {
     refusal
 }
 
-fn with_device() -> (Host, FakeToolstack) {
+pub fn with_device() -> (Host, FakeToolstack) {
     with_device_and(|_| ())
 }
 

@@ -8,6 +8,7 @@ use channel::image::SessionId;
 use channel::link::{Peer, Residence};
 use daemon::carrier::{Carrier, Domain, Sessions};
 use daemon::loopback::LoopbackCarrier;
+use daemon::passthrough::chip::Gpu;
 use daemon::passthrough::device::Device;
 use daemon::passthrough::toolstack::{Configuration, GuestKind, InDom0, Link, Toolstack};
 use protocol::progress::Progress;
@@ -21,6 +22,8 @@ pub struct Pci {
     /// `None`: there is no `xl`.
     pub configuration: Option<Configuration>,
     pub in_dom0: InDom0,
+    /// The host's GPUs.
+    pub gpus: Vec<Gpu>,
     pub libxenguest: String,
     /// What was asked of it, in order.
     pub done: Vec<String>,
@@ -41,6 +44,7 @@ impl Default for Pci {
                 resets: true,
                 driver: Some("pciback".into()),
             },
+            gpus: Vec::new(),
             libxenguest: "/usr/lib/libxenguest.so.4.17".into(),
             done: Vec::new(),
         }
@@ -95,6 +99,10 @@ impl Toolstack for FakeToolstack {
 
     fn in_dom0(&self, _: &Device) -> InDom0 {
         self.pci().in_dom0.clone()
+    }
+
+    fn gpus(&self) -> Vec<Gpu> {
+        self.pci().gpus.clone()
     }
 
     fn libxenguest(&self) -> io::Result<String> {

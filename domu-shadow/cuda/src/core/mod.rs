@@ -22,6 +22,7 @@
 //! | [`entry`] | what every call passes: the gate, the driver's library, contents that are still on their way |
 //! | [`obstacles`] | what keeps the process from moving |
 //! | [`tools`] | debuggers and profilers |
+//! | [`room`] | device memory of ours that the program gets when it finds no other |
 //! | [`descriptors`] | whether two are one file |
 
 pub mod answers;
@@ -44,6 +45,7 @@ pub mod ordinary;
 pub mod peers;
 pub mod pins;
 pub mod queries;
+pub mod room;
 pub mod state;
 pub mod tools;
 pub mod vmm;
@@ -57,6 +59,7 @@ pub fn hold_locks(in_call: bool) -> Option<Held> {
     if !in_call {
         held.push(Box::new(state::hold()?));
         held.push(Box::new(capturing::hold()?));
+        held.push(Box::new(room::hold()?));
     }
     Some(held)
 }
