@@ -11,6 +11,7 @@ use super::context::Context;
 use super::current;
 use super::moving;
 use super::pins::reachable_in;
+use super::pools;
 use super::state::state;
 use crate::driver::vm::Real;
 
@@ -59,6 +60,7 @@ pub fn contexts() -> Vec<Arc<Context>> {
 /// # Errors
 /// The first one; what could be taken is taken. [`attach`] undoes it.
 pub fn detach() -> Result<(), MemoryError> {
+    pools::trim();
     moving::detach(&mut state(), &Real)
 }
 
