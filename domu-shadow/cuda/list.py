@@ -11,19 +11,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-# What a program may use only where it stays; the first that matches.
+# What a program may use only where it stays; the first that matches. What comes and goes is not here, but counted in src/api.
 MARKS = [
     (r"cuGraphics|cuGL|cuEGL|cuVDPAU", "graphics"),
     (r"cuMulticast(?!GetGranularity)", "multicast memory"),
     (r"cuGreenCtx|cuCtxFromGreenCtx", "green contexts"),
     (r"cuLogicalEndpoint|cuFabricCpy", "fabric memory"),
-    (r"cuImportExternal|cuExternalMemory|cuDestroyExternal|cu(Signal|Wait)External", "external memory and semaphores"),
     (r"cuDeviceGetNvSciSyncAttributes", "NvSciSync"),
-    (r"cuIpc", "memory and events of other processes (cuIpc*)"),
-    (r"cuMemExportTo|cuMemImportFrom|cuMemPoolExport|cuMemPoolImport", "memory shared with other processes"),
-    (r"cuMemGetHandleForAddressRange", "memory as a dma-buf"),
     (r"cuFlushGPUDirectRDMAWrites", "GPUDirect RDMA"),
-    (r"cuMemAllocManaged|cuLibraryGetManaged", "managed memory"),
     (r"cuStream(Begin|End)CaptureToCig", "CUDA in graphics"),
     (r"cuCheckpoint(Process(Lock|Checkpoint|Restore|Unlock)|OperationComplete)", "the driver's own checkpoints"),
 ]
@@ -31,7 +26,7 @@ MARKS = [
 JUMPS = r"cuGetError(Name|String)|cuDriverGetVersion|cuGetExportTable|cuMemGetAttribute"
 # May read or write any memory of the device's, now or on a stream.
 CONTENTS = (
-    r"cuLaunch|cuMem(cpy|set|Prefetch|Discard|BatchDecompress|MapArray)|cuGraph(Launch|Upload)|cu(Event|Ctx)Record"
+    r"cuLaunch|cu(Signal|Wait)External|cuMem(cpy|set|Prefetch|Discard|BatchDecompress|MapArray)|cuGraph(Launch|Upload)|cu(Event|Ctx)Record"
     r"|cuStream(WaitValue|WriteValue|BatchMemOp|AddCallback|AttachMem)"
 )
 # No header has these any more, or another than cuda.h has.

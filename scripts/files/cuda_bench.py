@@ -28,14 +28,8 @@ def build(into, target):
     shutil.copy(os.path.join(target, "release/examples/cuda_capture_bench"), into)
     shutil.copy(os.path.join(target, "release/libxl_gpu_libcuda.so"), os.path.join(into, "libcuda.so.1"))
     programs = os.path.join(REPO, "tests/programs/cuda")
-    with tempfile.TemporaryDirectory() as folder:
-        # Only its name counts.
-        empty = os.path.join(folder, "libcuda.so")
-        subprocess.run(["gcc", "-shared", "-x", "c", os.devnull, "-Wl,-soname,libcuda.so.1", "-o", empty], check=True)
-        for name in ["patterns", "calls"]:
-            linked = ["-Wl,--no-as-needed,--unresolved-symbols=ignore-in-object-files", empty] if name == "patterns" else []
-            subprocess.run(["gcc", "-O2", "-Wall", "-I", programs, "-o", os.path.join(into, f"cuda-{name}"),
-                            os.path.join(programs, f"{name}.c"), "-ldl", "-lpthread", *linked], check=True)
+    for name in ["patterns", "calls"]:
+        subprocess.run([os.path.join(programs, "build"), name, os.path.join(into, f"cuda-{name}")], check=True)
     shutil.copytree(os.path.join(REPO, "tests/storm/cuda"), os.path.join(into, "cuda"), dirs_exist_ok=True)
 
 

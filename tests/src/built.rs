@@ -21,6 +21,10 @@ pub fn folder() -> &'static Path {
             "xl-gpu",
             "-p",
             "xl-gpu-shadow",
+            "-p",
+            "xl-gpu-libcuda",
+            "-p",
+            "xl-gpu-stub-cuda",
         ]);
         build
             .arg("--target-dir")
@@ -39,12 +43,16 @@ pub fn binary(name: &str) -> PathBuf {
     folder().join(name)
 }
 
-/// The shadow library under the name by which programs know it, in `folder`.
+/// The shadow library under the names by which programs know it, in `folder`.
 pub fn shadow(into: &Path) -> PathBuf {
-    let link = into.join("libOpenCL.so.1");
-    std::os::unix::fs::symlink(folder().join("libxl_gpu_shadow.so"), &link)
-        .expect("a link to the shadow library");
-    link
+    let link = |library: &str, name: &str| {
+        let link = into.join(name);
+        std::os::unix::fs::symlink(folder().join(library), &link)
+            .expect("a link to the shadow library");
+        link
+    };
+    link("libxl_gpu_libcuda.so", "libcuda.so.1");
+    link("libxl_gpu_shadow.so", "libOpenCL.so.1")
 }
 
 /// One of `tests/programs`, compiled in `folder` against the system's OpenCL loader.
@@ -59,5 +67,17 @@ pub fn program(name: &str, into: &Path) -> PathBuf {
         .status()
         .expect("a C compiler");
     assert!(compiled.success(), "{name}.c does not compile");
+    binary
+}
+
+/// One of `tests/programs/cuda`, compiled in `folder`.
+pub fn cuda_program(name: &str, into: &Path) -> PathBuf {
+    let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs/cuda/build");
+    let binary = into.join(format!("cuda-{name}"));
+    let built = Command::new(build).arg(name).arg(&binary).status();
+    assert!(
+        built.expect("sh runs").success(),
+        "{name}.c does not compile"
+    );
     binary
 }

@@ -108,14 +108,55 @@ impl Host {
 
     /// Starts a compiled program under the shadow library; `name` tells it from others.
     pub fn run(&self, binary: &Path, name: &str, arguments: &[&str]) -> Program {
+        let mut command = Command::new(binary);
+        command.args(arguments);
+        self.launch(command, name)
+    }
+
+    /// The same with a CUDA program over the stub driver, which is told `options`.
+    pub fn run_cuda(
+        &self,
+        binary: &Path,
+        name: &str,
+        arguments: &[&str],
+        options: &str,
+    ) -> Program {
+        let nodes = self.nodes();
+        if !nodes.exists() {
+            std::fs::create_dir(&nodes).expect("a folder");
+            for node in ["nvidia0", "nvidiactl", "nvidia-uvm"] {
+                std::fs::write(nodes.join(node), [0; 4096]).expect("a device node");
+            }
+        }
+        let mut command = Command::new(binary);
+        command
+            .args(arguments)
+            .env(
+                "XL_GPU_REAL_LIBCUDA",
+                built::folder().join("libxl_gpu_stub_cuda.so"),
+            )
+            .env(
+                "XL_GPU_STUB_CUDA",
+                format!("nodes={},{options}", nodes.display()),
+            )
+            .env("XL_GPU_DEVICE_NODES", &nodes)
+            .env("LD_LIBRARY_PATH", &self.folder);
+        self.launch(command, name)
+    }
+
+    /// What stands for the stub's device nodes.
+    pub fn nodes(&self) -> PathBuf {
+        self.folder.join("nodes")
+    }
+
+    fn launch(&self, mut command: Command, name: &str) -> Program {
         let shadow = self.folder.join("libOpenCL.so.1");
         if !shadow.exists() {
             built::shadow(&self.folder);
         }
         let output = self.folder.join(format!("{name}.log"));
         let log = File::create(&output).expect("a log");
-        let child = Command::new(binary)
-            .args(arguments)
+        let child = command
             .env("LD_PRELOAD", &shadow)
             .env("XL_GPU_LOOPBACK", self.folder.join("programs"))
             .stderr(log.try_clone().expect("a descriptor"))
@@ -162,6 +203,13 @@ impl Program {
             .filter_map(|l| l.split(' ').next()?.parse().ok())
             .next();
         number.unwrap_or(0)
+    }
+
+    /// How many files below `folder` it has open.
+    pub fn device_files(&self, folder: &Path) -> usize {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it runs");
+        let paths = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+        paths.filter(|path| path.starts_with(folder)).count()
     }
 
     /// Asks it to come to an end, and takes its own verdict.

@@ -1,6 +1,5 @@
 """The CUDA programs of `run --cuda`: frameworks in Python (cuda/), and our own in C (tests/programs/cuda), which also run over the stub driver."""
 
-import os
 import pathlib
 import subprocess
 import sys
@@ -59,13 +58,8 @@ def framework(name, file, *needs, rate="ms=300", **environment):
 
 
 def own(folder, name, stub):
-    (folder / "empty").mkdir(exist_ok=True)
-    empty, binary = folder / "empty/libcuda.so", folder / f"cuda-{name}"
-    subprocess.run(["cc", "-shared", "-x", "c", os.devnull, "-Wl,-soname,libcuda.so.1", "-o", empty], check=True)
-    source = SOURCES / f"{name}.c"
-    opens_it = 'dlopen("libcuda.so.1"' in source.read_text()
-    needed = [] if opens_it else ["-Wl,--no-as-needed,--unresolved-symbols=ignore-in-object-files", empty]
-    subprocess.run(["cc", "-O2", "-I", SOURCES, "-o", binary, source, "-ldl", "-lpthread", *needed], check=True)
+    binary = folder / f"cuda-{name}"
+    subprocess.run([SOURCES / "build", name, binary], check=True)
     rate = FEW_CALLS.get(name, "calls=60" if stub else "ms=200")
     # What it says to standard error depends on the device.
     result = programs.matching(r"^[0-9a-f]{16}$") if name == "full" else programs.every_line

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use runtime::gate;
-use xl_gpu_cuda::core::capturing::{self, Stream};
+use xl_gpu_cuda::core::capturing;
 use xl_gpu_cuda::driver::library;
 use xl_gpu_cuda::front::{marks, unknown};
 
@@ -16,6 +16,8 @@ unsafe extern "C" {
     fn cuCtxGetApiVersion(context: u64, version: *mut c_uint) -> c_int;
     fn cuMemcpyHtoD_v2(to: u64, from: *const c_void, bytes: usize) -> c_int;
     fn cuGraphicsMapResources(count: c_uint, resources: *mut c_void, stream: *mut c_void) -> c_int;
+    fn cuStreamBeginCapture_v2(stream: *mut c_void, mode: c_uint) -> c_int;
+    fn cuStreamEndCapture(stream: *mut c_void, graph: *mut *mut c_void) -> c_int;
     fn cuFuncGetName(name: *mut *const c_char, function: *mut c_void) -> c_int;
     fn cuGetProcAddress_v2(
         name: *const c_char,
@@ -77,13 +79,19 @@ fn a_closed_gate_holds_what_passes_it() {
     driver();
     static DONE: AtomicU32 = AtomicU32::new(0);
     passes_gate();
+    let stream = std::ptr::without_provenance_mut(64);
+    // SAFETY: the driver only compares its arguments.
+    let begin = || unsafe { cuStreamBeginCapture_v2(stream, 1) };
+    // SAFETY: as above.
+    let end = |graph: usize| unsafe {
+        cuStreamEndCapture(stream, std::ptr::without_provenance_mut(graph))
+    };
+    assert_eq!((begin(), capturing::open()), (0, 1));
     let mut draining = gate::drain().expect("only this test closes the gate");
     // A capture that is open has to end.
-    let stream = Stream::of(std::ptr::without_provenance_mut(64), false);
-    capturing::begin(stream);
     std::thread::scope(|scope| scope.spawn(passes_gate).join().unwrap());
-    capturing::end(stream);
-    assert_eq!(capturing::open(), 0);
+    assert_eq!((end(0), capturing::open()), (1, 1));
+    assert_eq!((end(usize::MAX), capturing::open()), (901, 0));
     // The other tests make calls.
     let closed = loop {
         match draining.close() {

@@ -38,7 +38,7 @@ int main(void)
     for (uint i = 0; i < 6; i++) {
         advance(here, WORDS, i, NULL);
         OK(cuCtxPushCurrent(second));
-        OK(cuMemcpyDtoD(there, there + WORDS * 2, i * 4));
+        OK(cuMemcpyDtoD(there, there + WORDS * 2, 4 + i * 4));
         OK(cuMemsetD32(there + i * 4000, i, 1000));
         OK(cuCtxSynchronize());
         OK(cuCtxPopCurrent(&popped));

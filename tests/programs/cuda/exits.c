@@ -51,7 +51,9 @@ int main(int argc, char **argv)
     if (!strcmp(way, "_exit")) _exit(0);
     if (!strcmp(way, "thread")) {
         CHECK(!pthread_create(&thread, NULL, ends, ""));
-        for (;;) advance(at, 1000, 1, NULL);
+        /* Until the driver says that it has gone. */
+        while (!cuMemsetD32Async(at, 1, 1000, NULL)) {}
+        for (;;) pause();
     }
     if (!strcmp(way, "pthread_exit")) {
         CHECK(!pthread_create(&thread, NULL, ends_later, NULL));

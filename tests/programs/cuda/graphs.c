@@ -62,8 +62,8 @@ int main(int argc, char **argv)
     CUDA_MEMSET_NODE_PARAMS set = {.dst = large, .value = 0x1234, .elementSize = 4, .width = 4096, .height = 1};
     CUDA_KERNEL_NODE_PARAMS launch = {.func = grow, .gridDimX = WORDS / 64, .gridDimY = 1, .gridDimZ = 1, .blockDimX = 64,
                                       .blockDimY = 1, .blockDimZ = 1, .kernelParams = (void *[]){&b, &words, &by}};
-    CUDA_MEMCPY3D copy = {.srcMemoryType = CU_MEMORYTYPE_DEVICE, .srcDevice = b, .dstMemoryType = CU_MEMORYTYPE_DEVICE,
-                          .dstDevice = large + 65536, .WidthInBytes = WORDS * 4, .Height = 1, .Depth = 1};
+    CUDA_MEMCPY3D copy = {.srcMemoryType = CU_MEMORYTYPE_DEVICE, .srcDevice = b, .srcPitch = WORDS * 4, .srcHeight = 1, .dstMemoryType = CU_MEMORYTYPE_DEVICE,
+                          .dstDevice = large + 65536, .dstPitch = WORDS * 4, .dstHeight = 1, .WidthInBytes = WORDS * 4, .Height = 1, .Depth = 1};
     CUDA_HOST_NODE_PARAMS call = {counted, &on_host};
     OK(cuGraphCreate(&made, 0));
     OK(cuGraphAddMemsetNode(&set_node, made, NULL, 0, &set, context));

@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_micros(50);
 pub trait Kernel: Send + Sync {
     /// # Errors
     /// The fault of the context that its end makes.
-    fn run(&self, device: usize) -> Outcome<()>;
+    fn run(&self, device: usize, stopped: &dyn Fn() -> bool) -> Outcome<()>;
     fn as_any(&self) -> &dyn std::any::Any;
 }
 
@@ -123,7 +123,7 @@ impl Work {
             Work::Nothing => Ok(()),
             Work::Copy(copy) => copy.run(),
             Work::Fill(fill) => fill.run(),
-            Work::Kernel(kernel) => kernel.run(device),
+            Work::Kernel(kernel) => kernel.run(device, stopped),
             Work::Host(function, data) => {
                 if let Some(function) = function {
                     // SAFETY: the program's function, with the argument that it gave for it.

@@ -6,11 +6,13 @@ use std::ffi::{c_int, c_uint, c_void};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use runtime::residency;
+
 use crate::abi::*;
 use crate::core::context::Context;
 use crate::core::entry::own;
 use crate::core::state::state;
-use crate::core::{current, ending, moving, obstacles};
+use crate::core::{contents, current, ending, obstacles, peers};
 use crate::driver::functions::driver;
 use crate::driver::vm::{Answer, Real, check};
 
@@ -24,20 +26,38 @@ fn made(context: *mut CUcontext, device: CUdevice) {
     if let Some(old) = state.contexts.get(handle).cloned() {
         ending::end_context(&mut state, &old, &Real);
     }
-    state.contexts.note(handle, device);
+    state
+        .contexts
+        .note(handle, device, current::id(handle as usize).unwrap_or(0));
     drop(state);
     obstacles::look_at(device);
+}
+
+/// `CUctxCreateParams` is two pointers and a number between them; the second pointer is for graphics.
+fn is_for_graphics(parameters: *const c_void) -> bool {
+    let words: *const *const c_void = parameters.cast();
+    !words.is_null() && !unsafe { words.add(2).read() }.is_null()
 }
 
 fn known(handle: CUcontext) -> Option<Arc<Context>> {
     state().contexts.get(handle).cloned()
 }
 
+/// Memory of `cuMemCreate` outlives the context in which we reach it: its contents come before.
+fn await_contents() {
+    let has_physical = state().virtual_memory.physicals().next().is_some();
+    if has_physical && residency::is_arriving_now() {
+        contents::wait();
+    }
+}
+
 fn destroy(context: CUcontext, end: impl FnOnce() -> Answer<()>) -> Answer<()> {
+    await_contents();
     ending::ending(known(context).as_ref(), end, || true)
 }
 
 fn end_primary(device: CUdevice, end: impl FnOnce() -> Answer<()>) -> Answer<()> {
+    await_contents();
     current::note_primary(device);
     let primary = state().contexts.primary(device).cloned();
     ending::ending(primary.as_ref(), end, || {
@@ -46,6 +66,7 @@ fn end_primary(device: CUdevice, end: impl FnOnce() -> Answer<()>) -> Answer<()>
 }
 
 fn reset_primary(device: CUdevice, end: impl FnOnce() -> Answer<()>) -> Answer<()> {
+    await_contents();
     current::note_primary(device);
     let primary = state().contexts.primary(device).cloned();
     ending::ending(primary.as_ref(), end, || true)
@@ -82,6 +103,9 @@ own! {
         flags: c_uint,
         device: CUdevice,
     ) driver {
+        if is_for_graphics(parameters) {
+            runtime::blocked::block("a context that works for a graphics API (cuCtxCreate_v4)");
+        }
         check(unsafe { driver().cuCtxCreate_v4(context, parameters, flags, device) })?;
         made(context, device);
         Ok(())
@@ -113,7 +137,8 @@ own! {
     fn cuDevicePrimaryCtxRetain(context: *mut CUcontext, device: CUdevice) driver {
         check(unsafe { driver().cuDevicePrimaryCtxRetain(context, device) })?;
         let handle = unsafe { context.read() };
-        state().contexts.note_primary(handle, device);
+        let id = current::id(handle as usize)?;
+        state().contexts.note_primary(handle, device, id);
         obstacles::look_at(device);
         Ok(())
     }
@@ -148,7 +173,7 @@ own! {
         let mut state = state();
         let user = current::context(&mut state, current::handle())?;
         state.contexts.add_peer(owner, user.handle());
-        moving::share(&mut state, owner, &Real);
+        peers::share(&mut state, owner, &Real);
         Ok(())
     }
 
@@ -157,7 +182,7 @@ own! {
         let mut state = state();
         let user = current::context(&mut state, current::handle())?;
         state.contexts.remove_peer(owner, user.handle());
-        moving::unshare(&mut state, owner, user.device(), &Real);
+        peers::unshare(&mut state, owner, user.device(), &Real);
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use crate::abi::*;
 use crate::core::counted::Held;
 use crate::core::entry::own;
 use crate::core::obstacles::{IMPORTED_POOL, MANAGED_POOL};
+use crate::core::room::with_ours;
 use crate::core::state::state;
 use crate::core::{current, obstacles};
 use crate::driver::functions::driver;
@@ -44,13 +45,13 @@ fn got_pool(kind: c_uint) {
 
 own! {
     fn cuMemAllocAsync(at: *mut CUdeviceptr, bytes: usize, stream: CUstream) driver {
-        check(unsafe { driver().cuMemAllocAsync(at, bytes, stream) })?;
+        with_ours(|| unsafe { driver().cuMemAllocAsync(at, bytes, stream) })?;
         made(at, bytes);
         Ok(())
     }
 
     fn cuMemAllocAsync_ptsz(at: *mut CUdeviceptr, bytes: usize, stream: CUstream) driver {
-        check(unsafe { driver().cuMemAllocAsync_ptsz(at, bytes, stream) })?;
+        with_ours(|| unsafe { driver().cuMemAllocAsync_ptsz(at, bytes, stream) })?;
         made(at, bytes);
         Ok(())
     }
@@ -61,7 +62,7 @@ own! {
         pool: CUmemoryPool,
         stream: CUstream,
     ) driver {
-        check(unsafe { driver().cuMemAllocFromPoolAsync(at, bytes, pool, stream) })?;
+        with_ours(|| unsafe { driver().cuMemAllocFromPoolAsync(at, bytes, pool, stream) })?;
         made(at, bytes);
         Ok(())
     }
@@ -72,7 +73,7 @@ own! {
         pool: CUmemoryPool,
         stream: CUstream,
     ) driver {
-        check(unsafe { driver().cuMemAllocFromPoolAsync_ptsz(at, bytes, pool, stream) })?;
+        with_ours(|| unsafe { driver().cuMemAllocFromPoolAsync_ptsz(at, bytes, pool, stream) })?;
         made(at, bytes);
         Ok(())
     }

@@ -47,7 +47,7 @@ fn end_event(event: CUevent, destroy: impl FnOnce() -> CUresult) -> Answer<()> {
 }
 
 own! {
-    fn cuIpcGetMemHandle(handle: *mut CUipcMemHandle, at: CUdeviceptr) driver {
+    fn cuIpcGetMemHandle(handle: *mut CUipcMemHandle, at: CUdeviceptr) contents {
         let given = check(unsafe { driver().cuIpcGetMemHandle(handle, at) });
         match given {
             Ok(()) => shared(at),

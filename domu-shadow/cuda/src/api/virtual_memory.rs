@@ -8,6 +8,7 @@ use crate::core::block::{Block, Place};
 use crate::core::context::Context;
 use crate::core::entry::own;
 use crate::core::obstacles::{IMPORTED, MANAGED};
+use crate::core::room::with_ours;
 use crate::core::state::{Locked, state};
 use crate::core::vmm::is_token;
 use crate::core::{current, descriptors};
@@ -97,7 +98,7 @@ own! {
         properties: *const CUmemAllocationProp,
         flags: u64,
     ) driver {
-        check(unsafe { driver().cuMemCreate(handle, size, properties, flags) })?;
+        with_ours(|| unsafe { driver().cuMemCreate(handle, size, properties, flags) })?;
         let properties = Properties::from(unsafe { &*properties });
         let token = created(unsafe { handle.read() }, size, properties, flags);
         unsafe { handle.write(token) };
@@ -109,8 +110,9 @@ own! {
             return check(unsafe { driver().cuMemRelease(handle) });
         }
         let mut state = state().wait_unpinned(|state| {
-            let physical = state.virtual_memory.get(handle);
-            physical.is_some_and(|physical| physical.is_pinned())
+            let memory = &state.virtual_memory;
+            let is_pinned = memory.get(handle).is_some_and(|it| it.is_pinned());
+            is_pinned && memory.ends_with_release(handle)
         });
         state.virtual_memory.release(handle, &Real)
     }
@@ -163,11 +165,12 @@ own! {
         handle: *mut CUmemGenericAllocationHandle,
         at: *mut c_void,
     ) driver {
-        let mut state = range(at as CUdeviceptr, 1)?;
-        if handle.is_null() {
+        let mut state = state();
+        let address = at as CUdeviceptr;
+        if handle.is_null() || state.allocations.converted_around(address).is_some() {
             return Err(CUDA_ERROR_INVALID_VALUE);
         }
-        if let Some(token) = state.virtual_memory.retain(at as CUdeviceptr) {
+        if let Some(token) = state.virtual_memory.retain(address) {
             unsafe { handle.write(token) };
             return Ok(());
         }
@@ -180,7 +183,7 @@ own! {
         handle: CUmemGenericAllocationHandle,
         kind: c_uint,
         flags: u64,
-    ) driver {
+    ) contents {
         let of_driver = state().virtual_memory.to_driver(handle)?;
         check(unsafe { driver().cuMemExportToShareableHandle(shareable, of_driver, kind, flags) })?;
         let mut state = state();
@@ -239,7 +242,7 @@ own! {
         offset: usize,
         size: usize,
         flags: u64,
-    ) driver {
+    ) contents {
         let handle = bound(handle)?;
         check(unsafe {
             driver().cuMulticastBindMem(multicast, multicast_offset, handle, offset, size, flags)
@@ -254,7 +257,7 @@ own! {
         offset: usize,
         size: usize,
         flags: u64,
-    ) driver {
+    ) contents {
         let handle = bound(handle)?;
         check(unsafe {
             driver().cuMulticastBindMem_v2(

@@ -11,6 +11,8 @@ use crate::abi::{CUcontext, CUdevice};
 pub struct Context {
     handle: usize,
     device: CUdevice,
+    /// No other context ever has it; 0 where the driver does not say.
+    id: u64,
     /// The driver has been asked to end it, and may not do so. Changed with the state's lock.
     is_ending: AtomicBool,
     /// The program has destroyed it. Changed with the state's lock.
@@ -20,10 +22,11 @@ pub struct Context {
 }
 
 impl Context {
-    pub fn new(handle: CUcontext, device: CUdevice) -> Context {
+    pub fn new(handle: CUcontext, device: CUdevice, id: u64) -> Context {
         Context {
             handle: handle as usize,
             device,
+            id,
             is_ending: AtomicBool::new(false),
             is_gone: AtomicBool::new(false),
             pins: AtomicU32::new(0),
@@ -38,6 +41,10 @@ impl Context {
     /// The driver's.
     pub fn handle(&self) -> CUcontext {
         self.handle as CUcontext
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        self.id
     }
 
     pub(super) fn address(&self) -> usize {
@@ -88,14 +95,14 @@ impl Contexts {
     }
 
     /// The one with this handle, a new one if it is not known.
-    pub fn note(&mut self, handle: CUcontext, device: CUdevice) -> Arc<Context> {
-        let new = || Arc::new(Context::new(handle, device));
+    pub fn note(&mut self, handle: CUcontext, device: CUdevice, id: u64) -> Arc<Context> {
+        let new = || Arc::new(Context::new(handle, device, id));
         Arc::clone(self.known.entry(handle as usize).or_insert_with(new))
     }
 
     /// A device's primary one is this.
-    pub fn note_primary(&mut self, handle: CUcontext, device: CUdevice) {
-        self.note(handle, device);
+    pub fn note_primary(&mut self, handle: CUcontext, device: CUdevice, id: u64) {
+        self.note(handle, device, id);
         self.primaries.insert(device, handle as usize);
     }
 

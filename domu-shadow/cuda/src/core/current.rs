@@ -4,11 +4,13 @@ use std::ffi::c_int;
 use std::sync::Arc;
 
 use super::context::Context;
+use super::ending::end_context;
 use super::obstacles;
-use super::state::{Locked, state};
+use super::ordinary::Allocation;
+use super::state::{Locked, State, state};
 use crate::abi::*;
 use crate::driver::functions::driver;
-use crate::driver::vm::{Answer, check};
+use crate::driver::vm::{Answer, Real, Vm, check};
 
 /// The driver's name for this thread's context; 0: none.
 pub fn handle() -> usize {
@@ -29,21 +31,36 @@ fn device() -> Answer<CUdevice> {
     Ok(device)
 }
 
+/// What the driver calls a context and never another one; 0 where it does not say.
+///
+/// # Errors
+/// The driver's, for a context that is no more.
+pub fn id(context: usize) -> Answer<u64> {
+    let mut id = 0;
+    // SAFETY: the pointer is this function's variable; the driver knows which contexts there are.
+    match unsafe { driver().cuCtxGetId(context as CUcontext, &raw mut id) } {
+        CUDA_SUCCESS => Ok(id),
+        CUDA_ERROR_NOT_SUPPORTED => Ok(0),
+        code => Err(code),
+    }
+}
+
 /// This thread's context, which is noted where it has not been seen before.
 ///
 /// # Errors
 /// `CUDA_ERROR_INVALID_CONTEXT` without one.
 pub fn context(state: &mut Locked, handle: usize) -> Answer<Arc<Context>> {
-    let handle = handle as CUcontext;
-    if let Some(known) = state.contexts.get(handle) {
+    if let Some(known) = state.contexts.get(handle as CUcontext) {
         return Ok(Arc::clone(known));
     }
-    if handle.is_null() {
+    if handle == 0 {
         return Err(CUDA_ERROR_INVALID_CONTEXT);
     }
     let device = device()?;
     obstacles::look_at(device);
-    Ok(state.contexts.note(handle, device))
+    Ok(state
+        .contexts
+        .note(handle as CUcontext, device, id(handle)?))
 }
 
 fn device_count() -> CUdevice {
@@ -78,12 +95,62 @@ pub fn note_primary(device: CUdevice) {
         return;
     }
     match primary_handle(device) {
-        Ok(handle) => state().contexts.note_primary(handle, device),
+        Ok(handle) => {
+            let id = id(handle as usize).unwrap_or(0);
+            state().contexts.note_primary(handle, device, id);
+        }
         Err(code) => log::warn!("the primary context of device {device}: CUDA error {code}"),
     }
 }
 
-/// [`note_primary`] of all devices.
-pub fn note_primaries() {
+/// Whether a context is no more, or another one has its handle.
+fn is_over(context: &Context) -> bool {
+    match id(context.handle() as usize) {
+        Ok(id) => context.id() != 0 && id != context.id(),
+        Err(code) => matches!(
+            code,
+            CUDA_ERROR_INVALID_CONTEXT | CUDA_ERROR_CONTEXT_IS_DESTROYED
+        ),
+    }
+}
+
+/// Finds contexts that have been made or destroyed by ways of the driver's own.
+pub fn look_again() {
+    let mut state = state();
+    let known: Vec<_> = state.contexts.live().cloned().collect();
+    let known = known
+        .iter()
+        .filter(|context| !context.is_pinned() && !context.is_ending());
+    for context in known.filter(|context| is_over(context)) {
+        log::info!("a CUDA context has gone with all that was in it");
+        end_context(&mut state, context, &Real);
+    }
+    for context in state.contexts.live().cloned().collect::<Vec<_>>() {
+        forget_unknown(&mut state, &context);
+    }
+    drop(state);
     (0..device_count()).for_each(note_primary);
+}
+
+/// Whether the driver knows an allocation that begins at `at`.
+fn is_allocated(at: CUdeviceptr) -> bool {
+    let (mut base, mut size) = (0, 0);
+    // SAFETY: the pointers are this function's variables.
+    let code = unsafe { driver().cuMemGetAddressRange_v2(&raw mut base, &raw mut size, at) };
+    code == CUDA_SUCCESS && base == at
+}
+
+/// Forgets memory of a context that the driver does not know any more: a primary context is the same one after a reset.
+fn forget_unknown(state: &mut State, context: &Arc<Context>) {
+    if Real.enter(context.handle() as usize).is_err() {
+        return;
+    }
+    for at in state.allocations.of_context(context) {
+        let ordinary = state.allocations.get(at).and_then(Allocation::ordinary);
+        let is_plain = ordinary.is_some_and(|it| !it.is_converted() && !it.block.is_pinned());
+        if is_plain && !is_allocated(at) {
+            state.allocations.remove(at);
+        }
+    }
+    Real.leave();
 }

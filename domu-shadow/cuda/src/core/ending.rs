@@ -68,6 +68,7 @@ pub fn ending(
         return end();
     };
     let waited = state().wait_unpinned(|_| context.is_pinned() || context.is_ending());
+    state::pinning();
     context.set_ending(true);
     drop(waited);
     let ended = end();

@@ -50,7 +50,7 @@ pub fn blocks() -> Vec<Arc<Block>> {
 
 /// All live contexts that the program has made or used, primary ones too.
 pub fn contexts() -> Vec<Arc<Context>> {
-    current::note_primaries();
+    current::look_again();
     state().contexts.live().cloned().collect()
 }
 

@@ -74,13 +74,20 @@ pub fn look_at(device: CUdevice) {
         "a part of a GPU (MIG)"
     } else if is_shared(device) {
         "a GPU shared through the Multi-Process Service (MPS)"
-    } else if !driver().has("cuCheckpointProcessLock") {
+    } else if !has_checkpoints() {
         "a driver without the checkpoint functions: 570 or newer has them"
     } else {
         return;
     };
     log::warn!("this process cannot be migrated: {reason}");
     let _ = DEVICE.set(reason);
+}
+
+fn has_checkpoints() -> bool {
+    let (pid, mut state) = (std::process::id() as c_int, 0);
+    // SAFETY: the pointer is this function's variable.
+    let code = unsafe { driver().cuCheckpointProcessGetState(pid, &raw mut state) };
+    code != CUDA_ERROR_NOT_SUPPORTED
 }
 
 fn is_mig(device: CUdevice) -> bool {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::block::{Block, Place};
 use super::context::Context;
+use super::queries::Record;
 use super::state::{self, State, state};
 use crate::abi::CUdeviceptr;
 use crate::driver::vm::{Real, Vm};
@@ -53,9 +54,13 @@ impl Block {
         }
         let context = reachable_in(self, &state)?;
         let address = match self.place() {
-            Place::Ordinary(at) => at,
+            Place::Ordinary(at) => {
+                record(&mut state, at, &context);
+                at
+            }
             Place::Physical(token) => whole(&mut state, token, &context)?,
         };
+        state::pinning();
         self.add_pin();
         context.add_pin();
         Some(Pinned {
@@ -79,6 +84,19 @@ pub(super) fn reachable_in(block: &Block, state: &State) -> Option<Arc<Context>>
     let other = state.contexts.of_device(context.device())?;
     block.set_context(Arc::clone(other));
     Some(Arc::clone(other))
+}
+
+/// Asks the driver about memory while the program runs: at the stop there is less time.
+fn record(state: &mut State, at: CUdeviceptr, context: &Context) {
+    let allocation = state.allocations.get_mut(at);
+    let ordinary = allocation.and_then(|allocation| allocation.ordinary_mut());
+    let Some(ordinary) = ordinary.filter(|ordinary| ordinary.record.is_none()) else {
+        return;
+    };
+    if Real.enter(context.address()).is_ok() {
+        ordinary.record = Some(Box::new(Record::of(at, &Real)));
+        Real.leave();
+    }
 }
 
 fn whole(state: &mut State, token: u64, context: &Context) -> Option<CUdeviceptr> {
@@ -113,6 +131,7 @@ impl Context {
         if self.is_gone() {
             return None;
         }
+        state::pinning();
         self.add_pin();
         drop(state);
         let pushed = Pushed {

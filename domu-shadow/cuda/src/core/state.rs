@@ -3,7 +3,10 @@
 //! Calls that allocate and free hold it for a look-up only, those of virtual memory for the driver's call.
 
 use std::ffi::c_int;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use runtime::process_exit;
 
 use super::context::Contexts;
 use super::counted::Counted;
@@ -40,18 +43,44 @@ pub fn hold() -> Option<MutexGuard<'static, impl Sized>> {
     runtime::locks::try_lock(&STATE)
 }
 
+/// The process whose pins there are. A child of `fork` has its parent's, which nobody takes away.
+static PINNING: OnceLock<u32> = OnceLock::new();
+
+/// How long the program's exit waits for a use of ours.
+const AT_EXIT: Duration = Duration::from_secs(1);
+
+/// This process is about to pin something.
+pub fn pinning() {
+    PINNING.get_or_init(std::process::id);
+}
+
+fn is_child() -> bool {
+    PINNING.get() != Some(&std::process::id())
+}
+
 /// A pin has gone: whoever waits looks again.
 pub fn unpinned() {
     UNPINNED.notify_all();
 }
 
 impl Locked {
-    /// Waits while we use what `is_pinned` looks at, with the lock open.
-    pub fn wait_unpinned(mut self, is_pinned: impl Fn(&State) -> bool) -> Locked {
-        while is_pinned(&self) {
-            self.0 = UNPINNED
-                .wait(self.0)
-                .unwrap_or_else(PoisonError::into_inner);
+    /// Waits while we use what `is_pinned` looks at, with the lock open; not in a forked child, and not long at the program's exit.
+    #[inline]
+    pub fn wait_unpinned(self, is_pinned: impl Fn(&State) -> bool) -> Locked {
+        if is_pinned(&self) {
+            self.wait(is_pinned)
+        } else {
+            self
+        }
+    }
+
+    #[cold]
+    fn wait(mut self, is_pinned: impl Fn(&State) -> bool) -> Locked {
+        let since = Instant::now();
+        let is_over = || is_child() || process_exit::is_here() && since.elapsed() >= AT_EXIT;
+        while is_pinned(&self) && !is_over() {
+            let waited = UNPINNED.wait_timeout(self.0, AT_EXIT);
+            self.0 = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         self
     }
@@ -61,7 +90,7 @@ impl std::ops::Deref for Locked {
     type Target = State;
 
     fn deref(&self) -> &State {
-        static EMPTY: std::sync::OnceLock<State> = std::sync::OnceLock::new();
+        static EMPTY: OnceLock<State> = OnceLock::new();
         match &*self.0 {
             Some(state) => state,
             None => EMPTY.get_or_init(State::default),

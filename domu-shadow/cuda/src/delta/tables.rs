@@ -13,39 +13,55 @@ use crate::beside::memory::Memory;
 /// Tables start at multiples of this.
 const ALIGN: usize = 256;
 
-/// A piece of device memory, and what is free in it: where, and how many bytes.
+/// What is free of a row of bytes: where, and how many.
 #[derive(Debug)]
-struct Piece {
-    memory: Memory,
-    free: BTreeMap<usize, usize>,
+struct Free {
+    all: usize,
+    parts: BTreeMap<usize, usize>,
 }
 
-impl Piece {
-    fn take(&mut self, bytes: usize) -> Option<CUdeviceptr> {
-        let (&at, &room) = self.free.iter().find(|(_, room)| **room >= bytes)?;
-        self.free.remove(&at);
-        if room > bytes {
-            self.free.insert(at + bytes, room - bytes);
+impl Free {
+    fn of(bytes: usize) -> Free {
+        Free {
+            all: bytes,
+            parts: BTreeMap::from([(0, bytes)]),
         }
-        Some(self.memory.at() + at as CUdeviceptr)
+    }
+
+    fn take(&mut self, bytes: usize) -> Option<usize> {
+        let (&at, &room) = self.parts.iter().find(|(_, room)| **room >= bytes)?;
+        self.parts.remove(&at);
+        if room > bytes {
+            self.parts.insert(at + bytes, room - bytes);
+        }
+        Some(at)
     }
 
     fn give_back(&mut self, mut at: usize, mut bytes: usize) {
-        if let Some(after) = self.free.remove(&(at + bytes)) {
+        if let Some(after) = self.parts.remove(&(at + bytes)) {
             bytes += after;
         }
-        if let Some((&before, &room)) = self.free.range(..at).next_back()
+        if let Some((&before, &room)) = self.parts.range(..at).next_back()
             && before + room == at
         {
             (at, bytes) = (before, room + bytes);
         }
-        self.free.insert(at, bytes);
+        self.parts.insert(at, bytes);
     }
 
-    fn is_unused(&self) -> bool {
-        self.free.get(&0) == Some(&self.memory.bytes())
+    fn is_all(&self) -> bool {
+        self.parts.get(&0) == Some(&self.all)
     }
+}
 
+/// A piece of device memory.
+#[derive(Debug)]
+struct Piece {
+    memory: Memory,
+    free: Free,
+}
+
+impl Piece {
     fn has(&self, at: CUdeviceptr) -> bool {
         (self.memory.at()..self.memory.at() + self.memory.bytes() as CUdeviceptr).contains(&at)
     }
@@ -73,17 +89,17 @@ impl Tables {
     pub(super) fn take(self: &Arc<Self>, bytes: usize) -> Result<Table> {
         let bytes = bytes.next_multiple_of(ALIGN);
         let mut pieces = lock(&self.pieces);
-        let at = match pieces.iter_mut().find_map(|piece| piece.take(bytes)) {
+        let taken = pieces.iter_mut().find_map(|piece| {
+            let offset = piece.free.take(bytes)?;
+            Some(piece.memory.at() + offset as CUdeviceptr)
+        });
+        let at = match taken {
             Some(at) => at,
             None => {
                 let memory = Memory::new(&self.home, bytes)?;
-                let at = memory.at();
-                let mut piece = Piece {
-                    free: BTreeMap::from([(0, memory.bytes())]),
-                    memory,
-                };
-                piece.take(bytes);
-                pieces.push(piece);
+                let (at, mut free) = (memory.at(), Free::of(memory.bytes()));
+                free.take(bytes);
+                pieces.push(Piece { memory, free });
                 at
             }
         };
@@ -114,8 +130,38 @@ impl Drop for Table {
         let mut pieces = lock(&self.tables.pieces);
         if let Some(piece) = pieces.iter_mut().find(|piece| piece.has(self.at)) {
             let at = (self.at - piece.memory.at()) as usize;
-            piece.give_back(at, self.bytes);
+            piece.free.give_back(at, self.bytes);
         }
-        pieces.retain(|piece| !piece.is_unused());
+        pieces.retain(|piece| !piece.free.is_all());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever comes and goes, nothing is lent twice, and all of it is one part again at the end.
+    #[test]
+    fn what_is_given_back_is_whole_again() {
+        let (mut free, mut state) = (Free::of(1 << 16), 12345_u32);
+        let mut lent: Vec<(usize, usize)> = Vec::new();
+        for _ in 0..2000 {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let bytes = 256 * (1 + (state >> 20) as usize % 40);
+            if state & 1 << 16 == 0 || lent.is_empty() {
+                let Some(at) = free.take(bytes) else { continue };
+                let apart =
+                    |&(other, size): &(usize, usize)| at + bytes <= other || other + size <= at;
+                assert!(at + bytes <= 1 << 16 && lent.iter().all(apart));
+                lent.push((at, bytes));
+            } else {
+                let (at, bytes) = lent.swap_remove(state as usize % lent.len());
+                free.give_back(at, bytes);
+            }
+        }
+        assert!(!lent.is_empty() && !free.is_all());
+        lent.into_iter()
+            .for_each(|(at, bytes)| free.give_back(at, bytes));
+        assert!(free.is_all());
     }
 }

@@ -152,8 +152,8 @@ macro_rules! functions {
             contents cuEventRecordWithFlags_ptsz(3);
             contents cuEventRecord_ptsz(2);
             driver cuEventSynchronize(1);
-            mark cuExternalMemoryGetMappedBuffer(3) "external memory and semaphores";
-            mark cuExternalMemoryGetMappedMipmappedArray(3) "external memory and semaphores";
+            driver cuExternalMemoryGetMappedBuffer(3);
+            driver cuExternalMemoryGetMappedMipmappedArray(3);
             mark cuFabricCpyBatchAsync(4) "fabric memory";
             mark cuFabricCpyBatchAsync_ptsz(4) "fabric memory";
             mark cuFlushGPUDirectRDMAWrites(2) "GPUDirect RDMA";
@@ -318,7 +318,7 @@ macro_rules! functions {
             own cuImportExternalSemaphore(2);
             own cuInit(1);
             own cuIpcCloseMemHandle(1);
-            mark cuIpcGetEventHandle(2) "memory and events of other processes (cuIpc*)";
+            driver cuIpcGetEventHandle(2);
             own cuIpcGetMemHandle(2);
             own cuIpcOpenEventHandle(1 + CUipcEventHandle);
             own cuIpcOpenMemHandle(1 + CUipcMemHandle, usize);
@@ -434,12 +434,12 @@ macro_rules! functions {
             own cuMemMapArrayAsync_ptsz(3);
             own cuMemPoolCreate(2);
             own cuMemPoolDestroy(1);
-            mark cuMemPoolExportPointer(2) "memory shared with other processes";
-            mark cuMemPoolExportToShareableHandle(4) "memory shared with other processes";
+            driver cuMemPoolExportPointer(2);
+            driver cuMemPoolExportToShareableHandle(4);
             driver cuMemPoolGetAccess(3);
             driver cuMemPoolGetAttribute(3);
             own cuMemPoolImportFromShareableHandle(4);
-            mark cuMemPoolImportPointer(3) "memory shared with other processes";
+            driver cuMemPoolImportPointer(3);
             driver cuMemPoolSetAccess(3);
             driver cuMemPoolSetAttribute(3);
             driver cuMemPoolTrimTo(2);
@@ -608,8 +608,8 @@ macro_rules! functions {
             driver cuProfilerInitialize(3);
             driver cuProfilerStart(0);
             driver cuProfilerStop(0);
-            mark cuSignalExternalSemaphoresAsync(4) "external memory and semaphores";
-            mark cuSignalExternalSemaphoresAsync_ptsz(4) "external memory and semaphores";
+            contents cuSignalExternalSemaphoresAsync(4);
+            contents cuSignalExternalSemaphoresAsync_ptsz(4);
             contents cuStreamAddCallback(4);
             contents cuStreamAddCallback_ptsz(4);
             contents cuStreamAttachMemAsync(4);
@@ -744,8 +744,8 @@ macro_rules! functions {
             mark cuVDPAUCtxCreate(0) "graphics";
             mark cuVDPAUCtxCreate_v2(0) "graphics";
             mark cuVDPAUGetDevice(0) "graphics";
-            mark cuWaitExternalSemaphoresAsync(4) "external memory and semaphores";
-            mark cuWaitExternalSemaphoresAsync_ptsz(4) "external memory and semaphores";
+            contents cuWaitExternalSemaphoresAsync(4);
+            contents cuWaitExternalSemaphoresAsync_ptsz(4);
         }
     };
 }

@@ -80,3 +80,21 @@ pub fn used() -> Option<String> {
         "the program has called {name}, a function of CUDA's that this version of xl-gpu does not know"
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_watched_is_the_drivers_own() {
+        let drivers = |at: usize| std::ptr::without_provenance_mut(at + 1);
+        let watched: Vec<_> = (0..MOST).map(|at| noting("cuSome", drivers(at))).collect();
+        assert!((0..MOST).all(|at| watched[at] == noting("cuSame", drivers(at))));
+        assert!(
+            watched
+                .windows(2)
+                .all(|two| two[0].addr() + JUMP == two[1].addr())
+        );
+        assert_eq!(noting("cuMore", drivers(MOST)), drivers(MOST));
+    }
+}

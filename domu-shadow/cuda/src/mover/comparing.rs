@@ -1,11 +1,13 @@
 //! The delta engines of a capture, one for each context: which blocks are compared on the device, which travel whole.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use channel::guest::{StepError, Whole};
 use runtime::delta::device::Result;
 use runtime::delta::{Config, DeltaError, DriverError, PassOptions, PassReport, Sink};
+use runtime::locks::lock;
 use runtime::mover::Program;
 
 use crate::abi::CUDA_ERROR_OUT_OF_MEMORY;
@@ -13,6 +15,7 @@ use crate::beside::home::{Home, call};
 use crate::core::context::Context;
 use crate::core::memory::{Block, Pinned};
 use crate::core::obstacles;
+use crate::core::room::GivesWay;
 use crate::delta::engine::Candidate;
 use crate::delta::{Engine, Unavailable};
 
@@ -102,7 +105,11 @@ impl Side {
     }
 
     fn build(&mut self, bytes: u64, free: u64) {
-        let config = Config::for_bytes(bytes).fitted(free);
+        let config = Config {
+            // For `rest_after`.
+            profiling: true,
+            ..Config::for_bytes(bytes).fitted(free)
+        };
         if config.staging_bytes() + LEAST_FREE > free / 2 {
             log::info!("blocks are sent whole: the device has only {free} free bytes");
             self.why = Whole::NoMemory;
@@ -199,6 +206,14 @@ fn hold(blocks: &[&Arc<Block>]) -> (Vec<Pinned>, Vec<Candidate>) {
     (held, places)
 }
 
+/// A pass keeps to its share of time between what it compares, and the next one begins at once: waits until this one has.
+fn rest_after(report: PassReport, program: Program) {
+    let whole = Duration::from_nanos(report.detect_ns).div_f64(options(program).duty);
+    if program == Program::Runs {
+        std::thread::sleep(whole.saturating_sub(report.elapsed));
+    }
+}
+
 /// What a pass over all contexts did.
 #[derive(Default)]
 pub(super) struct Passed {
@@ -211,6 +226,27 @@ pub(super) struct Passed {
 #[derive(Default)]
 pub(super) struct Comparing {
     sides: BTreeMap<usize, Side>,
+    /// The program needed the memory.
+    has_given_way: bool,
+}
+
+/// Used by the capture; emptied by a thread of the program's that finds no memory, as soon as no pass runs.
+pub(super) type Shared = Mutex<Comparing>;
+
+impl GivesWay for Shared {
+    fn give_way(&self) -> bool {
+        let mut comparing = lock(self);
+        comparing.has_given_way = true;
+        let mut had_any = false;
+        for side in comparing.sides.values_mut() {
+            side.why = Whole::NoMemory;
+            had_any |= side.engine.take().is_some();
+        }
+        if had_any {
+            log::info!("the program needs the memory for comparing: blocks are sent whole");
+        }
+        had_any
+    }
 }
 
 impl Comparing {
@@ -220,7 +256,12 @@ impl Comparing {
         self.sides.retain(|context, _| groups.contains_key(context));
         for (address, (context, blocks)) in groups {
             let side = self.sides.entry(address);
-            side.or_insert_with(|| Side::new(&context)).prepare(&blocks);
+            let side = side.or_insert_with(|| Side::new(&context));
+            if self.has_given_way {
+                side.why = Whole::NoMemory;
+            } else {
+                side.prepare(&blocks);
+            }
         }
     }
 
@@ -251,7 +292,10 @@ impl Comparing {
                 let done = unsafe { engine.pass(&places, options(program), sink) };
                 drop(held);
                 match done {
-                    Ok(report) => passed.report.add(report),
+                    Ok(report) => {
+                        passed.report.add(report);
+                        rest_after(report, program);
+                    }
                     Err(DeltaError::Sink(error)) => return Err(error),
                     Err(error) => {
                         self.give_up(address, &error);

@@ -171,8 +171,11 @@ impl Had {
     pub(super) fn pairs_now(
         &self,
     ) -> std::result::Result<Vec<Vec<CUcheckpointGpuPair>>, MoveError> {
-        let Some(here) = here() else {
-            return Ok(vec![Vec::new()]);
+        let here = match (here(), &self.by_kernel) {
+            (Some(here), _) => here,
+            // The kernel's driver is gone, and with it the GPUs. A restore that fails may be the last.
+            (None, Some(_)) => Vec::new(),
+            (None, None) => return Ok(vec![Vec::new()]),
         };
         let first = pairs(&self.by_driver, &here);
         let second = self.by_kernel.as_ref().map(|had| pairs(had, &here));

@@ -39,7 +39,7 @@ pub enum Front<'a> {
 }
 
 impl Scratch {
-    /// Compiles `NAME.c`. No CUDA is needed: a program that needs `libcuda.so.1` is linked with an empty one.
+    /// Compiles `NAME.c`.
     pub fn new(name: &str) -> Scratch {
         let scratch = Scratch {
             folder: Folder::new(&format!("cuda-{name}")),
@@ -52,35 +52,10 @@ impl Scratch {
             fs::write(path.join("nodes").join(node), [0; 4096]).unwrap();
         }
         std::os::unix::fs::symlink(driver(), path.join("plain/libcuda.so.1")).unwrap();
-        let empty = path.join("empty/libcuda.so");
-        cc(Command::new("cc")
-            .args([
-                "-shared",
-                "-x",
-                "c",
-                "/dev/null",
-                "-Wl,-soname,libcuda.so.1",
-                "-o",
-            ])
-            .arg(&empty));
-        let source = sources().join(format!("{name}.c"));
-        let opens_it = fs::read_to_string(&source)
-            .unwrap()
-            .contains("dlopen(\"libcuda.so.1\"");
-        let mut compile = Command::new("cc");
-        compile
-            .args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-I"])
-            .arg(sources())
-            .arg("-o")
-            .arg(path.join("program"))
-            .arg(&source)
-            .args(["-ldl", "-lpthread"]);
-        if !opens_it {
-            compile
-                .arg("-Wl,--no-as-needed,--unresolved-symbols=ignore-in-object-files")
-                .arg(&empty);
-        }
-        cc(&mut compile);
+        let built = Command::new(sources().join("build"))
+            .args([name.as_ref(), path.join("program").as_os_str()])
+            .status();
+        assert!(built.expect("sh runs").success(), "{name}");
         scratch
     }
 
@@ -122,10 +97,6 @@ impl Scratch {
         };
         command
     }
-}
-
-fn cc(command: &mut Command) {
-    assert!(command.status().expect("cc runs").success(), "{command:?}");
 }
 
 /// The stress mode's figures.

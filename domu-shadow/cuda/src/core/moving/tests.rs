@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::ordinary::TRIES;
 use super::*;
 use crate::abi::*;
 use crate::core::block::{Block, Place};
+use crate::core::context::Context;
 use crate::core::ending::take_apart;
 use crate::core::fake::{Fake, GRANULE, Mapped};
-use crate::core::ordinary::Allocation;
+use crate::core::ordinary::{Allocation, Backing};
+use crate::driver::vm::{Answer, Properties, Value, read_write};
 
 /// Where the program's reservation lies, and how many granules it has.
 const BASE: u64 = 0x20_0000_0000;
@@ -105,7 +108,7 @@ impl Both {
             assert_eq!(reserved, Ok(BASE));
         }
         let mut state = State::default();
-        let context = state.contexts.note(1 as CUcontext, 0);
+        let context = state.contexts.note(1 as CUcontext, 0, 0);
         Both {
             plain,
             ours,

@@ -1,0 +1,112 @@
+//! What keeps the process where it is, while it is there.
+
+use xl_gpu_cuda::abi::*;
+use xl_gpu_cuda::api::ordinary::cuMemAllocManaged;
+use xl_gpu_cuda::api::sharing::cuIpcGetMemHandle;
+use xl_gpu_cuda::core::obstacles::blocked;
+use xl_gpu_cuda::core::{memory, obstacles};
+
+use super::program::{MIB, alloc, free, go, ok, over_stub, primary};
+
+#[track_caller]
+fn blocked_by(part: &str) {
+    let reason = blocked().unwrap_or_default();
+    assert!(reason.contains(part), "{reason}");
+}
+
+#[test]
+fn managed_memory_blocks_while_it_lives() {
+    over_stub("shared::managed_memory_blocks_while_it_lives", "", || {
+        assert_eq!(blocked(), None);
+        primary(0);
+        assert_eq!(blocked(), None);
+        let mut at = 0;
+        // SAFETY: this function's variable.
+        ok(unsafe { cuMemAllocManaged(&raw mut at, MIB, 1) });
+        blocked_by("managed memory");
+        ok(free(at));
+        assert_eq!(blocked(), None);
+    });
+}
+
+#[test]
+fn a_failed_call_blocks_nothing() {
+    let options = "fail=cuMemAllocManaged:*:OUT_OF_MEMORY";
+    over_stub("shared::a_failed_call_blocks_nothing", options, || {
+        primary(0);
+        let mut at = 0;
+        // SAFETY: this function's variable.
+        let code = unsafe { cuMemAllocManaged(&raw mut at, MIB, 1) };
+        assert_eq!(code, CUDA_ERROR_OUT_OF_MEMORY);
+        assert_eq!(blocked(), None);
+    });
+}
+
+#[test]
+fn a_shared_gpu_blocks() {
+    over_stub("shared::a_shared_gpu_blocks", "mps", || {
+        primary(0);
+        blocked_by("MPS");
+    });
+}
+
+#[test]
+fn a_part_of_a_gpu_blocks() {
+    over_stub(
+        "shared::a_part_of_a_gpu_blocks",
+        "name=NVIDIA H200 MIG 1g.18gb",
+        || {
+            primary(0);
+            blocked_by("MIG");
+        },
+    );
+}
+
+#[test]
+fn a_driver_without_checkpoints_blocks() {
+    over_stub(
+        "shared::a_driver_without_checkpoints_blocks",
+        "no_checkpoint",
+        || {
+            primary(0);
+            blocked_by("without the checkpoint functions");
+        },
+    );
+}
+
+#[test]
+fn a_broken_context_blocks() {
+    over_stub("shared::a_broken_context_blocks", "", || {
+        primary(0);
+        obstacles::note_error(CUDA_ERROR_INVALID_CONTEXT);
+        assert_eq!(blocked(), None);
+        obstacles::note_error(CUDA_ERROR_ILLEGAL_ADDRESS);
+        blocked_by("broken (error 700)");
+    });
+}
+
+#[test]
+fn memory_that_others_may_open_is_left_to_the_driver() {
+    over_stub(
+        "shared::memory_that_others_may_open_is_left_to_the_driver",
+        "",
+        || {
+            primary(0);
+            let at = alloc(4 * MIB);
+            let mut handle = CUipcMemHandle([0; 64]);
+            // SAFETY: this function's variable.
+            let code = unsafe { cuIpcGetMemHandle(&raw mut handle, at) };
+            if code == CUDA_ERROR_NOT_SUPPORTED {
+                return;
+            }
+            ok(code);
+            assert_eq!(blocked(), None);
+            assert_eq!(
+                (memory::blocks().len(), memory::left().device),
+                (0, 4 << 20)
+            );
+            go();
+            ok(free(at));
+        },
+    );
+}
