@@ -278,10 +278,10 @@ pub fn enqueue(context: &Context, stream: &Arc<Stream>, work: Work) -> Outcome<(
 pub fn run_now(default: Default, work: Work) -> Outcome<()> {
     let (context, stream) = of_stream(default, 0)?;
     work.check()?;
-    capture::unsafe_call()?;
     if capture::is_legacy_forbidden(stream.handle == CU_STREAM_LEGACY, context.handle) {
         return Err(CUDA_ERROR_STREAM_CAPTURE_IMPLICIT);
     }
+    capture::unsafe_call()?;
     context.submit(&stream, Vec::new(), work).wait();
     context.fault.check()
 }
