@@ -67,6 +67,11 @@ impl Memory {
         Ok(memory)
     }
 
+    /// Work may be using it for ever: it is never released.
+    pub fn leak(&mut self) {
+        (self.at, self.handle) = (0, 0);
+    }
+
     pub fn at(&self) -> CUdeviceptr {
         self.at
     }

@@ -58,6 +58,7 @@ pub fn each_call_fails_once() {
                 .map(|nth| (function.clone(), nth)),
         );
     }
+    println!("{} cases", cases.len());
     assert!(cases.len() > 60, "{cases:?}");
     let (cases, wrong) = (Mutex::new(cases), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
