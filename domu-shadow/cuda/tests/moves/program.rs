@@ -23,6 +23,15 @@ struct Piece {
 
 impl Program {
     pub fn new() -> Program {
+        Program::with(&ORDINARY)
+    }
+
+    /// With little in it: the interpreter takes its time.
+    pub fn small() -> Program {
+        Program::with(&ORDINARY[..1])
+    }
+
+    fn with(ordinary: &[usize]) -> Program {
         let (mut device, mut context) = (0, null_mut());
         ok!(cuInit(0));
         ok!(cuDeviceGet(&raw mut device, 0));
@@ -32,7 +41,7 @@ impl Program {
             pieces: Vec::new(),
             state: 88_172_645_463_325_252,
         };
-        for bytes in ORDINARY {
+        for &bytes in ordinary {
             let mut at = 0;
             ok!(cuMemAlloc_v2(&raw mut at, bytes));
             program.add(at, bytes);

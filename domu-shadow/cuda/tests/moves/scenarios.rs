@@ -11,7 +11,10 @@ use crate::dom0::{self, Dom0, PATIENCE};
 use crate::program::Program;
 
 pub fn run(name: &str) {
-    let mut program = Program::new();
+    let mut program = match name {
+        "fault" => Program::small(),
+        _ => Program::new(),
+    };
     match name {
         "there_and_back" => there_and_back(&mut program),
         "busy" => busy(&mut program),
@@ -87,9 +90,9 @@ fn busy(program: &mut Program) {
 /// unless something keeps the process where it is.
 fn fault(program: &mut Program) {
     let mut failed = 0;
-    for _ in 0..2 {
+    for rounds in [1, 0] {
         // On a thread of its own, by which the calls are told from the program's.
-        let moving = || dom0::there_and_back(1, |_| ()).map(drop);
+        let moving = || dom0::there_and_back(rounds, |_| ()).map(drop);
         let moved = std::thread::scope(|scope| scope.spawn(moving).join().unwrap());
         match moved {
             Ok(()) => {}
