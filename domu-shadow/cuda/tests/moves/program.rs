@@ -135,6 +135,11 @@ impl Program {
         }
     }
 
+    /// An address of memory that moves.
+    pub fn first(&self) -> CUdeviceptr {
+        self.pieces[0].at
+    }
+
     /// Bytes of what moves.
     pub fn moving_bytes() -> u64 {
         (ORDINARY[0] + ORDINARY[1] + VIRTUAL) as u64
