@@ -188,6 +188,13 @@ impl State {
     }
 }
 
+/// Whether the driver says so.
+fn is_checkpointed() -> bool {
+    let mut state = CU_PROCESS_STATE_FAILED;
+    call!(cuCheckpointProcessGetState(own(), &raw mut state)).is_ok()
+        && state == CU_PROCESS_STATE_CHECKPOINTED
+}
+
 fn restore_by_any(
     mut checkpointed: Checkpointed,
     pairs: &mut [Vec<CUcheckpointGpuPair>],
@@ -198,7 +205,10 @@ fn restore_by_any(
     );
     for pairs in others {
         match checkpointed.restore(pairs) {
-            Err((still, error)) if error.code == CUDA_ERROR_INVALID_VALUE => checkpointed = still,
+            Err((still, error)) if is_checkpointed() => {
+                log::info!("{error}: another way to name the GPUs is tried");
+                checkpointed = still;
+            }
             answer => return answer,
         }
     }
