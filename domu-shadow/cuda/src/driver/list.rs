@@ -418,7 +418,7 @@ macro_rules! functions {
             own cuMemGetDefaultMemPool(3);
             own cuMemGetHandleForAddressRange(5);
             driver cuMemGetInfo(2);
-            driver cuMemGetInfo_v2(2);
+            own cuMemGetInfo_v2(2);
             driver cuMemGetLocationInfo(5);
             own cuMemGetMemPool(3);
             own cuMemHostAlloc(3);

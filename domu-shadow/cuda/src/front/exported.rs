@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 use super::marks::USED;
 use crate::abi::*;
 use crate::core::entry::{Need, enter};
+use crate::core::room;
 use crate::driver::library;
 use crate::driver::list::functions;
 use crate::driver::table::{LIST, Place, TABLE, real};
@@ -123,7 +124,11 @@ macro_rules! gated {
             };
             let real = TABLE[Place::$name as usize].load(Ordering::Relaxed);
             // SAFETY: what the driver has under this name, which `enter` has looked up; its arguments are these words.
-            unsafe { transmute::<*mut c_void, unsafe extern "C" fn($($type),*) -> CUresult>(real)($($argument),*) }
+            let call = || unsafe { transmute::<*mut c_void, unsafe extern "C" fn($($type),*) -> CUresult>(real)($($argument),*) };
+            match call() {
+                CUDA_ERROR_OUT_OF_MEMORY if room::give_way() => call(),
+                code => code,
+            }
         }
     };
 }

@@ -114,11 +114,12 @@ fn capturing(program: &Program) {
 
 /// The program takes all memory that there is, also what comparing had.
 fn gives_way(program: &mut Program) {
-    let alone = take_all();
+    let (alone, free_alone) = (take_all(), free());
     let mut capture = mover::begin().unwrap();
     let mut dom0 = Dom0::default();
     dom0.round(&mut capture).unwrap();
     assert_eq!(capture.whole(), (0, Whole::Not));
+    assert_eq!(free(), free_alone);
     assert_eq!(take_all(), alone);
     let (_, why) = capture.whole();
     assert_eq!(why, Whole::NoMemory);
@@ -126,6 +127,12 @@ fn gives_way(program: &mut Program) {
     dom0.round(&mut capture).unwrap();
     drop(capture);
     dom0::there_and_back(1, |_| program.work()).unwrap();
+}
+
+fn free() -> usize {
+    let (mut free, mut total) = (0, 0);
+    ok!(cuMemGetInfo_v2(&raw mut free, &raw mut total));
+    free
 }
 
 /// How many pieces of memory there are, which are free again.
