@@ -57,7 +57,7 @@ macro_rules! function {
             )
         }
     };
-    (mark $name:ident $($abi:tt)*) => {
+    (mark $name:ident _) => {
         /// # Safety
         /// As `cuda.h` says of the parameters.
         #[unsafe(naked)]
@@ -78,6 +78,7 @@ macro_rules! function {
             )
         }
     };
+    (mark $name:ident $($abi:tt)*) => { words! { Mark $name $($abi)* } };
     (driver $name:ident $($abi:tt)*) => { words! { Driver $name $($abi)* } };
     (contents $name:ident $($abi:tt)*) => { words! { Contents $name $($abi)* } };
 }
@@ -118,7 +119,7 @@ macro_rules! gated {
         #[unsafe(no_mangle)]
         #[allow(clippy::too_many_arguments)]
         unsafe extern "C" fn $name($($argument: $type),*) -> CUresult {
-            let _inside = match enter(Need::$need) {
+            let _inside = match before!($need $name) {
                 Ok(inside) => inside,
                 Err(code) => return code,
             };
@@ -130,6 +131,19 @@ macro_rules! gated {
                 code => code,
             }
         }
+    };
+}
+
+macro_rules! before {
+    (Driver $name:ident) => {
+        enter(Need::Driver)
+    };
+    (Contents $name:ident) => {
+        enter(Need::Contents)
+    };
+    // A move looks once nobody is inside.
+    (Mark $name:ident) => {
+        enter(Need::Contents).inspect(|_| USED[Place::$name as usize].store(1, Ordering::Relaxed))
     };
 }
 
