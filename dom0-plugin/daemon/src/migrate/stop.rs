@@ -45,6 +45,10 @@ impl<'a, 'd> Stop<'a, 'd> {
         let at_rest = stop_together(capture, &sink, timeout, number)?;
         let stop = at_rest.sums;
         self.laps = at_rest.laps;
+        if at_rest.tries > 1 {
+            // The programs have run meanwhile, and others may have been started.
+            self.out.may_stop()?;
+        }
         capture.check()?;
         let drain = Duration::from_nanos(stop.longest_ns);
         self.laps.split(Part::Drain, drain, Part::Copy);
