@@ -42,7 +42,7 @@ impl<'a, 'd> Stop<'a, 'd> {
         self.out.under_way.begin(Phase::Stop, number, expected);
         let sink = self.out.sink(records, capture);
         let timeout = self.out.daemon.settings.drain_timeout;
-        let at_rest = stop_together(capture, &sink, timeout, number)?;
+        let at_rest = stop_together(capture, &sink, timeout, number, expected)?;
         let stop = at_rest.sums;
         self.laps = at_rest.laps;
         if at_rest.tries > 1 {

@@ -86,6 +86,16 @@ pub(super) fn is_used_past_front(has_opencl: bool) -> bool {
     }
 }
 
+/// In a child of `fork`: the thread that was finding out is not there.
+pub(super) fn forget_looking_in_child() {
+    let _ = USE.compare_exchange(LOOKING, UNUSED, Ordering::AcqRel, Ordering::Acquire);
+}
+
+/// Whether a use past ours would be seen.
+pub(super) fn is_told_apart() -> bool {
+    is_through_front() || !IS_OPENCLS.load(Ordering::Acquire)
+}
+
 /// For a call in which NVIDIA's OpenCL may initialise the driver; dropped after it.
 pub(super) struct Watch {
     was_initialised: bool,

@@ -87,6 +87,9 @@ pub(super) fn stands_before(name: &CStr) -> bool {
 
 /// Whether this file is one of ours, under whatever name: a front, or what has the name of one and leads to it.
 pub(super) fn is_front(file: &Path) -> bool {
+    // After an update another one of ours is there.
+    let path = file.to_string_lossy();
+    let file = Path::new(path.strip_suffix(" (deleted)").unwrap_or(&path));
     let stem = paths::library_stem(file.as_os_str());
     let has_name = |front: &Front| {
         let name = OsStr::from_bytes(front.name.to_bytes());
