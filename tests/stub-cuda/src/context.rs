@@ -7,13 +7,16 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 
 use crate::abi::*;
+use crate::array;
 use crate::call::Default;
 use crate::capture;
 use crate::device;
+use crate::event;
 use crate::fence::{Fault, Fence};
 use crate::lock::lock;
 use crate::memory::ordinary;
 use crate::memory::space::{self, Kind, Mapping};
+use crate::module;
 use crate::node;
 use crate::stream::{STREAMS, Stream};
 use crate::table::{self, Table};
@@ -81,6 +84,9 @@ impl Context {
             stream.end();
             STREAMS.remove(stream.handle);
         }
+        module::unload_all(self.handle);
+        array::destroy_all(self.handle);
+        event::destroy_all(self.handle);
         let owned = |mapping: &Mapping| mapping.context == self.handle;
         for mapping in space::all(owned) {
             match mapping.kind {

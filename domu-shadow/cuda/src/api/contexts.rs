@@ -137,7 +137,7 @@ own! {
     fn cuDevicePrimaryCtxRetain(context: *mut CUcontext, device: CUdevice) driver {
         check(unsafe { driver().cuDevicePrimaryCtxRetain(context, device) })?;
         let handle = unsafe { context.read() };
-        let id = current::id(handle as usize)?;
+        let id = current::id(handle as usize).unwrap_or(0);
         state().contexts.note_primary(handle, device, id);
         obstacles::look_at(device);
         Ok(())

@@ -13,6 +13,7 @@
 //! | [`current`] | the context that a call is made in |
 //! | [`ending`] | what ends with an allocation, and with a context |
 //! | [`pins`] | uses of ours that the program waits for |
+//! | [`pools`] | stream-ordered pools give back what they do not need |
 //! | [`peers`] | devices that reach memory of another one |
 //! | [`answers`] | what the program is told of memory that has been away |
 //! | [`moving`] | memory goes, and comes back at its addresses |
@@ -44,6 +45,7 @@ pub mod obstacles;
 pub mod ordinary;
 pub mod peers;
 pub mod pins;
+pub mod pools;
 pub mod queries;
 pub mod room;
 pub mod state;

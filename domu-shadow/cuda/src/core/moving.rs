@@ -88,6 +88,7 @@ pub fn detach(state: &mut State, driver: &impl Vm) -> Result<(), MemoryError> {
             Piece::Physical(token) => physical::detach(state, token, driver),
         });
     }
+    state.allocations.count_left();
     errors.first()
 }
 
@@ -103,5 +104,6 @@ pub fn attach(state: &mut State, driver: &impl Vm) -> Result<(), MemoryError> {
             Piece::Physical(token) => physical::attach(state, token, driver),
         });
     }
+    state.allocations.count_left();
     errors.first()
 }

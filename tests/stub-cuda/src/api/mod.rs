@@ -11,6 +11,8 @@ mod driver;
 mod event;
 mod graph;
 mod graph_node;
+mod hints;
+mod ipc;
 mod launch;
 mod library;
 mod lookup;

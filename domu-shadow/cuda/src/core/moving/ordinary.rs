@@ -39,6 +39,10 @@ pub(super) fn detach(
             ordinary
                 .record
                 .get_or_insert_with(|| Box::new(Record::of(at, driver)));
+            if has_neighbour(&step, span) {
+                ordinary.backing = Backing::Kept;
+                return Ok(());
+            }
             step.call("cuMemFree", |driver| driver.free(at))?;
             ordinary.backing = Backing::Lost;
             ordinary.backing = regain(&step, span)?;
@@ -53,6 +57,13 @@ pub(super) fn detach(
         }
         Ok(())
     })
+}
+
+/// Whether somebody else's memory lies in the last granule, which the driver otherwise gives to one allocation alone.
+fn has_neighbour(step: &Step<'_, impl Vm>, span: usize) -> bool {
+    let last = step.at + span as u64 - 1;
+    let around = step.driver.around(last);
+    around.is_ok_and(|(base, _)| base != step.at)
 }
 
 /// Gets the address of memory back that was freed: by itself, or else with memory of the driver's.
