@@ -11,6 +11,7 @@ use runtime::residency;
 use crate::abi::*;
 use crate::core::context::Context;
 use crate::core::entry::own;
+use crate::core::room::with_ours;
 use crate::core::state::state;
 use crate::core::{contents, current, ending, obstacles, peers};
 use crate::driver::functions::driver;
@@ -74,13 +75,13 @@ fn reset_primary(device: CUdevice, end: impl FnOnce() -> Answer<()>) -> Answer<(
 
 own! {
     fn cuCtxCreate(context: *mut CUcontext, flags: c_uint, device: CUdevice) driver {
-        check(unsafe { driver().cuCtxCreate(context, flags, device) })?;
+        with_ours(|| unsafe { driver().cuCtxCreate(context, flags, device) })?;
         made(context, device);
         Ok(())
     }
 
     fn cuCtxCreate_v2(context: *mut CUcontext, flags: c_uint, device: CUdevice) driver {
-        check(unsafe { driver().cuCtxCreate_v2(context, flags, device) })?;
+        with_ours(|| unsafe { driver().cuCtxCreate_v2(context, flags, device) })?;
         made(context, device);
         Ok(())
     }
@@ -92,7 +93,7 @@ own! {
         flags: c_uint,
         device: CUdevice,
     ) driver {
-        check(unsafe { driver().cuCtxCreate_v3(context, affinities, count, flags, device) })?;
+        with_ours(|| unsafe { driver().cuCtxCreate_v3(context, affinities, count, flags, device) })?;
         made(context, device);
         Ok(())
     }
@@ -106,7 +107,7 @@ own! {
         if is_for_graphics(parameters) {
             runtime::blocked::block("a context that works for a graphics API (cuCtxCreate_v4)");
         }
-        check(unsafe { driver().cuCtxCreate_v4(context, parameters, flags, device) })?;
+        with_ours(|| unsafe { driver().cuCtxCreate_v4(context, parameters, flags, device) })?;
         made(context, device);
         Ok(())
     }
@@ -135,7 +136,7 @@ own! {
     }
 
     fn cuDevicePrimaryCtxRetain(context: *mut CUcontext, device: CUdevice) driver {
-        check(unsafe { driver().cuDevicePrimaryCtxRetain(context, device) })?;
+        with_ours(|| unsafe { driver().cuDevicePrimaryCtxRetain(context, device) })?;
         let handle = unsafe { context.read() };
         let id = current::id(handle as usize).unwrap_or(0);
         state().contexts.note_primary(handle, device, id);

@@ -12,6 +12,7 @@
 //! | [`arrays`] | arrays |
 //! | [`modules`] | modules' variables |
 //! | [`capturing`] | capturing streams into graphs |
+//! | [`free_memory`] | what a device has free |
 //! | [`sharing`] | what other processes and other APIs know |
 
 // SAFETY (of every block in these rooms): each calls the driver's function of the same name with the program's own arguments, or
@@ -21,6 +22,7 @@
 pub mod arrays;
 pub mod capturing;
 pub mod contexts;
+pub mod free_memory;
 pub mod host;
 pub mod initialisation;
 pub mod modules;

@@ -78,6 +78,14 @@ const BYTES: usize = ANSWER_AT
         FLAG_BYTES
     };
 
+impl Drop for Sample<'_> {
+    fn drop(&mut self) {
+        if !self.stream.has_ended() {
+            self.memory.leak();
+        }
+    }
+}
+
 impl<'s> Sample<'s> {
     fn new(home: &Home, stream: &'s Stream, secret: &Secret) -> Result<Sample<'s>> {
         let mut bytes: Vec<u8> = (0..SIZE as u64).map(mixed).collect();

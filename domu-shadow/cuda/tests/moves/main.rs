@@ -29,6 +29,16 @@ fn a_restore_that_fails_is_tried_again() {
         .passes();
 }
 
+#[test]
+fn a_capture_of_a_stream_goes_on() {
+    Case::new("capturing").passes();
+}
+
+#[test]
+fn memory_for_comparing_is_the_programs_when_it_needs_it() {
+    Case::new("gives_way").options("memory=160M").passes();
+}
+
 /// Each call that a move makes fails once, in a process of its own.
 #[test]
 fn whatever_fails_once_the_program_goes_on() {
