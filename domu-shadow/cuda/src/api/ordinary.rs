@@ -30,10 +30,7 @@ fn made(at: CUdeviceptr, bytes: usize) {
 
 /// Waits until we do not use the memory that begins at `at`.
 pub(super) fn unused(at: CUdeviceptr) -> Locked {
-    state().wait_unpinned(|state| {
-        let ordinary = state.allocations.get(at).and_then(Allocation::ordinary);
-        ordinary.is_some_and(|ordinary| ordinary.block.is_pinned())
-    })
+    state().wait_unpinned(|state| state.allocations.get(at).is_some_and(Allocation::is_pinned))
 }
 
 /// Frees memory, with `plain` where it is the driver's; memory of ours once `rest` says that nothing uses it any more.

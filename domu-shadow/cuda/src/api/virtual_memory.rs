@@ -1,17 +1,17 @@
 //! `cuMemCreate`, `cuMemMap` and their kin. The program's handles are tokens of ours.
 
-use std::ffi::{c_int, c_uint, c_void};
+use std::ffi::{c_uint, c_void};
 use std::sync::Arc;
 
 use crate::abi::*;
 use crate::core::block::{Block, Place};
 use crate::core::context::Context;
+use crate::core::current;
 use crate::core::entry::own;
 use crate::core::obstacles::{IMPORTED, MANAGED};
 use crate::core::room::with_ours;
 use crate::core::state::{Locked, state};
 use crate::core::vmm::is_token;
-use crate::core::{current, descriptors};
 use crate::driver::functions::driver;
 use crate::driver::vm::{Answer, Properties, Real, check};
 
@@ -186,11 +186,7 @@ own! {
     ) contents {
         let of_driver = state().virtual_memory.to_driver(handle)?;
         check(unsafe { driver().cuMemExportToShareableHandle(shareable, of_driver, kind, flags) })?;
-        let mut state = state();
-        state.virtual_memory.leave(handle);
-        if kind == CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR {
-            state.exported.push(unsafe { shareable.cast::<c_int>().read() });
-        }
+        state().virtual_memory.leave(handle);
         Ok(())
     }
 
@@ -211,14 +207,10 @@ own! {
             _ => Properties::of_device(0),
         };
         let mut state = state();
-        let is_own = kind == CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR
-            && descriptors::is_one_of(shareable as usize as c_int, &mut state.exported);
         let memory = &mut state.virtual_memory;
         let token = memory.next_token();
         memory.created(token, None, 0, properties, 0, imported);
-        if !is_own {
-            memory.hold(token, hold);
-        }
+        memory.hold(token, hold);
         unsafe { handle.write(token) };
         Ok(())
     }

@@ -19,7 +19,9 @@ pub fn take_apart(at: CUdeviceptr, allocation: &Allocation, driver: &impl Vm) {
     let free = || driver.unreserve(at, span);
     let done = match ordinary.backing {
         Backing::Plain | Backing::Kept | Backing::Lost => Ok(()),
-        Backing::Mapped(handle) => unmap().and_then(|()| release(handle)).and_then(|()| free()),
+        Backing::Bare(handle) | Backing::Mapped(handle) => {
+            unmap().and_then(|()| release(handle)).and_then(|()| free())
+        }
         Backing::Created(handle) => release(handle).and_then(|()| free()),
         Backing::Reserved => free(),
     };

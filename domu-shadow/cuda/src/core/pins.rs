@@ -45,7 +45,7 @@ impl Drop for Pinned {
 
 impl Block {
     /// Keeps it mapped and its context alive: a free or a destruction by the program waits meanwhile. `None`: the program has
-    /// freed it, or it is out of reach.
+    /// freed it, or the driver carries it from now on.
     pub fn pin(self: &Arc<Self>) -> Option<Pinned> {
         let ending = |_: &State| self.context().is_ending();
         let mut state = state().wait_unpinned(ending);
@@ -58,7 +58,14 @@ impl Block {
                 record(&mut state, at, &context);
                 at
             }
-            Place::Physical(token) => whole(&mut state, token, &context)?,
+            Place::Physical(token) => match whole(&mut state, token, &context) {
+                Some(at) => at,
+                // Then the driver carries it.
+                None => {
+                    state.virtual_memory.leave(token);
+                    return None;
+                }
+            },
         };
         state::pinning();
         self.add_pin();

@@ -3,7 +3,6 @@
 //! Calls that allocate and free hold it for a look-up only, those of virtual memory for the driver's call.
 
 use std::collections::BTreeSet;
-use std::ffi::c_int;
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,8 +25,6 @@ pub struct State {
     pub retired: Vec<(CUdeviceptr, Allocation)>,
     /// Pools that the program has made.
     pub pools: BTreeSet<usize>,
-    /// Descriptors of memory that the program has exported.
-    pub exported: Vec<c_int>,
 }
 
 static STATE: Mutex<Option<Box<State>>> = Mutex::new(None);
