@@ -4,7 +4,6 @@
 
 use std::ffi::{c_int, c_uint, c_void};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use runtime::residency;
 
@@ -15,9 +14,6 @@ use crate::core::state::state;
 use crate::core::{contents, current, ending, obstacles, peers};
 use crate::driver::functions::driver;
 use crate::driver::vm::{Answer, Real, check};
-
-/// References by `cuCtxAttach` that `cuCtxDetach` has not given back.
-static ATTACHED: AtomicUsize = AtomicUsize::new(0);
 
 /// The driver has made a context: what was known by that handle is no more.
 fn made(context: *mut CUcontext, device: CUdevice) {
@@ -121,17 +117,18 @@ own! {
 
     fn cuCtxAttach(context: *mut CUcontext, flags: c_uint) driver {
         check(unsafe { driver().cuCtxAttach(context, flags) })?;
-        ATTACHED.fetch_add(1, Ordering::Relaxed);
+        if let Some(context) = known(unsafe { context.read() }) {
+            context.attach();
+        }
         Ok(())
     }
 
     fn cuCtxDetach(context: CUcontext) driver {
-        let less = |attached: usize| attached.checked_sub(1);
-        let is_last = ATTACHED
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
-            .is_err();
+        await_contents();
+        let known = known(context);
+        let is_last = known.as_ref().is_none_or(|context| context.detach());
         let end = || check(unsafe { driver().cuCtxDetach(context) });
-        ending::ending(known(context).as_ref(), end, || is_last)
+        ending::ending(known.as_ref(), end, || is_last)
     }
 
     fn cuDevicePrimaryCtxRetain(context: *mut CUcontext, device: CUdevice) driver {

@@ -6,6 +6,7 @@ use crate::abi::*;
 use crate::core::answers::has_moved;
 use crate::core::capturing;
 use crate::core::context::Context;
+use crate::core::counted::Held;
 use crate::core::ending::take_apart;
 use crate::core::entry::own;
 use crate::core::obstacles::MANAGED;
@@ -45,10 +46,15 @@ pub(super) fn free(
     let mut locked = unused(at);
     let Some(allocation) = locked.allocations.remove(at) else {
         let pooled = locked.counted.pooled.remove(at);
+        let imported = locked.counted.held.remove((Held::PoolMemory, at));
         drop(locked);
         return plain().inspect_err(|_| {
+            let counted = &mut state().counted;
             if let Some(pooled) = pooled {
-                state().counted.pooled.put_back(at, pooled);
+                counted.pooled.put_back(at, pooled);
+            }
+            if let Some((context, hold)) = imported {
+                counted.held.add((Held::PoolMemory, at), context, hold);
             }
         });
     };

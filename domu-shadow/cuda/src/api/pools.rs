@@ -120,6 +120,15 @@ own! {
         Ok(())
     }
 
+    /// Another process has the memory, too.
+    fn cuMemPoolImportPointer(at: *mut CUdeviceptr, pool: CUmemoryPool, data: *mut c_void) driver {
+        let hold = IMPORTED_POOL.hold();
+        check(unsafe { driver().cuMemPoolImportPointer(at, pool, data) })?;
+        let name = (Held::PoolMemory, unsafe { at.read() });
+        state().counted.held.add(name, current::handle(), hold);
+        Ok(())
+    }
+
     fn cuMemPoolDestroy(pool: CUmemoryPool) driver {
         state().pools.remove(&(pool as usize));
         super::sharing::end((Held::Pool, pool as u64), || unsafe {

@@ -81,16 +81,6 @@ fn map_arrays(
     check(map(translated.as_mut_ptr()))
 }
 
-/// The driver's handle of memory that is bound to others', for good.
-fn bound(handle: u64) -> Answer<u64> {
-    let mut state = state();
-    let of_driver = state.virtual_memory.to_driver(handle)?;
-    state.virtual_memory.leave(handle);
-    drop(state);
-    runtime::blocked::block("memory of several GPUs at once (cuMulticastBindMem)");
-    Ok(of_driver)
-}
-
 own! {
     fn cuMemCreate(
         handle: *mut CUmemGenericAllocationHandle,
@@ -224,43 +214,6 @@ own! {
     fn cuMemMapArrayAsync_ptsz(list: *mut CUarrayMapInfo, count: c_uint, stream: CUstream) contents {
         map_arrays(list, count, |list| unsafe {
             driver().cuMemMapArrayAsync_ptsz(list, count, stream)
-        })
-    }
-
-    fn cuMulticastBindMem(
-        multicast: CUmemGenericAllocationHandle,
-        multicast_offset: usize,
-        handle: CUmemGenericAllocationHandle,
-        offset: usize,
-        size: usize,
-        flags: u64,
-    ) contents {
-        let handle = bound(handle)?;
-        check(unsafe {
-            driver().cuMulticastBindMem(multicast, multicast_offset, handle, offset, size, flags)
-        })
-    }
-
-    fn cuMulticastBindMem_v2(
-        multicast: CUmemGenericAllocationHandle,
-        device: CUdevice,
-        multicast_offset: usize,
-        handle: CUmemGenericAllocationHandle,
-        offset: usize,
-        size: usize,
-        flags: u64,
-    ) contents {
-        let handle = bound(handle)?;
-        check(unsafe {
-            driver().cuMulticastBindMem_v2(
-                multicast,
-                device,
-                multicast_offset,
-                handle,
-                offset,
-                size,
-                flags,
-            )
         })
     }
 }

@@ -13,6 +13,8 @@ pub struct Context {
     device: CUdevice,
     /// No other context ever has it; 0 where the driver does not say.
     id: u64,
+    /// References besides the first.
+    attached: AtomicU32,
     /// The driver has been asked to end it, and may not do so. Changed with the state's lock.
     is_ending: AtomicBool,
     /// The program has destroyed it. Changed with the state's lock.
@@ -27,6 +29,7 @@ impl Context {
             handle: handle as usize,
             device,
             id,
+            attached: AtomicU32::new(0),
             is_ending: AtomicBool::new(false),
             is_gone: AtomicBool::new(false),
             pins: AtomicU32::new(0),
@@ -41,6 +44,18 @@ impl Context {
     /// The driver's.
     pub fn handle(&self) -> CUcontext {
         self.handle as CUcontext
+    }
+
+    /// The program has one more reference by `cuCtxAttach`.
+    pub fn attach(&self) {
+        self.attached.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It gives one back: whether that was its only one.
+    pub fn detach(&self) -> bool {
+        let less = |attached: u32| attached.checked_sub(1);
+        let order = Ordering::Relaxed;
+        self.attached.fetch_update(order, order, less).is_err()
     }
 
     pub(super) fn id(&self) -> u64 {
