@@ -53,7 +53,12 @@ fn destroy(context: CUcontext, end: impl FnOnce() -> Answer<()>) -> Answer<()> {
 }
 
 fn end_primary(device: CUdevice, end: impl FnOnce() -> Answer<()>) -> Answer<()> {
-    await_contents();
+    if !state().contexts.released(device) {
+        return end();
+    }
+    if residency::is_arriving_now() {
+        contents::wait();
+    }
     current::note_primary(device);
     let primary = state().contexts.primary(device).cloned();
     ending::ending(primary.as_ref(), end, || {
@@ -135,7 +140,10 @@ own! {
         check(unsafe { driver().cuDevicePrimaryCtxRetain(context, device) })?;
         let handle = unsafe { context.read() };
         let id = current::id(handle as usize).unwrap_or(0);
-        state().contexts.note_primary(handle, device, id);
+        let mut state = state();
+        state.contexts.note_primary(handle, device, id);
+        state.contexts.retained(device);
+        drop(state);
         obstacles::look_at(device);
         Ok(())
     }

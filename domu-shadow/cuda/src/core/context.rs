@@ -15,6 +15,8 @@ pub struct Context {
     id: u64,
     /// References besides the first.
     attached: AtomicU32,
+    /// The program wants to end it: no new uses of ours. Changed with the state's lock.
+    is_leaving: AtomicBool,
     /// The driver has been asked to end it, and may not do so. Changed with the state's lock.
     is_ending: AtomicBool,
     /// The program has destroyed it. Changed with the state's lock.
@@ -30,6 +32,7 @@ impl Context {
             device,
             id,
             attached: AtomicU32::new(0),
+            is_leaving: AtomicBool::new(false),
             is_ending: AtomicBool::new(false),
             is_gone: AtomicBool::new(false),
             pins: AtomicU32::new(0),
@@ -74,6 +77,14 @@ impl Context {
         self.is_gone.store(true, Ordering::Relaxed);
     }
 
+    pub(super) fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_leaving(&self, is_leaving: bool) {
+        self.is_leaving.store(is_leaving, Ordering::Relaxed);
+    }
+
     pub(super) fn is_ending(&self) -> bool {
         self.is_ending.load(Ordering::Relaxed)
     }
@@ -100,6 +111,8 @@ impl Context {
 pub struct Contexts {
     known: BTreeMap<usize, Arc<Context>>,
     primaries: BTreeMap<CUdevice, usize>,
+    /// The program's references to them, by functions that are ours.
+    references: BTreeMap<CUdevice, u64>,
     /// A context, and one that may use its memory.
     peers: BTreeSet<(usize, usize)>,
 }
@@ -119,6 +132,18 @@ impl Contexts {
     pub fn note_primary(&mut self, handle: CUcontext, device: CUdevice, id: u64) {
         self.note(handle, device, id);
         self.primaries.insert(device, handle as usize);
+    }
+
+    /// The program has one more reference to a primary one.
+    pub fn retained(&mut self, device: CUdevice) {
+        *self.references.entry(device).or_default() += 1;
+    }
+
+    /// It gives one back: whether that can be the last.
+    pub fn released(&mut self, device: CUdevice) -> bool {
+        let references = self.references.entry(device).or_default();
+        *references = references.saturating_sub(1);
+        *references == 0
     }
 
     /// A device's primary one, if it is known.

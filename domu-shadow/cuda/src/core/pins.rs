@@ -52,7 +52,7 @@ impl Block {
         if self.is_gone() {
             return None;
         }
-        let context = reachable_in(self, &state)?;
+        let context = reachable_in(self, &state).filter(|context| !context.is_leaving())?;
         let address = match self.place() {
             Place::Ordinary(at) => {
                 record(&mut state, at, &context);
@@ -135,7 +135,7 @@ impl Context {
     /// Makes it current on this thread; its destruction waits meanwhile. `None`: the program has destroyed it.
     pub fn push(self: &Arc<Self>) -> Option<Pushed> {
         let state = state().wait_unpinned(|_| self.is_ending());
-        if self.is_gone() {
+        if self.is_gone() || self.is_leaving() {
             return None;
         }
         state::pinning();

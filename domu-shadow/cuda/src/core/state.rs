@@ -14,6 +14,15 @@ use super::ordinary::{Allocation, Allocations};
 use super::vmm::VirtualMemory;
 use crate::abi::CUdeviceptr;
 
+/// Mapped memory of ours that the program has freed.
+#[derive(Debug)]
+pub struct Retired {
+    pub at: CUdeviceptr,
+    pub allocation: Allocation,
+    /// Reached when nothing uses it any more; without one its context has to come to rest.
+    pub event: Option<usize>,
+}
+
 /// What the program has.
 #[derive(Debug, Default)]
 pub struct State {
@@ -21,8 +30,8 @@ pub struct State {
     pub allocations: Allocations,
     pub virtual_memory: VirtualMemory,
     pub counted: Counted,
-    /// Mapped memory of ours that the program has freed while a stream was being captured: it goes later.
-    pub retired: Vec<(CUdeviceptr, Allocation)>,
+    /// Mapped memory of ours that the program has freed, and that may still be in use.
+    pub retired: Vec<Retired>,
     /// Pools that the program has made.
     pub pools: BTreeSet<usize>,
 }

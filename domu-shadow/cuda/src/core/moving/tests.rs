@@ -460,6 +460,9 @@ impl Vm for Taker<'_> {
     fn set_access(&self, at: CUdeviceptr, bytes: usize, access: &[CUmemAccessDesc]) -> Answer<()> {
         self.driver.set_access(at, bytes, access)
     }
+    fn is_reached(&self, event: usize) -> bool {
+        self.driver.is_reached(event)
+    }
     fn set_sync_memops(&self, at: CUdeviceptr, on: bool) -> Answer<()> {
         self.driver.set_sync_memops(at, on)
     }
