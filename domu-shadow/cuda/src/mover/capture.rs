@@ -114,7 +114,12 @@ impl Rounds for Capture {
         let blocks = memory::blocks();
         self.lanes.know(&blocks);
         let live: BTreeSet<u64> = blocks.iter().map(|block| block.id().into()).collect();
-        round.dropped.extend(self.sent.difference(&live));
+        let dropped: BTreeSet<u64> = self.sent.difference(&live).copied().collect();
+        round.dropped.extend(&dropped);
+        // A free that the driver refuses brings one back, of which nothing counts as sent.
+        if let Some(comparing) = &self.comparing {
+            comparing.lock().forget(&dropped);
+        }
         self.sent_whole.retain(|id| live.contains(id));
         let (compared, whole) = self.divided(blocks);
         for block in &whole {
