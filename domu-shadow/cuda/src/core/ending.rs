@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::capturing;
 use super::context::Context;
 use super::ordinary::{Allocation, Backing};
 use super::state::{self, State, state};
@@ -51,6 +52,7 @@ pub fn end_context(state: &mut State, context: &Arc<Context>, driver: &impl Vm) 
     of_it
         .iter()
         .for_each(|(at, allocation)| take_apart(*at, allocation, driver));
+    capturing::end_context(context.address());
     state.counted.remove_context(context.address());
     state.contexts.remove(context);
 }
