@@ -285,7 +285,6 @@ impl device::Device for Device {
                 flags,
                 flags_at,
                 compare,
-                false,
                 self.timed,
             )
         }

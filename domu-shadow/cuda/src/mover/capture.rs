@@ -40,6 +40,8 @@ enum NotTaken {
     Driver(#[from] runtime::delta::DriverError),
     #[error("{0}")]
     Blocked(String),
+    #[error("{0} blocks of its memory were not sent")]
+    Unsent(usize),
 }
 
 /// A capture under way.
@@ -58,6 +60,10 @@ pub(super) struct Capture {
     is_used: bool,
     /// Why its memory could not be taken: then the driver's state stays, too.
     kept: Option<NotTaken>,
+    /// The blocks of the last round at the closed gate: no others may be taken away.
+    last: BTreeSet<u64>,
+    /// Nothing was taken away: all contents are where they were.
+    is_in_place: bool,
     /// What the driver had when its state was taken away.
     had: Had,
 }
@@ -81,7 +87,15 @@ impl Capture {
 
     /// Takes all blocks' memory. Goes on from where it stopped.
     fn take_memory(&mut self) -> Result<(), NotTaken> {
+        self.is_in_place = true;
         self.had = Had::now()?;
+        let blocks = memory::blocks();
+        let is_unsent = |block: &&Arc<Block>| !self.last.contains(&block.id().into());
+        match blocks.iter().filter(is_unsent).count() {
+            0 => {}
+            unsent => return Err(NotTaken::Unsent(unsent)),
+        }
+        self.is_in_place = false;
         Ok(memory::detach()?)
     }
 
@@ -114,7 +128,12 @@ impl Rounds for Capture {
         let blocks = memory::blocks();
         self.lanes.know(&blocks);
         let live: BTreeSet<u64> = blocks.iter().map(|block| block.id().into()).collect();
-        round.dropped.extend(self.sent.difference(&live));
+        let dropped: BTreeSet<u64> = self.sent.difference(&live).copied().collect();
+        round.dropped.extend(&dropped);
+        // A free that the driver refuses brings one back, of which nothing counts as sent.
+        if let Some(comparing) = &self.comparing {
+            comparing.lock().forget(&dropped);
+        }
         self.sent_whole.retain(|id| live.contains(id));
         let (compared, whole) = self.divided(blocks);
         for block in &whole {
@@ -123,6 +142,9 @@ impl Rounds for Capture {
             }
         }
         round.compare(compared);
+        if program == Program::Waits {
+            self.last = live.clone();
+        }
         self.sent = live;
     }
 
@@ -305,6 +327,9 @@ impl Stop for Capture {
     }
 
     fn awaited(&mut self) -> Vec<Arc<dyn Resident>> {
+        if self.is_in_place {
+            return Vec::new();
+        }
         let blocks = memory::blocks();
         self.lanes.know(&blocks);
         let resident = |block: Arc<Block>| block as Arc<dyn Resident>;

@@ -307,6 +307,13 @@ impl Comparing {
         self.give_way_if_wanted();
     }
 
+    /// Compares these no more, until the next [`Comparing::prepare`].
+    pub(super) fn forget(&mut self, ids: &BTreeSet<u64>) {
+        let engines = self.sides.values_mut();
+        let engines = engines.filter_map(|side| side.engine.as_mut());
+        engines.for_each(|engine| engine.retain(|id| !ids.contains(&id)));
+    }
+
     /// Whether a block is compared.
     pub(super) fn compares(&self, block: &Block) -> bool {
         let side = self.sides.get(&address_of(&block.context()));

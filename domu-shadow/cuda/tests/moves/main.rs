@@ -71,6 +71,11 @@ fn nodes_that_a_checkpoint_leaves_behind_are_named() {
 }
 
 #[test]
+fn memory_that_was_not_sent_is_not_taken_away() {
+    Case::new("unsent").passes();
+}
+
+#[test]
 fn a_checkpoint_that_the_driver_refuses_is_its_last() {
     Case::new("spoilt")
         .options("fail=cuCheckpointProcessCheckpoint:1:NOT_SUPPORTED")

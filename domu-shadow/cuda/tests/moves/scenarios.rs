@@ -27,6 +27,7 @@ pub fn run(name: &str) {
         "sent_whole" => sent_whole(&mut program),
         "refused" => refused(&program),
         "left_behind" => left_behind(&program),
+        "unsent" => unsent(&program),
         "spoilt" => spoilt(&mut program),
         "not_at_rest" => not_at_rest(&program),
         "another_gpu" => another_gpu(&program),
@@ -204,6 +205,22 @@ fn left_behind(program: &Program) {
         why.contains("(file descriptor") && why.contains("nvidia0 (mapped at"),
         "{why}"
     );
+    program.check();
+}
+
+/// What no round at the closed gate has sent is not taken away.
+fn unsent(program: &Program) {
+    let capture = mover::begin().unwrap();
+    let quiesced = capture.quiesce(PATIENCE).map_err(|(_, error)| error);
+    let detached = quiesced.unwrap().unload().map_err(|(_, error)| error);
+    let detached = detached.unwrap();
+    let held = detached.devices_held().join(", ");
+    assert!(
+        held.contains("blocks of its memory were not sent"),
+        "{held}"
+    );
+    // Nothing has to come back.
+    Dom0::default().give_back(dom0::reload(detached));
     program.check();
 }
 
