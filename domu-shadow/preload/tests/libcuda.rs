@@ -142,6 +142,7 @@ print('ok')";
     python
         .args(["-c", program])
         .env("LD_LIBRARY_PATH", files.at("ours"))
-        .env("XL_GPU_REAL_LIBCUDA", files.at("ours/libcuda.so.1"));
+        .env("XL_GPU_REAL_LIBCUDA", files.at("ours/libcuda.so.1"))
+        .env("XL_GPU_LOG", "error");
     succeeds(&mut python);
 }

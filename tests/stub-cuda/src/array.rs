@@ -8,7 +8,6 @@ use crate::memory::backing::Backing;
 use crate::table::{self, Table};
 
 pub struct Array {
-    pub handle: Handle,
     pub context: Handle,
     pub shape: CUarray3DDescriptor,
     pub backing: Arc<Backing>,
@@ -36,7 +35,6 @@ pub fn create(context: Handle, device: usize, shape: CUarray3DDescriptor) -> Out
     let size = line * shape.height.max(1) as u64 * shape.depth.max(1) as u64;
     let handle = table::new_handle();
     let array = Array {
-        handle,
         context,
         shape,
         backing: Backing::new(Some(device), size)?,
@@ -58,6 +56,11 @@ pub fn destroy(array: Handle) -> Outcome<()> {
         .remove(array)
         .map(drop)
         .ok_or(CUDA_ERROR_INVALID_HANDLE)
+}
+
+/// Ends those of a context.
+pub fn destroy_all(context: Handle) {
+    ARRAYS.retain(|array| array.context != context);
 }
 
 impl Array {

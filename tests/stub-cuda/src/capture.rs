@@ -24,6 +24,8 @@ pub struct Capture {
     mode: u32,
     thread: ThreadId,
     invalid: Mutex<bool>,
+    /// Lists of nodes that the program was given, which stay as long as it may look.
+    kept: Mutex<Vec<Box<[Handle]>>>,
 }
 
 /// A place in a capture: behind some nodes.
@@ -66,19 +68,35 @@ impl Capture {
             mode,
             thread: thread::current().id(),
             invalid: Mutex::new(false),
+            kept: Mutex::default(),
         });
         lock(&OPEN).push(capture.clone());
         capture
     }
 
+    /// Whether this thread may end it.
+    ///
     /// # Errors
-    /// `CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD`, `CUDA_ERROR_STREAM_CAPTURE_INVALIDATED`.
-    pub fn end(&self) -> Outcome<()> {
-        if self.mode != RELAXED && self.thread != thread::current().id() {
-            return Err(CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD);
+    /// `CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD`.
+    pub fn check_thread(&self) -> Outcome<()> {
+        match self.mode == RELAXED || self.thread == thread::current().id() {
+            true => Ok(()),
+            false => Err(CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD),
         }
+    }
+
+    /// # Errors
+    /// `CUDA_ERROR_STREAM_CAPTURE_INVALIDATED`.
+    pub fn end(&self) -> Outcome<()> {
         lock(&OPEN).retain(|open| open.id != self.id);
         self.check()
+    }
+
+    /// Keeps a list for the program to look at.
+    pub fn keep(&self, nodes: Vec<Handle>) -> *const Handle {
+        let mut kept = lock(&self.kept);
+        kept.push(nodes.into());
+        kept.last().map_or(std::ptr::null(), |nodes| nodes.as_ptr())
     }
 
     /// # Errors
@@ -141,4 +159,11 @@ pub fn is_legacy_forbidden(is_legacy: bool, context: Handle) -> bool {
     let forbidden = concerned.peek().is_some();
     concerned.for_each(|capture| capture.invalidate());
     forbidden
+}
+
+/// Whether a stream is captured that the legacy default stream would have to wait for.
+pub fn concerns_legacy(context: Handle) -> bool {
+    let open = lock(&OPEN);
+    open.iter()
+        .any(|capture| capture.is_blocking && capture.context == context)
 }

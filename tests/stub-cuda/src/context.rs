@@ -7,13 +7,16 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 
 use crate::abi::*;
+use crate::array;
 use crate::call::Default;
 use crate::capture;
 use crate::device;
+use crate::event;
 use crate::fence::{Fault, Fence};
 use crate::lock::lock;
 use crate::memory::ordinary;
 use crate::memory::space::{self, Kind, Mapping};
+use crate::module;
 use crate::node;
 use crate::stream::{STREAMS, Stream};
 use crate::table::{self, Table};
@@ -81,6 +84,9 @@ impl Context {
             stream.end();
             STREAMS.remove(stream.handle);
         }
+        module::unload_all(self.handle);
+        array::destroy_all(self.handle);
+        event::destroy_all(self.handle);
         let owned = |mapping: &Mapping| mapping.context == self.handle;
         for mapping in space::all(owned) {
             match mapping.kind {
@@ -278,10 +284,10 @@ pub fn enqueue(context: &Context, stream: &Arc<Stream>, work: Work) -> Outcome<(
 pub fn run_now(default: Default, work: Work) -> Outcome<()> {
     let (context, stream) = of_stream(default, 0)?;
     work.check()?;
-    capture::unsafe_call()?;
     if capture::is_legacy_forbidden(stream.handle == CU_STREAM_LEGACY, context.handle) {
         return Err(CUDA_ERROR_STREAM_CAPTURE_IMPLICIT);
     }
+    capture::unsafe_call()?;
     context.submit(&stream, Vec::new(), work).wait();
     context.fault.check()
 }

@@ -19,7 +19,6 @@ pub enum Recorded {
 }
 
 pub struct Event {
-    pub handle: Handle,
     pub context: Handle,
     pub flags: c_uint,
     pub fault: Arc<Fault>,
@@ -32,7 +31,6 @@ impl Event {
     pub fn create(context: Handle, flags: c_uint, fault: Arc<Fault>) -> Handle {
         let handle = table::new_handle();
         let event = Event {
-            handle,
             context,
             flags,
             fault,
@@ -63,4 +61,9 @@ impl Event {
 /// `CUDA_ERROR_INVALID_HANDLE`.
 pub fn get(event: Handle) -> Outcome<Arc<Event>> {
     EVENTS.get(event).ok_or(CUDA_ERROR_INVALID_HANDLE)
+}
+
+/// Ends those of a context.
+pub fn destroy_all(context: Handle) {
+    EVENTS.retain(|event| event.context != context);
 }

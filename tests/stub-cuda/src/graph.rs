@@ -1,6 +1,6 @@
 //! Graphs of work.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::Mutex;
 
@@ -8,6 +8,20 @@ use crate::abi::*;
 use crate::lock::lock;
 use crate::table::{self, Table};
 use crate::work::Work;
+
+/// `CU_GRAPH_NODE_TYPE_*` of work.
+pub fn kind_of(work: &Work) -> u32 {
+    match work {
+        Work::Kernel(_) => 0,
+        Work::Copy(_) => 1,
+        Work::Fill(_) => 2,
+        Work::Host(..) | Work::Callback(..) => 3,
+        Work::All(_) => 4,
+        Work::Wait { .. } | Work::Write { .. } => 12,
+        Work::FreePool(_) => 11,
+        Work::Nothing => 5,
+    }
+}
 
 /// One piece of work, and what it comes after.
 #[derive(Clone)]
@@ -53,6 +67,23 @@ impl Graph {
         Ok(handle)
     }
 
+    /// Nodes, and all that they come after.
+    pub fn ancestors(&self, nodes: &[Handle]) -> BTreeSet<Handle> {
+        let all = lock(&self.nodes);
+        let mut found = BTreeSet::new();
+        let mut open = nodes.to_vec();
+        while let Some(node) = open.pop() {
+            if found.insert(node) {
+                open.extend(
+                    all.get(&node)
+                        .iter()
+                        .flat_map(|node| node.after.iter().copied()),
+                );
+            }
+        }
+        found
+    }
+
     /// # Errors
     /// `CUDA_ERROR_INVALID_VALUE` for a circle.
     pub fn instantiate(&self) -> Outcome<Arc<Executable>> {
@@ -79,6 +110,38 @@ impl Executable {
             order.iter().map(|node| nodes[node].work.clone()).collect(),
         ))
     }
+}
+
+/// Work of one graph taken over by another of the same shape, made before. Else `CU_GRAPH_EXEC_UPDATE_*`, and the node.
+///
+/// # Errors
+/// What has changed.
+pub fn update(executable: &Executable, graph: &Graph) -> Result<(), (u32, Handle)> {
+    const TOPOLOGY: u32 = 2;
+    const KIND: u32 = 3;
+    let mut old = lock(&executable.nodes);
+    let new = lock(&graph.nodes);
+    if old.len() != new.len() {
+        return Err((TOPOLOGY, 0));
+    }
+    let place = |nodes: &BTreeMap<Handle, Node>, node: &Node| -> Vec<usize> {
+        node.after
+            .iter()
+            .filter_map(|after| nodes.keys().position(|key| key == after))
+            .collect()
+    };
+    for ((_, was), (handle, is)) in old.iter().zip(new.iter()) {
+        if kind_of(&was.work) != kind_of(&is.work) {
+            return Err((KIND, *handle));
+        }
+        if place(&old, was) != place(&new, is) {
+            return Err((TOPOLOGY, *handle));
+        }
+    }
+    for (was, is) in old.values_mut().zip(new.values()) {
+        was.work = is.work.clone();
+    }
+    Ok(())
 }
 
 fn ordered(nodes: &BTreeMap<Handle, Node>) -> Outcome<Vec<Handle>> {
@@ -112,4 +175,23 @@ pub fn of_node(node: Handle) -> Outcome<Arc<Graph>> {
     graphs
         .find(|graph| lock(&graph.nodes).contains_key(&node))
         .ok_or(CUDA_ERROR_INVALID_VALUE)
+}
+
+/// The same nodes with new handles, in the same order.
+pub fn renamed(nodes: BTreeMap<Handle, Node>) -> BTreeMap<Handle, Node> {
+    let names: BTreeMap<Handle, Handle> = nodes
+        .keys()
+        .map(|old| (*old, table::new_handle()))
+        .collect();
+    let rename = |(old, node): (Handle, Node)| {
+        let after = node.after.iter().map(|after| names[after]).collect();
+        (
+            names[&old],
+            Node {
+                work: node.work,
+                after,
+            },
+        )
+    };
+    nodes.into_iter().map(rename).collect()
 }

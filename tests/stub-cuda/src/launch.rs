@@ -23,12 +23,24 @@ const END: usize = 0;
 const BUFFER: usize = 1;
 const BUFFER_SIZE: usize = 2;
 
-#[derive(Clone)]
 pub struct Launch {
     pub function: Arc<Function>,
     pub shape: Shape,
     /// The arguments, each at its place.
     pub parameters: Vec<u8>,
+    /// Addresses of the arguments, for those who ask a graph's node.
+    pub pointers: std::sync::OnceLock<Vec<usize>>,
+}
+
+impl Launch {
+    /// Addresses of the arguments, good as long as the launch is.
+    pub fn pointers(&self) -> &[usize] {
+        self.pointers.get_or_init(|| {
+            let start = self.parameters.as_ptr().expose_provenance();
+            let parameters = self.function.kernel.parameters.iter();
+            parameters.map(|(offset, _)| start + offset).collect()
+        })
+    }
 }
 
 impl Kernel for Launch {
@@ -106,6 +118,7 @@ pub fn prepare(context: &Context, request: Request) -> Outcome<Work> {
         function,
         shape,
         parameters,
+        pointers: std::sync::OnceLock::new(),
     })))
 }
 

@@ -27,6 +27,7 @@ mod fence;
 mod ffi;
 mod gate;
 mod graph;
+mod ipc;
 mod launch;
 mod library;
 mod lock;

@@ -11,7 +11,6 @@ use crate::ptx;
 use crate::table::{self, Table};
 
 pub struct Library {
-    pub handle: Handle,
     parsed: ptx::Module,
     kernels: BTreeMap<String, Handle>,
     /// By context.
@@ -19,7 +18,6 @@ pub struct Library {
 }
 
 pub struct Kernel {
-    pub handle: Handle,
     pub library: Handle,
     pub name: String,
     pub c_name: CString,
@@ -37,7 +35,6 @@ pub fn load(image: &[u8]) -> Result<Handle, Refused> {
     for entry in parsed.functions.iter().filter(|function| function.is_entry) {
         let kernel = table::new_handle();
         let made = Kernel {
-            handle: kernel,
             library: handle,
             name: entry.name.clone(),
             c_name: CString::new(entry.name.clone()).unwrap_or_default(),
@@ -46,7 +43,6 @@ pub fn load(image: &[u8]) -> Result<Handle, Refused> {
         kernels.insert(entry.name.clone(), kernel);
     }
     let library = Library {
-        handle,
         parsed,
         kernels,
         modules: Mutex::default(),

@@ -198,6 +198,15 @@ pub fn unload(module: Handle) -> Outcome<()> {
     Ok(())
 }
 
+/// Unloads those of a context.
+pub fn unload_all(context: Handle) {
+    let own = MODULES
+        .all()
+        .into_iter()
+        .filter(|module| module.context == context);
+    own.for_each(|module| drop(unload(module.handle)));
+}
+
 impl Module {
     fn free(&self) {
         for function in self.functions.values() {
@@ -241,7 +250,6 @@ const MOST_SHARED: i32 = 227 << 10;
 
 const MAX_DYNAMIC_SHARED: u32 = 8;
 const CARVEOUT: u32 = 9;
-const NON_PORTABLE_CLUSTER: u32 = 14;
 
 impl Function {
     /// # Errors
@@ -269,7 +277,7 @@ impl Function {
         let is_good = match attribute {
             MAX_DYNAMIC_SHARED => (0..=MOST_SHARED - self.kernel.shared as i32).contains(&value),
             CARVEOUT => (-1..=100).contains(&value),
-            11..=15 | NON_PORTABLE_CLUSTER => true,
+            11..=15 => true,
             _ => false,
         };
         if !is_good {

@@ -42,6 +42,10 @@ impl<T> Table<T> {
         write(&self.entries).remove(&handle)
     }
 
+    pub fn retain(&self, keep: impl Fn(&T) -> bool) {
+        write(&self.entries).retain(|_, object| keep(object));
+    }
+
     pub fn all(&self) -> Vec<Arc<T>> {
         read(&self.entries).values().cloned().collect()
     }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
-use crate::{ImageId, RecordError, RecordWriter, STOP_ROUND, Totals};
+use crate::{ImageId, NOTICE_OBJECT, RecordError, RecordWriter, STOP_ROUND, Totals};
 
 const KEY: SessionKey = SessionKey {
     session: SessionId([0xAB; 16]),
@@ -46,6 +46,11 @@ fn gpu_records(manifest: &Manifest) -> (Vec<u8>, Vec<u8>) {
 
 /// In the stop-and-copy 20 bytes of the buffer are copied from this offset of it.
 fn copying_from(manifest: &Manifest, from: u64) -> (Vec<u8>, Vec<u8>) {
+    with_notice(manifest, from, None)
+}
+
+/// And with a notice before all that.
+fn with_notice(manifest: &Manifest, from: u64, notice: Option<&[u8]>) -> (Vec<u8>, Vec<u8>) {
     let manifest = manifest.to_bytes().unwrap();
     let mut writer = RecordWriter::start(Vec::new(), ImageId([1; 16]), &[KEY]).unwrap();
     let mut send = |round, fill: &dyn Fn(&mut BatchBuilder) -> bool| {
@@ -60,6 +65,11 @@ fn copying_from(manifest: &Manifest, from: u64) -> (Vec<u8>, Vec<u8>) {
         writer.data(&KEY, round, &batch).unwrap();
         writer.written().stream_bytes as usize
     };
+    if let Some(notice) = notice {
+        let size = notice.len() as u64;
+        send(0, &|b| b.push_data(NOTICE_OBJECT, size, 0, notice));
+        send(0, &|b| b.push_drop(NOTICE_OBJECT));
+    }
     let first = send(0, &|b| {
         b.push_data(1, 100, 0, &[7; 40]) && b.push_zero(1, 100, 40, 60)
     });
@@ -128,6 +138,14 @@ fn with_gpu() -> Vec<u8> {
 
 fn refused(bytes: &[u8]) -> VerifyError {
     verify(bytes).unwrap_err()
+}
+
+#[test]
+fn a_notice_leaves_nothing_behind() {
+    let records = with_notice(&manifest(100), 15, Some(b"{\"chips\":[]}"));
+    let report = verify(&libxc(Some(records))[..]).unwrap();
+    let session = &report.gpu.unwrap().sessions[0];
+    assert_eq!(session.objects, 2);
 }
 
 #[test]

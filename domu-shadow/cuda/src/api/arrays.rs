@@ -5,6 +5,7 @@ use std::ffi::{c_uint, c_void};
 use crate::abi::*;
 use crate::core::current;
 use crate::core::entry::own;
+use crate::core::room::with_ours;
 use crate::core::state::state;
 use crate::driver::functions::driver;
 use crate::driver::vm::{Answer, check};
@@ -49,25 +50,25 @@ fn end(array: CUarray, end: impl FnOnce() -> CUresult) -> Answer<()> {
 
 own! {
     fn cuArrayCreate(array: *mut CUarray, descriptor: *const c_void) driver {
-        check(unsafe { driver().cuArrayCreate(array, descriptor) })?;
+        with_ours(|| unsafe { driver().cuArrayCreate(array, descriptor) })?;
         made_as_described(unsafe { array.read() });
         Ok(())
     }
 
     fn cuArrayCreate_v2(array: *mut CUarray, descriptor: *const CUDA_ARRAY_DESCRIPTOR) driver {
-        check(unsafe { driver().cuArrayCreate_v2(array, descriptor) })?;
+        with_ours(|| unsafe { driver().cuArrayCreate_v2(array, descriptor) })?;
         made_as_described(unsafe { array.read() });
         Ok(())
     }
 
     fn cuArray3DCreate(array: *mut CUarray, descriptor: *const c_void) driver {
-        check(unsafe { driver().cuArray3DCreate(array, descriptor) })?;
+        with_ours(|| unsafe { driver().cuArray3DCreate(array, descriptor) })?;
         made_as_described(unsafe { array.read() });
         Ok(())
     }
 
     fn cuArray3DCreate_v2(array: *mut CUarray, descriptor: *const CUDA_ARRAY3D_DESCRIPTOR) driver {
-        check(unsafe { driver().cuArray3DCreate_v2(array, descriptor) })?;
+        with_ours(|| unsafe { driver().cuArray3DCreate_v2(array, descriptor) })?;
         made_as_described(unsafe { array.read() });
         Ok(())
     }
@@ -81,7 +82,7 @@ own! {
         descriptor: *const CUDA_ARRAY3D_DESCRIPTOR,
         levels: c_uint,
     ) driver {
-        check(unsafe { driver().cuMipmappedArrayCreate(array, descriptor, levels) })?;
+        with_ours(|| unsafe { driver().cuMipmappedArrayCreate(array, descriptor, levels) })?;
         let first = bytes_of(unsafe { &*descriptor });
         // Each level has a quarter of the bytes of the one before, at least.
         made(unsafe { array.read() }, if levels > 1 { first + first / 3 } else { first });

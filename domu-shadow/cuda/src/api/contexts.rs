@@ -12,7 +12,7 @@ use crate::abi::*;
 use crate::core::context::Context;
 use crate::core::entry::own;
 use crate::core::state::state;
-use crate::core::{contents, current, ending, moving, obstacles};
+use crate::core::{contents, current, ending, obstacles, peers};
 use crate::driver::functions::driver;
 use crate::driver::vm::{Answer, Real, check};
 
@@ -137,7 +137,7 @@ own! {
     fn cuDevicePrimaryCtxRetain(context: *mut CUcontext, device: CUdevice) driver {
         check(unsafe { driver().cuDevicePrimaryCtxRetain(context, device) })?;
         let handle = unsafe { context.read() };
-        let id = current::id(handle as usize)?;
+        let id = current::id(handle as usize).unwrap_or(0);
         state().contexts.note_primary(handle, device, id);
         obstacles::look_at(device);
         Ok(())
@@ -173,7 +173,7 @@ own! {
         let mut state = state();
         let user = current::context(&mut state, current::handle())?;
         state.contexts.add_peer(owner, user.handle());
-        moving::share(&mut state, owner, &Real);
+        peers::share(&mut state, owner, &Real);
         Ok(())
     }
 
@@ -182,7 +182,7 @@ own! {
         let mut state = state();
         let user = current::context(&mut state, current::handle())?;
         state.contexts.remove_peer(owner, user.handle());
-        moving::unshare(&mut state, owner, user.device(), &Real);
+        peers::unshare(&mut state, owner, user.device(), &Real);
         Ok(())
     }
 }

@@ -3,13 +3,14 @@
 use std::ffi::c_uint;
 
 use crate::abi::*;
+use crate::core::answers::has_moved;
 use crate::core::capturing;
 use crate::core::context::Context;
 use crate::core::ending::take_apart;
 use crate::core::entry::own;
-use crate::core::moving::has_moved;
 use crate::core::obstacles::MANAGED;
 use crate::core::ordinary::Allocation;
+use crate::core::room::with_ours;
 use crate::core::state::{Locked, state};
 use crate::core::{current, obstacles};
 use crate::driver::functions::driver;
@@ -101,13 +102,13 @@ fn free_now(at: CUdeviceptr) -> Answer<()> {
 
 own! {
     fn cuMemAlloc_v2(at: *mut CUdeviceptr, bytes: usize) driver {
-        check(unsafe { driver().cuMemAlloc_v2(at, bytes) })?;
+        with_ours(|| unsafe { driver().cuMemAlloc_v2(at, bytes) })?;
         made(unsafe { at.read() }, bytes);
         Ok(())
     }
 
     fn cuMemAlloc(at: *mut c_uint, bytes: c_uint) driver {
-        check(unsafe { driver().cuMemAlloc(at, bytes) })?;
+        with_ours(|| unsafe { driver().cuMemAlloc(at, bytes) })?;
         made(unsafe { at.read() }.into(), bytes as usize);
         Ok(())
     }
@@ -119,7 +120,7 @@ own! {
         height: usize,
         element: c_uint,
     ) driver {
-        check(unsafe { driver().cuMemAllocPitch_v2(at, pitch, width, height, element) })?;
+        with_ours(|| unsafe { driver().cuMemAllocPitch_v2(at, pitch, width, height, element) })?;
         made(unsafe { at.read() }, unsafe { pitch.read() } * height);
         Ok(())
     }
@@ -131,7 +132,7 @@ own! {
         height: c_uint,
         element: c_uint,
     ) driver {
-        check(unsafe { driver().cuMemAllocPitch(at, pitch, width, height, element) })?;
+        with_ours(|| unsafe { driver().cuMemAllocPitch(at, pitch, width, height, element) })?;
         let bytes = unsafe { pitch.read() } as usize * height as usize;
         made(unsafe { at.read() }.into(), bytes);
         Ok(())

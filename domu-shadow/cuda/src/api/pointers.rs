@@ -3,8 +3,8 @@
 use std::ffi::{c_uint, c_void};
 
 use crate::abi::*;
+use crate::core::answers::{answer, has_moved};
 use crate::core::entry::own;
-use crate::core::moving::{answer, has_moved};
 use crate::core::state::{Locked, state};
 use crate::driver::functions::driver;
 use crate::driver::vm::{Answer, Value, check};

@@ -6,8 +6,9 @@ use crate::abi::*;
 use crate::core::counted::Held;
 use crate::core::entry::own;
 use crate::core::obstacles::{IMPORTED_POOL, MANAGED_POOL};
+use crate::core::room::with_ours;
 use crate::core::state::state;
-use crate::core::{current, obstacles};
+use crate::core::{current, obstacles, pools};
 use crate::driver::functions::driver;
 use crate::driver::vm::{Answer, check};
 
@@ -15,6 +16,7 @@ use super::ordinary::free;
 
 fn made(at: *mut CUdeviceptr, bytes: usize) {
     let (at, context) = (unsafe { at.read() }, current::handle());
+    pools::note_use();
     let mut state = state();
     state.allocations.remove(at);
     state.counted.pooled.add(at, context, bytes as u64);
@@ -44,13 +46,13 @@ fn got_pool(kind: c_uint) {
 
 own! {
     fn cuMemAllocAsync(at: *mut CUdeviceptr, bytes: usize, stream: CUstream) driver {
-        check(unsafe { driver().cuMemAllocAsync(at, bytes, stream) })?;
+        with_ours(|| unsafe { driver().cuMemAllocAsync(at, bytes, stream) })?;
         made(at, bytes);
         Ok(())
     }
 
     fn cuMemAllocAsync_ptsz(at: *mut CUdeviceptr, bytes: usize, stream: CUstream) driver {
-        check(unsafe { driver().cuMemAllocAsync_ptsz(at, bytes, stream) })?;
+        with_ours(|| unsafe { driver().cuMemAllocAsync_ptsz(at, bytes, stream) })?;
         made(at, bytes);
         Ok(())
     }
@@ -61,7 +63,7 @@ own! {
         pool: CUmemoryPool,
         stream: CUstream,
     ) driver {
-        check(unsafe { driver().cuMemAllocFromPoolAsync(at, bytes, pool, stream) })?;
+        with_ours(|| unsafe { driver().cuMemAllocFromPoolAsync(at, bytes, pool, stream) })?;
         made(at, bytes);
         Ok(())
     }
@@ -72,7 +74,7 @@ own! {
         pool: CUmemoryPool,
         stream: CUstream,
     ) driver {
-        check(unsafe { driver().cuMemAllocFromPoolAsync_ptsz(at, bytes, pool, stream) })?;
+        with_ours(|| unsafe { driver().cuMemAllocFromPoolAsync_ptsz(at, bytes, pool, stream) })?;
         made(at, bytes);
         Ok(())
     }
@@ -96,9 +98,11 @@ own! {
     fn cuMemPoolCreate(pool: *mut CUmemoryPool, properties: *const c_void) driver {
         let hold = is_managed(properties).then(|| MANAGED_POOL.hold());
         check(unsafe { driver().cuMemPoolCreate(pool, properties) })?;
+        let name = unsafe { pool.read() } as usize;
+        let mut state = state();
+        state.pools.insert(name);
         if let Some(hold) = hold {
-            let name = (Held::Pool, unsafe { pool.read() } as u64);
-            state().counted.held.add(name, 0, hold);
+            state.counted.held.add((Held::Pool, name as u64), 0, hold);
         }
         Ok(())
     }
@@ -117,6 +121,7 @@ own! {
     }
 
     fn cuMemPoolDestroy(pool: CUmemoryPool) driver {
+        state().pools.remove(&(pool as usize));
         super::sharing::end((Held::Pool, pool as u64), || unsafe {
             driver().cuMemPoolDestroy(pool)
         })

@@ -8,6 +8,7 @@ use crate::core::block::{Block, Place};
 use crate::core::context::Context;
 use crate::core::entry::own;
 use crate::core::obstacles::{IMPORTED, MANAGED};
+use crate::core::room::with_ours;
 use crate::core::state::{Locked, state};
 use crate::core::vmm::is_token;
 use crate::core::{current, descriptors};
@@ -97,7 +98,7 @@ own! {
         properties: *const CUmemAllocationProp,
         flags: u64,
     ) driver {
-        check(unsafe { driver().cuMemCreate(handle, size, properties, flags) })?;
+        with_ours(|| unsafe { driver().cuMemCreate(handle, size, properties, flags) })?;
         let properties = Properties::from(unsafe { &*properties });
         let token = created(unsafe { handle.read() }, size, properties, flags);
         unsafe { handle.write(token) };

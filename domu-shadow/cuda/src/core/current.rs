@@ -58,9 +58,8 @@ pub fn context(state: &mut Locked, handle: usize) -> Answer<Arc<Context>> {
     }
     let device = device()?;
     obstacles::look_at(device);
-    Ok(state
-        .contexts
-        .note(handle as CUcontext, device, id(handle)?))
+    let id = id(handle).unwrap_or(0);
+    Ok(state.contexts.note(handle as CUcontext, device, id))
 }
 
 fn device_count() -> CUdevice {
@@ -132,14 +131,6 @@ pub fn look_again() {
     (0..device_count()).for_each(note_primary);
 }
 
-/// Whether the driver knows an allocation that begins at `at`.
-fn is_allocated(at: CUdeviceptr) -> bool {
-    let (mut base, mut size) = (0, 0);
-    // SAFETY: the pointers are this function's variables.
-    let code = unsafe { driver().cuMemGetAddressRange_v2(&raw mut base, &raw mut size, at) };
-    code == CUDA_SUCCESS && base == at
-}
-
 /// Forgets memory of a context that the driver does not know any more: a primary context is the same one after a reset.
 fn forget_unknown(state: &mut State, context: &Arc<Context>) {
     if Real.enter(context.handle() as usize).is_err() {
@@ -148,7 +139,8 @@ fn forget_unknown(state: &mut State, context: &Arc<Context>) {
     for at in state.allocations.of_context(context) {
         let ordinary = state.allocations.get(at).and_then(Allocation::ordinary);
         let is_plain = ordinary.is_some_and(|it| !it.is_converted() && !it.block.is_pinned());
-        if is_plain && !is_allocated(at) {
+        let is_known = || Real.around(at).is_ok_and(|(base, _)| base == at);
+        if is_plain && !is_known() {
             state.allocations.remove(at);
         }
     }

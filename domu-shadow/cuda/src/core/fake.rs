@@ -105,6 +105,13 @@ impl Fake {
         self.0.borrow_mut().refuses = reservations;
     }
 
+    /// An allocation ends earlier, and another one begins there.
+    pub fn share(&self, at: u64, bytes: u64) {
+        let mut inner = self.0.borrow_mut();
+        let rest = inner.allocated.insert(at, bytes).unwrap_or(bytes) - bytes;
+        inner.allocated.insert(at + bytes, rest);
+    }
+
     /// All mappings below where reservations without a wish lie.
     pub fn mapped(&self) -> BTreeMap<u64, Mapped> {
         let inner = self.0.borrow();
@@ -177,6 +184,14 @@ impl Vm for Fake {
         inner.may_fail()?;
         let freed = inner.allocated.remove(&at);
         freed.map(|_| ()).ok_or(CUDA_ERROR_INVALID_VALUE)
+    }
+
+    fn around(&self, at: CUdeviceptr) -> Answer<(CUdeviceptr, usize)> {
+        let inner = self.0.borrow();
+        let around = inner.allocated.range(..=at).next_back();
+        let around = around.filter(|(start, size)| at - **start < **size);
+        let (start, size) = around.ok_or(CUDA_ERROR_INVALID_VALUE)?;
+        Ok((*start, *size as usize))
     }
 
     fn reserve(&self, bytes: usize, wanted: CUdeviceptr) -> Answer<CUdeviceptr> {

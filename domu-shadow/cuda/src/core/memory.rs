@@ -10,8 +10,8 @@ use super::block::Place;
 use super::context::Context;
 use super::current;
 use super::moving;
-use super::ordinary::Backing;
 use super::pins::reachable_in;
+use super::pools;
 use super::state::state;
 use crate::driver::vm::Real;
 
@@ -60,6 +60,7 @@ pub fn contexts() -> Vec<Arc<Context>> {
 /// # Errors
 /// The first one; what could be taken is taken. [`attach`] undoes it.
 pub fn detach() -> Result<(), MemoryError> {
+    pools::trim();
     moving::detach(&mut state(), &Real)
 }
 
@@ -83,14 +84,9 @@ pub fn left() -> Left {
             &mut host
         }) += physical.size as u64;
     }
-    let kept = state.allocations.iter().filter(|(_, allocation)| {
-        let ordinary = allocation.ordinary();
-        ordinary.is_some_and(|ordinary| ordinary.backing == Backing::Kept)
-    });
-    let kept: u64 = kept.map(|(_, allocation)| allocation.asked as u64).sum();
     Left {
         contexts: state.contexts.live().count() as u64,
-        device: device + kept + state.allocations.left() + state.counted.device_bytes(),
+        device: device + state.allocations.left() + state.counted.device_bytes(),
         host: host + state.counted.host_bytes(),
     }
 }

@@ -6,12 +6,16 @@
 //! | [`block`] | memory whose contents move |
 //! | [`queries`] | what the driver said of memory before its first move |
 //! | [`ordinary`] | memory of `cuMemAlloc` |
-//! | [`vmm`] | memory of `cuMemCreate`, and its mappings |
+//! | [`mapping`] | one mapping, and who has access to it |
+//! | [`vmm`] | memory of `cuMemCreate`, and all its mappings |
 //! | [`counted`] | what the driver carries, and what keeps the process from moving |
 //! | [`state`] | the lock over all of it |
 //! | [`current`] | the context that a call is made in |
 //! | [`ending`] | what ends with an allocation, and with a context |
 //! | [`pins`] | uses of ours that the program waits for |
+//! | [`pools`] | stream-ordered pools give back what they do not need |
+//! | [`peers`] | devices that reach memory of another one |
+//! | [`answers`] | what the program is told of memory that has been away |
 //! | [`moving`] | memory goes, and comes back at its addresses |
 //! | [`memory`] | all of it, as a move sees it |
 //! | [`contents`] | waiting for contents |
@@ -19,8 +23,10 @@
 //! | [`entry`] | what every call passes: the gate, the driver's library, contents that are still on their way |
 //! | [`obstacles`] | what keeps the process from moving |
 //! | [`tools`] | debuggers and profilers |
+//! | [`room`] | device memory of ours that the program gets when it finds no other |
 //! | [`descriptors`] | whether two are one file |
 
+pub mod answers;
 pub mod block;
 pub mod capturing;
 pub mod contents;
@@ -32,12 +38,16 @@ pub mod ending;
 pub mod entry;
 #[cfg(test)]
 mod fake;
+pub mod mapping;
 pub mod memory;
 pub mod moving;
 pub mod obstacles;
 pub mod ordinary;
+pub mod peers;
 pub mod pins;
+pub mod pools;
 pub mod queries;
+pub mod room;
 pub mod state;
 pub mod tools;
 pub mod vmm;
@@ -51,6 +61,7 @@ pub fn hold_locks(in_call: bool) -> Option<Held> {
     if !in_call {
         held.push(Box::new(state::hold()?));
         held.push(Box::new(capturing::hold()?));
+        held.push(Box::new(room::hold()?));
     }
     Some(held)
 }

@@ -123,6 +123,15 @@ impl Allocation {
         (self.asked as u64).next_multiple_of(GRANULE) as usize
     }
 
+    /// Bytes that the driver carries.
+    fn left(&self) -> u64 {
+        match &self.kind {
+            Kind::Left => self.asked as u64,
+            Kind::Moving(ordinary) if ordinary.backing == Backing::Kept => self.asked as u64,
+            _ => 0,
+        }
+    }
+
     fn end_block(&self) {
         if let Some(ordinary) = self.ordinary() {
             ordinary.block.set_gone(true);
@@ -141,9 +150,7 @@ pub struct Allocations {
 impl Allocations {
     /// What the driver gives now is true: what was known at that address has ended without our notice.
     pub fn insert(&mut self, at: CUdeviceptr, allocation: Allocation) {
-        if matches!(allocation.kind, Kind::Left) {
-            self.left += allocation.asked as u64;
-        }
+        self.left += allocation.left();
         if let Some(old) = self.by_address.insert(at, allocation) {
             self.forget(&old);
         }
@@ -151,9 +158,12 @@ impl Allocations {
 
     fn forget(&mut self, old: &Allocation) {
         old.end_block();
-        if matches!(old.kind, Kind::Left) {
-            self.left -= old.asked as u64;
-        }
+        self.left -= old.left();
+    }
+
+    /// Memory has gone or come: the driver may carry more or less of it.
+    pub fn count_left(&mut self) {
+        self.left = self.by_address.values().map(Allocation::left).sum();
     }
 
     /// Takes out the one that begins at `at`; its block has ended.
@@ -177,9 +187,10 @@ impl Allocations {
             return;
         };
         if allocation.ordinary().is_some_and(|o| !o.is_converted()) {
+            self.left -= allocation.left();
             allocation.end_block();
             allocation.kind = Kind::Left;
-            self.left += allocation.asked as u64;
+            self.left += allocation.left();
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Calls that allocate and free hold it for a look-up only, those of virtual memory for the driver's call.
 
+use std::collections::BTreeSet;
 use std::ffi::c_int;
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,6 +24,8 @@ pub struct State {
     pub counted: Counted,
     /// Mapped memory of ours that the program has freed while a stream was being captured: it goes later.
     pub retired: Vec<(CUdeviceptr, Allocation)>,
+    /// Pools that the program has made.
+    pub pools: BTreeSet<usize>,
     /// Descriptors of memory that the program has exported.
     pub exported: Vec<c_int>,
 }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use runtime::blocked::Hold;
 
 use super::block::Block;
-use super::queries::Identity;
+use super::mapping::{Mapping, Part};
 use crate::abi::*;
-use crate::driver::vm::{Answer, Properties, Vm};
+use crate::driver::vm::{Answer, Properties, Vm, read_write};
 
 /// The upper bits of a token: no pointer of an x86-64 or AArch64 process, and no small number.
 const TOKENS: u64 = 0x5847 << 48;
@@ -54,84 +54,6 @@ impl Physical {
     /// Whether we use it.
     pub fn is_pinned(&self) -> bool {
         self.block.as_ref().is_some_and(|block| block.is_pinned())
-    }
-}
-
-/// Access of a part of a mapping.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
-    pub offset: usize,
-    pub size: usize,
-    /// At most one a location, without those that have none.
-    pub access: Vec<CUmemAccessDesc>,
-}
-
-impl Part {
-    fn set(&mut self, change: &CUmemAccessDesc) {
-        self.access
-            .retain(|access| access.location != change.location);
-        if change.flags != CU_MEM_ACCESS_FLAGS_PROT_NONE {
-            self.access.push(*change);
-        }
-    }
-}
-
-/// One mapping of the program's.
-#[derive(Debug)]
-pub struct Mapping {
-    pub token: u64,
-    pub size: usize,
-    pub offset: usize,
-    pub flags: u64,
-    /// False while the memory is away.
-    pub is_mapped: bool,
-    /// In order, without gaps.
-    pub parts: Vec<Part>,
-    /// What the driver called it before it went away first.
-    pub identity: Option<Identity>,
-    pub sync_memops: bool,
-}
-
-impl Mapping {
-    /// Makes `at`, an offset into the mapping, a boundary between parts.
-    fn split(&mut self, at: usize) {
-        let inside = |part: &Part| part.offset < at && at < part.offset + part.size;
-        if let Some(index) = self.parts.iter().position(inside) {
-            let part = &mut self.parts[index];
-            let rest = Part {
-                offset: at,
-                size: part.offset + part.size - at,
-                access: part.access.clone(),
-            };
-            part.size = at - part.offset;
-            self.parts.insert(index + 1, rest);
-        }
-    }
-
-    /// Parts whose access is the same are one: fewer calls on the way back.
-    fn join(&mut self) {
-        self.parts.dedup_by(|next, part| {
-            let is_same = next.access == part.access;
-            if is_same {
-                part.size += next.size;
-            }
-            is_same
-        });
-    }
-
-    fn set_access(&mut self, from: usize, to: usize, changes: &[CUmemAccessDesc]) {
-        self.split(from);
-        self.split(to);
-        let touched = self.parts.iter_mut();
-        let touched = touched.filter(|part| from <= part.offset && part.offset < to);
-        touched.for_each(|part| changes.iter().for_each(|change| part.set(change)));
-        self.join();
-    }
-
-    /// Whether a device reads and writes all of it.
-    fn is_writable_by(&self, device: CUdevice) -> bool {
-        let wanted = crate::driver::vm::read_write(device);
-        self.parts.iter().all(|part| part.access.contains(&wanted))
     }
 }
 
@@ -406,7 +328,7 @@ impl VirtualMemory {
         }
         let handle = physical.handle.ok_or(CUDA_ERROR_INVALID_VALUE)?;
         let at = driver.reserve(physical.size, 0)?;
-        let access = [crate::driver::vm::read_write(physical.device())];
+        let access = [read_write(physical.device())];
         let mapped = driver.map(at, physical.size, 0, handle, 0);
         let opened = mapped.and_then(|()| {
             let set = driver.set_access(at, physical.size, &access);

@@ -99,6 +99,10 @@ functions! {
     cuStreamSynchronize_ptsz(stream: CUstream);
     cuStreamIsCapturing(stream: CUstream, status: *mut c_uint);
     cuMemPoolCreate(pool: *mut CUmemoryPool, properties: *const c_void);
+    cuMemPoolTrimTo(pool: CUmemoryPool, keep: usize);
+    cuDeviceGetMemPool(pool: *mut CUmemoryPool, device: CUdevice);
+    cuDeviceGetDefaultMemPool(pool: *mut CUmemoryPool, device: CUdevice);
+    cuDeviceGraphMemTrim(device: CUdevice);
     cuMemPoolDestroy(pool: CUmemoryPool);
     cuMemPoolImportFromShareableHandle(pool: *mut CUmemoryPool, handle: *mut c_void, kind: c_uint, flags: u64);
     cuMemGetDefaultMemPool(pool: *mut CUmemoryPool, location: *mut CUmemLocation, kind: c_uint);

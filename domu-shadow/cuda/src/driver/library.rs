@@ -8,7 +8,7 @@ use std::ffi::{CStr, OsStr, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use runtime::gate::Pass;
@@ -30,6 +30,18 @@ static STATE: AtomicU32 = AtomicU32::new(UNOPENED);
 static OPENING: Mutex<()> = Mutex::new(());
 /// The thread that opens it.
 static OPENER: AtomicI32 = AtomicI32::new(0);
+
+runtime::at_load!(stand_before);
+
+/// NVIDIA's own libraries open `libcuda.so.1` by name, and are to get NVIDIA's. Where this fails only they are affected, and there is no
+/// log yet: they then find ours.
+fn stand_before() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let ours: *const c_void = stand_before as *const c_void;
+        let _ = fronts::register(NAME, ours);
+    });
+}
 
 /// Opens the library, at the first call of all. To be called inside the gate: no move meanwhile.
 ///
@@ -95,6 +107,8 @@ fn thread() -> i32 {
 }
 
 fn load() -> u32 {
+    // An initialiser that comes before ours may be the first to call.
+    stand_before();
     let path = OsStr::from_bytes(fronts::real(NAME).to_bytes());
     let flags = RTLD_NOW | RTLD_LOCAL | libc::RTLD_NODELETE;
     cuda::front_opens();

@@ -114,6 +114,8 @@ pub trait Vm {
     fn synchronize(&self) -> Answer<()>;
     fn alloc(&self, bytes: usize) -> Answer<CUdeviceptr>;
     fn free(&self, at: CUdeviceptr) -> Answer<()>;
+    /// The allocation around an address: where it begins, and its bytes.
+    fn around(&self, at: CUdeviceptr) -> Answer<(CUdeviceptr, usize)>;
     /// The driver may give another address than the one `wanted`.
     fn reserve(&self, bytes: usize, wanted: CUdeviceptr) -> Answer<CUdeviceptr>;
     fn unreserve(&self, at: CUdeviceptr, bytes: usize) -> Answer<()>;
@@ -167,6 +169,12 @@ impl Vm for Real {
 
     fn free(&self, at: CUdeviceptr) -> Answer<()> {
         check(unsafe { driver().cuMemFree_v2(at) })
+    }
+
+    fn around(&self, at: CUdeviceptr) -> Answer<(CUdeviceptr, usize)> {
+        let (mut base, mut size) = (0, 0);
+        check(unsafe { driver().cuMemGetAddressRange_v2(&raw mut base, &raw mut size, at) })?;
+        Ok((base, size))
     }
 
     fn reserve(&self, bytes: usize, wanted: CUdeviceptr) -> Answer<CUdeviceptr> {

@@ -60,7 +60,7 @@ impl GpuApi for Cuda {
     fn left_to_driver(&self) -> LeftToDriver {
         let left = memory::left();
         LeftToDriver {
-            contexts: memory::contexts().len() as u64,
+            contexts: left.contexts,
             bytes: left.device,
             pinned: left.host,
         }

@@ -4,7 +4,7 @@
 //! cannot be compared is sent once while the program runs, and once more at the stop, where dom0 finds what is equal.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use channel::BoxError;
@@ -13,6 +13,7 @@ use channel::memory::SharedPages;
 use runtime::delta::sink::Sink;
 use runtime::gate::Draining;
 use runtime::gpu_api::{Rounds, Stop, Transfers};
+use runtime::locks::lock;
 use runtime::mover::transfer::Pending;
 use runtime::mover::{HostBytes, MoveError, Program, Region, Round, Sent};
 use runtime::phase_timer::PhaseTimer;
@@ -20,13 +21,14 @@ use runtime::residency::Resident;
 use runtime::vendor::snapshot::{Snapshot, UNREAD, is_device_node};
 
 use super::checkpoint::State;
-use super::comparing::Comparing;
+use super::comparing::{Comparing, Shared};
 use super::error;
 use super::gpus::{self, Had};
 use super::lanes::Lanes;
 use super::rest::Rest;
 use crate::core::memory::{self, Block, MemoryError};
 use crate::core::obstacles;
+use crate::core::room::{self, GivesWay};
 use crate::delta::modules;
 
 /// Why the driver's state could not be taken off the GPU.
@@ -44,7 +46,7 @@ enum NotTaken {
 #[derive(Default)]
 pub(super) struct Capture {
     /// Released first, as what lanes have.
-    comparing: Option<Comparing>,
+    comparing: Option<Arc<Shared>>,
     lanes: Lanes,
     /// Blocks that were handed out.
     sent: BTreeSet<u64>,
@@ -65,15 +67,16 @@ fn all_of(block: &Block) -> Region {
 }
 
 impl Capture {
-    fn compares(&self, block: &Block) -> bool {
-        let comparing = self.comparing.as_ref();
-        comparing.is_some_and(|comparing| comparing.compares(block))
-    }
-
     /// Those that are compared, and the others.
-    fn divided(&self) -> (Vec<Arc<Block>>, Vec<Arc<Block>>) {
-        let blocks = memory::blocks().into_iter();
-        blocks.partition(|block| self.compares(block))
+    fn divided(&self, blocks: Vec<Arc<Block>>) -> (Vec<Arc<Block>>, Vec<Arc<Block>>) {
+        match &self.comparing {
+            Some(comparing) => {
+                let comparing = lock(comparing);
+                let compares = |block: &Arc<Block>| comparing.compares(block);
+                blocks.into_iter().partition(compares)
+            }
+            None => (Vec::new(), blocks),
+        }
     }
 
     /// Takes all blocks' memory. Goes on from where it stopped.
@@ -94,8 +97,13 @@ impl Capture {
 
 impl Rounds for Capture {
     fn compare(&mut self) {
-        let comparing = self.comparing.get_or_insert_default();
-        comparing.prepare(&memory::blocks());
+        let comparing = self.comparing.get_or_insert_with(|| {
+            let comparing = Arc::<Shared>::default();
+            let holder: Weak<dyn GivesWay> = Arc::downgrade(&comparing) as _;
+            room::is_held_by(holder);
+            comparing
+        });
+        lock(comparing).prepare(&memory::blocks());
     }
 
     fn prepare(&mut self, _go_on: &dyn Fn() -> bool) {}
@@ -106,8 +114,7 @@ impl Rounds for Capture {
         let live: BTreeSet<u64> = blocks.iter().map(|block| block.id().into()).collect();
         round.dropped.extend(self.sent.difference(&live));
         self.sent_whole.retain(|id| live.contains(id));
-        let (compared, whole): (Vec<_>, Vec<_>) =
-            blocks.into_iter().partition(|block| self.compares(block));
+        let (compared, whole) = self.divided(blocks);
         for block in &whole {
             if self.sent_whole.insert(block.id().into()) || program == Program::Waits {
                 round.regions.push(all_of(block));
@@ -124,10 +131,10 @@ impl Rounds for Capture {
         sink: &mut dyn Sink,
         sent: &mut Sent,
     ) -> Result<(), MoveError> {
-        let Some(comparing) = &mut self.comparing else {
+        let Some(comparing) = &self.comparing else {
             return Ok(());
         };
-        let passed = comparing.pass(round.compared(), program, sink)?;
+        let passed = lock(comparing).pass(round.compared(), program, sink)?;
         // They come whole behind chunks of the same round, which dom0 takes in any order: once more at the stop, when both say the
         // same.
         sent.report.add(passed.report);
@@ -138,8 +145,8 @@ impl Rounds for Capture {
 
     fn start_over(&mut self) {
         self.sent_whole.clear();
-        if let Some(comparing) = &mut self.comparing {
-            comparing.start_over();
+        if let Some(comparing) = &self.comparing {
+            lock(comparing).start_over();
         }
     }
 
@@ -147,17 +154,18 @@ impl Rounds for Capture {
         &mut self,
         alive: &mut dyn FnMut() -> Result<(), StepError>,
     ) -> Result<u64, MoveError> {
-        let (compared, whole) = self.divided();
+        let (compared, whole) = self.divided(memory::blocks());
         let whole: u64 = whole.iter().map(|block| block.size()).sum();
-        match &mut self.comparing {
-            Some(comparing) => Ok(whole + comparing.estimate(&compared, alive)?),
+        match &self.comparing {
+            Some(comparing) => Ok(whole + lock(comparing).estimate(&compared, alive)?),
             None => Ok(whole),
         }
     }
 
     fn whole(&self) -> (u64, Whole) {
-        let (_, whole) = self.divided();
-        let why = self.comparing.as_ref().map(Comparing::why);
+        let (_, whole) = self.divided(memory::blocks());
+        let comparing = self.comparing.as_ref();
+        let why = comparing.map(|comparing| Comparing::why(&lock(comparing)));
         let bytes = whole.iter().map(|block| block.size()).sum();
         (bytes, why.unwrap_or_default())
     }

@@ -1,12 +1,13 @@
 //! The delta engines of a capture, one for each context: which blocks are compared on the device, which travel whole.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use channel::guest::{StepError, Whole};
 use runtime::delta::device::Result;
 use runtime::delta::{Config, DeltaError, DriverError, PassOptions, PassReport, Sink};
+use runtime::locks::lock;
 use runtime::mover::Program;
 
 use crate::abi::CUDA_ERROR_OUT_OF_MEMORY;
@@ -14,6 +15,7 @@ use crate::beside::home::{Home, call};
 use crate::core::context::Context;
 use crate::core::memory::{Block, Pinned};
 use crate::core::obstacles;
+use crate::core::room::GivesWay;
 use crate::delta::engine::Candidate;
 use crate::delta::{Engine, Unavailable};
 
@@ -224,6 +226,27 @@ pub(super) struct Passed {
 #[derive(Default)]
 pub(super) struct Comparing {
     sides: BTreeMap<usize, Side>,
+    /// The program needed the memory.
+    has_given_way: bool,
+}
+
+/// Used by the capture; emptied by a thread of the program's that finds no memory, as soon as no pass runs.
+pub(super) type Shared = Mutex<Comparing>;
+
+impl GivesWay for Shared {
+    fn give_way(&self) -> bool {
+        let mut comparing = lock(self);
+        comparing.has_given_way = true;
+        let mut had_any = false;
+        for side in comparing.sides.values_mut() {
+            side.why = Whole::NoMemory;
+            had_any |= side.engine.take().is_some();
+        }
+        if had_any {
+            log::info!("the program needs the memory for comparing: blocks are sent whole");
+        }
+        had_any
+    }
 }
 
 impl Comparing {
@@ -233,7 +256,12 @@ impl Comparing {
         self.sides.retain(|context, _| groups.contains_key(context));
         for (address, (context, blocks)) in groups {
             let side = self.sides.entry(address);
-            side.or_insert_with(|| Side::new(&context)).prepare(&blocks);
+            let side = side.or_insert_with(|| Side::new(&context));
+            if self.has_given_way {
+                side.why = Whole::NoMemory;
+            } else {
+                side.prepare(&blocks);
+            }
         }
     }
 

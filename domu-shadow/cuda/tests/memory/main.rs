@@ -6,4 +6,5 @@ mod contexts;
 mod ordinary;
 mod program;
 mod shared;
+mod storm;
 mod virtual_memory;

@@ -212,6 +212,32 @@ fn either_kind_is_freed_by_either_function() {
 }
 
 #[test]
+fn pools_are_asked_for_what_they_do_not_need() {
+    let log = concat!(env!("CARGO_TARGET_TMPDIR"), "/pools.log");
+    let name = "ordinary::pools_are_asked_for_what_they_do_not_need";
+    over_stub(name, &format!("log={log}"), || {
+        let trims = || {
+            let calls = std::fs::read_to_string(log).unwrap();
+            calls
+                .lines()
+                .filter(|call| call.contains("cuMemPoolTrimTo\t0"))
+                .count()
+        };
+        std::fs::write(log, "").unwrap();
+        primary(0);
+        go();
+        assert_eq!(trims(), 0, "a program without pools");
+        let (mut at, stream) = (0, std::ptr::null_mut());
+        // SAFETY: this function's variable.
+        ok(unsafe { pools::cuMemAllocAsync(&raw mut at, 4 * MIB, stream) });
+        ok(write(at, &pattern(MIB, 5)));
+        go();
+        assert_eq!(trims(), 1, "the device's own");
+        assert!(read(at, MIB) == pattern(MIB, 5));
+    });
+}
+
+#[test]
 fn what_is_freed_during_a_capture_goes_after_it() {
     over_stub(
         "ordinary::what_is_freed_during_a_capture_goes_after_it",

@@ -129,16 +129,33 @@ pub fn free_bytes() -> usize {
 /// Contents of all blocks.
 pub struct Away(BTreeMap<u64, (Arc<Block>, Vec<u8>)>);
 
+/// A copy beside the program: past the gate.
+fn copy(copy: impl FnOnce() -> CUresult) {
+    ok(copy());
+    // SAFETY: no pointers.
+    ok(unsafe { driver().cuStreamSynchronize(std::ptr::null_mut()) });
+}
+
+/// A block's contents; `None` if the program has freed it.
+pub fn contents(block: &Arc<Block>) -> Option<Vec<u8>> {
+    let pinned = block.pin()?;
+    let _pushed = pinned.context().push()?;
+    let mut bytes = vec![0; block.size() as usize];
+    let (to, len) = (bytes.as_mut_ptr().cast(), bytes.len());
+    // SAFETY: the vector has that many bytes.
+    copy(|| unsafe {
+        driver().cuMemcpyDtoHAsync_v2(to, pinned.address(), len, std::ptr::null_mut())
+    });
+    Some(bytes)
+}
+
 /// Takes all memory away as a move does, contents and all.
 pub fn take() -> Result<Away, MemoryError> {
-    let contents = |block: Arc<Block>| {
-        let pinned = block.pin().unwrap();
-        let pushed = pinned.context().push().unwrap();
-        let bytes = read(pinned.address(), block.size() as usize);
-        drop((pinned, pushed));
+    let taken = |block: Arc<Block>| {
+        let bytes = contents(&block).expect("the program does nothing");
         (block.id().into(), (block, bytes))
     };
-    let away = memory::blocks().into_iter().map(contents).collect();
+    let away = memory::blocks().into_iter().map(taken).collect();
     memory::detach()?;
     Ok(Away(away))
 }
@@ -150,7 +167,11 @@ impl Away {
         for (block, bytes) in self.0.values() {
             let pinned = block.pin().unwrap();
             let _pushed = pinned.context().push().unwrap();
-            ok(write(pinned.address(), bytes));
+            let (from, len) = (bytes.as_ptr().cast(), bytes.len());
+            // SAFETY: the vector has that many bytes.
+            copy(|| unsafe {
+                driver().cuMemcpyHtoDAsync_v2(pinned.address(), from, len, std::ptr::null_mut())
+            });
         }
     }
 }

@@ -110,3 +110,61 @@ fn memory_that_others_may_open_is_left_to_the_driver() {
         },
     );
 }
+
+#[test]
+fn a_debugger_blocks_while_it_is_attached() {
+    over_stub("shared::a_debugger_blocks_while_it_is_attached", "", || {
+        primary(0);
+        assert_eq!(blocked(), None);
+        let this = std::process::id();
+        // SAFETY: the child makes system calls only; this process waits for it to stop.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: as above. It stops itself once it has attached, and ends when it is continued.
+            unsafe {
+                let seized = libc::ptrace(libc::PTRACE_SEIZE, this, 0, 0);
+                if seized != 0 {
+                    libc::_exit(1);
+                }
+                libc::raise(libc::SIGSTOP);
+                libc::_exit(0);
+            }
+        }
+        let mut status = 0;
+        // SAFETY: this function's variable.
+        unsafe { libc::waitpid(child, &raw mut status, libc::WUNTRACED) };
+        if !libc::WIFSTOPPED(status) {
+            // The kernel lets no child trace its parent here.
+            return;
+        }
+        blocked_by(&format!("a debugger is attached (process {child})"));
+        // SAFETY: a child of this process's.
+        unsafe {
+            libc::kill(child, libc::SIGKILL);
+            libc::waitpid(child, &raw mut status, 0);
+        }
+        assert_eq!(blocked(), None);
+    });
+}
+
+#[test]
+fn a_profiler_blocks() {
+    over_stub("shared::a_profiler_blocks", "", || {
+        primary(0);
+        let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let library = folder.join("libToolsInjection64.so");
+        let compiled = std::process::Command::new("cc")
+            .args(["-shared", "-x", "c", "/dev/null", "-o"])
+            .arg(&library)
+            .status();
+        assert!(compiled.unwrap().success());
+        assert_eq!(blocked(), None);
+        // SAFETY: nothing is in it.
+        let loaded = unsafe { libloading::Library::new(&library) };
+        blocked_by("a profiler or sanitizer");
+        drop(loaded);
+        // SAFETY: this process has one thread that reads the environment.
+        unsafe { std::env::set_var("CUDA_INJECTION64_PATH", "/opt/nsys/libinjection.so") };
+        blocked_by("CUDA_INJECTION64_PATH");
+    });
+}

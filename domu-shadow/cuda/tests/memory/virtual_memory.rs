@@ -24,26 +24,26 @@ fn properties(handle_types: u32) -> CUmemAllocationProp {
     }
 }
 
-fn create(bytes: usize, handle_types: u32) -> u64 {
+pub fn create(bytes: usize, handle_types: u32) -> u64 {
     let (mut handle, properties) = (0, properties(handle_types));
     // SAFETY: this function's variables.
     ok(unsafe { cuMemCreate(&raw mut handle, bytes, &raw const properties, 0) });
     handle
 }
 
-fn reserve(bytes: usize) -> CUdeviceptr {
+pub fn reserve(bytes: usize) -> CUdeviceptr {
     let mut at = 0;
     // SAFETY: this function's variable.
     ok(unsafe { driver().cuMemAddressReserve(&raw mut at, bytes, 0, 0, 0) });
     at
 }
 
-fn map(at: CUdeviceptr, bytes: usize, handle: u64) {
+pub fn map(at: CUdeviceptr, bytes: usize, handle: u64) {
     // SAFETY: no pointers.
     ok(unsafe { cuMemMap(at, bytes, 0, handle, 0) });
 }
 
-fn set_access(at: CUdeviceptr, bytes: usize, flags: u32) {
+pub fn set_access(at: CUdeviceptr, bytes: usize, flags: u32) {
     let access = CUmemAccessDesc {
         flags,
         ..read_write(0)
@@ -59,18 +59,18 @@ fn access(at: CUdeviceptr) -> u64 {
     flags
 }
 
-fn unmap(at: CUdeviceptr, bytes: usize) -> CUresult {
+pub fn unmap(at: CUdeviceptr, bytes: usize) -> CUresult {
     // SAFETY: no pointers.
     unsafe { cuMemUnmap(at, bytes) }
 }
 
-fn release(handle: u64) -> CUresult {
+pub fn release(handle: u64) -> CUresult {
     // SAFETY: no pointers.
     unsafe { cuMemRelease(handle) }
 }
 
 const READ: u32 = CU_MEM_ACCESS_FLAGS_PROT_READ;
-const BOTH: u32 = CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
+pub const BOTH: u32 = CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
 
 #[test]
 fn mappings_handles_and_access_stay() {

@@ -127,7 +127,14 @@ impl Front {
         let stem = name.split('.').next()?.to_uppercase();
         if let Some(file) = env::var_os(format!("{REAL_VARIABLE}{stem}")) {
             let file = PathBuf::from(file);
-            return (!note::is_in(&file)).then_some(file);
+            if file.is_file() && !note::is_in(&file) {
+                return Some(file);
+            }
+            log::warn!(
+                "{REAL_VARIABLE}{stem}={}: not a library of a vendor's",
+                file.display()
+            );
+            return None;
         }
         let path = env::var_os("LD_LIBRARY_PATH");
         // An empty part is the working directory, as for the linker; with a slash in it, the linker takes it for a path.

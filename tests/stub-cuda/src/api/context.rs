@@ -10,6 +10,7 @@ use crate::device;
 use crate::event::{self, Recorded};
 use crate::ffi::{put, put_if};
 use crate::lock::lock;
+use crate::memory::space;
 use crate::table;
 use crate::work::Work;
 
@@ -222,17 +223,23 @@ entry_points! {
             return Err(CUDA_ERROR_INVALID_DEVICE);
         }
         match lock(&context.peers).insert(peer.handle) {
-            true => Ok(()),
+            true => {
+                space::set_peer(context.device, peer.device, true);
+                Ok(())
+            }
             false => Err(CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED),
         }
     }
 
     fn cuCtxDisablePeerAccess(peer: Handle) {
         let context = context::current()?;
-        match lock(&context.peers).remove(&peer) {
-            true => Ok(()),
-            false => Err(CUDA_ERROR_PEER_ACCESS_NOT_ENABLED),
+        if !lock(&context.peers).remove(&peer) {
+            return Err(CUDA_ERROR_PEER_ACCESS_NOT_ENABLED);
         }
+        if let Some(peer) = CONTEXTS.get(peer) {
+            space::set_peer(context.device, peer.device, false);
+        }
+        Ok(())
     }
 
     fn cuCtxRecordEvent(handle: Handle, event: Handle) {

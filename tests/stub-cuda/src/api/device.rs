@@ -84,9 +84,9 @@ entry_points! {
 fn attribute_of(attribute: c_uint, number: usize) -> Option<c_int> {
     let options = in_force();
     Some(match attribute {
-        1 | 2 | 3 => [1024, 1024, 64][attribute as usize - 1],
+        1..=3 => [1024, 1024, 64][attribute as usize - 1],
         4 => i32::MAX,
-        5 | 6 | 7 => [i32::MAX, 65535, 65535][attribute as usize - 5],
+        5..=7 => [i32::MAX, 65535, 65535][attribute as usize - 5],
         8 => 48 << 10,
         9 => 64 << 10,
         10 => 32,

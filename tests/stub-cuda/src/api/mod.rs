@@ -2,12 +2,17 @@
 
 mod absent;
 mod array;
+mod capture;
 mod checkpoint;
 mod context;
 mod copy;
 mod device;
 mod driver;
 mod event;
+mod graph;
+mod graph_node;
+mod hints;
+mod ipc;
 mod launch;
 mod library;
 mod lookup;

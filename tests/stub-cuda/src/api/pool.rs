@@ -115,12 +115,17 @@ entry_points! {
     }
 
     fn cuMemPoolSetAccess(pool: Handle, wanted: *const CUmemAccessDesc, count: usize) {
-        pool::get(pool)?;
-        list(wanted, count).map(drop)
+        let pool = pool::get(pool)?;
+        for one in list(wanted, count)? {
+            if !matches!(one.flags, 0 | 1 | 3) {
+                return Err(CUDA_ERROR_INVALID_VALUE);
+            }
+            pool.set_access(located(&raw const one.location)?, one.flags as u8)?;
+        }
+        Ok(())
     }
 
     fn cuMemPoolGetAccess(flags: *mut c_uint, pool: Handle, location: *const CUmemLocation) {
-        let own = pool::get(pool)?.device == located(location)?;
-        put(flags, if own { 3 } else { 0 })
+        put(flags, pool::get(pool)?.access(located(location)?).into())
     }
 }

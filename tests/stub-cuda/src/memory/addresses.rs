@@ -70,7 +70,8 @@ pub fn take(size: u64, alignment: u64, wanted: u64) -> Option<u64> {
             .refuse_address
             .iter()
             .any(|rule| rule.matches(nth));
-        let fits = wanted >= first && wanted % alignment == 0 && size <= end - wanted.min(end);
+        let fits =
+            wanted >= first && wanted.is_multiple_of(alignment) && size <= end - wanted.min(end);
         if fits && !refused && is_free(&taken, wanted, size) {
             taken.insert(wanted, size);
             return Some(wanted);

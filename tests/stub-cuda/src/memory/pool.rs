@@ -7,6 +7,7 @@ use super::ordinary;
 use super::space::{self, Kind, Mapping};
 use crate::abi::*;
 use crate::lock::lock;
+use crate::options::MOST_DEVICES;
 use crate::table::{self, Table};
 
 const RELEASE_THRESHOLD: u32 = 4;
@@ -20,6 +21,7 @@ pub struct Pool {
     pub device: usize,
     /// What was set, by attribute.
     attributes: Mutex<BTreeMap<u32, u64>>,
+    access: Mutex<[u8; MOST_DEVICES]>,
 }
 
 static POOLS: Table<Pool> = Table::new();
@@ -32,6 +34,7 @@ pub fn create(device: usize) -> Handle {
         handle,
         device,
         attributes: Mutex::new(BTreeMap::from([(1, 1), (2, 1), (3, 1)])),
+        access: Mutex::new(ordinary::access_of(device)),
     };
     POOLS.insert(handle, Arc::new(pool));
     handle
@@ -78,6 +81,10 @@ impl Pool {
     /// As [`ordinary::allocate`].
     pub fn allocate(&self, context: Handle, size: u64) -> Outcome<u64> {
         let address = ordinary::allocate(context, self.device, size, Kind::Pool(self.handle))?;
+        if let Some(mapping) = space::find(address) {
+            let access = *lock(&self.access);
+            space::insert(Mapping { access, ..mapping });
+        }
         let used = self.used();
         let mut attributes = lock(&self.attributes);
         for high in [USED_HIGH, RESERVED_HIGH] {
@@ -85,6 +92,26 @@ impl Pool {
             *before = (*before).max(used);
         }
         Ok(address)
+    }
+
+    pub fn access(&self, device: usize) -> u8 {
+        lock(&self.access)[device]
+    }
+
+    /// What a device may do with all its memory. The pool's own device may always.
+    ///
+    /// # Errors
+    /// `CUDA_ERROR_INVALID_VALUE`.
+    pub fn set_access(&self, device: usize, access: u8) -> Outcome<()> {
+        if device == self.device && access != space::READ_WRITE {
+            return Err(CUDA_ERROR_INVALID_VALUE);
+        }
+        lock(&self.access)[device] = access;
+        for mut mapping in space::all(|mapping| mapping.kind == Kind::Pool(self.handle)) {
+            mapping.access[device] = access;
+            space::insert(mapping);
+        }
+        Ok(())
     }
 
     fn used(&self) -> u64 {

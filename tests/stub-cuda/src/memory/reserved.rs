@@ -135,10 +135,3 @@ pub fn set_access(start: u64, size: u64, wanted: &[CUmemAccessDesc]) -> Outcome<
     }
     Ok(())
 }
-
-/// Whether an address is in a reserved range.
-pub fn is_reserved(address: u64) -> bool {
-    let reserved = lock(&RESERVED);
-    let around = reserved.range(..=address).next_back();
-    around.is_some_and(|(start, size)| address - start < *size)
-}

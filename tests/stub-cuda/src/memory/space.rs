@@ -64,7 +64,23 @@ pub enum Viewer {
 
 static MAPPINGS: RwLock<BTreeMap<u64, Mapping>> = RwLock::new(BTreeMap::new());
 static EPOCH: AtomicU64 = AtomicU64::new(1);
+/// Which device may touch ordinary memory of which other one: bit 8 × viewer + owner.
+static PEERS: AtomicU64 = AtomicU64::new(0);
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+fn are_peers(viewer: usize, owner: usize) -> bool {
+    PEERS.load(Ordering::Relaxed) >> (8 * viewer + owner) & 1 != 0
+}
+
+/// A device may touch another one's ordinary memory, or no more.
+pub fn set_peer(viewer: usize, owner: usize, may: bool) {
+    let bit = 1 << (8 * viewer + owner);
+    match may {
+        true => PEERS.fetch_or(bit, Ordering::SeqCst),
+        false => PEERS.fetch_and(!bit, Ordering::SeqCst),
+    };
+    EPOCH.fetch_add(1, Ordering::AcqRel);
+}
 
 /// A new mapping's identity.
 pub fn new_id() -> u64 {
@@ -125,7 +141,11 @@ impl Mapping {
     pub fn allows(&self, viewer: Viewer, writes: bool) -> bool {
         let needed = if writes { READ_WRITE } else { READ };
         match viewer {
-            Viewer::Device(device) => self.access[device] & needed == needed,
+            Viewer::Device(device) => {
+                self.access[device] & needed == needed
+                    || matches!(self.kind, Kind::Device | Kind::Global)
+                        && are_peers(device, self.device)
+            }
             Viewer::Any => self.access.iter().any(|access| access & needed == needed),
         }
     }

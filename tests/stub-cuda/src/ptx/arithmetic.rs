@@ -157,13 +157,13 @@ pub fn of_two(name: &str, kind: Type) -> Option<Two> {
         ("mul.lo", _, 2) => two!(|a, b| cut(a.wrapping_mul(b), 2)),
         ("mul.lo", _, 4) => two!(|a, b| cut(a.wrapping_mul(b), 4)),
         ("mul.lo", _, 8) => two!(|a, b| a.wrapping_mul(b)),
-        ("mul.hi", false, 2) => two!(|a, b| cut(a * b >> 16, 2)),
-        ("mul.hi", true, 2) => two!(|a, b| cut((extend(a, 2) * extend(b, 2) >> 16) as u64, 2)),
+        ("mul.hi", false, 2) => two!(|a, b| cut((a * b) >> 16, 2)),
+        ("mul.hi", true, 2) => two!(|a, b| cut(((extend(a, 2) * extend(b, 2)) >> 16) as u64, 2)),
         ("mul.hi", false, 4) => two!(|a, b| a.wrapping_mul(b) >> 32),
-        ("mul.hi", true, 4) => two!(|a, b| cut((extend(a, 4) * extend(b, 4) >> 32) as u64, 4)),
-        ("mul.hi", false, 8) => two!(|a, b| (u128::from(a) * u128::from(b) >> 64) as u64),
+        ("mul.hi", true, 4) => two!(|a, b| cut(((extend(a, 4) * extend(b, 4)) >> 32) as u64, 4)),
+        ("mul.hi", false, 8) => two!(|a, b| ((u128::from(a) * u128::from(b)) >> 64) as u64),
         ("mul.hi", true, 8) => {
-            two!(|a, b| (i128::from(a as i64) * i128::from(b as i64) >> 64) as u64)
+            two!(|a, b| ((i128::from(a as i64) * i128::from(b as i64)) >> 64) as u64)
         }
         ("mul.wide", false, _) => two!(|a, b| a.wrapping_mul(b)),
         ("mul.wide", true, 2) => two!(|a, b| cut((extend(a, 2) * extend(b, 2)) as u64, 4)),
@@ -247,19 +247,19 @@ pub fn of_three(name: &str, kind: Type) -> Option<Three> {
         ("mad.lo", _, 8) => three!(|a, b, c| a.wrapping_mul(b).wrapping_add(c)),
         ("mad.hi", Class::Signed, 4) => {
             three!(|a, b, c| cut(
-                ((extend(a, 4) * extend(b, 4) >> 32) as u64).wrapping_add(c),
+                (((extend(a, 4) * extend(b, 4)) >> 32) as u64).wrapping_add(c),
                 4
             ))
         }
         ("mad.hi", _, 4) => three!(|a, b, c| cut((a.wrapping_mul(b) >> 32).wrapping_add(c), 4)),
         ("mad.hi", Class::Signed, 8) => {
             three!(
-                |a, b, c| ((i128::from(a as i64) * i128::from(b as i64) >> 64) as u64)
+                |a, b, c| (((i128::from(a as i64) * i128::from(b as i64)) >> 64) as u64)
                     .wrapping_add(c)
             )
         }
         ("mad.hi", _, 8) => {
-            three!(|a, b, c| ((u128::from(a) * u128::from(b) >> 64) as u64).wrapping_add(c))
+            three!(|a, b, c| (((u128::from(a) * u128::from(b)) >> 64) as u64).wrapping_add(c))
         }
         ("mad.wide", Class::Signed, 2) => {
             three!(|a, b, c| cut(((extend(a, 2) * extend(b, 2)) as u64).wrapping_add(c), 4))

@@ -33,7 +33,7 @@ pub fn integral(part: &str) -> Option<Rounding> {
 }
 
 impl Conversion {
-    pub fn of(&self, value: u64) -> u64 {
+    pub fn of(self, value: u64) -> u64 {
         match (self.from.is_float(), self.to.is_float()) {
             (false, false) => self.whole(value),
             (false, true) => {
@@ -81,7 +81,7 @@ impl Conversion {
     }
 
     /// Beyond the target's range: its end.
-    fn to_whole(&self, real: f64) -> u64 {
+    fn to_whole(self, real: f64) -> u64 {
         let value = match (self.to.is_signed(), self.to.size) {
             (false, 1) => u64::from(real as u8),
             (false, 2) => u64::from(real as u16),
@@ -95,7 +95,7 @@ impl Conversion {
         cut(value, self.width)
     }
 
-    fn whole(&self, value: u64) -> u64 {
+    fn whole(self, value: u64) -> u64 {
         let wide: i128 = match self.from.is_signed() {
             true => extend(value, self.from.size).into(),
             false => self.from.cut(value).into(),

@@ -447,11 +447,11 @@ impl Warp {
         let base = self.registers[address.base as usize];
         let size = usize::from(kind.size);
         let all = size * to.len();
-        for lane in 0..LANES {
+        for (lane, base) in base.into_iter().enumerate() {
             if mask >> lane & 1 == 0 {
                 continue;
             }
-            let at = base[lane].wrapping_add_signed(address.offset);
+            let at = base.wrapping_add_signed(address.offset);
             let own = self.position.warp as usize * LANES + lane;
             let place = memory.place(address.space, at, all, own, false)?;
             for (nth, to) in to.iter().enumerate() {

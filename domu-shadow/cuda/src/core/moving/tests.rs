@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::ordinary::TRIES;
 use super::*;
 use crate::abi::*;
 use crate::core::block::{Block, Place};
+use crate::core::context::Context;
 use crate::core::ending::take_apart;
 use crate::core::fake::{Fake, GRANULE, Mapped};
-use crate::core::ordinary::Allocation;
+use crate::core::ordinary::{Allocation, Backing};
+use crate::driver::vm::{Answer, Properties, Value, read_write};
 
 /// Where the program's reservation lies, and how many granules it has.
 const BASE: u64 = 0x20_0000_0000;
@@ -337,6 +340,24 @@ fn an_address_that_cannot_be_reserved_is_allocated_again() {
 }
 
 #[test]
+fn memory_with_a_neighbour_in_its_granule_stays() {
+    let mut both = Both::new();
+    both.run(&Op::Alloc(4 << 20));
+    let at = both.allocations[0];
+    // A small one in the granule that the first one only begins, as no driver has done yet.
+    let first = both.state.allocations.remove(at).unwrap();
+    let shorter = Allocation::new(at, 3 << 20, first.context);
+    both.state.allocations.insert(at, shorter);
+    both.ours.share(at, 3 << 20);
+    assert_eq!(detach(&mut both.state, &both.ours), Ok(()));
+    assert_eq!(both.state.allocations.left(), 3 << 20);
+    assert!(both.ours.allocated().contains_key(&at));
+    assert_eq!(attach(&mut both.state, &both.ours), Ok(()));
+    both.state.allocations.remove(at);
+    assert_eq!(both.state.allocations.left(), 0);
+}
+
+#[test]
 fn a_lost_address_is_an_error_that_names_it_and_the_rest_goes() {
     let mut both = Both::new();
     both.run(&Op::Alloc(4 << 20));
@@ -407,6 +428,9 @@ impl Vm for Taker<'_> {
             self.driver.reserve(1 << 21, at)?;
         }
         Ok(())
+    }
+    fn around(&self, at: CUdeviceptr) -> Answer<(CUdeviceptr, usize)> {
+        self.driver.around(at)
     }
     fn reserve(&self, bytes: usize, wanted: CUdeviceptr) -> Answer<CUdeviceptr> {
         self.driver.reserve(bytes, wanted)

@@ -1,0 +1,44 @@
+//! Device memory of ours that the program gets when it finds no other.
+
+use std::sync::{Mutex, Weak};
+
+use runtime::locks::{self, lock};
+
+use crate::abi::{CUDA_ERROR_OUT_OF_MEMORY, CUresult};
+use crate::driver::vm::{Answer, check};
+
+/// Has device memory that it can do without.
+pub trait GivesWay: Send + Sync {
+    /// Releases it. Whether there was any.
+    fn give_way(&self) -> bool;
+}
+
+/// The one of the capture that runs.
+static HOLDER: Mutex<Option<Weak<dyn GivesWay>>> = Mutex::new(None);
+
+/// From now on it is asked.
+pub fn is_held_by(holder: Weak<dyn GivesWay>) {
+    *lock(&HOLDER) = Some(holder);
+}
+
+/// Makes a call that takes device memory; once more where there was none but ours. Without a lock of ours held.
+///
+/// # Errors
+/// The driver's.
+pub fn with_ours(call: impl Fn() -> CUresult) -> Answer<()> {
+    match call() {
+        CUDA_ERROR_OUT_OF_MEMORY if give_way() => check(call()),
+        code => check(code),
+    }
+}
+
+#[cold]
+fn give_way() -> bool {
+    let holder = lock(&HOLDER).as_ref().and_then(Weak::upgrade);
+    holder.is_some_and(|holder| holder.give_way())
+}
+
+/// The lock, for a fork.
+pub fn hold() -> Option<impl Sized> {
+    locks::try_lock(&HOLDER)
+}
