@@ -38,9 +38,9 @@ int main(int argc, char **argv)
     open_device();
     if (!strcmp(way, "handler")) atexit(at_exit);
     OK(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
-    OK(cuMemAlloc(&at, 8 << 20));
+    OK(cuMemAlloc(&at, 2 << 20));
     OK(cuMemAlloc(&small, 4000));
-    OK(cuMemsetD32(at, 1, 1 << 20));
+    OK(cuMemsetD32(at, 1, 1 << 19));
     OK(cuMemsetD32(small, 1, 1000));
     for (uint i = 0; i < 40; i++) advance(small, 1000, i, stream);
     OK(cuStreamSynchronize(stream));

@@ -1,7 +1,7 @@
 /* Graphs, captured and put together by hand, launched again and again with the pointers that they were made with: graphs [ROUNDS] */
 #include "user.h"
 
-enum { WORDS = 8192 };
+enum { WORDS = 4096 };
 
 static uint on_host;
 
@@ -12,7 +12,7 @@ static void counted(void *user)
 
 int main(int argc, char **argv)
 {
-    long rounds = argument(argc, argv, 1, 30);
+    long rounds = argument(argc, argv, 1, 12);
     CUstream stream, side;
     CUevent fork, join;
     CUdeviceptr a, b, large, counter;
@@ -24,7 +24,7 @@ int main(int argc, char **argv)
     OK(cuEventCreate(&join, CU_EVENT_DISABLE_TIMING));
     OK(cuMemAlloc(&a, WORDS * 4));
     OK(cuMemAlloc(&b, WORDS * 4));
-    OK(cuMemAlloc(&large, 3 << 20));
+    OK(cuMemAlloc(&large, 3 << 19));
     OK(cuMemAlloc(&counter, 4));
     OK(cuMemsetD32(counter, 0, 1));
     host_fill(first, WORDS, 1);
@@ -37,7 +37,7 @@ int main(int argc, char **argv)
     CUgraph captured;
     CUgraphExec replay;
     CUstreamCaptureStatus status;
-    uint64_t words = WORDS, wide = (3 << 20) / 4;
+    uint64_t words = WORDS, wide = (3 << 19) / 4;
     uint by = 5, seed = 9;
     OK(cuStreamBeginCapture(stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
     LAUNCH(grow, WORDS, stream, &a, &words, &by);

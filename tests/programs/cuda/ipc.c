@@ -30,7 +30,13 @@ int main(int argc, char **argv)
     CHECK(!pipe(down) && !pipe(up));
     pid_t pid = fork();
     CHECK(pid >= 0);
-    if (pid == 0) child(down[0], up[1]);
+    if (pid == 0) {
+        close(down[1]);
+        close(up[0]);
+        child(down[0], up[1]);
+    }
+    close(down[0]);
+    close(up[1]);
     open_device();
     OK(cuMemAlloc(&at, WORDS * 4));
     fill(at, WORDS, 1, NULL);

@@ -9,7 +9,7 @@ int main(int argc, char **argv)
     long ms = argument(argc, argv, 1, 0);
     CUdeviceptr at, managed;
     open_device();
-    OK(cuMemAlloc(&at, 4 << 20));
+    OK(cuMemAlloc(&at, 1 << 20));
     fill(at, WORDS, 1, NULL);
     for (uint i = 0; i < 20; i++) advance(at, WORDS, i, NULL);
     sleep_ms(ms);

@@ -6,6 +6,7 @@
 //! | [`contexts`] | contexts, primary contexts, peers |
 //! | [`ordinary`] | `cuMemAlloc` and its kin |
 //! | [`virtual_memory`] | `cuMemCreate`, `cuMemMap` and their kin |
+//! | [`multicast`] | memory of several GPUs at once |
 //! | [`pools`] | stream-ordered memory |
 //! | [`pointers`] | queries about pointers and ranges |
 //! | [`host`] | pinned host memory |
@@ -26,6 +27,7 @@ pub mod free_memory;
 pub mod host;
 pub mod initialisation;
 pub mod modules;
+pub mod multicast;
 pub mod ordinary;
 pub mod pointers;
 pub mod pools;

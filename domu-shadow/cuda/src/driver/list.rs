@@ -366,7 +366,7 @@ macro_rules! functions {
             driver cuLinkDestroy(1);
             mark cuLogicalEndpointAddDevice(2) "fabric memory";
             mark cuLogicalEndpointBindAddr(6) "fabric memory";
-            mark cuLogicalEndpointBindMem(7) "fabric memory";
+            own cuLogicalEndpointBindMem(7);
             mark cuLogicalEndpointCreate(2) "fabric memory";
             mark cuLogicalEndpointDestroy(1) "fabric memory";
             mark cuLogicalEndpointExport(3) "fabric memory";
@@ -440,7 +440,7 @@ macro_rules! functions {
             driver cuMemPoolGetAccess(3);
             driver cuMemPoolGetAttribute(3);
             own cuMemPoolImportFromShareableHandle(4);
-            driver cuMemPoolImportPointer(3);
+            own cuMemPoolImportPointer(3);
             driver cuMemPoolSetAccess(3);
             driver cuMemPoolSetAttribute(3);
             driver cuMemPoolTrimTo(2);
@@ -583,14 +583,14 @@ macro_rules! functions {
             driver cuModuleLoadDataEx(5);
             driver cuModuleLoadFatBinary(2);
             own cuModuleUnload(1);
-            mark cuMulticastAddDevice(2) "multicast memory";
-            mark cuMulticastBindAddr(5) "multicast memory";
-            mark cuMulticastBindAddr_v2(6) "multicast memory";
+            own cuMulticastAddDevice(2);
+            own cuMulticastBindAddr(5);
+            own cuMulticastBindAddr_v2(6);
             own cuMulticastBindMem(6);
             own cuMulticastBindMem_v2(7);
             mark cuMulticastCreate(2) "multicast memory";
             driver cuMulticastGetGranularity(3);
-            mark cuMulticastUnbind(4) "multicast memory";
+            own cuMulticastUnbind(4);
             driver cuOccupancyAvailableDynamicSMemPerBlock(4);
             driver cuOccupancyMaxActiveBlocksPerMultiprocessor(4);
             driver cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(5);

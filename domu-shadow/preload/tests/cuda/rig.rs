@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use crate::native::{self, Folder};
 
 /// Nothing takes that long, unless it hangs.
-const AGES: &str = "120";
+const AGES: &str = "60";
 
 /// Where the sources are.
 fn sources() -> PathBuf {
