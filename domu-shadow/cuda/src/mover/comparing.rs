@@ -224,8 +224,8 @@ pub(super) struct Passed {
     pub(super) report: PassReport,
     /// Blocks of contexts whose driver failed: to be sent whole.
     pub(super) failed: Vec<Arc<Block>>,
-    /// Blocks that the program has freed, or that are out of reach.
-    pub(super) unreached: usize,
+    /// Blocks that the program has freed, that are left to the driver, or that are out of reach.
+    pub(super) unreached: Vec<Arc<Block>>,
 }
 
 /// All engines of a capture. Dropped before the driver's state is taken away.
@@ -338,7 +338,12 @@ impl Comparing {
                     continue;
                 };
                 let (held, places) = hold(part);
-                passed.unreached += part.len() - held.len();
+                if held.len() < part.len() {
+                    let is_held =
+                        |block: &&Arc<Block>| held.iter().any(|it| Arc::ptr_eq(it.block(), block));
+                    let unreached = part.iter().copied().filter(|block| !is_held(block));
+                    passed.unreached.extend(unreached.cloned());
+                }
                 // SAFETY: the blocks are held, at these addresses.
                 let done = unsafe { engine.pass(&places, options(program), sink) };
                 drop(held);
