@@ -86,7 +86,9 @@ pub fn callback(function: impl FnOnce()) {
 }
 
 /// Runs an entry point's body.
-pub fn run(name: &'static str, needs: Needs, body: impl FnOnce() -> Outcome<()>) -> CUresult {
+///
+/// Not generic: it would be compiled once for each of some 400 functions.
+pub fn run(name: &'static str, needs: Needs, body: &mut dyn FnMut() -> Outcome<()>) -> CUresult {
     let result = catch_unwind(AssertUnwindSafe(|| around(name, needs, body)));
     let code = match result {
         Ok(result) => result.err().unwrap_or(CUDA_SUCCESS),
@@ -99,7 +101,7 @@ pub fn run(name: &'static str, needs: Needs, body: impl FnOnce() -> Outcome<()>)
     code
 }
 
-fn around(name: &'static str, needs: Needs, body: impl FnOnce() -> Outcome<()>) -> Outcome<()> {
+fn around(name: &'static str, needs: Needs, body: &mut dyn FnMut() -> Outcome<()>) -> Outcome<()> {
     let own = {
         let mut counts = lock(&COUNTS);
         let count = counts.entry(name).or_insert(0);
@@ -170,7 +172,7 @@ macro_rules! entry_points {
         #[allow(non_snake_case, clippy::too_many_arguments, reason = "the names and the arguments are CUDA's")]
         pub unsafe extern "C" fn $name($($arg: $ty),*) -> $crate::abi::CUresult {
             $(let $default = $crate::call::Default::$stream;)?
-            $crate::call::run(stringify!($name), $crate::call::Needs::$needs, move || $body)
+            $crate::call::run(stringify!($name), $crate::call::Needs::$needs, &mut move || $body)
         }
     };
 }

@@ -18,7 +18,7 @@ use crate::memory::ordinary;
 use crate::memory::space::{self, Kind, Mapping};
 use crate::module;
 use crate::node;
-use crate::stream::{STREAMS, Stream};
+use crate::stream::{self, STREAMS, Stream};
 use crate::table::{self, Table};
 use crate::work::Work;
 
@@ -97,7 +97,7 @@ impl Context {
                     space::remove(mapping.start);
                     crate::memory::addresses::give_back(mapping.start);
                 }
-                Kind::Host | Kind::Registered if !self.is_primary => {
+                Kind::Host | Kind::Registered => {
                     space::remove(mapping.start);
                 }
                 _ => {}
@@ -114,11 +114,8 @@ impl Context {
                 .values()
                 .map(|(_, stream)| stream.clone()),
         );
-        let own = STREAMS
-            .all()
-            .into_iter()
-            .filter(|stream| stream.context == self.handle);
-        streams.extend(own);
+        let of_handles = STREAMS.all().into_iter().chain(stream::ending());
+        streams.extend(of_handles.filter(|stream| stream.context == self.handle));
         streams
     }
 

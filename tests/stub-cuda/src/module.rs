@@ -204,7 +204,9 @@ pub fn unload_all(context: Handle) {
         .all()
         .into_iter()
         .filter(|module| module.context == context);
-    own.for_each(|module| drop(unload(module.handle)));
+    for module in own {
+        let _ = unload(module.handle);
+    }
 }
 
 impl Module {

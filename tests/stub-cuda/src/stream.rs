@@ -45,6 +45,15 @@ pub struct Stream {
 /// Those with handles of their own: not the default streams.
 pub static STREAMS: Table<Stream> = Table::new();
 
+/// Destroyed, with work that is not over.
+static ENDING: Mutex<Vec<Arc<Stream>>> = Mutex::new(Vec::new());
+
+pub fn ending() -> Vec<Arc<Stream>> {
+    let mut ending = lock(&ENDING);
+    ending.retain(|stream| stream.last().is_some());
+    ending.clone()
+}
+
 impl Stream {
     pub fn new(
         handle: Handle,
@@ -115,6 +124,13 @@ impl Stream {
         }
         self.wake.notify_one();
         fence
+    }
+
+    /// Its handle is good no more; what it was given goes on.
+    pub fn destroy(self: &Arc<Self>) {
+        lock(&ENDING).push(self.clone());
+        STREAMS.remove(self.handle);
+        self.end();
     }
 
     /// No more work comes; its thread ends when all is done.

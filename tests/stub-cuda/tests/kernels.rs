@@ -148,7 +148,7 @@ fn hashes_with_shuffles_and_dynamic_shared_memory() {
             let k = values[at] ^ h;
             h = h.wrapping_add(values[at + 1].wrapping_add((k & 0xffff_ffff) * (k >> 32)));
             h = (h ^ (h >> 47)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            h ^= (u128::from(h) * u128::from(seed) >> 64) as u64;
+            h ^= ((u128::from(h) * u128::from(seed)) >> 64) as u64;
         }
         sum = sum.wrapping_add(h);
     }
@@ -190,7 +190,7 @@ fn computes_with_integers() {
         } else {
             (a / b).wrapping_add(a % b)
         };
-        let high = (i64::from(a) * i64::from(b.wrapping_mul(1_000_003)) >> 32) as i32;
+        let high = ((i64::from(a) * i64::from(b.wrapping_mul(1_000_003))) >> 32) as i32;
         let wanted = quotient
             .wrapping_add(a >> 3)
             .wrapping_add(a.max(b).wrapping_mul(a.min(-b)))
@@ -372,6 +372,27 @@ fn wrong_launches_are_refused() {
     assert_eq!(kernels.launch("work", (1, 1025, 0), &arguments), 1);
     assert_eq!(kernels.launch("work", (0, 32, 0), &arguments), 1);
     assert_eq!(kernels.launch("work", (1, 32, 64 << 10), &arguments), 1);
+}
+
+#[test]
+fn a_kernel_that_goes_wrong_ends_its_context() {
+    let mut kernels = Kernels::load();
+    let mut context = 0_usize;
+    let image = CString::new(PTX).unwrap();
+    // One stops; one writes where nothing is, by a byte.
+    for (name, code) in [("stop", 719), ("work", 700)] {
+        kernels
+            .cuda
+            .ok("cuCtxCreate_v2", (&raw mut context, 0_u32, 0_i32));
+        kernels.cuda.ok(
+            "cuModuleLoadData",
+            (&raw mut kernels.module, image.as_ptr()),
+        );
+        let out = kernels.memory(&[0_u32; 31]);
+        assert_eq!(kernels.launch(name, (1, 32, 0), &[at(&out), at(&1_u32)]), 0);
+        assert_eq!(kernels.cuda.call("cuCtxSynchronize", ()), code, "{name}");
+        kernels.cuda.ok("cuCtxDestroy_v2", (context,));
+    }
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! The functions that a real driver has besides, which answer that they are not supported.
 
+use crate::abi::*;
+use crate::call::{self, Needs};
+
 macro_rules! absent {
     ($($name:ident)*) => {$(
         /// # Safety
@@ -7,11 +10,13 @@ macro_rules! absent {
         #[unsafe(no_mangle)]
         #[allow(non_snake_case, reason = "the names are CUDA's")]
         pub unsafe extern "C" fn $name() -> $crate::abi::CUresult {
-            $crate::call::run(stringify!($name), $crate::call::Needs::Driver, || {
-                Err($crate::abi::CUDA_ERROR_NOT_SUPPORTED)
-            })
+            absent(stringify!($name))
         }
     )*};
+}
+
+fn absent(name: &'static str) -> CUresult {
+    call::run(name, Needs::Driver, &mut || Err(CUDA_ERROR_NOT_SUPPORTED))
 }
 
 absent! {

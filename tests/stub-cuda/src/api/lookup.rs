@@ -37,7 +37,7 @@ fn look(
 /// A function that no header knows yet.
 #[allow(non_snake_case, reason = "as CUDA's")]
 extern "C" fn cuStubFuture() -> CUresult {
-    call::run("cuStubFuture", call::Needs::Driver, || Ok(()))
+    call::run("cuStubFuture", call::Needs::Driver, &mut || Ok(()))
 }
 
 entry_points! { free

@@ -32,12 +32,7 @@ fn destroy(handle: Handle) -> Outcome<()> {
     if let Some(joined) = &*lock(&stream.capture) {
         joined.capture.invalidate();
     }
-    // What is under way goes on; contexts wait for it no more.
-    stream.end();
-    if let Some(fence) = stream.last() {
-        fence.wait();
-    }
-    STREAMS.remove(handle);
+    stream.destroy();
     Ok(())
 }
 

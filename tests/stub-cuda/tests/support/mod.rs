@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 
 use libloading::Library;
 
+static LIBRARY: OnceLock<Library> = OnceLock::new();
+
 pub struct Cuda(&'static Library);
 
 /// Arguments of a C function.
@@ -50,7 +52,6 @@ fn library() -> PathBuf {
 #[allow(dead_code, reason = "not every test needs all")]
 impl Cuda {
     pub fn load(options: &str) -> Cuda {
-        static LIBRARY: OnceLock<Library> = OnceLock::new();
         let library = LIBRARY.get_or_init(|| {
             // SAFETY: once, before the library reads it.
             unsafe { std::env::set_var("XL_GPU_STUB_CUDA", options) };
@@ -60,6 +61,17 @@ impl Cuda {
         let cuda = Cuda(library);
         cuda.ok("cuInit", (0_u32,));
         cuda
+    }
+
+    /// What was loaded before.
+    pub fn again() -> Cuda {
+        Cuda(LIBRARY.get().unwrap())
+    }
+
+    pub fn address(&self, name: &str) -> *const () {
+        // SAFETY: a function's address is all that is taken.
+        let function = unsafe { self.0.get::<*const ()>(name.as_bytes()) };
+        *function.unwrap_or_else(|_| panic!("no {name}"))
     }
 
     /// With the first device's primary context current.
@@ -72,9 +84,7 @@ impl Cuda {
     }
 
     pub fn call(&self, name: &str, arguments: impl Arguments) -> i32 {
-        // SAFETY: a function's address is all that is taken.
-        let function = unsafe { self.0.get::<*const ()>(name.as_bytes()) };
-        let function = *function.unwrap_or_else(|_| panic!("no {name}"));
+        let function = self.address(name);
         // SAFETY: the test gives what cuda.h says.
         unsafe { arguments.call(function) }
     }
@@ -82,5 +92,48 @@ impl Cuda {
     #[track_caller]
     pub fn ok(&self, name: &str, arguments: impl Arguments) {
         assert_eq!(self.call(name, arguments), 0, "{name}");
+    }
+}
+
+#[allow(dead_code, reason = "not every test needs all")]
+impl Cuda {
+    pub fn allocate(&self, size: usize) -> u64 {
+        let mut at = 0_u64;
+        self.ok("cuMemAlloc_v2", (&raw mut at, size));
+        at
+    }
+
+    /// Reserves addresses, at `wanted` if it is not 0 and free.
+    pub fn reserve(&self, size: usize, wanted: u64) -> u64 {
+        let mut at = 0_u64;
+        self.ok(
+            "cuMemAddressReserve",
+            (&raw mut at, size, 0_usize, wanted, 0_u64),
+        );
+        at
+    }
+}
+
+/// `CUmemAllocationProp`.
+#[allow(dead_code, reason = "not every test needs all")]
+#[repr(C)]
+pub struct Properties([u32; 8]);
+
+#[allow(dead_code, reason = "not every test needs all")]
+impl Properties {
+    pub fn of_device(device: u32, handle_types: u32) -> Properties {
+        Properties([1, handle_types, 1, device, 0, 0, 0, 0])
+    }
+}
+
+/// `CUmemAccessDesc`.
+#[allow(dead_code, reason = "not every test needs all")]
+#[repr(C)]
+pub struct Access([u32; 3]);
+
+#[allow(dead_code, reason = "not every test needs all")]
+impl Access {
+    pub fn of_device(device: u32, flags: u32) -> Access {
+        Access([1, device, flags])
     }
 }
