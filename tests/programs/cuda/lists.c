@@ -24,7 +24,7 @@ int main(int argc, char **argv)
     open_device();
     CUfunction follow = kernel("follow");
     OK(cuMemAlloc(&result, 8));
-    for (int i = 0; i < BLOCKS; i++) OK(cuMemAlloc(&blocks[i], i % 2 ? count * sizeof *host : (4u << 20) + count * sizeof *host));
+    for (int i = 0; i < BLOCKS; i++) OK(cuMemAlloc(&blocks[i], i % 2 ? count * sizeof *host : (1u << 20) + count * sizeof *host));
     /* Node i is in block i % BLOCKS. */
     for (int i = count - 1; i >= 0; i--) {
         int next = i + 1;

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::c_uint;
+use std::mem::ManuallyDrop;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 
@@ -40,7 +41,8 @@ pub struct Context {
 pub static CONTEXTS: Table<Context> = Table::new();
 
 thread_local! {
-    static STACK: RefCell<Vec<Handle>> = const { RefCell::new(Vec::new()) };
+    /// Never dropped: programs call from exit handlers, too, which run later than a thread's destructors.
+    static STACK: RefCell<ManuallyDrop<Vec<Handle>>> = const { RefCell::new(ManuallyDrop::new(Vec::new())) };
 }
 
 impl Context {
@@ -224,7 +226,7 @@ pub fn push(context: Handle) {
 }
 
 pub fn pop() -> Option<Handle> {
-    STACK.with_borrow_mut(Vec::pop)
+    STACK.with_borrow_mut(|stack| stack.pop())
 }
 
 /// Puts a context in place of the current one; 0 takes that away.

@@ -216,7 +216,7 @@ fn exits_in_the_middle_of_things() {
     for way in WAYS {
         User {
             arguments: way,
-            rates: &["calls=13"],
+            rates: &["calls=41"],
             // Without handlers there is no report, and one that ends after a millisecond may not be moved.
             moves: false,
             ..User::new("exits")
