@@ -8,8 +8,9 @@
 //! | [`device`], [`node`] | the devices, and the files that stand for them |
 //! | [`memory`] | device memory |
 //! | [`fence`], [`work`], [`graph`], [`capture`], [`stream`], [`event`], [`context`] | work and its order |
+//! | [`ptx`], [`module`], [`library`], [`launch`] | kernels: PTX and what runs it |
+//! | [`array`], [`ipc`] | opaque memory; memory of other processes |
 //! | [`lookup`] | functions by name and version |
-//! | [`array`] | opaque memory |
 //! | [`checkpoint`] | taking the process off its devices |
 //! | [`api`] | the functions |
 
