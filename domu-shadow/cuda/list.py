@@ -3,7 +3,7 @@
 
     list.py HEADER.h… SYMBOLS… >src/driver/list.rs
 
-HEADER.h: cuda.h of any CUDA, read with all its versions of functions. SYMBOLS: a libcuda.so.1, or a file with one name a line.
+HEADER.h: cuda.h of any CUDA, read with all its versions of functions; cudaGL.h and its kin. SYMBOLS: a libcuda.so.1, or a file with one name a line.
 A function that `own!` defines in src/ is `own`. Everything else follows from the rules below, and what no rule names passes the gate.
 """
 import re
@@ -13,7 +13,7 @@ from pathlib import Path
 
 # What a program may use only where it stays; the first that matches. What comes and goes is not here, but counted in src/api.
 MARKS = [
-    (r"cuGraphics|cuGL|cuEGL|cuVDPAU", "graphics"),
+    (r"cuGraphics|cuGL|cuEGL|cuEventCreateFromEGLSync|cuVDPAU", "graphics"),
     (r"cuMulticast(?!GetGranularity)", "multicast memory"),
     (r"cuGreenCtx|cuCtxFromGreenCtx", "green contexts"),
     (r"cuLogicalEndpoint|cuFabricCpy", "fabric memory"),
@@ -30,7 +30,7 @@ CONTENTS = (
     r"|cuStream(WaitValue|WriteValue|BatchMemOp|AddCallback|AttachMem)"
 )
 # No header has these any more, or another than cuda.h has.
-WORDS = {"cuProfilerInitialize": 3, "cuProfilerStart": 0, "cuProfilerStop": 0}
+WORDS = {"cuProfilerInitialize": "3", "cuProfilerStart": "0", "cuProfilerStop": "0"}
 # Passed by value and not as one word of a general register.
 TYPES = {"float": "f32", "CUipcMemHandle": "CUipcMemHandle", "CUipcEventHandle": "CUipcEventHandle"}
 
@@ -42,13 +42,13 @@ HEAD = """//! Every function that NVIDIA's `libcuda.so.1` of the last years expo
 //! | `driver` | passes the gate |
 //! | `contents` | passes the gate, and waits for contents that are on their way: reads or writes memory, or has the device do so |
 //! | `own` | a function of ours |
-//! | `mark` | nothing, but the process cannot be moved from then on, and says that the program uses this |
+//! | `mark` | the same as `contents`, but the process cannot be moved from then on, and says that the program uses this |
 //!
-//! Then the arguments: how many words, and the types of those that are none. Made by `list.py`, of cuda.h 12.9 and 13.5 and
-//! the libraries 470.256, 535.261, 550.163 and 580.159:
+//! Then the arguments: how many words, and the types of those that are none; `_` where they are not known: a jump. Made by `list.py`, of
+//! the headers of CUDA 12.9 and 13.5 and the libraries 470.256, 535.261, 550.163 and 580.159:
 //!
 //! ```text
-//! ./list.py cuda-12.9.h cuda-13.5.h libcuda.so.{470.256.02,535.261.03,550.163.01,580.159.04} >src/driver/list.rs
+//! ./list.py cuda-12.9.h cuda{GL,EGL,VDPAU}.h cuda-13.5.h libcuda.so.{470.256.02,535.261.03,550.163.01,580.159.04} >src/driver/list.rs
 //! ```
 //!
 //! The functions and variables `cudbg*` are not among them: a debugger looks for them in the library that has the driver in it.
@@ -61,9 +61,10 @@ macro_rules! functions {
 
 def prototypes(header):
     """name -> list of argument types"""
-    text = subprocess.run(
-        ["cc", "-E", "-P", "-x", "c", "-D__CUDA_API_VERSION_INTERNAL", header], check=True, capture_output=True, text=True
-    ).stdout
+    # Types do not matter, so that no other header does.
+    text = re.sub(r"^\s*#\s*include.*", "", Path(header).read_text(), flags=re.M)
+    options = ["-E", "-P", "-x", "c", "-D__CUDA_API_VERSION_INTERNAL", "-DCUDAAPI=", "-"]
+    text = subprocess.run(["cc", *options], input=text, check=True, capture_output=True, text=True).stdout
     found = {}
     for name, arguments in re.findall(r"\bCUresult\s+(cu[A-Z]\w*)\s*\(([^;{()]*)\)\s*;", text):
         arguments = [" ".join(a.split()) for a in arguments.split(",")]
@@ -80,7 +81,9 @@ def exported(library):
 
 
 def abi(arguments):
-    """`3`: three words; `1 + f32, f32`: one word, then these."""
+    """`3`: three words; `1 + f32, f32`: one word, then these; `_`: not known."""
+    if arguments is None or any(re.match(r"CUeglFrame\b[^*]*$", argument) for argument in arguments):
+        return "_"
     def kind(argument):
         if "*" in argument or "[" in argument:
             return "usize"
@@ -114,15 +117,15 @@ def main():
     for name in sorted(names):
         plain = re.sub("_pt[ds][sz]$", "", name)
         arguments = protos.get(name, protos.get(plain))
-        words = abi(arguments) if arguments is not None else WORDS.get(name)
+        words = WORDS.get(name) or abi(arguments)
         why = next((why for pattern, why in MARKS if re.match(pattern, name)), None)
         if name in own:
             line = f"own {name}({words})"
         elif why:
-            line = f'mark {name}({words if words is not None else 0}) "{why}"'
+            line = f'mark {name}({words}) "{why}"'
         elif re.match(JUMPS, name):
-            line = f"jump {name}({words if words is not None else 0})"
-        elif words is None:
+            line = f"jump {name}({words})"
+        elif words == "_":
             sys.exit(f"list.py: {name}: no prototype and no rule")
         else:
             line = f"{'contents' if re.match(CONTENTS, name) else 'driver'} {name}({words})"

@@ -208,15 +208,17 @@ impl Capture {
         let stops = in_parallel(self.sessions.iter_mut(), |s| {
             let begun = Instant::now();
             let stopped = s.stop(timeout, sink);
-            // A program that refuses for another reason does so at once.
-            stopped.map_err(|e| (e.is_refusal() && begun.elapsed() >= timeout, e))
+            let is_late = begun.elapsed() >= timeout && !s.was_at_rest;
+            stopped.map_err(|e| (e.is_refusal() && is_late, e))
         });
         let (mut sums, mut failed) = (Sums::default(), None);
         for stop in stops {
-            match (stop, &mut failed) {
+            match (stop, &failed) {
                 (Ok(s), _) => sums = sums.and(&s),
-                (Err(first), None) => failed = Some(first),
-                (Err((is_late, _)), Some((all_late, _))) => *all_late &= is_late,
+                // One that is not only late says more than those that are.
+                (Err(error), None) => failed = Some(error),
+                (Err(error), Some((true, _))) if !error.0 => failed = Some(error),
+                (Err(_), Some(_)) => {}
             }
         }
         match failed {

@@ -55,6 +55,7 @@ impl<'a> CaptureSink<'a> {
             sink: *self,
             key,
             image: ParallelWriter::new(image),
+            has_come: AtomicBool::new(false),
         }
     }
 }
@@ -64,6 +65,14 @@ pub struct SessionSink<'a> {
     sink: CaptureSink<'a>,
     key: SessionKey,
     image: ParallelWriter<'a>,
+    has_come: AtomicBool,
+}
+
+impl SessionSink<'_> {
+    /// Whether anything has come.
+    pub fn has_come(&self) -> bool {
+        self.has_come.load(Ordering::Relaxed)
+    }
 }
 
 impl Sink for SessionSink<'_> {
@@ -77,6 +86,7 @@ impl Sink for SessionSink<'_> {
     }
 
     fn batch(&self, round: u32, batch: &Batch<'_>) -> Result<(), channel::BoxError> {
+        self.has_come.store(true, Ordering::Relaxed);
         self.image.apply(batch)?;
         let bytes = batch.payload().len() as u64;
         self.sink.sent.bytes.fetch_add(bytes, Ordering::Relaxed);

@@ -40,6 +40,21 @@ pub struct Load {
     pub left: LeftToDriver,
 }
 
+impl Load {
+    /// One of several whose drivers move `all` bytes together.
+    fn beside(self, all: u64) -> Load {
+        let bytes = if self.left.bytes > 0 { all } else { 0 };
+        let left = LeftToDriver { bytes, ..self.left };
+        Load { left, ..self }
+    }
+}
+
+/// Bytes left to the drivers of all.
+fn all_left(sessions: &[(SessionId, Load)]) -> u64 {
+    let add = |sum: u64, (_, load): &(SessionId, Load)| sum.saturating_add(load.left.bytes);
+    sessions.iter().fold(0, add)
+}
+
 /// Most sessions that are remembered one by one.
 const MAX_SESSIONS: usize = 1024;
 
@@ -88,6 +103,7 @@ impl Book {
         let Some((session, load)) = longest else {
             return;
         };
+        let load = load.beside(all_left(sessions));
         let fixed = self.fixed(session);
         if let Some(took) = seen.unload {
             let others = fixed.unload.saturating_add(freeing(load.bytes));
@@ -115,7 +131,8 @@ impl CostModel {
         let sessions: Vec<_> = sessions.into_iter().collect();
         let mut book = self.book();
         book.learn_rates(&sessions, &seen);
-        let loads = || sessions.iter().map(|(_, load)| *load);
+        let all = all_left(&sessions);
+        let loads = || sessions.iter().map(|(_, load)| load.beside(all));
         // The session with most took longest.
         let unload = loads().map(|load| book.unload(load)).max();
         let restore = loads().map(|load| book.restore.cost(load.left)).max();
@@ -138,7 +155,8 @@ impl CostModel {
         }
     }
 
-    /// What moving these sessions together will cost: they run side by side, so the longest counts. `devices`: PCI devices have
+    /// What moving these sessions together will cost: they run side by side, so the longest counts, but drivers share the bus.
+    /// `devices`: PCI devices have
     /// to be detached, too.
     pub fn expect(
         &self,
@@ -146,7 +164,10 @@ impl CostModel {
         devices: bool,
     ) -> Costs {
         let book = self.book();
+        let sessions: Vec<_> = sessions.into_iter().collect();
+        let all = all_left(&sessions);
         let of_session = |(session, load): (SessionId, Load)| {
+            let load = load.beside(all);
             let fixed = book.fixed(&session);
             let restore = book.restore.cost(load.left);
             Costs {
@@ -287,6 +308,8 @@ mod tests {
             costs.expect([(b, cuda(0))], false).unload,
             empty.unload
         ));
+        let both = costs.expect([(a, cuda(6)), (b, cuda(6))], false);
+        assert!(near(both.unload, guessed.unload), "{both:?}");
     }
 
     #[test]

@@ -200,7 +200,8 @@ fn copy_and_stop(
         .round(0, &sink)
         .map_err(CaptureError::from)
         .and_then(|round| {
-            let at_rest = stop_together(&mut capture, &sink, settings.drain_timeout, 1)?;
+            let at_rest =
+                stop_together(&mut capture, &sink, settings.drain_timeout, 1, round.dirty)?;
             Ok(round.bytes.saturating_add(at_rest.sums.bytes))
         });
     match copied {

@@ -208,13 +208,24 @@ impl Rounds {
 
     /// Bytes that a stop would have to send now.
     fn left(&self) -> u64 {
-        let memory = self.memory.saturating_add(self.image);
-        self.expected().saturating_add(memory)
+        self.expected().saturating_add(self.memory)
     }
 
     /// The blackout with `left` bytes to send.
     fn seconds(&self, left: u64) -> f64 {
-        left as f64 / self.rate() + self.costs.total().as_secs_f64()
+        left as f64 / self.rate() + self.fixed().as_secs_f64()
+    }
+
+    /// Sending so many bytes.
+    fn sending(&self, bytes: u64) -> Duration {
+        let seconds = bytes as f64 / self.rate();
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+    }
+
+    /// What no round can shorten: the costs, and the guest's memory that the stop itself writes.
+    fn fixed(&self) -> Duration {
+        let costs = self.costs.total();
+        costs.saturating_add(self.sending(self.image))
     }
 
     /// Bytes per second at which rounds copy, or a guess before the first.
@@ -224,9 +235,8 @@ impl Rounds {
 
     /// What the blackout would be now.
     pub fn prediction(&self) -> Prediction {
-        let seconds = self.left() as f64 / self.rate();
         Prediction {
-            copy: Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX),
+            copy: self.sending(self.left().saturating_add(self.image)),
             costs: self.costs,
         }
     }
@@ -242,8 +252,7 @@ impl Rounds {
         let Some(last) = self.last else {
             return (rounds == 0).then_some(PrecopyEnd::Rounds);
         };
-        let Prediction { copy, costs } = self.prediction();
-        let fixed = costs.total();
+        let (copy, fixed) = (self.sending(self.left()), self.fixed());
         if copy.saturating_add(fixed) <= budget {
             Some(PrecopyEnd::Budget)
         } else if fixed >= budget && copy.as_secs_f64() <= fixed.as_secs_f64() * NEGLIGIBLE {
@@ -288,10 +297,10 @@ impl Rounds {
         if self.end().is_some() {
             return Some(Duration::ZERO);
         }
-        let fixed = self.costs.total();
+        let fixed = self.fixed();
         let spare = self.bounds.budget.saturating_sub(fixed).as_secs_f64();
         let spare = spare.max(fixed.as_secs_f64() * NEGLIGIBLE);
-        let enough = (spare * self.rate() - self.memory as f64 - self.image as f64).max(0.0);
+        let enough = (spare * self.rate() - self.memory as f64).max(0.0);
         let mut left = self.expected() as f64;
         // Of the first round it is not known what it will leave.
         let shrinks = self

@@ -101,6 +101,8 @@ pub struct OpenSession {
     pub pages: usize,
     /// What is left to a driver's own checkpoint, as it said last.
     pub left: LeftToDriver,
+    /// In the last stop it came to rest: it has sent something.
+    pub was_at_rest: bool,
     /// What has been captured so far.
     pub image: Image,
     /// True from the moment the guest may have given its GPU state up: the image is then all there is.
@@ -136,6 +138,7 @@ impl OpenSession {
                     HostTimeouts::default(),
                 )),
                 left: LeftToDriver::default(),
+                was_at_rest: false,
                 image,
                 given_up: false,
             }),
@@ -236,10 +239,12 @@ impl OpenSession {
             self.close_link(copying.into_link());
         }
         let done = done.map_err(|problem| self.error(STEP, problem))?;
+        // One that has come to CUDA since it began has a context at least.
+        let has_any = done.left > 0 || done.pinned > 0;
         self.left = LeftToDriver {
+            contexts: self.left.contexts.max(has_any.into()),
             bytes: done.left,
             pinned: done.pinned,
-            ..self.left
         };
         Ok(done)
     }
@@ -253,7 +258,9 @@ impl OpenSession {
         const STEP: &str = "stop-and-copy";
         match self.take() {
             Stage::Copying(s) => {
-                let stopped = s.stop(timeout, &sink.sink(self.key, &mut self.image));
+                let sink = sink.sink(self.key, &mut self.image);
+                let stopped = s.stop(timeout, &sink);
+                self.was_at_rest = stopped.is_ok() || sink.has_come();
                 self.after(STEP, stopped)
             }
             other => Err(self.out_of_turn(STEP, other)),

@@ -6,7 +6,7 @@
 //! anew: in many moments no program is ahead of the others.
 //!
 //! A kernel that only runs long looks the same. Each try is twice as long as the one before, and the last takes all that is left, so
-//! more than half of the time-out: what is lost to the others is less than that.
+//! at least half of the time-out: what is lost to the others is no more than that.
 
 use super::capture::{Capture, CaptureError, Sums};
 use super::capture_sink::CaptureSink;
@@ -16,6 +16,12 @@ use std::time::{Duration, Instant};
 
 /// The first try. Queues of programs that do not wait for each other are mostly empty sooner.
 const FIRST: Duration = Duration::from_millis(250);
+/// Most rounds between two tries.
+const ROUNDS: u32 = 3;
+/// So many changed bytes are few enough for a stop, whatever was expected.
+const LITTLE: u64 = 64 << 20;
+/// After so many times the time-out, all told, the next try is the last.
+const MOST: u32 = 3;
 /// How often somebody who calls it off is heard while the programs go on.
 const TICK: Duration = Duration::from_millis(20);
 
@@ -29,47 +35,63 @@ pub struct AtRest {
     pub tries: usize,
 }
 
-/// How long each try may take, where there are several programs; `timeout` in all.
-fn tries(timeout: Duration) -> Vec<Duration> {
-    let (mut tries, mut left, mut next) = (Vec::new(), timeout, FIRST);
-    while left > 3 * next {
-        tries.push(next);
-        left -= next;
-        next *= 2;
-    }
-    tries.push(left);
-    tries
+/// How long the tries may take; `timeout` in all.
+struct Tries {
+    left: Duration,
+    next: Duration,
+    count: usize,
 }
 
-/// Stops all programs' GPU calls and takes the rest; what they change between two tries goes by rounds from `round` on. On an error
-/// some may be at rest.
+impl Tries {
+    fn new(timeout: Duration) -> Tries {
+        Tries {
+            left: timeout,
+            next: FIRST,
+            count: 0,
+        }
+    }
+
+    /// The next one, and whether it is the last: where it `must_be` it gets all that is left.
+    fn next(&mut self, must_be: bool) -> (Duration, bool) {
+        self.count += 1;
+        let is_last = must_be || self.left <= 3 * self.next;
+        let limit = if is_last { self.left } else { self.next };
+        self.left -= limit;
+        self.next *= 2;
+        (limit, is_last)
+    }
+}
+
+/// Stops all programs' GPU calls and takes the rest; what they change between two tries goes by rounds from `round` on, until about as
+/// much is left as `expected`. On an error some may be at rest.
 pub fn stop_together(
     capture: &mut Capture,
     sink: &CaptureSink<'_>,
     timeout: Duration,
-    round: u32,
+    mut round: u32,
+    expected: u64,
 ) -> Result<AtRest, CaptureError> {
-    let tries = match capture.count() > 1 && capture.can_reopen() {
-        true => tries(timeout),
-        false => vec![timeout],
-    };
-    let mut sent = 0u64;
-    for (number, limit) in (1..).zip(&tries) {
+    let is_alone = capture.count() < 2 || !capture.can_reopen();
+    let (begun, mut tries, mut sent) = (Instant::now(), Tries::new(timeout), 0u64);
+    loop {
+        // Guests may take long for what they send in between.
+        let is_enough = is_alone || begun.elapsed() > MOST * timeout;
+        let (limit, is_last) = tries.next(is_enough);
         let laps = Laps::start();
-        let failed = match capture.stop(*limit, sink) {
+        let failed = match capture.stop(limit, sink) {
             Ok(sums) => {
                 let bytes = sums.bytes.saturating_add(sent);
                 return Ok(AtRest {
                     sums: Sums { bytes, ..sums },
                     laps,
-                    tries: number,
+                    tries: tries.count,
                 });
             }
             Err(failed) if failed.only_late => failed,
             Err(failed) => return Err(failed.first.into()),
         };
-        if number == tries.len() {
-            return Err(match number {
+        if is_last {
+            return Err(match tries.count {
                 1 => failed.first.into(),
                 tries => CaptureError::NotTogether {
                     tries,
@@ -81,14 +103,18 @@ pub fn stop_together(
             "not all came to rest within {limit:?}, all go on for a moment: {}",
             failed.first
         );
+        sent = sent.saturating_add(failed.bytes);
         capture.reopen()?;
-        go_on(sink, *limit);
-        let round = round.saturating_add(number as u32 - 1);
-        let between = capture.round(round, sink)?;
-        let bytes = failed.bytes.saturating_add(between.bytes);
-        sent = sent.saturating_add(bytes);
+        go_on(sink, limit);
+        for _ in 0..ROUNDS {
+            let between = capture.round(round, sink)?;
+            round = round.saturating_add(1);
+            sent = sent.saturating_add(between.bytes);
+            if between.dirty <= expected.saturating_mul(2).max(LITTLE) {
+                break;
+            }
+        }
     }
-    unreachable!("the last try returns")
 }
 
 /// Lets the programs run for `time`, unless it is called off.
@@ -106,13 +132,27 @@ mod tests {
     #[test]
     fn tries_grow_and_the_last_has_most_of_the_time() {
         let seconds = |s: f64| Duration::from_secs_f64(s);
+        let all = |timeout| {
+            let (mut tries, mut all) = (Tries::new(timeout), Vec::new());
+            loop {
+                let (limit, is_last) = tries.next(false);
+                all.push(limit);
+                if is_last {
+                    return all;
+                }
+            }
+        };
         for timeout in [0.0, 0.1, 0.75, 1.0, 5.0, 30.0, 90.0, 3600.0].map(seconds) {
-            let tries = tries(timeout);
+            let tries = all(timeout);
             assert_eq!(tries.iter().sum::<Duration>(), timeout);
             assert!(*tries.last().unwrap() >= timeout / 2, "{tries:?}");
             assert!(tries.is_sorted(), "{tries:?}");
         }
-        assert_eq!(tries(seconds(0.7)).len(), 1);
-        assert_eq!(tries(seconds(30.0)).len(), 6);
+        assert_eq!(all(seconds(0.7)).len(), 1);
+        assert_eq!(all(seconds(30.0)).len(), 6);
+        // Where the rest took long there is one more.
+        let mut tries = Tries::new(seconds(30.0));
+        assert_eq!(tries.next(false), (FIRST, false));
+        assert_eq!(tries.next(true), (seconds(29.75), true));
     }
 }

@@ -129,7 +129,7 @@ impl WriteError {
 #[derive(Debug, Error)]
 pub enum WriteCause {
     #[error(
-        "the receiver has gone; why, it has said in the output of xl and in the log of xl-gpud there"
+        "the receiver has gone; if it gave a reason, that is in xl's output and in the log of xl-gpud there"
     )]
     Disconnected,
     #[error("the stream was closed here: the save was cancelled")]

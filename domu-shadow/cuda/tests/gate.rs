@@ -92,6 +92,16 @@ fn a_closed_gate_holds_what_passes_it() {
     std::thread::scope(|scope| scope.spawn(passes_gate).join().unwrap());
     assert_eq!((end(0), capturing::open()), (1, 1));
     assert_eq!((end(usize::MAX), capturing::open()), (901, 0));
+    // One that begins late lets in who waits already.
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(passes_gate);
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(!waits.is_finished());
+        let late = capturing::Stream::of(stream, false);
+        capturing::begin(late);
+        waits.join().unwrap();
+        capturing::end(late);
+    });
     // The other tests make calls.
     let closed = loop {
         match draining.close() {
@@ -113,6 +123,17 @@ fn a_closed_gate_holds_what_passes_it() {
             0,
             "a call passed a closed gate"
         );
+        // At the program's exit calls pass a closed gate: they fail where the driver would have them wait.
+        library::goes_away();
+        let exits = scope.spawn(|| {
+            gate::stay_inside();
+            let mut version = 0;
+            // SAFETY: writes one number.
+            unsafe { cuCtxGetApiVersion(6, &raw mut version) }
+        });
+        let answer = exits.join().unwrap();
+        assert_eq!(answer, xl_gpu_cuda::abi::CUDA_ERROR_DEINITIALIZED);
+        library::is_back();
         drop(closed);
     });
     assert_eq!(DONE.load(Ordering::SeqCst), 2);

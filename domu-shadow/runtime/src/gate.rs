@@ -18,7 +18,7 @@ mod state;
 mod words;
 
 use std::marker::PhantomData;
-use std::sync::atomic::{Ordering, compiler_fence, fence};
+use std::sync::atomic::{AtomicBool, Ordering, compiler_fence, fence};
 use std::sync::{OnceLock, PoisonError};
 
 pub use closing::{Closed, Draining, drain};
@@ -37,6 +37,34 @@ pub enum Pass {
     Normal,
     /// A call that only helps commands to end: enters while draining too.
     Drains,
+    /// A call that may be one of several which belong together: as [`Pass::Drains`] between [`begin_together`] and [`end_together`],
+    /// else as [`Pass::Normal`].
+    Together,
+}
+
+static TOGETHER: AtomicBool = AtomicBool::new(false);
+
+/// Calls that belong together have begun: those that wait, too, look again.
+pub fn begin_together() {
+    let guard = lock();
+    TOGETHER.store(true, Ordering::SeqCst);
+    drop(guard);
+    CHANGED.notify_all();
+}
+
+/// They have ended.
+pub fn end_together() {
+    TOGETHER.store(false, Ordering::SeqCst);
+}
+
+impl Pass {
+    fn now(self) -> Pass {
+        match self {
+            Pass::Together if TOGETHER.load(Ordering::SeqCst) => Pass::Drains,
+            Pass::Together => Pass::Normal,
+            pass => pass,
+        }
+    }
 }
 
 /// The calling thread is inside the gate until this is dropped.
@@ -105,7 +133,7 @@ pub fn stay_inside() {
 fn permits(state: u32, pass: Pass) -> bool {
     match state & STATE_BITS {
         OPEN => true,
-        DRAINING => pass == Pass::Drains,
+        DRAINING => pass.now() == Pass::Drains,
         _ => false,
     }
 }
@@ -116,7 +144,7 @@ fn wait(word: &'static ThreadWord, pass: Pass) -> bool {
     if STATE.load(Ordering::Relaxed) & COUNTING != 0 {
         word.inside.store(0, Ordering::Release);
         if let Some(called) = COUNTER.get() {
-            called(pass);
+            called(pass.now());
         }
         word.inside.store(1, Ordering::Relaxed);
     }

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use libloading::os::unix::{Library, RTLD_NOW};
-use xl_gpu_runtime::vendor::{cuda, foreign, fronts};
+use xl_gpu_runtime::phase_timer::PhaseTimer;
+use xl_gpu_runtime::vendor::snapshot::Snapshot;
+use xl_gpu_runtime::vendor::{cuda, foreign, fronts, loaded, unload};
 
 const CHILD: &str = "XL_GPU_PAST_FRONT";
 
@@ -28,9 +30,16 @@ fn build(folder: &Path) -> PathBuf {
 
 /// Runs `body` in a process of its own, with the library.
 fn in_child(test: &str, body: impl FnOnce(&Path)) {
+    in_child_of(test, true, body);
+}
+
+/// The same; this program is in front of it, or nothing yet.
+fn in_child_of(test: &str, is_front: bool, body: impl FnOnce(&Path)) {
     if std::env::var(CHILD).as_deref() == Ok(test) {
         let library = std::env::var("XL_GPU_REAL_LIBCUDA").unwrap();
-        fronts::register(c"libcuda.so.1", build as *const c_void).unwrap();
+        if is_front {
+            fronts::register(c"libcuda.so.1", build as *const c_void).unwrap();
+        }
         return body(Path::new(&library));
     }
     let folder = format!("xl-gpu-past-front-{}-{test}", std::process::id());
@@ -74,14 +83,16 @@ fn asked(library: &Library) -> c_int {
 #[test]
 fn what_comes_through_ours_is_no_other_means() {
     in_child("what_comes_through_ours_is_no_other_means", |file| {
-        assert!(!cuda::is_through_front());
         cuda::front_opens();
+        cuda::front_initialises();
+        assert!(!cuda::is_through_front(), "it has not succeeded");
         let real = open(file);
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     cuda::front_initialises();
                     initialise(&real);
+                    cuda::front_initialised();
                 });
             }
         });
@@ -100,6 +111,81 @@ fn what_comes_through_ours_is_no_other_means() {
         assert_eq!(foreign::reason(), None);
         // It may be locked for a move, and would not answer.
         assert_eq!(asked(&real), before);
+    });
+}
+
+/// Compiles a library of this file name beside the driver's.
+fn compile(file: &Path, source: &str, options: &[&str]) -> PathBuf {
+    let code = file.with_extension("c");
+    std::fs::write(&code, source).unwrap();
+    let mut cc = Command::new("cc");
+    cc.args(["-shared", "-fPIC", "-o"]).args([file, &code]);
+    assert!(cc.args(options).status().unwrap().success());
+    file.to_owned()
+}
+
+/// What a library's function answers.
+fn answer(library: &Library, name: &[u8]) -> c_int {
+    // SAFETY: the function's type.
+    unsafe {
+        library
+            .get::<unsafe extern "C" fn() -> c_int>(name)
+            .unwrap()()
+    }
+}
+
+#[test]
+fn a_driver_that_is_linked_to_the_library_calls_the_vendors() {
+    let test = "a_driver_that_is_linked_to_the_library_calls_the_vendors";
+    in_child_with_front(test, |file, front| {
+        let folder = file.parent().unwrap();
+        let source = "int cuVersion(void); int asks(void) { return cuVersion(); }";
+        let asks = |name: &str| compile(&folder.join(name), source, &[]);
+        // Lazily bound, and by the driver itself, what it brings.
+        let (driver, device) = (asks("libvendor.so.2"), asks("libvendor-devices-cuda.so"));
+        let program = open(&asks("libprogram.so"));
+        loaded::load(
+            [driver.into_os_string()],
+            |_| Ok::<(), std::io::Error>(()),
+            |vendors| {
+                let device = open(&device);
+                assert_eq!(answer(&vendors[0].library, b"asks\0"), 2, "its own");
+                std::mem::forget(device);
+            },
+        );
+        assert_eq!(answer(&open(&device), b"asks\0"), 2, "what it brought");
+        // The program's are ours.
+        assert_eq!(answer(&program, b"asks\0"), 1);
+        assert_eq!(answer(front, b"cuVersion\0"), 1);
+        let maps = |path: &Path| {
+            let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+            maps.contains(path.to_str().unwrap())
+        };
+        assert!(maps(file));
+        unload::unload(&mut PhaseTimer::new("test"), |_| Vec::new());
+        assert!(!maps(file), "it stays open without them");
+    });
+}
+
+/// As [`in_child`], with a library in front whose functions are found first.
+fn in_child_with_front(test: &str, body: impl FnOnce(&Path, &Library)) {
+    in_child_of(test, false, |file| {
+        let front = file.with_file_name("libfront.so");
+        let front = compile(&front, "int cuVersion(void) { return 1; }", &[]);
+        compile(
+            file,
+            "int cuVersion(void) { return 2; }
+            int cuDeviceGetCount(int *count) { return 3; }",
+            &["-Wl,-soname,libcuda.so.1"],
+        );
+        // SAFETY: a library without initialisers, and the address of a function of it.
+        let (front, address) = unsafe {
+            let front = Library::open(Some(&front), RTLD_NOW | libc::RTLD_GLOBAL).unwrap();
+            let address = *front.get::<*const c_void>(b"cuVersion\0").unwrap();
+            (front, address)
+        };
+        fronts::register(c"libcuda.so.1", address).unwrap();
+        body(file, &front);
     });
 }
 
@@ -158,6 +244,7 @@ fn a_child_does_not_keep_the_gpu() {
         let real = open(file);
         cuda::front_initialises();
         initialise(&real);
+        cuda::front_initialised();
         let child = forked();
         let has = files(child);
         assert!(!has.iter().any(|(_, path)| *path == node), "{has:?}");
@@ -175,6 +262,31 @@ fn a_child_does_not_keep_the_gpu() {
         let holders = foreign::other_processes().holders;
         assert!(holders[0].contains(&format!("pid {child}")), "{holders:?}");
         end(child);
+    });
+}
+
+#[test]
+fn what_leads_to_ours_is_no_library_of_the_driver_s() {
+    let test = "what_leads_to_ours_is_no_library_of_the_driver_s";
+    in_child(test, |file| {
+        let map = |path: &Path| {
+            let file = File::open(path).unwrap();
+            // SAFETY: a mapping of a file's first page, never touched.
+            let page = unsafe {
+                let (null, private) = (std::ptr::null_mut(), libc::MAP_PRIVATE);
+                libc::mmap(null, 4096, libc::PROT_READ, private, file.as_raw_fd(), 0)
+            };
+            assert_ne!(page, libc::MAP_FAILED);
+        };
+        // A file of that name with our note, which this program has.
+        let small = file.parent().unwrap().join("small");
+        std::fs::create_dir(&small).unwrap();
+        let small = small.join("libcuda.so.1");
+        std::fs::copy(std::env::current_exe().unwrap(), &small).unwrap();
+        map(&small);
+        assert!(!Snapshot::take().maps_library("libcuda.so"));
+        map(file);
+        assert!(Snapshot::take().maps_library("libcuda.so"));
     });
 }
 

@@ -104,7 +104,7 @@ fn same_chip(patient: &Patient, assigned: &[Device]) -> Option<Finding> {
     if sessions.all(|a| a.left.contexts == 0) {
         return None;
     }
-    let chips = patient.devices.chips_of(assigned);
+    let chips = patient.devices.cuda_chips(assigned);
     let chips: Vec<String> = chips.iter().map(ToString::to_string).collect();
     (!chips.is_empty()).then(|| {
         Finding::note(

@@ -3,6 +3,7 @@
 use super::error::MigrationError;
 use crate::capture::Capture;
 use crate::capture_sink::{CaptureSink, Records};
+use crate::carrier::who;
 use crate::cost_model::Load;
 use crate::daemon::Daemon;
 use crate::laps::Laps;
@@ -35,6 +36,20 @@ impl Outgoing<'_> {
     /// Whether the domain leaves, devices and all.
     pub fn leaves(&self) -> bool {
         self.report.role != Role::Rehearsal
+    }
+
+    /// A program that has come since HEAD is not in the stream: moving it would lose its GPU state.
+    pub fn may_stop(&self) -> Result<(), MigrationError> {
+        self.under_way.check()?;
+        if !self.leaves() {
+            return Ok(());
+        }
+        let now = self.daemon.carrier.sessions_of(self.domid)?;
+        let known = |id| self.report.sessions.iter().any(|s| s.key.session == id);
+        match now.announced.iter().find(|a| !known(a.session)) {
+            None => Ok(()),
+            Some(new) => Err(MigrationError::NewSession(who(new))),
+        }
     }
 
     /// The helper has pre-copied RAM a bit further.

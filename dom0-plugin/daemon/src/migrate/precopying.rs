@@ -7,7 +7,6 @@ use super::stop::Stop;
 use super::stopped::Stopped;
 use crate::capture::Capture;
 use crate::capture_sink::Records;
-use crate::carrier::who;
 use crate::domain_lock::DomainLock;
 use crate::rounds::{Decision, Rounds, Sent};
 use channel::image::SessionKey;
@@ -149,7 +148,7 @@ impl<'d> PreCopying<'d> {
     /// Stop-and-copy, seal, unload, unmap, detach. On an error the programs have their GPU state back. The stream comes
     /// back, sealed.
     pub fn stop(self) -> Result<(Stopped<'d>, StreamEnd), Box<Aborted<'d>>> {
-        if let Err(e) = self.may_stop() {
+        if let Err(e) = self.out.may_stop() {
             return Err(self.abort(e));
         }
         let (mut out, lock, mut capture) = (self.out, self.lock, self.capture);
@@ -178,20 +177,5 @@ impl<'d> PreCopying<'d> {
             laps,
         };
         Ok((stopped, stream))
-    }
-
-    /// A program that has come since HEAD is not in the stream: moving it would lose its GPU state.
-    fn may_stop(&self) -> Result<(), MigrationError> {
-        let out = &self.out;
-        out.under_way.check()?;
-        if !out.leaves() {
-            return Ok(());
-        }
-        let now = out.daemon.carrier.sessions_of(out.domid)?;
-        let known = |id| out.report.sessions.iter().any(|s| s.key.session == id);
-        match now.announced.iter().find(|a| !known(a.session)) {
-            None => Ok(()),
-            Some(new) => Err(MigrationError::NewSession(who(new))),
-        }
     }
 }

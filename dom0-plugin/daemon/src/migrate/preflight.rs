@@ -178,7 +178,7 @@ fn notice(out: &Outgoing<'_>) -> Result<Option<Notice>, MigrationError> {
         return Ok(None);
     }
     let devices = &out.daemon.devices;
-    let chips = devices.chips_of(&devices.assigned(out.domid)?);
+    let chips = devices.cuda_chips(&devices.assigned(out.domid)?);
     if chips.is_empty() {
         return Ok(None);
     }

@@ -42,9 +42,13 @@ impl<'a, 'd> Stop<'a, 'd> {
         self.out.under_way.begin(Phase::Stop, number, expected);
         let sink = self.out.sink(records, capture);
         let timeout = self.out.daemon.settings.drain_timeout;
-        let at_rest = stop_together(capture, &sink, timeout, number)?;
+        let at_rest = stop_together(capture, &sink, timeout, number, expected)?;
         let stop = at_rest.sums;
         self.laps = at_rest.laps;
+        if at_rest.tries > 1 {
+            // The programs have run meanwhile, and others may have been started.
+            self.out.may_stop()?;
+        }
         capture.check()?;
         let drain = Duration::from_nanos(stop.longest_ns);
         self.laps.split(Part::Drain, drain, Part::Copy);

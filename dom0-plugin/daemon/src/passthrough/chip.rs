@@ -11,6 +11,9 @@ pub const SYSFS: &str = "/sys/bus/pci/devices";
 /// Where distributions keep the names of vendors and devices.
 const NAMES: [&str; 2] = ["/usr/share/misc/pci.ids", "/usr/share/hwdata/pci.ids"];
 
+/// PCI's vendor id.
+pub const NVIDIA: u16 = 0x10de;
+
 /// PCI's base classes of display controllers and of processing accelerators; the display controllers' class without a screen.
 const DISPLAY: u32 = 0x03;
 const ACCELERATOR: u32 = 0x12;

@@ -1,6 +1,6 @@
 //! Takes PCI devices from domains and gives them back.
 
-use super::chip::{Chip, Gpu};
+use super::chip::{Chip, Gpu, NVIDIA};
 use super::device::Device;
 use super::error::{DeviceError, DeviceProblem};
 use super::policy::Policy;
@@ -63,9 +63,11 @@ impl Devices {
         self.toolstack().map(Toolstack::gpus).unwrap_or_default()
     }
 
-    /// The chips of those of `devices` that are GPUs.
-    pub fn chips_of(&self, devices: &[Device]) -> Vec<Chip> {
-        let is_one_of = |gpu: &Gpu| devices.iter().any(|device| device.bdf == gpu.bdf);
+    /// The chips of those of `devices` that are GPUs with CUDA.
+    pub fn cuda_chips(&self, devices: &[Device]) -> Vec<Chip> {
+        let is_one_of = |gpu: &Gpu| {
+            gpu.chip.vendor == NVIDIA && devices.iter().any(|device| device.bdf == gpu.bdf)
+        };
         let gpus = self.gpus().into_iter();
         gpus.filter(is_one_of).map(|gpu| gpu.chip).collect()
     }

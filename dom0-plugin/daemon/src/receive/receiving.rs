@@ -28,8 +28,7 @@ pub enum Received<'d> {
 }
 
 impl<'d> Receiving<'d> {
-    /// Nothing has come.
-    /// `here`: the host's GPUs.
+    /// Nothing has come yet. `here` tells the host's GPUs.
     pub fn new(
         images: &'d Images,
         domid: u32,

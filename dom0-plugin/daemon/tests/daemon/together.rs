@@ -3,6 +3,8 @@
 use crate::host::{Host, eventually};
 use crate::program::{Program, State, objects};
 use serde_json::{Value, json};
+use std::io::Read;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 /// Two programs; `set` is the first one's.
@@ -43,6 +45,26 @@ fn a_stop_that_not_all_come_through_is_tried_anew() {
     host.request("attach").unwrap();
     assert_eq!(held.state().reopened, 3);
     eventually("they go on", || waits.bytes() == Some(objects(1, 3)));
+}
+
+#[test]
+fn a_program_that_comes_between_two_tries_is_not_left_out() {
+    let (host, [_waits, held]) = two(Duration::from_secs(10), |s| s.late_stops = 1);
+    let programs = host.programs.clone();
+    held.state().when_reopened = Some(Box::new(move |_| {
+        Program::start(&programs, 3, objects(3, 1));
+        std::thread::sleep(Duration::from_millis(200));
+    }));
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    std::thread::spawn(move || drop(reader.read_to_end(&mut Vec::new())));
+    let (mut talk, begun) = host.save(writer.as_fd());
+    begun.unwrap();
+    let error = talk.ask(json!({"op": "stop"})).unwrap_err();
+    assert!(
+        error.contains("program-3") && error.contains("has come"),
+        "{error}"
+    );
+    assert_eq!(held.state().reopened, 1);
 }
 
 #[test]

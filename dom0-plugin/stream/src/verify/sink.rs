@@ -181,7 +181,7 @@ impl Tally {
                 generation: key.generation,
                 objects: totals.objects,
                 bytes: totals.bytes,
-                // Round numbers ascend, the stop-and-copy is the largest: this is the order of sending.
+                // Round numbers ascend, the stop-and-copy is the largest: the order of sending, unless a stop was taken back.
                 rounds: image.rounds.values().copied().collect(),
                 manifest,
             });

@@ -4,20 +4,17 @@
 
 use std::ffi::{c_int, c_uint, c_void};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use runtime::residency;
 
 use crate::abi::*;
 use crate::core::context::Context;
 use crate::core::entry::own;
+use crate::core::room::with_ours;
 use crate::core::state::state;
 use crate::core::{contents, current, ending, obstacles, peers};
 use crate::driver::functions::driver;
 use crate::driver::vm::{Answer, Real, check};
-
-/// References by `cuCtxAttach` that `cuCtxDetach` has not given back.
-static ATTACHED: AtomicUsize = AtomicUsize::new(0);
 
 /// The driver has made a context: what was known by that handle is no more.
 fn made(context: *mut CUcontext, device: CUdevice) {
@@ -57,7 +54,12 @@ fn destroy(context: CUcontext, end: impl FnOnce() -> Answer<()>) -> Answer<()> {
 }
 
 fn end_primary(device: CUdevice, end: impl FnOnce() -> Answer<()>) -> Answer<()> {
-    await_contents();
+    if !state().contexts.released(device) {
+        return end();
+    }
+    if residency::is_arriving_now() {
+        contents::wait();
+    }
     current::note_primary(device);
     let primary = state().contexts.primary(device).cloned();
     ending::ending(primary.as_ref(), end, || {
@@ -74,13 +76,13 @@ fn reset_primary(device: CUdevice, end: impl FnOnce() -> Answer<()>) -> Answer<(
 
 own! {
     fn cuCtxCreate(context: *mut CUcontext, flags: c_uint, device: CUdevice) driver {
-        check(unsafe { driver().cuCtxCreate(context, flags, device) })?;
+        with_ours(|| unsafe { driver().cuCtxCreate(context, flags, device) })?;
         made(context, device);
         Ok(())
     }
 
     fn cuCtxCreate_v2(context: *mut CUcontext, flags: c_uint, device: CUdevice) driver {
-        check(unsafe { driver().cuCtxCreate_v2(context, flags, device) })?;
+        with_ours(|| unsafe { driver().cuCtxCreate_v2(context, flags, device) })?;
         made(context, device);
         Ok(())
     }
@@ -92,7 +94,7 @@ own! {
         flags: c_uint,
         device: CUdevice,
     ) driver {
-        check(unsafe { driver().cuCtxCreate_v3(context, affinities, count, flags, device) })?;
+        with_ours(|| unsafe { driver().cuCtxCreate_v3(context, affinities, count, flags, device) })?;
         made(context, device);
         Ok(())
     }
@@ -106,7 +108,7 @@ own! {
         if is_for_graphics(parameters) {
             runtime::blocked::block("a context that works for a graphics API (cuCtxCreate_v4)");
         }
-        check(unsafe { driver().cuCtxCreate_v4(context, parameters, flags, device) })?;
+        with_ours(|| unsafe { driver().cuCtxCreate_v4(context, parameters, flags, device) })?;
         made(context, device);
         Ok(())
     }
@@ -121,24 +123,28 @@ own! {
 
     fn cuCtxAttach(context: *mut CUcontext, flags: c_uint) driver {
         check(unsafe { driver().cuCtxAttach(context, flags) })?;
-        ATTACHED.fetch_add(1, Ordering::Relaxed);
+        if let Some(context) = known(unsafe { context.read() }) {
+            context.attach();
+        }
         Ok(())
     }
 
     fn cuCtxDetach(context: CUcontext) driver {
-        let less = |attached: usize| attached.checked_sub(1);
-        let is_last = ATTACHED
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
-            .is_err();
+        await_contents();
+        let known = known(context);
+        let is_last = known.as_ref().is_none_or(|context| context.detach());
         let end = || check(unsafe { driver().cuCtxDetach(context) });
-        ending::ending(known(context).as_ref(), end, || is_last)
+        ending::ending(known.as_ref(), end, || is_last)
     }
 
     fn cuDevicePrimaryCtxRetain(context: *mut CUcontext, device: CUdevice) driver {
-        check(unsafe { driver().cuDevicePrimaryCtxRetain(context, device) })?;
+        with_ours(|| unsafe { driver().cuDevicePrimaryCtxRetain(context, device) })?;
         let handle = unsafe { context.read() };
         let id = current::id(handle as usize).unwrap_or(0);
-        state().contexts.note_primary(handle, device, id);
+        let mut state = state();
+        state.contexts.note_primary(handle, device, id);
+        state.contexts.retained(device);
+        drop(state);
         obstacles::look_at(device);
         Ok(())
     }

@@ -12,6 +12,7 @@ own! {
     fn cuInit(flags: c_uint) driver {
         cuda::front_initialises();
         check(unsafe { driver().cuInit(flags) })?;
+        cuda::front_initialised();
         runtime::session::start();
         Ok(())
     }

@@ -6,12 +6,14 @@
 //! | [`contexts`] | contexts, primary contexts, peers |
 //! | [`ordinary`] | `cuMemAlloc` and its kin |
 //! | [`virtual_memory`] | `cuMemCreate`, `cuMemMap` and their kin |
+//! | [`multicast`] | memory of several GPUs at once |
 //! | [`pools`] | stream-ordered memory |
 //! | [`pointers`] | queries about pointers and ranges |
 //! | [`host`] | pinned host memory |
 //! | [`arrays`] | arrays |
 //! | [`modules`] | modules' variables |
 //! | [`capturing`] | capturing streams into graphs |
+//! | [`free_memory`] | what a device has free |
 //! | [`sharing`] | what other processes and other APIs know |
 
 // SAFETY (of every block in these rooms): each calls the driver's function of the same name with the program's own arguments, or
@@ -21,9 +23,11 @@
 pub mod arrays;
 pub mod capturing;
 pub mod contexts;
+pub mod free_memory;
 pub mod host;
 pub mod initialisation;
 pub mod modules;
+pub mod multicast;
 pub mod ordinary;
 pub mod pointers;
 pub mod pools;

@@ -6,18 +6,22 @@ use crate::abi::*;
 use crate::core::answers::has_moved;
 use crate::core::capturing;
 use crate::core::context::Context;
+use crate::core::counted::Held;
 use crate::core::ending::take_apart;
 use crate::core::entry::own;
 use crate::core::obstacles::MANAGED;
 use crate::core::ordinary::Allocation;
 use crate::core::room::with_ours;
-use crate::core::state::{Locked, state};
+use crate::core::state::{Locked, Retired, state};
 use crate::core::{current, obstacles};
 use crate::driver::functions::driver;
 use crate::driver::vm::{Answer, Real, Vm, check};
 
 /// The driver has made memory in this thread's context.
 fn made(at: CUdeviceptr, bytes: usize) {
+    if has_moved() && capturing::open() == 0 {
+        free_retired();
+    }
     let handle = current::handle();
     let mut state = state();
     match current::context(&mut state, handle) {
@@ -30,17 +34,21 @@ fn made(at: CUdeviceptr, bytes: usize) {
 
 /// Waits until we do not use the memory that begins at `at`.
 pub(super) fn unused(at: CUdeviceptr) -> Locked {
-    state().wait_unpinned(|state| {
-        let ordinary = state.allocations.get(at).and_then(Allocation::ordinary);
-        ordinary.is_some_and(|ordinary| ordinary.block.is_pinned())
-    })
+    state().wait_unpinned(|state| state.allocations.get(at).is_some_and(Allocation::is_pinned))
+}
+
+/// How memory of ours comes to rest.
+pub(super) enum Rest {
+    Now,
+    /// When this event is reached.
+    At(CUevent),
 }
 
 /// Frees memory, with `plain` where it is the driver's; memory of ours once `rest` says that nothing uses it any more.
 pub(super) fn free(
     at: CUdeviceptr,
     plain: impl FnOnce() -> Answer<()>,
-    rest: impl FnOnce(&Context) -> Answer<()>,
+    rest: impl FnOnce(&Context) -> Answer<Rest>,
 ) -> Answer<()> {
     if has_moved() && capturing::open() == 0 {
         free_retired();
@@ -48,52 +56,77 @@ pub(super) fn free(
     let mut locked = unused(at);
     let Some(allocation) = locked.allocations.remove(at) else {
         let pooled = locked.counted.pooled.remove(at);
+        let imported = locked.counted.held.remove((Held::PoolMemory, at));
         drop(locked);
         return plain().inspect_err(|_| {
+            let counted = &mut state().counted;
             if let Some(pooled) = pooled {
-                state().counted.pooled.put_back(at, pooled);
+                counted.pooled.put_back(at, pooled);
+            }
+            if let Some((context, hold)) = imported {
+                counted.held.add((Held::PoolMemory, at), context, hold);
             }
         });
     };
     let is_ours = allocation.ordinary().is_some_and(|o| o.is_converted());
     if is_ours && capturing::open() > 0 {
-        locked.retired.push((at, allocation));
+        let event = None;
+        locked.retired.push(Retired {
+            at,
+            allocation,
+            event,
+        });
         return Ok(());
     }
     drop(locked);
-    let freed = if is_ours {
-        rest(&allocation.context)
-    } else {
-        plain()
+    let freed = match is_ours {
+        true => rest(&allocation.context),
+        false => plain().map(|()| Rest::Now),
     };
     match freed {
-        Ok(()) if is_ours => take_apart(at, &allocation, &Real),
-        Ok(()) => (),
-        Err(_) => state().allocations.put_back(at, allocation),
+        Ok(Rest::Now) if is_ours => take_apart(at, &allocation, &Real),
+        Ok(Rest::Now) => (),
+        Ok(Rest::At(event)) => {
+            let event = Some(event as usize);
+            state().retired.push(Retired {
+                at,
+                allocation,
+                event,
+            });
+        }
+        Err(code) => {
+            state().allocations.put_back(at, allocation);
+            return Err(code);
+        }
     }
-    freed
+    Ok(())
 }
 
-/// What was freed while a stream was being captured, when none is any more.
+/// What was freed before, and is used no more.
 fn free_retired() {
     let retired = std::mem::take(&mut state().retired);
-    for (at, allocation) in retired {
-        match synchronize(&allocation.context) {
-            Ok(()) => take_apart(at, &allocation, &Real),
-            Err(_) => state().retired.push((at, allocation)),
+    for retired in retired {
+        let is_at_rest = match retired.event {
+            Some(event) => Real.is_reached(event),
+            None => synchronize(&retired.allocation.context).is_ok(),
+        };
+        if is_at_rest {
+            take_apart(retired.at, &retired.allocation, &Real);
+        } else {
+            state().retired.push(retired);
         }
     }
 }
 
 /// As the driver does before it frees.
-fn synchronize(context: &Context) -> Answer<()> {
+fn synchronize(context: &Context) -> Answer<Rest> {
     if current::handle() == 0 {
         return Err(CUDA_ERROR_INVALID_CONTEXT);
     }
     Real.enter(context.handle() as usize)?;
     let done = Real.synchronize();
     Real.leave();
-    done
+    done.map(|()| Rest::Now)
 }
 
 fn free_now(at: CUdeviceptr) -> Answer<()> {

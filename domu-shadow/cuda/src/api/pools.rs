@@ -3,6 +3,7 @@
 use std::ffi::{c_uint, c_void};
 
 use crate::abi::*;
+use crate::core::context::Context;
 use crate::core::counted::Held;
 use crate::core::entry::own;
 use crate::core::obstacles::{IMPORTED_POOL, MANAGED_POOL};
@@ -12,7 +13,7 @@ use crate::core::{current, obstacles, pools};
 use crate::driver::functions::driver;
 use crate::driver::vm::{Answer, check};
 
-use super::ordinary::free;
+use super::ordinary::{Rest, free};
 
 fn made(at: *mut CUdeviceptr, bytes: usize) {
     let (at, context) = (unsafe { at.read() }, current::handle());
@@ -22,13 +23,21 @@ fn made(at: *mut CUdeviceptr, bytes: usize) {
     state.counted.pooled.add(at, context, bytes as u64);
 }
 
-/// The driver takes no memory of ours: it goes once the stream has come to it.
+/// The driver takes no memory of ours: it goes once the stream has come to an event of ours.
 fn free_in(
     at: CUdeviceptr,
     plain: impl FnOnce() -> CUresult,
-    synchronize: impl FnOnce() -> CUresult,
+    record: impl FnOnce(CUevent) -> CUresult,
 ) -> Answer<()> {
-    free(at, || check(plain()), |_| check(synchronize()))
+    let rest = |_: &Context| {
+        let mut event = std::ptr::null_mut();
+        check(unsafe { driver().cuEventCreate(&raw mut event, CU_EVENT_DISABLE_TIMING) })?;
+        check(record(event)).inspect_err(|_| {
+            unsafe { driver().cuEventDestroy_v2(event) };
+        })?;
+        Ok(Rest::At(event))
+    };
+    free(at, || check(plain()), rest)
 }
 
 /// `CUmemPoolProps` begins with the kind of its memory.
@@ -83,7 +92,7 @@ own! {
         free_in(
             at,
             || unsafe { driver().cuMemFreeAsync(at, stream) },
-            || unsafe { driver().cuStreamSynchronize(stream) },
+            |event| unsafe { driver().cuEventRecord(event, stream) },
         )
     }
 
@@ -91,7 +100,7 @@ own! {
         free_in(
             at,
             || unsafe { driver().cuMemFreeAsync_ptsz(at, stream) },
-            || unsafe { driver().cuStreamSynchronize_ptsz(stream) },
+            |event| unsafe { driver().cuEventRecord_ptsz(event, stream) },
         )
     }
 
@@ -117,6 +126,15 @@ own! {
         check(unsafe { driver().cuMemPoolImportFromShareableHandle(pool, handle, kind, flags) })?;
         let name = (Held::Pool, unsafe { pool.read() } as u64);
         state().counted.held.add(name, 0, hold);
+        Ok(())
+    }
+
+    /// Another process has the memory, too.
+    fn cuMemPoolImportPointer(at: *mut CUdeviceptr, pool: CUmemoryPool, data: *mut c_void) driver {
+        let hold = IMPORTED_POOL.hold();
+        check(unsafe { driver().cuMemPoolImportPointer(at, pool, data) })?;
+        let name = (Held::PoolMemory, unsafe { at.read() });
+        state().counted.held.add(name, current::handle(), hold);
         Ok(())
     }
 

@@ -17,8 +17,8 @@ use crate::driver::vm::{Answer, check};
 pub(super) fn end(name: (Held, u64), end: impl FnOnce() -> CUresult) -> Answer<()> {
     let held = state().counted.held.remove(name);
     check(end()).inspect_err(|_| {
-        if let Some(held) = held {
-            state().counted.held.put_back(name, held);
+        if let Some((context, hold)) = held {
+            state().counted.held.add(name, context, hold);
         }
     })
 }

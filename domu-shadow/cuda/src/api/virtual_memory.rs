@@ -1,17 +1,17 @@
 //! `cuMemCreate`, `cuMemMap` and their kin. The program's handles are tokens of ours.
 
-use std::ffi::{c_int, c_uint, c_void};
+use std::ffi::{c_uint, c_void};
 use std::sync::Arc;
 
 use crate::abi::*;
 use crate::core::block::{Block, Place};
 use crate::core::context::Context;
+use crate::core::current;
 use crate::core::entry::own;
 use crate::core::obstacles::{IMPORTED, MANAGED};
 use crate::core::room::with_ours;
 use crate::core::state::{Locked, state};
 use crate::core::vmm::is_token;
-use crate::core::{current, descriptors};
 use crate::driver::functions::driver;
 use crate::driver::vm::{Answer, Properties, Real, check};
 
@@ -79,16 +79,6 @@ fn map_arrays(
     let given = unsafe { std::slice::from_raw_parts(list, count as usize) };
     let mut translated = translated(given)?;
     check(map(translated.as_mut_ptr()))
-}
-
-/// The driver's handle of memory that is bound to others', for good.
-fn bound(handle: u64) -> Answer<u64> {
-    let mut state = state();
-    let of_driver = state.virtual_memory.to_driver(handle)?;
-    state.virtual_memory.leave(handle);
-    drop(state);
-    runtime::blocked::block("memory of several GPUs at once (cuMulticastBindMem)");
-    Ok(of_driver)
 }
 
 own! {
@@ -186,11 +176,7 @@ own! {
     ) contents {
         let of_driver = state().virtual_memory.to_driver(handle)?;
         check(unsafe { driver().cuMemExportToShareableHandle(shareable, of_driver, kind, flags) })?;
-        let mut state = state();
-        state.virtual_memory.leave(handle);
-        if kind == CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR {
-            state.exported.push(unsafe { shareable.cast::<c_int>().read() });
-        }
+        state().virtual_memory.leave(handle);
         Ok(())
     }
 
@@ -211,14 +197,10 @@ own! {
             _ => Properties::of_device(0),
         };
         let mut state = state();
-        let is_own = kind == CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR
-            && descriptors::is_one_of(shareable as usize as c_int, &mut state.exported);
         let memory = &mut state.virtual_memory;
         let token = memory.next_token();
         memory.created(token, None, 0, properties, 0, imported);
-        if !is_own {
-            memory.hold(token, hold);
-        }
+        memory.hold(token, hold);
         unsafe { handle.write(token) };
         Ok(())
     }
@@ -232,43 +214,6 @@ own! {
     fn cuMemMapArrayAsync_ptsz(list: *mut CUarrayMapInfo, count: c_uint, stream: CUstream) contents {
         map_arrays(list, count, |list| unsafe {
             driver().cuMemMapArrayAsync_ptsz(list, count, stream)
-        })
-    }
-
-    fn cuMulticastBindMem(
-        multicast: CUmemGenericAllocationHandle,
-        multicast_offset: usize,
-        handle: CUmemGenericAllocationHandle,
-        offset: usize,
-        size: usize,
-        flags: u64,
-    ) contents {
-        let handle = bound(handle)?;
-        check(unsafe {
-            driver().cuMulticastBindMem(multicast, multicast_offset, handle, offset, size, flags)
-        })
-    }
-
-    fn cuMulticastBindMem_v2(
-        multicast: CUmemGenericAllocationHandle,
-        device: CUdevice,
-        multicast_offset: usize,
-        handle: CUmemGenericAllocationHandle,
-        offset: usize,
-        size: usize,
-        flags: u64,
-    ) contents {
-        let handle = bound(handle)?;
-        check(unsafe {
-            driver().cuMulticastBindMem_v2(
-                multicast,
-                device,
-                multicast_offset,
-                handle,
-                offset,
-                size,
-                flags,
-            )
         })
     }
 }

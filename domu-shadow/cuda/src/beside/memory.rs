@@ -6,6 +6,7 @@ use runtime::delta::device::Result;
 
 use super::home::{Home, call};
 use crate::abi::*;
+use crate::core::room;
 
 /// Device memory, by `cuMemCreate`: neither making nor releasing it waits for the device. No work may use it when it is dropped.
 #[derive(Debug)]
@@ -57,6 +58,7 @@ impl Memory {
             &raw const properties,
             0
         ))?;
+        room::took(location.id, bytes);
         call!(cuMemAddressReserve(&raw mut memory.at, bytes, 0, 0, 0))?;
         call!(cuMemMap(memory.at, bytes, 0, memory.handle, 0))?;
         let access = CUmemAccessDesc {
@@ -65,6 +67,14 @@ impl Memory {
         };
         call!(cuMemSetAccess(memory.at, bytes, &raw const access, 1))?;
         Ok(memory)
+    }
+
+    /// Work may be using it for ever: it is never released.
+    pub fn leak(&mut self) {
+        if self.handle != 0 {
+            room::gave(self.home.context().device(), self.bytes);
+        }
+        (self.at, self.handle) = (0, 0);
     }
 
     pub fn at(&self) -> CUdeviceptr {
@@ -87,6 +97,7 @@ impl Drop for Memory {
         }
         if self.handle != 0 {
             steps.push(call!(cuMemRelease(self.handle)));
+            room::gave(self.home.context().device(), self.bytes);
         }
         for error in steps.into_iter().filter_map(Result::err) {
             log::debug!("{error}");

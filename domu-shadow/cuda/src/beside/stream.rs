@@ -47,13 +47,22 @@ impl Stream {
         &self.home
     }
 
-    /// Waits for all that was started.
-    ///
-    /// # Errors
-    /// The work's, the driver's.
-    pub fn synchronize(&self) -> Result<()> {
-        let _here = self.home.enter()?;
-        call!(cuStreamSynchronize(self.handle))
+    /// Waits for all that was started: false where that cannot be known. Then what the work uses must stay.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        let ended = twice(|| {
+            let _here = self.home.enter()?;
+            call!(cuStreamSynchronize(self.handle))
+        });
+        match ended {
+            Ok(()) => true,
+            // Its work went with it.
+            Err(error) if error.code == CUDA_ERROR_CONTEXT_IS_DESTROYED => true,
+            Err(error) => {
+                log::warn!("work of a capture's may be under way: {error}");
+                false
+            }
+        }
     }
 
     /// What is started from now on waits for `event`.
@@ -151,7 +160,7 @@ impl Stream {
         command(&here)?;
         if let Err(error) = call!(cuEventRecord(event.end, self.handle)) {
             // The command is under way, and nobody would know when it ends.
-            let _ = call!(cuStreamSynchronize(self.handle));
+            let _ = self.has_ended();
             return Err(error);
         }
         Ok(event)
@@ -166,6 +175,11 @@ impl Drop for Stream {
             log::warn!("{error}");
         }
     }
+}
+
+/// Memory is let go of after a wait: a call that has failed for a reason of its own is no such wait. An error of the work's comes again.
+fn twice(wait: impl Fn() -> Result<()>) -> Result<()> {
+    wait().or_else(|_| wait())
 }
 
 /// The end of a command, and its start where it is timed.
@@ -209,8 +223,10 @@ impl device::Event for Event {
     }
 
     fn wait(&self) -> Result<()> {
-        let _here = self.home.enter()?;
-        call!(cuEventSynchronize(self.end))
+        twice(|| {
+            let _here = self.home.enter()?;
+            call!(cuEventSynchronize(self.end))
+        })
     }
 
     fn device_ns(&self) -> u64 {

@@ -13,6 +13,10 @@ pub struct Context {
     device: CUdevice,
     /// No other context ever has it; 0 where the driver does not say.
     id: u64,
+    /// References besides the first.
+    attached: AtomicU32,
+    /// The program wants to end it: no new uses of ours. Changed with the state's lock.
+    is_leaving: AtomicBool,
     /// The driver has been asked to end it, and may not do so. Changed with the state's lock.
     is_ending: AtomicBool,
     /// The program has destroyed it. Changed with the state's lock.
@@ -27,6 +31,8 @@ impl Context {
             handle: handle as usize,
             device,
             id,
+            attached: AtomicU32::new(0),
+            is_leaving: AtomicBool::new(false),
             is_ending: AtomicBool::new(false),
             is_gone: AtomicBool::new(false),
             pins: AtomicU32::new(0),
@@ -43,6 +49,18 @@ impl Context {
         self.handle as CUcontext
     }
 
+    /// The program has one more reference by `cuCtxAttach`.
+    pub fn attach(&self) {
+        self.attached.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It gives one back: whether that was its only one.
+    pub fn detach(&self) -> bool {
+        let less = |attached: u32| attached.checked_sub(1);
+        let order = Ordering::Relaxed;
+        self.attached.fetch_update(order, order, less).is_err()
+    }
+
     pub(super) fn id(&self) -> u64 {
         self.id
     }
@@ -57,6 +75,14 @@ impl Context {
 
     pub(super) fn set_gone(&self) {
         self.is_gone.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_leaving(&self, is_leaving: bool) {
+        self.is_leaving.store(is_leaving, Ordering::Relaxed);
     }
 
     pub(super) fn is_ending(&self) -> bool {
@@ -85,6 +111,8 @@ impl Context {
 pub struct Contexts {
     known: BTreeMap<usize, Arc<Context>>,
     primaries: BTreeMap<CUdevice, usize>,
+    /// The program's references to them, by functions that are ours.
+    references: BTreeMap<CUdevice, u64>,
     /// A context, and one that may use its memory.
     peers: BTreeSet<(usize, usize)>,
 }
@@ -104,6 +132,18 @@ impl Contexts {
     pub fn note_primary(&mut self, handle: CUcontext, device: CUdevice, id: u64) {
         self.note(handle, device, id);
         self.primaries.insert(device, handle as usize);
+    }
+
+    /// The program has one more reference to a primary one.
+    pub fn retained(&mut self, device: CUdevice) {
+        *self.references.entry(device).or_default() += 1;
+    }
+
+    /// It gives one back: whether that can be the last.
+    pub fn released(&mut self, device: CUdevice) -> bool {
+        let references = self.references.entry(device).or_default();
+        *references = references.saturating_sub(1);
+        *references == 0
     }
 
     /// A device's primary one, if it is known.

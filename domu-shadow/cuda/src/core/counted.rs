@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use runtime::blocked::{Hold, Obstacle};
+use runtime::blocked::Hold;
 
 /// Things of a kind by the driver's names for them, with the context that they go with; 0: none.
 #[derive(Debug)]
@@ -61,6 +61,8 @@ pub enum Held {
     IpcEvent,
     /// `cuMemPoolImportFromShareableHandle`, or one of managed memory.
     Pool,
+    /// `cuMemPoolImportPointer`, by address.
+    PoolMemory,
 }
 
 #[derive(Debug, Default)]
@@ -73,16 +75,38 @@ pub struct Counted {
     pub pooled: Named<u64, u64>,
     /// Pinned host memory, bytes by address.
     pub host: Named<u64, u64>,
-    /// What keeps the process from moving.
-    pub held: Named<(Held, u64), Hold>,
+    /// What keeps the process from moving. The driver gives some twice, and takes each back once.
+    pub held: Holds,
+}
+
+/// Holds by what they are for.
+#[derive(Debug, Default)]
+pub struct Holds(Named<(Held, u64), Vec<Hold>>);
+
+impl Holds {
+    pub fn add(&mut self, name: (Held, u64), context: usize, hold: Hold) {
+        let held = self.0.remove(name);
+        let (context, mut holds) = held.unwrap_or((context, Vec::new()));
+        holds.push(hold);
+        self.0.add(name, context, holds);
+    }
+
+    /// Takes one out, with the context that it goes with.
+    pub fn remove(&mut self, name: (Held, u64)) -> Option<(usize, Hold)> {
+        let (context, mut holds) = self.0.remove(name)?;
+        let hold = holds.pop();
+        if !holds.is_empty() {
+            self.0.add(name, context, holds);
+        }
+        Some((context, hold?))
+    }
+
+    fn remove_context(&mut self, context: usize) {
+        self.0.remove_context(context);
+    }
 }
 
 impl Counted {
-    /// The program has got something that keeps the process from moving.
-    pub fn hold(&mut self, kind: Held, name: u64, context: usize, obstacle: &'static Obstacle) {
-        self.held.add((kind, name), context, obstacle.hold());
-    }
-
     /// The program unloads a module or library.
     pub fn unloaded(&mut self, module: usize) {
         self.variables.things.retain(|(of, _), _| *of != module);

@@ -131,18 +131,29 @@ pub fn look_again() {
     (0..device_count()).for_each(note_primary);
 }
 
-/// Forgets memory of a context that the driver does not know any more: a primary context is the same one after a reset.
+/// Forgets memory of a context that the driver does not know any more: a primary context is the same one after a reset. One allocation
+/// tells of all.
 fn forget_unknown(state: &mut State, context: &Arc<Context>) {
+    let is_plain = |state: &State, at: CUdeviceptr| {
+        let ordinary = state.allocations.get(at).and_then(Allocation::ordinary);
+        ordinary.is_some_and(|it| !it.is_converted() && !it.block.is_pinned())
+    };
+    let mut all = state.allocations.of_context(context);
+    all.retain(|at| is_plain(state, *at));
+    let Some(first) = all.first() else {
+        return;
+    };
     if Real.enter(context.handle() as usize).is_err() {
         return;
     }
-    for at in state.allocations.of_context(context) {
-        let ordinary = state.allocations.get(at).and_then(Allocation::ordinary);
-        let is_plain = ordinary.is_some_and(|it| !it.is_converted() && !it.block.is_pinned());
-        let is_known = || Real.around(at).is_ok_and(|(base, _)| base == at);
-        if is_plain && !is_known() {
-            state.allocations.remove(at);
-        }
+    let is_unknown = |at: CUdeviceptr| match Real.around(at) {
+        Ok((base, _)) => base != at,
+        Err(code) => matches!(code, CUDA_ERROR_NOT_FOUND | CUDA_ERROR_INVALID_VALUE),
+    };
+    if is_unknown(*first) {
+        all.retain(|at| is_unknown(*at));
+        all.into_iter()
+            .for_each(|at| drop(state.allocations.remove(at)));
     }
     Real.leave();
 }

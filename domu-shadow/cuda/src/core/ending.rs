@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::capturing;
 use super::context::Context;
 use super::ordinary::{Allocation, Backing};
-use super::state::{self, State, state};
+use super::state::{self, Retired, State, state};
 use crate::abi::CUdeviceptr;
 use crate::driver::vm::{Answer, Real, Vm};
 
@@ -19,7 +20,9 @@ pub fn take_apart(at: CUdeviceptr, allocation: &Allocation, driver: &impl Vm) {
     let free = || driver.unreserve(at, span);
     let done = match ordinary.backing {
         Backing::Plain | Backing::Kept | Backing::Lost => Ok(()),
-        Backing::Mapped(handle) => unmap().and_then(|()| release(handle)).and_then(|()| free()),
+        Backing::Bare(handle) | Backing::Mapped(handle) => {
+            unmap().and_then(|()| release(handle)).and_then(|()| free())
+        }
         Backing::Created(handle) => release(handle).and_then(|()| free()),
         Backing::Reserved => free(),
     };
@@ -28,11 +31,22 @@ pub fn take_apart(at: CUdeviceptr, allocation: &Allocation, driver: &impl Vm) {
     }
 }
 
-/// Takes apart what was freed while a stream was being captured. Nothing runs that could use it.
-pub fn take_apart_retired(state: &mut State, driver: &impl Vm) {
-    for (at, allocation) in std::mem::take(&mut state.retired) {
-        take_apart(at, &allocation, driver);
+impl Retired {
+    /// Takes it apart. Nothing uses it any more.
+    pub fn take_apart(&self, driver: &impl Vm) {
+        if let Some(event) = self.event {
+            driver.is_reached(event);
+        }
+        take_apart(self.at, &self.allocation, driver);
     }
+}
+
+/// Takes apart what the program has freed. Nothing runs that could use it.
+pub fn take_apart_retired(state: &mut State, driver: &impl Vm) {
+    let retired = std::mem::take(&mut state.retired);
+    retired
+        .iter()
+        .for_each(|retired| retired.take_apart(driver));
 }
 
 /// What the program had in a context is gone.
@@ -43,19 +57,19 @@ pub fn end_context(state: &mut State, context: &Arc<Context>, driver: &impl Vm) 
             take_apart(at, &allocation, driver);
         }
     }
-    let (of_it, others) = std::mem::take(&mut state.retired)
-        .into_iter()
-        .partition(|(_, allocation)| Arc::ptr_eq(&allocation.context, context));
+    let is_of_it = |retired: &Retired| Arc::ptr_eq(&retired.allocation.context, context);
+    let retired = std::mem::take(&mut state.retired);
+    let (of_it, others): (Vec<_>, Vec<_>) = retired.into_iter().partition(is_of_it);
     state.retired = others;
-    let of_it: Vec<_> = of_it;
-    of_it
-        .iter()
-        .for_each(|(at, allocation)| take_apart(*at, allocation, driver));
+    let of_it = of_it.iter();
+    of_it.for_each(|retired| take_apart(retired.at, &retired.allocation, driver));
+    capturing::end_context(context.address());
     state.counted.remove_context(context.address());
     state.contexts.remove(context);
 }
 
-/// The program asks the driver to end a context, which may go on: `is_over` is asked after a success. Waits for uses of ours.
+/// The program asks the driver to end a context, which may go on: `is_over` is asked after a success. Waits for uses of ours, and there are
+/// no new ones meanwhile.
 ///
 /// # Errors
 /// The driver's.
@@ -67,14 +81,17 @@ pub fn ending(
     let Some(context) = context else {
         return end();
     };
-    let waited = state().wait_unpinned(|_| context.is_pinned() || context.is_ending());
+    let leaving = state();
     state::pinning();
+    context.set_leaving(true);
+    let waited = leaving.wait_unpinned(|_| context.is_pinned() || context.is_ending());
     context.set_ending(true);
     drop(waited);
     let ended = end();
     let is_over = ended.is_ok() && is_over();
     let mut state = state();
     context.set_ending(false);
+    context.set_leaving(false);
     if is_over {
         end_context(&mut state, context, &Real);
     }

@@ -15,7 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use runtime::gate::{Inside, Pass};
 use runtime::{residency, start};
 
-use super::{capturing, contents};
+use super::contents;
 use crate::abi::{CUDA_ERROR_NOT_INITIALIZED, CUDA_ERROR_UNKNOWN, CUDA_SUCCESS, CUresult};
 use crate::driver::library;
 
@@ -31,16 +31,11 @@ pub enum Need {
 /// Passes the gate, and opens the driver's library where no call has been before. The driver may be called until the answer is dropped.
 ///
 /// # Errors
-/// `CUDA_ERROR_NO_DEVICE` without a driver, `CUDA_ERROR_NOT_INITIALIZED` in a child that was forked in the middle of a move.
+/// `CUDA_ERROR_NO_DEVICE` without a driver, `CUDA_ERROR_DEINITIALIZED` at the program's exit in the middle of a move, `CUDA_ERROR_NOT_INITIALIZED` in a child that was forked in the middle of a move.
 #[inline]
 pub fn enter(need: Need) -> Result<Inside, CUresult> {
     // A capture that is open has to come to its end before the gate can close.
-    let pass = if capturing::open() == 0 {
-        Pass::Normal
-    } else {
-        Pass::Drains
-    };
-    let inside = start::enter(pass).ok_or(CUDA_ERROR_NOT_INITIALIZED)?;
+    let inside = start::enter(Pass::Together).ok_or(CUDA_ERROR_NOT_INITIALIZED)?;
     library::open()?;
     if need == Need::Contents && residency::is_arriving_now() {
         contents::wait();

@@ -308,6 +308,10 @@ impl Vm for Fake {
         Ok(())
     }
 
+    fn is_reached(&self, _: usize) -> bool {
+        true
+    }
+
     fn set_sync_memops(&self, _: CUdeviceptr, _: bool) -> Answer<()> {
         self.0.borrow_mut().may_fail()
     }

@@ -32,6 +32,8 @@ pub struct Mapping {
     pub flags: u64,
     /// False while the memory is away.
     pub is_mapped: bool,
+    /// False while nobody has the access that `parts` say.
+    pub has_access: bool,
     /// In order, without gaps.
     pub parts: Vec<Part>,
     /// What the driver called it before it went away first.

@@ -24,7 +24,6 @@
 //! | [`obstacles`] | what keeps the process from moving |
 //! | [`tools`] | debuggers and profilers |
 //! | [`room`] | device memory of ours that the program gets when it finds no other |
-//! | [`descriptors`] | whether two are one file |
 
 pub mod answers;
 pub mod block;
@@ -33,7 +32,6 @@ pub mod contents;
 pub mod context;
 pub mod counted;
 pub mod current;
-pub mod descriptors;
 pub mod ending;
 pub mod entry;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use runtime::blocked::Hold;
+use runtime::residency::Resident;
 
 use super::block::{Block, Place};
 use super::context::Context;
@@ -31,8 +32,10 @@ pub enum Backing {
     Kept,
     /// The address is ours, without memory.
     Reserved,
-    /// The address is ours, and this is its memory, perhaps not mapped yet.
+    /// The address is ours, and this is its memory, not mapped yet.
     Created(u64),
+    /// The address is ours, and this is its memory, which nobody has access to yet.
+    Bare(u64),
     /// The address is ours, and this is its memory.
     Mapped(u64),
     /// Freed, and its address not ours.
@@ -60,8 +63,8 @@ impl Ordinary {
 #[derive(Debug)]
 pub enum Kind {
     Moving(Ordinary),
-    /// The driver carries it.
-    Left,
+    /// The driver carries it; with the block that it was, which may still be in use by us.
+    Left(Option<Arc<Block>>),
     /// Nobody can carry it.
     Managed {
         _hold: Hold,
@@ -87,7 +90,7 @@ impl Allocation {
                 sync_memops: false,
             })
         } else {
-            Kind::Left
+            Kind::Left(None)
         };
         Allocation {
             asked,
@@ -118,6 +121,19 @@ impl Allocation {
         }
     }
 
+    fn block(&self) -> Option<&Arc<Block>> {
+        match &self.kind {
+            Kind::Moving(ordinary) => Some(&ordinary.block),
+            Kind::Left(block) => block.as_ref(),
+            Kind::Managed { .. } => None,
+        }
+    }
+
+    /// Whether we use it.
+    pub fn is_pinned(&self) -> bool {
+        self.block().is_some_and(|block| block.is_pinned())
+    }
+
     /// Bytes of address space.
     pub fn span(&self) -> usize {
         (self.asked as u64).next_multiple_of(GRANULE) as usize
@@ -126,7 +142,7 @@ impl Allocation {
     /// Bytes that the driver carries.
     fn left(&self) -> u64 {
         match &self.kind {
-            Kind::Left => self.asked as u64,
+            Kind::Left(_) => self.asked as u64,
             Kind::Moving(ordinary) if ordinary.backing == Backing::Kept => self.asked as u64,
             _ => 0,
         }
@@ -173,10 +189,16 @@ impl Allocations {
         Some(allocation)
     }
 
-    /// Puts one back that was removed: it lives on.
-    pub fn put_back(&mut self, at: CUdeviceptr, allocation: Allocation) {
-        if let Some(ordinary) = allocation.ordinary() {
-            ordinary.block.set_gone(false);
+    /// Puts one back that was removed: it lives on. Its old block may have been missed meanwhile, so it is another one now, unless its
+    /// contents are on their way to the old one.
+    pub fn put_back(&mut self, at: CUdeviceptr, mut allocation: Allocation) {
+        let (asked, context) = (allocation.asked, Arc::clone(&allocation.context));
+        if let Some(ordinary) = allocation.ordinary_mut() {
+            if ordinary.block.residency().is_absent() {
+                ordinary.block.set_gone(false);
+            } else {
+                ordinary.block = Arc::new(Block::new(Place::Ordinary(at), asked, context));
+            }
         }
         self.insert(at, allocation);
     }
@@ -189,9 +211,18 @@ impl Allocations {
         if allocation.ordinary().is_some_and(|o| !o.is_converted()) {
             self.left -= allocation.left();
             allocation.end_block();
-            allocation.kind = Kind::Left;
+            allocation.kind = Kind::Left(allocation.block().cloned());
             self.left += allocation.left();
         }
+    }
+
+    /// Whether another one begins in the granules of the one at `at`.
+    pub fn has_neighbour(&self, at: CUdeviceptr) -> bool {
+        let span = self
+            .get(at)
+            .map_or(0, |allocation| allocation.span() as u64);
+        let mut others = self.by_address.range(at + 1..at + span.max(1));
+        others.next().is_some()
     }
 
     pub fn get(&self, at: CUdeviceptr) -> Option<&Allocation> {

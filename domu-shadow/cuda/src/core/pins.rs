@@ -45,20 +45,27 @@ impl Drop for Pinned {
 
 impl Block {
     /// Keeps it mapped and its context alive: a free or a destruction by the program waits meanwhile. `None`: the program has
-    /// freed it, or it is out of reach.
+    /// freed it, or the driver carries it from now on.
     pub fn pin(self: &Arc<Self>) -> Option<Pinned> {
         let ending = |_: &State| self.context().is_ending();
         let mut state = state().wait_unpinned(ending);
         if self.is_gone() {
             return None;
         }
-        let context = reachable_in(self, &state)?;
+        let context = reachable_in(self, &state).filter(|context| !context.is_leaving())?;
         let address = match self.place() {
             Place::Ordinary(at) => {
                 record(&mut state, at, &context);
                 at
             }
-            Place::Physical(token) => whole(&mut state, token, &context)?,
+            Place::Physical(token) => match whole(&mut state, token, &context) {
+                Some(at) => at,
+                // Then the driver carries it.
+                None => {
+                    state.virtual_memory.leave(token);
+                    return None;
+                }
+            },
         };
         state::pinning();
         self.add_pin();
@@ -128,7 +135,7 @@ impl Context {
     /// Makes it current on this thread; its destruction waits meanwhile. `None`: the program has destroyed it.
     pub fn push(self: &Arc<Self>) -> Option<Pushed> {
         let state = state().wait_unpinned(|_| self.is_ending());
-        if self.is_gone() {
+        if self.is_gone() || self.is_leaving() {
             return None;
         }
         state::pinning();

@@ -29,8 +29,14 @@ impl Record {
 
     /// What the plain driver answers; `None` for what it is asked each time.
     pub fn answer(&self, attribute: u32) -> Option<Answer<Value>> {
-        let answer = self.answers.get(attribute as usize)?;
-        is_recorded(attribute).then_some(*answer)
+        let mut answer = *self.answers.get(attribute as usize)?;
+        // Mapped memory can be shared in other ways only: `cuIpcGetMemHandle` would fail.
+        if let (CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE, Ok(value)) =
+            (attribute, &mut answer)
+        {
+            value.bytes = [0; 8];
+        }
+        is_recorded(attribute).then_some(answer)
     }
 
     pub fn is_rdma_capable(&self) -> bool {

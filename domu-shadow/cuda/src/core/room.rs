@@ -1,10 +1,11 @@
 //! Device memory of ours that the program gets when it finds no other.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, Weak};
 
 use runtime::locks::{self, lock};
 
-use crate::abi::{CUDA_ERROR_OUT_OF_MEMORY, CUresult};
+use crate::abi::{CUDA_ERROR_OUT_OF_MEMORY, CUdevice, CUresult};
 use crate::driver::vm::{Answer, check};
 
 /// Has device memory that it can do without.
@@ -32,10 +33,40 @@ pub fn with_ours(call: impl Fn() -> CUresult) -> Answer<()> {
     }
 }
 
+/// Has our device memory released, as far as that is possible at once. Whether a call that found none is worth another try.
 #[cold]
-fn give_way() -> bool {
+pub fn give_way() -> bool {
     let holder = lock(&HOLDER).as_ref().and_then(Weak::upgrade);
     holder.is_some_and(|holder| holder.give_way())
+}
+
+/// Devices that are counted.
+const DEVICES: usize = 64;
+
+/// Bytes that we have of each.
+static OURS: [AtomicUsize; DEVICES] = [const { AtomicUsize::new(0) }; DEVICES];
+
+fn of(device: CUdevice) -> Option<&'static AtomicUsize> {
+    OURS.get(usize::try_from(device).ok()?)
+}
+
+/// So many bytes are ours from now on.
+pub fn took(device: CUdevice, bytes: usize) {
+    if let Some(ours) = of(device) {
+        ours.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// They are no more.
+pub fn gave(device: CUdevice, bytes: usize) {
+    if let Some(ours) = of(device) {
+        ours.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Bytes that we have of a device: the program gets them when it asks.
+pub fn ours(device: CUdevice) -> usize {
+    of(device).map_or(0, |ours| ours.load(Ordering::Relaxed))
 }
 
 /// The lock, for a fork.

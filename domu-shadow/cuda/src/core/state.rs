@@ -3,7 +3,6 @@
 //! Calls that allocate and free hold it for a look-up only, those of virtual memory for the driver's call.
 
 use std::collections::BTreeSet;
-use std::ffi::c_int;
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,6 +14,15 @@ use super::ordinary::{Allocation, Allocations};
 use super::vmm::VirtualMemory;
 use crate::abi::CUdeviceptr;
 
+/// Mapped memory of ours that the program has freed.
+#[derive(Debug)]
+pub struct Retired {
+    pub at: CUdeviceptr,
+    pub allocation: Allocation,
+    /// Reached when nothing uses it any more; without one its context has to come to rest.
+    pub event: Option<usize>,
+}
+
 /// What the program has.
 #[derive(Debug, Default)]
 pub struct State {
@@ -22,12 +30,10 @@ pub struct State {
     pub allocations: Allocations,
     pub virtual_memory: VirtualMemory,
     pub counted: Counted,
-    /// Mapped memory of ours that the program has freed while a stream was being captured: it goes later.
-    pub retired: Vec<(CUdeviceptr, Allocation)>,
+    /// Mapped memory of ours that the program has freed, and that may still be in use.
+    pub retired: Vec<Retired>,
     /// Pools that the program has made.
     pub pools: BTreeSet<usize>,
-    /// Descriptors of memory that the program has exported.
-    pub exported: Vec<c_int>,
 }
 
 static STATE: Mutex<Option<Box<State>>> = Mutex::new(None);

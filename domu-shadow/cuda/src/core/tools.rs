@@ -1,6 +1,7 @@
-//! Debuggers and profilers: the driver is not checkpointed under them.
+//! Debuggers, profilers and other devices: the driver is not checkpointed under them.
 
 use std::ffi::{CStr, c_int, c_void};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Parts of the names of libraries that are in a process only to watch it. CUPTI alone is not: PyTorch always brings it.
@@ -17,10 +18,26 @@ pub fn attached() -> Option<String> {
     if let Some(tracer) = tracer() {
         return Some(format!("a debugger is attached (process {tracer})"));
     }
+    if let Some(path) = others_device() {
+        return Some(format!(
+            "other devices may reach its device memory ({} is open)",
+            path.display()
+        ));
+    }
     if std::env::var_os("CUDA_INJECTION64_PATH").is_some_and(|path| !path.is_empty()) {
         return Some("a profiler is attached (CUDA_INJECTION64_PATH)".to_owned());
     }
     is_watched().then(|| "a profiler or sanitizer is attached".to_owned())
+}
+
+/// A device through which others read and write device memory, behind the driver's back.
+fn others_device() -> Option<PathBuf> {
+    let open = std::fs::read_dir("/proc/self/fd").ok()?;
+    let paths = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    let is_one = |path: &PathBuf| {
+        path.starts_with("/dev/infiniband") || path.as_path() == Path::new("/dev/gdrdrv")
+    };
+    { paths }.find(is_one)
 }
 
 /// The process that traces this one.

@@ -25,6 +25,8 @@ pub fn is_token(handle: u64) -> bool {
 pub struct Physical {
     /// `None`: the driver carries it, because others know it or because it is no device's.
     pub block: Option<Arc<Block>>,
+    /// The block that it was before it was left, which may still be in use by us.
+    left: Option<Arc<Block>>,
     /// Of imported memory as far as it is mapped.
     pub size: usize,
     pub properties: Properties,
@@ -53,7 +55,9 @@ impl Physical {
 
     /// Whether we use it.
     pub fn is_pinned(&self) -> bool {
-        self.block.as_ref().is_some_and(|block| block.is_pinned())
+        let blocks = [&self.block, &self.left];
+        let mut blocks = blocks.into_iter().flatten();
+        blocks.any(|block| block.is_pinned())
     }
 }
 
@@ -90,6 +94,7 @@ impl VirtualMemory {
             references: 1,
             handle: Some(handle),
             hold: None,
+            left: None,
             mappings: BTreeSet::new(),
             window: None,
         };
@@ -105,9 +110,11 @@ impl VirtualMemory {
 
     /// Others know it from now on: the driver carries it.
     pub fn leave(&mut self, token: u64) {
-        let physical = self.physicals.get_mut(&token);
-        if let Some(block) = physical.and_then(|physical| physical.block.take()) {
+        if let Some(physical) = self.physicals.get_mut(&token)
+            && let Some(block) = physical.block.take()
+        {
             block.set_gone(true);
+            physical.left = Some(block);
         }
     }
 
@@ -245,6 +252,7 @@ impl VirtualMemory {
             offset,
             flags,
             is_mapped: true,
+            has_access: true,
             parts: vec![Part {
                 offset: 0,
                 size,
@@ -307,7 +315,7 @@ impl VirtualMemory {
     pub fn seen_whole(&self, token: u64) -> Option<CUdeviceptr> {
         let physical = self.physicals.get(&token)?;
         let is_whole = |mapping: &Mapping| {
-            mapping.is_mapped
+            mapping.has_access
                 && mapping.offset == 0
                 && mapping.size == physical.size
                 && mapping.is_writable_by(physical.device())

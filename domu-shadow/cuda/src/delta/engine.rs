@@ -127,19 +127,29 @@ impl Engine {
         config: &Config,
         secret: &Secret,
     ) -> std::result::Result<Engine, Unavailable> {
-        let (parts, control) = (Parts::new(home, config)?, Stream::new(home)?);
-        let kernels = Kernels::new(home, &control, secret, parts.keys(config))?;
-        self_test::check(home, &kernels, &control, secret)?;
+        let control = Stream::new(home)?;
+        let work = Stream::new(home)?;
+        let reads = (0..config.read_queues).map(|_| Stream::new(home));
+        let reads = reads.collect::<Result<_>>()?;
+        let mut parts = Parts::new(home, config)?;
+        let made = || {
+            let kernels = Kernels::new(home, &control, secret, parts.keys(config))?;
+            self_test::check(home, &kernels, &control, secret)?;
+            Ok::<_, Unavailable>(kernels)
+        };
+        let made = made();
+        if made.is_err() && !control.has_ended() {
+            parts.memory.leak();
+        }
+        let kernels = made?;
         let places = Places::default();
         let device = Device {
             places: Arc::clone(&places),
             tables: Tables::new(home),
             kernels,
-            work: Stream::new(home)?,
+            work,
             control,
-            reads: (0..config.read_queues)
-                .map(|_| Stream::new(home))
-                .collect::<Result<_>>()?,
+            reads,
             timed: config.profiling,
             parts,
         };
@@ -275,7 +285,6 @@ impl device::Device for Device {
                 flags,
                 flags_at,
                 compare,
-                false,
                 self.timed,
             )
         }
@@ -352,10 +361,10 @@ impl device::Device for Device {
     }
 
     fn finish(&self) {
-        for stream in self.reads.iter().chain([&self.work, &self.control]) {
-            if let Err(error) = stream.synchronize() {
-                log::warn!("after a failed pass: {error}");
-            }
+        let streams = self.reads.iter().chain([&self.work, &self.control]);
+        // Each of them, whatever the others say.
+        if streams.filter(|stream| !stream.has_ended()).count() > 0 {
+            self.tables.lose();
         }
     }
 
@@ -378,5 +387,8 @@ impl Drop for Device {
     fn drop(&mut self) {
         // Memory is unmapped without a look at what uses it.
         device::Device::finish(self);
+        if self.tables.are_lost() {
+            self.parts.memory.leak();
+        }
     }
 }

@@ -115,7 +115,6 @@ impl Kernels {
         flags: CUdeviceptr,
         flags_at: u32,
         compare: Compare,
-        few: bool,
         timed: bool,
     ) -> Result<Event> {
         let mode = match compare {
@@ -124,11 +123,7 @@ impl Kernels {
             Compare::Fresh => MODE_ALL,
         };
         let groups = (end - first).div_ceil(GROUP);
-        let blocks = if few {
-            1
-        } else {
-            self.blocks(groups, GROUPS_EACH)
-        };
+        let blocks = self.blocks(groups, GROUPS_EACH);
         let mut parameters = [
             pointer(&source.at),
             pointer(&source.size),

@@ -46,12 +46,12 @@ pub(super) fn check(
 ) -> std::result::Result<(), Unavailable> {
     let sample = Sample::new(home, stream, secret)?;
     sample.place(0)?;
-    sample.detect(kernels, Compare::Only, 1..CHUNKS, true)?;
-    sample.detect(kernels, Compare::AndSend, 0..CHUNKS, false)?;
-    sample.detect(kernels, Compare::Fresh, 5..10, false)?;
+    sample.detect(kernels, Compare::Only, 1..CHUNKS)?;
+    sample.detect(kernels, Compare::AndSend, 0..CHUNKS)?;
+    sample.detect(kernels, Compare::Fresh, 5..10)?;
     sample.gather(kernels, &LISTED)?;
     sample.place(5)?;
-    sample.detect(kernels, Compare::AndSend, 9..CHUNKS, false)?;
+    sample.detect(kernels, Compare::AndSend, 9..CHUNKS)?;
     sample.gather(kernels, &[WHOLE, 2, 4])
 }
 
@@ -77,6 +77,14 @@ const BYTES: usize = ANSWER_AT
     } else {
         FLAG_BYTES
     };
+
+impl Drop for Sample<'_> {
+    fn drop(&mut self) {
+        if !self.stream.has_ended() {
+            self.memory.leak();
+        }
+    }
+}
 
 impl<'s> Sample<'s> {
     fn new(home: &Home, stream: &'s Stream, secret: &Secret) -> Result<Sample<'s>> {
@@ -164,13 +172,11 @@ impl<'s> Sample<'s> {
         })
     }
 
-    /// `few`: one block of threads does it all, more than once.
     fn detect(
         &self,
         kernels: &Kernels,
         compare: Compare,
         chunks: Range<u32>,
-        few: bool,
     ) -> std::result::Result<(), Unavailable> {
         let groups = chunks.len().div_ceil(GROUP as usize);
         let mut flags = vec![FILLER; FLAG_BYTES];
@@ -206,7 +212,6 @@ impl<'s> Sample<'s> {
                 answer,
                 FLAGS_AT,
                 compare,
-                few,
                 false,
             )
         }?

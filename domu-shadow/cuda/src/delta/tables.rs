@@ -1,6 +1,7 @@
 //! Device memory for tables of digests, many to a piece: the driver gives memory in pieces of 2 MiB, which has tables for 512 MiB.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use runtime::delta::device::Result;
@@ -72,6 +73,8 @@ impl Piece {
 pub(super) struct Tables {
     home: Home,
     pieces: Mutex<Vec<Piece>>,
+    /// Work may be using them for ever.
+    are_lost: AtomicBool,
 }
 
 impl Tables {
@@ -79,7 +82,17 @@ impl Tables {
         Arc::new(Tables {
             home: home.clone(),
             pieces: Mutex::new(Vec::new()),
+            are_lost: AtomicBool::new(false),
         })
+    }
+
+    /// Work may be using them for ever: their memory is never released.
+    pub(super) fn lose(&self) {
+        self.are_lost.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn are_lost(&self) -> bool {
+        self.are_lost.load(Ordering::Relaxed)
     }
 
     /// Memory for a table.
@@ -128,6 +141,10 @@ impl Table {
 impl Drop for Table {
     fn drop(&mut self) {
         let mut pieces = lock(&self.tables.pieces);
+        if self.tables.are_lost() {
+            pieces.iter_mut().for_each(|piece| piece.memory.leak());
+            return;
+        }
         if let Some(piece) = pieces.iter_mut().find(|piece| piece.has(self.at)) {
             let at = (self.at - piece.memory.at()) as usize;
             piece.free.give_back(at, self.bytes);

@@ -115,6 +115,12 @@ functions! {
     cuMemMapArrayAsync(list: *mut CUarrayMapInfo, count: c_uint, stream: CUstream);
     cuMemMapArrayAsync_ptsz(list: *mut CUarrayMapInfo, count: c_uint, stream: CUstream);
     cuMemGetHandleForAddressRange(handle: *mut c_void, at: CUdeviceptr, size: usize, kind: c_uint, flags: u64);
+    cuMulticastAddDevice(multicast: CUmemGenericAllocationHandle, device: CUdevice);
+    cuMulticastBindAddr(multicast: CUmemGenericAllocationHandle, offset: usize, at: CUdeviceptr, size: usize, flags: u64);
+    cuMulticastBindAddr_v2(multicast: CUmemGenericAllocationHandle, device: CUdevice, offset: usize, at: CUdeviceptr, size: usize, flags: u64);
+    cuMulticastUnbind(multicast: CUmemGenericAllocationHandle, device: CUdevice, offset: usize, size: usize);
+    cuLogicalEndpointBindMem(endpoint: c_uint, device: CUdevice, endpoint_offset: u64, handle: CUmemGenericAllocationHandle, offset: u64, size: u64, flags: u64);
+    cuMemPoolImportPointer(at: *mut CUdeviceptr, pool: CUmemoryPool, data: *mut c_void);
     cuMulticastBindMem(multicast: CUmemGenericAllocationHandle, multicast_offset: usize, handle: CUmemGenericAllocationHandle, offset: usize, size: usize, flags: u64);
     cuMulticastBindMem_v2(multicast: CUmemGenericAllocationHandle, device: CUdevice, multicast_offset: usize, handle: CUmemGenericAllocationHandle, offset: usize, size: usize, flags: u64);
     cuMemAllocHost(at: *mut *mut c_void, bytes: c_uint);
@@ -175,6 +181,7 @@ functions! {
     cuEventCreate(event: *mut CUevent, flags: c_uint);
     cuEventDestroy_v2(event: CUevent);
     cuEventRecord(event: CUevent, stream: CUstream);
+    cuEventRecord_ptsz(event: CUevent, stream: CUstream);
     cuEventQuery(event: CUevent);
     cuEventSynchronize(event: CUevent);
     cuEventElapsedTime(milliseconds: *mut f32, start: CUevent, end: CUevent);

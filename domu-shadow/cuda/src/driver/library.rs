@@ -17,7 +17,9 @@ use runtime::{locks, start};
 
 use super::functions::{self, Functions};
 use super::table;
-use crate::abi::{CUDA_ERROR_NO_DEVICE, CUDA_ERROR_NOT_INITIALIZED, CUresult};
+use crate::abi::{
+    CUDA_ERROR_DEINITIALIZED, CUDA_ERROR_NO_DEVICE, CUDA_ERROR_NOT_INITIALIZED, CUresult,
+};
 
 /// The name that ours stands before.
 pub const NAME: &CStr = c"libcuda.so.1";
@@ -25,6 +27,8 @@ pub const NAME: &CStr = c"libcuda.so.1";
 const UNOPENED: u32 = 0;
 const OPEN: u32 = 1;
 const NONE: u32 = 2;
+/// Open, but a move has taken the driver off the GPU: its calls would wait.
+const AWAY: u32 = 3;
 
 static STATE: AtomicU32 = AtomicU32::new(UNOPENED);
 static OPENING: Mutex<()> = Mutex::new(());
@@ -46,7 +50,7 @@ fn stand_before() {
 /// Opens the library, at the first call of all. To be called inside the gate: no move meanwhile.
 ///
 /// # Errors
-/// `CUDA_ERROR_NO_DEVICE` where there is none.
+/// `CUDA_ERROR_NO_DEVICE` where there is none, `CUDA_ERROR_DEINITIALIZED` while a move has taken it off the GPU.
 #[inline]
 pub fn open() -> Result<(), CUresult> {
     if STATE.load(Ordering::Acquire) == OPEN {
@@ -61,7 +65,7 @@ pub fn open() -> Result<(), CUresult> {
 /// # Errors
 /// [`open`]'s, and `CUDA_ERROR_NOT_INITIALIZED` in a child that was forked in the middle of a move.
 pub fn open_outside() -> Result<(), CUresult> {
-    if STATE.load(Ordering::Acquire) == OPEN {
+    if is_open() {
         return Ok(());
     }
     let _inside = start::enter(Pass::Normal).ok_or(CUDA_ERROR_NOT_INITIALIZED)?;
@@ -70,7 +74,21 @@ pub fn open_outside() -> Result<(), CUresult> {
 
 /// Whether a driver's library is open.
 pub fn is_open() -> bool {
-    STATE.load(Ordering::Acquire) == OPEN
+    [OPEN, AWAY].contains(&STATE.load(Ordering::Acquire))
+}
+
+/// The driver's calls wait from now on. The gate is closed; what comes through it nevertheless, at the program's exit, fails.
+pub fn goes_away() {
+    turn(OPEN, AWAY);
+}
+
+/// They do no more.
+pub fn is_back() {
+    turn(AWAY, OPEN);
+}
+
+fn turn(from: u32, to: u32) {
+    let _ = STATE.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
 }
 
 /// For a fork: nobody opens it until this is dropped. `None` while another thread does.
@@ -80,8 +98,10 @@ pub fn hold() -> Option<MutexGuard<'static, impl Sized>> {
 
 #[cold]
 fn open_now() -> Result<(), CUresult> {
-    if STATE.load(Ordering::Acquire) == NONE {
-        return Err(CUDA_ERROR_NO_DEVICE);
+    match STATE.load(Ordering::Acquire) {
+        NONE => return Err(CUDA_ERROR_NO_DEVICE),
+        AWAY => return Err(CUDA_ERROR_DEINITIALIZED),
+        _ => (),
     }
     let this = thread();
     // Its initialisers call us.

@@ -6,13 +6,13 @@
 //! | `driver` | passes the gate |
 //! | `contents` | passes the gate, and waits for contents that are on their way: reads or writes memory, or has the device do so |
 //! | `own` | a function of ours |
-//! | `mark` | nothing, but the process cannot be moved from then on, and says that the program uses this |
+//! | `mark` | the same as `contents`, but the process cannot be moved from then on, and says that the program uses this |
 //!
-//! Then the arguments: how many words, and the types of those that are none. Made by `list.py`, of cuda.h 12.9 and 13.5 and
-//! the libraries 470.256, 535.261, 550.163 and 580.159:
+//! Then the arguments: how many words, and the types of those that are none; `_` where they are not known: a jump. Made by `list.py`, of
+//! the headers of CUDA 12.9 and 13.5 and the libraries 470.256, 535.261, 550.163 and 580.159:
 //!
 //! ```text
-//! ./list.py cuda-12.9.h cuda-13.5.h libcuda.so.{470.256.02,535.261.03,550.163.01,580.159.04} >src/driver/list.rs
+//! ./list.py cuda-12.9.h cuda{GL,EGL,VDPAU}.h cuda-13.5.h libcuda.so.{470.256.02,535.261.03,550.163.01,580.159.04} >src/driver/list.rs
 //! ```
 //!
 //! The functions and variables `cudbg*` are not among them: a debugger looks for them in the library that has the driver in it.
@@ -131,17 +131,18 @@ macro_rules! functions {
             driver cuDeviceTotalMem_v2(2);
             driver cuDeviceUnregisterAsyncNotification(2);
             jump cuDriverGetVersion(1);
-            mark cuEGLApiInit(0) "graphics";
-            mark cuEGLStreamConsumerAcquireFrame(0) "graphics";
-            mark cuEGLStreamConsumerConnect(0) "graphics";
-            mark cuEGLStreamConsumerConnectWithFlags(0) "graphics";
-            mark cuEGLStreamConsumerDisconnect(0) "graphics";
-            mark cuEGLStreamConsumerReleaseFrame(0) "graphics";
-            mark cuEGLStreamProducerConnect(0) "graphics";
-            mark cuEGLStreamProducerDisconnect(0) "graphics";
-            mark cuEGLStreamProducerPresentFrame(0) "graphics";
-            mark cuEGLStreamProducerReturnFrame(0) "graphics";
+            mark cuEGLApiInit(_) "graphics";
+            mark cuEGLStreamConsumerAcquireFrame(4) "graphics";
+            mark cuEGLStreamConsumerConnect(2) "graphics";
+            mark cuEGLStreamConsumerConnectWithFlags(3) "graphics";
+            mark cuEGLStreamConsumerDisconnect(1) "graphics";
+            mark cuEGLStreamConsumerReleaseFrame(3) "graphics";
+            mark cuEGLStreamProducerConnect(4) "graphics";
+            mark cuEGLStreamProducerDisconnect(1) "graphics";
+            mark cuEGLStreamProducerPresentFrame(_) "graphics";
+            mark cuEGLStreamProducerReturnFrame(3) "graphics";
             driver cuEventCreate(2);
+            mark cuEventCreateFromEGLSync(3) "graphics";
             own cuEventDestroy(1);
             own cuEventDestroy_v2(1);
             driver cuEventElapsedTime(3);
@@ -169,22 +170,22 @@ macro_rules! functions {
             driver cuFuncSetCacheConfig(2);
             driver cuFuncSetSharedMemConfig(2);
             driver cuFuncSetSharedSize(2);
-            mark cuGLCtxCreate(0) "graphics";
-            mark cuGLCtxCreate_v2(0) "graphics";
-            mark cuGLGetDevices(0) "graphics";
-            mark cuGLGetDevices_v2(0) "graphics";
+            mark cuGLCtxCreate(3) "graphics";
+            mark cuGLCtxCreate_v2(3) "graphics";
+            mark cuGLGetDevices(4) "graphics";
+            mark cuGLGetDevices_v2(4) "graphics";
             mark cuGLInit(0) "graphics";
-            mark cuGLMapBufferObject(0) "graphics";
-            mark cuGLMapBufferObjectAsync(0) "graphics";
-            mark cuGLMapBufferObjectAsync_v2(0) "graphics";
-            mark cuGLMapBufferObjectAsync_v2_ptsz(0) "graphics";
-            mark cuGLMapBufferObject_v2(0) "graphics";
-            mark cuGLMapBufferObject_v2_ptds(0) "graphics";
-            mark cuGLRegisterBufferObject(0) "graphics";
-            mark cuGLSetBufferObjectMapFlags(0) "graphics";
-            mark cuGLUnmapBufferObject(0) "graphics";
-            mark cuGLUnmapBufferObjectAsync(0) "graphics";
-            mark cuGLUnregisterBufferObject(0) "graphics";
+            mark cuGLMapBufferObject(3) "graphics";
+            mark cuGLMapBufferObjectAsync(4) "graphics";
+            mark cuGLMapBufferObjectAsync_v2(4) "graphics";
+            mark cuGLMapBufferObjectAsync_v2_ptsz(4) "graphics";
+            mark cuGLMapBufferObject_v2(3) "graphics";
+            mark cuGLMapBufferObject_v2_ptds(3) "graphics";
+            mark cuGLRegisterBufferObject(1) "graphics";
+            mark cuGLSetBufferObjectMapFlags(2) "graphics";
+            mark cuGLUnmapBufferObject(1) "graphics";
+            mark cuGLUnmapBufferObjectAsync(2) "graphics";
+            mark cuGLUnregisterBufferObject(1) "graphics";
             jump cuGetErrorName(2);
             jump cuGetErrorString(2);
             jump cuGetExportTable(2);
@@ -290,12 +291,12 @@ macro_rules! functions {
             driver cuGraphRetainUserObject(4);
             contents cuGraphUpload(2);
             contents cuGraphUpload_ptsz(2);
-            mark cuGraphicsEGLRegisterImage(0) "graphics";
-            mark cuGraphicsGLRegisterBuffer(0) "graphics";
-            mark cuGraphicsGLRegisterImage(0) "graphics";
+            mark cuGraphicsEGLRegisterImage(3) "graphics";
+            mark cuGraphicsGLRegisterBuffer(3) "graphics";
+            mark cuGraphicsGLRegisterImage(4) "graphics";
             mark cuGraphicsMapResources(3) "graphics";
             mark cuGraphicsMapResources_ptsz(3) "graphics";
-            mark cuGraphicsResourceGetMappedEglFrame(0) "graphics";
+            mark cuGraphicsResourceGetMappedEglFrame(4) "graphics";
             mark cuGraphicsResourceGetMappedMipmappedArray(2) "graphics";
             mark cuGraphicsResourceGetMappedPointer(3) "graphics";
             mark cuGraphicsResourceGetMappedPointer_v2(3) "graphics";
@@ -305,8 +306,8 @@ macro_rules! functions {
             mark cuGraphicsUnmapResources(3) "graphics";
             mark cuGraphicsUnmapResources_ptsz(3) "graphics";
             mark cuGraphicsUnregisterResource(1) "graphics";
-            mark cuGraphicsVDPAURegisterOutputSurface(0) "graphics";
-            mark cuGraphicsVDPAURegisterVideoSurface(0) "graphics";
+            mark cuGraphicsVDPAURegisterOutputSurface(3) "graphics";
+            mark cuGraphicsVDPAURegisterVideoSurface(3) "graphics";
             mark cuGreenCtxCreate(4) "green contexts";
             mark cuGreenCtxDestroy(1) "green contexts";
             mark cuGreenCtxGetDevResource(3) "green contexts";
@@ -365,7 +366,7 @@ macro_rules! functions {
             driver cuLinkDestroy(1);
             mark cuLogicalEndpointAddDevice(2) "fabric memory";
             mark cuLogicalEndpointBindAddr(6) "fabric memory";
-            mark cuLogicalEndpointBindMem(7) "fabric memory";
+            own cuLogicalEndpointBindMem(7);
             mark cuLogicalEndpointCreate(2) "fabric memory";
             mark cuLogicalEndpointDestroy(1) "fabric memory";
             mark cuLogicalEndpointExport(3) "fabric memory";
@@ -413,12 +414,12 @@ macro_rules! functions {
             own cuMemGetAddressRange_v2(3);
             driver cuMemGetAllocationGranularity(3);
             own cuMemGetAllocationPropertiesFromHandle(2);
-            jump cuMemGetAttribute(0);
-            jump cuMemGetAttribute_v2(0);
+            jump cuMemGetAttribute(_);
+            jump cuMemGetAttribute_v2(_);
             own cuMemGetDefaultMemPool(3);
             own cuMemGetHandleForAddressRange(5);
             driver cuMemGetInfo(2);
-            driver cuMemGetInfo_v2(2);
+            own cuMemGetInfo_v2(2);
             driver cuMemGetLocationInfo(5);
             own cuMemGetMemPool(3);
             own cuMemHostAlloc(3);
@@ -439,7 +440,7 @@ macro_rules! functions {
             driver cuMemPoolGetAccess(3);
             driver cuMemPoolGetAttribute(3);
             own cuMemPoolImportFromShareableHandle(4);
-            driver cuMemPoolImportPointer(3);
+            own cuMemPoolImportPointer(3);
             driver cuMemPoolSetAccess(3);
             driver cuMemPoolSetAttribute(3);
             driver cuMemPoolTrimTo(2);
@@ -582,14 +583,14 @@ macro_rules! functions {
             driver cuModuleLoadDataEx(5);
             driver cuModuleLoadFatBinary(2);
             own cuModuleUnload(1);
-            mark cuMulticastAddDevice(2) "multicast memory";
-            mark cuMulticastBindAddr(5) "multicast memory";
-            mark cuMulticastBindAddr_v2(6) "multicast memory";
+            own cuMulticastAddDevice(2);
+            own cuMulticastBindAddr(5);
+            own cuMulticastBindAddr_v2(6);
             own cuMulticastBindMem(6);
             own cuMulticastBindMem_v2(7);
             mark cuMulticastCreate(2) "multicast memory";
             driver cuMulticastGetGranularity(3);
-            mark cuMulticastUnbind(4) "multicast memory";
+            own cuMulticastUnbind(4);
             driver cuOccupancyAvailableDynamicSMemPerBlock(4);
             driver cuOccupancyMaxActiveBlocksPerMultiprocessor(4);
             driver cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(5);
@@ -741,9 +742,9 @@ macro_rules! functions {
             driver cuUserObjectCreate(5);
             driver cuUserObjectRelease(2);
             driver cuUserObjectRetain(2);
-            mark cuVDPAUCtxCreate(0) "graphics";
-            mark cuVDPAUCtxCreate_v2(0) "graphics";
-            mark cuVDPAUGetDevice(0) "graphics";
+            mark cuVDPAUCtxCreate(5) "graphics";
+            mark cuVDPAUCtxCreate_v2(5) "graphics";
+            mark cuVDPAUGetDevice(3) "graphics";
             contents cuWaitExternalSemaphoresAsync(4);
             contents cuWaitExternalSemaphoresAsync_ptsz(4);
         }

@@ -131,6 +131,8 @@ pub trait Vm {
     ) -> Answer<()>;
     fn unmap(&self, at: CUdeviceptr, bytes: usize) -> Answer<()>;
     fn set_access(&self, at: CUdeviceptr, bytes: usize, access: &[CUmemAccessDesc]) -> Answer<()>;
+    /// Whether an event of ours has been reached; then it is no more.
+    fn is_reached(&self, event: usize) -> bool;
     /// `CU_POINTER_ATTRIBUTE_SYNC_MEMOPS`.
     fn set_sync_memops(&self, at: CUdeviceptr, on: bool) -> Answer<()>;
     /// A pointer's attribute of at most 8 bytes.
@@ -216,6 +218,15 @@ impl Vm for Real {
 
     fn set_access(&self, at: CUdeviceptr, bytes: usize, access: &[CUmemAccessDesc]) -> Answer<()> {
         check(unsafe { driver().cuMemSetAccess(at, bytes, access.as_ptr(), access.len()) })
+    }
+
+    fn is_reached(&self, event: usize) -> bool {
+        let event = event as CUevent;
+        let is_reached = unsafe { driver().cuEventQuery(event) } != CUDA_ERROR_NOT_READY;
+        if is_reached {
+            unsafe { driver().cuEventDestroy_v2(event) };
+        }
+        is_reached
     }
 
     fn set_sync_memops(&self, at: CUdeviceptr, on: bool) -> Answer<()> {

@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 use super::marks::USED;
 use crate::abi::*;
 use crate::core::entry::{Need, enter};
+use crate::core::room;
 use crate::driver::library;
 use crate::driver::list::functions;
 use crate::driver::table::{LIST, Place, TABLE, real};
@@ -56,7 +57,7 @@ macro_rules! function {
             )
         }
     };
-    (mark $name:ident $($abi:tt)*) => {
+    (mark $name:ident _) => {
         /// # Safety
         /// As `cuda.h` says of the parameters.
         #[unsafe(naked)]
@@ -77,6 +78,7 @@ macro_rules! function {
             )
         }
     };
+    (mark $name:ident $($abi:tt)*) => { words! { Mark $name $($abi)* } };
     (driver $name:ident $($abi:tt)*) => { words! { Driver $name $($abi)* } };
     (contents $name:ident $($abi:tt)*) => { words! { Contents $name $($abi)* } };
 }
@@ -117,14 +119,31 @@ macro_rules! gated {
         #[unsafe(no_mangle)]
         #[allow(clippy::too_many_arguments)]
         unsafe extern "C" fn $name($($argument: $type),*) -> CUresult {
-            let _inside = match enter(Need::$need) {
+            let _inside = match before!($need $name) {
                 Ok(inside) => inside,
                 Err(code) => return code,
             };
             let real = TABLE[Place::$name as usize].load(Ordering::Relaxed);
             // SAFETY: what the driver has under this name, which `enter` has looked up; its arguments are these words.
-            unsafe { transmute::<*mut c_void, unsafe extern "C" fn($($type),*) -> CUresult>(real)($($argument),*) }
+            let call = || unsafe { transmute::<*mut c_void, unsafe extern "C" fn($($type),*) -> CUresult>(real)($($argument),*) };
+            match call() {
+                CUDA_ERROR_OUT_OF_MEMORY if room::give_way() => call(),
+                code => code,
+            }
         }
+    };
+}
+
+macro_rules! before {
+    (Driver $name:ident) => {
+        enter(Need::Driver)
+    };
+    (Contents $name:ident) => {
+        enter(Need::Contents)
+    };
+    // A move looks once nobody is inside.
+    (Mark $name:ident) => {
+        enter(Need::Contents).inspect(|_| USED[Place::$name as usize].store(1, Ordering::Relaxed))
     };
 }
 

@@ -13,7 +13,6 @@ use channel::memory::SharedPages;
 use runtime::delta::sink::Sink;
 use runtime::gate::Draining;
 use runtime::gpu_api::{Rounds, Stop, Transfers};
-use runtime::locks::lock;
 use runtime::mover::transfer::Pending;
 use runtime::mover::{HostBytes, MoveError, Program, Region, Round, Sent};
 use runtime::phase_timer::PhaseTimer;
@@ -21,7 +20,7 @@ use runtime::residency::Resident;
 use runtime::vendor::snapshot::{Snapshot, UNREAD, is_device_node};
 
 use super::checkpoint::State;
-use super::comparing::{Comparing, Shared};
+use super::comparing::Shared;
 use super::error;
 use super::gpus::{self, Had};
 use super::lanes::Lanes;
@@ -30,6 +29,7 @@ use crate::core::memory::{self, Block, MemoryError};
 use crate::core::obstacles;
 use crate::core::room::{self, GivesWay};
 use crate::delta::modules;
+use crate::front::{marks, unknown};
 
 /// Why the driver's state could not be taken off the GPU.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +40,8 @@ enum NotTaken {
     Driver(#[from] runtime::delta::DriverError),
     #[error("{0}")]
     Blocked(String),
+    #[error("{0} blocks of its memory were not sent")]
+    Unsent(usize),
 }
 
 /// A capture under way.
@@ -58,6 +60,10 @@ pub(super) struct Capture {
     is_used: bool,
     /// Why its memory could not be taken: then the driver's state stays, too.
     kept: Option<NotTaken>,
+    /// The blocks of the last round at the closed gate: no others may be taken away.
+    last: BTreeSet<u64>,
+    /// Nothing was taken away: all contents are where they were.
+    is_in_place: bool,
     /// What the driver had when its state was taken away.
     had: Had,
 }
@@ -71,7 +77,7 @@ impl Capture {
     fn divided(&self, blocks: Vec<Arc<Block>>) -> (Vec<Arc<Block>>, Vec<Arc<Block>>) {
         match &self.comparing {
             Some(comparing) => {
-                let comparing = lock(comparing);
+                let comparing = comparing.lock();
                 let compares = |block: &Arc<Block>| comparing.compares(block);
                 blocks.into_iter().partition(compares)
             }
@@ -81,14 +87,24 @@ impl Capture {
 
     /// Takes all blocks' memory. Goes on from where it stopped.
     fn take_memory(&mut self) -> Result<(), NotTaken> {
+        self.is_in_place = true;
         self.had = Had::now()?;
+        let blocks = memory::blocks();
+        let is_unsent = |block: &&Arc<Block>| !self.last.contains(&block.id().into());
+        match blocks.iter().filter(is_unsent).count() {
+            0 => {}
+            unsent => return Err(NotTaken::Unsent(unsent)),
+        }
+        self.is_in_place = false;
         Ok(memory::detach()?)
     }
 
     /// Takes the driver's state off the GPU. Goes on from where it stopped.
     fn take_state(&mut self) -> Result<(), NotTaken> {
         // The driver never gets over a checkpoint that it refuses.
-        if let Some(why) = obstacles::blocked().filter(|_| self.state.is_running()) {
+        let why = obstacles::blocked().or_else(marks::used);
+        let why = why.or_else(unknown::used);
+        if let Some(why) = why.filter(|_| self.state.is_running()) {
             return Err(NotTaken::Blocked(why));
         }
         Ok(self.state.take_away()?)
@@ -98,12 +114,12 @@ impl Capture {
 impl Rounds for Capture {
     fn compare(&mut self) {
         let comparing = self.comparing.get_or_insert_with(|| {
-            let comparing = Arc::<Shared>::default();
+            let comparing = Shared::new();
             let holder: Weak<dyn GivesWay> = Arc::downgrade(&comparing) as _;
             room::is_held_by(holder);
             comparing
         });
-        lock(comparing).prepare(&memory::blocks());
+        comparing.lock().prepare(&memory::blocks());
     }
 
     fn prepare(&mut self, _go_on: &dyn Fn() -> bool) {}
@@ -112,7 +128,12 @@ impl Rounds for Capture {
         let blocks = memory::blocks();
         self.lanes.know(&blocks);
         let live: BTreeSet<u64> = blocks.iter().map(|block| block.id().into()).collect();
-        round.dropped.extend(self.sent.difference(&live));
+        let dropped: BTreeSet<u64> = self.sent.difference(&live).copied().collect();
+        round.dropped.extend(&dropped);
+        // A free that the driver refuses brings one back, of which nothing counts as sent.
+        if let Some(comparing) = &self.comparing {
+            comparing.lock().forget(&dropped);
+        }
         self.sent_whole.retain(|id| live.contains(id));
         let (compared, whole) = self.divided(blocks);
         for block in &whole {
@@ -121,6 +142,9 @@ impl Rounds for Capture {
             }
         }
         round.compare(compared);
+        if program == Program::Waits {
+            self.last = live.clone();
+        }
         self.sent = live;
     }
 
@@ -134,7 +158,15 @@ impl Rounds for Capture {
         let Some(comparing) = &self.comparing else {
             return Ok(());
         };
-        let passed = lock(comparing).pass(round.compared(), program, sink)?;
+        let passed = comparing.lock().pass(round.compared(), program, sink)?;
+        // Nobody frees anything any more: a block that is still there must not be taken away without its contents.
+        if program == Program::Waits && !passed.unreached.is_empty() {
+            let blocks = memory::blocks();
+            let is_there = |block: &Arc<Block>| blocks.iter().any(|it| Arc::ptr_eq(it, block));
+            if passed.unreached.iter().any(is_there) {
+                return Err(error::out_of_reach());
+            }
+        }
         // They come whole behind chunks of the same round, which dom0 takes in any order: once more at the stop, when both say the
         // same.
         sent.report.add(passed.report);
@@ -146,7 +178,7 @@ impl Rounds for Capture {
     fn start_over(&mut self) {
         self.sent_whole.clear();
         if let Some(comparing) = &self.comparing {
-            lock(comparing).start_over();
+            comparing.lock().start_over();
         }
     }
 
@@ -157,7 +189,7 @@ impl Rounds for Capture {
         let (compared, whole) = self.divided(memory::blocks());
         let whole: u64 = whole.iter().map(|block| block.size()).sum();
         match &self.comparing {
-            Some(comparing) => Ok(whole + lock(comparing).estimate(&compared, alive)?),
+            Some(comparing) => Ok(whole + comparing.lock().estimate(&compared, alive)?),
             None => Ok(whole),
         }
     }
@@ -165,7 +197,7 @@ impl Rounds for Capture {
     fn whole(&self) -> (u64, Whole) {
         let (_, whole) = self.divided(memory::blocks());
         let comparing = self.comparing.as_ref();
-        let why = comparing.map(|comparing| Comparing::why(&lock(comparing)));
+        let why = comparing.map(|comparing| comparing.lock().why());
         let bytes = whole.iter().map(|block| block.size()).sum();
         (bytes, why.unwrap_or_default())
     }
@@ -284,6 +316,9 @@ impl Stop for Capture {
         if !self.state.is_running() {
             let mut pairs = self.had.pairs_now()?;
             self.state.bring_back(&mut pairs).map_err(error::driver)?;
+            if pairs.iter().any(|pairs| !pairs.is_empty()) {
+                gpus::have_changed();
+            }
             timer.lap("CUDA's restore");
         }
         Ok(())
@@ -296,6 +331,9 @@ impl Stop for Capture {
     }
 
     fn awaited(&mut self) -> Vec<Arc<dyn Resident>> {
+        if self.is_in_place {
+            return Vec::new();
+        }
         let blocks = memory::blocks();
         self.lanes.know(&blocks);
         let resident = |block: Arc<Block>| block as Arc<dyn Resident>;

@@ -18,6 +18,7 @@ use runtime::delta::DriverError;
 
 use crate::abi::*;
 use crate::beside::home::call;
+use crate::driver::library;
 
 /// How long `cuCheckpointProcessLock` may wait for calls that are under way: none are, with the gate closed, but through the driver's
 /// private tables.
@@ -46,7 +47,10 @@ impl Running {
             ..Default::default()
         };
         match call!(cuCheckpointProcessLock(own(), &raw mut args)) {
-            Ok(()) => Ok(Locked(())),
+            Ok(()) => {
+                library::goes_away();
+                Ok(Locked(()))
+            }
             Err(error) => Err((self, error)),
         }
     }
@@ -62,7 +66,10 @@ impl Locked {
 
     fn unlock(self) -> Result<Running, (Locked, DriverError)> {
         match call!(cuCheckpointProcessUnlock(own(), null_mut())) {
-            Ok(()) => Ok(Running(())),
+            Ok(()) => {
+                library::is_back();
+                Ok(Running(()))
+            }
             Err(error) => Err((self, error)),
         }
     }
@@ -188,6 +195,13 @@ impl State {
     }
 }
 
+/// Whether the driver says so.
+fn is_checkpointed() -> bool {
+    let mut state = CU_PROCESS_STATE_FAILED;
+    call!(cuCheckpointProcessGetState(own(), &raw mut state)).is_ok()
+        && state == CU_PROCESS_STATE_CHECKPOINTED
+}
+
 fn restore_by_any(
     mut checkpointed: Checkpointed,
     pairs: &mut [Vec<CUcheckpointGpuPair>],
@@ -198,7 +212,10 @@ fn restore_by_any(
     );
     for pairs in others {
         match checkpointed.restore(pairs) {
-            Err((still, error)) if error.code == CUDA_ERROR_INVALID_VALUE => checkpointed = still,
+            Err((still, error)) if is_checkpointed() => {
+                log::info!("{error}: another way to name the GPUs is tried");
+                checkpointed = still;
+            }
             answer => return answer,
         }
     }

@@ -1,8 +1,9 @@
 //! The delta engines of a capture, one for each context: which blocks are compared on the device, which travel whole.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::time::{Duration, Instant};
 
 use channel::guest::{StepError, Whole};
 use runtime::delta::device::Result;
@@ -24,7 +25,10 @@ use crate::delta::{Engine, Unavailable};
 const DUTY: f64 = if cfg!(debug_assertions) { 1.0 } else { 0.2 };
 
 /// Bytes that one pass looks at while the program runs: it holds all their blocks, and the program waits with what it frees of them.
-const HELD_AT_A_TIME: u64 = 2 << 30;
+const HELD_AT_A_TIME: u64 = 256 << 20;
+
+/// How long the program waits for memory that a pass is using.
+const LONGEST_WAIT: Duration = Duration::from_millis(200);
 
 /// Less free memory than this is left to the program.
 const LEAST_FREE: u64 = 32 << 20;
@@ -220,36 +224,75 @@ pub(super) struct Passed {
     pub(super) report: PassReport,
     /// Blocks of contexts whose driver failed: to be sent whole.
     pub(super) failed: Vec<Arc<Block>>,
+    /// Blocks that the program has freed, that are left to the driver, or that are out of reach.
+    pub(super) unreached: Vec<Arc<Block>>,
 }
 
 /// All engines of a capture. Dropped before the driver's state is taken away.
 #[derive(Default)]
 pub(super) struct Comparing {
     sides: BTreeMap<usize, Side>,
-    /// The program needed the memory.
-    has_given_way: bool,
+    /// The program needs the memory: nothing is compared any more.
+    is_wanted: Arc<AtomicBool>,
+    /// Engines have gone for that, and nobody was told yet.
+    has_given: bool,
 }
 
-/// Used by the capture; emptied by a thread of the program's that finds no memory, as soon as no pass runs.
-pub(super) type Shared = Mutex<Comparing>;
+/// Used by the capture; emptied by a thread of the program's that finds no memory.
+#[derive(Default)]
+pub(super) struct Shared {
+    comparing: Mutex<Comparing>,
+    is_wanted: Arc<AtomicBool>,
+}
+
+impl Shared {
+    pub(super) fn new() -> Arc<Shared> {
+        let shared = Shared::default();
+        shared.lock().is_wanted = Arc::clone(&shared.is_wanted);
+        Arc::new(shared)
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Comparing> {
+        lock(&self.comparing)
+    }
+}
 
 impl GivesWay for Shared {
+    /// While a pass sends it may take longer: the program then has the driver's answer, and the memory a little later.
     fn give_way(&self) -> bool {
-        let mut comparing = lock(self);
-        comparing.has_given_way = true;
-        let mut had_any = false;
-        for side in comparing.sides.values_mut() {
-            side.why = Whole::NoMemory;
-            had_any |= side.engine.take().is_some();
+        self.is_wanted.store(true, Ordering::Release);
+        let deadline = Instant::now() + LONGEST_WAIT;
+        loop {
+            match self.comparing.try_lock() {
+                Ok(mut comparing) => return comparing.give_way(),
+                Err(TryLockError::Poisoned(comparing)) => return comparing.into_inner().give_way(),
+                Err(TryLockError::WouldBlock) if Instant::now() >= deadline => return false,
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_micros(500)),
+            }
         }
-        if had_any {
-            log::info!("the program needs the memory for comparing: blocks are sent whole");
-        }
-        had_any
     }
 }
 
 impl Comparing {
+    /// Releases all engines. Whether there were any since the last time.
+    fn give_way(&mut self) -> bool {
+        for side in self.sides.values_mut() {
+            side.why = Whole::NoMemory;
+            self.has_given |= side.engine.take().is_some();
+        }
+        if self.has_given {
+            log::info!("the program needs the memory for comparing: blocks are sent whole");
+        }
+        std::mem::take(&mut self.has_given)
+    }
+
+    /// Between two steps: the same, if the program wants it.
+    fn give_way_if_wanted(&mut self) {
+        if self.is_wanted.load(Ordering::Acquire) {
+            self.has_given = self.give_way();
+        }
+    }
+
     /// Makes ready to compare `blocks` as far as that is possible, and forgets all others.
     pub(super) fn prepare(&mut self, blocks: &[Arc<Block>]) {
         let groups = grouped(blocks);
@@ -257,12 +300,18 @@ impl Comparing {
         for (address, (context, blocks)) in groups {
             let side = self.sides.entry(address);
             let side = side.or_insert_with(|| Side::new(&context));
-            if self.has_given_way {
-                side.why = Whole::NoMemory;
-            } else {
+            if !self.is_wanted.load(Ordering::Acquire) {
                 side.prepare(&blocks);
             }
         }
+        self.give_way_if_wanted();
+    }
+
+    /// Compares these no more, until the next [`Comparing::prepare`].
+    pub(super) fn forget(&mut self, ids: &BTreeSet<u64>) {
+        let engines = self.sides.values_mut();
+        let engines = engines.filter_map(|side| side.engine.as_mut());
+        engines.for_each(|engine| engine.retain(|id| !ids.contains(&id)));
     }
 
     /// Whether a block is compared.
@@ -282,12 +331,19 @@ impl Comparing {
         let mut passed = Passed::default();
         for (address, (_, blocks)) in grouped(blocks) {
             for part in parts(&blocks, program) {
+                self.give_way_if_wanted();
                 let side = self.sides.get_mut(&address);
                 let Some(engine) = side.and_then(|side| side.engine.as_mut()) else {
                     passed.failed.extend(part.iter().copied().cloned());
                     continue;
                 };
                 let (held, places) = hold(part);
+                if held.len() < part.len() {
+                    let is_held =
+                        |block: &&Arc<Block>| held.iter().any(|it| Arc::ptr_eq(it.block(), block));
+                    let unreached = part.iter().copied().filter(|block| !is_held(block));
+                    passed.unreached.extend(unreached.cloned());
+                }
                 // SAFETY: the blocks are held, at these addresses.
                 let done = unsafe { engine.pass(&places, options(program), sink) };
                 drop(held);
@@ -316,6 +372,7 @@ impl Comparing {
         let mut bytes = 0;
         for (address, (_, blocks)) in grouped(blocks) {
             for part in parts(&blocks, Program::Runs) {
+                self.give_way_if_wanted();
                 let all = part.iter().map(|block| block.size()).sum::<u64>();
                 let side = self.sides.get_mut(&address);
                 let Some(engine) = side.and_then(|side| side.engine.as_mut()) else {

@@ -28,3 +28,12 @@ pub(super) fn memory(error: MemoryError) -> MoveError {
     let api = Api::CUDA;
     MoveError::Driver { api, what, code }
 }
+
+/// Memory that is there and cannot be reached: the driver has no room to map it, or does not make its context current.
+pub(super) fn out_of_reach() -> MoveError {
+    MoveError::Driver {
+        api: Api::CUDA,
+        what: "reaching device memory that the program has not mapped whole",
+        code: CUDA_ERROR_OUT_OF_MEMORY,
+    }
+}

@@ -7,6 +7,7 @@ use std::fmt::Write;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use channel::image::Api;
 use runtime::delta::device::Result;
@@ -143,6 +144,14 @@ impl std::fmt::Display for Gpu {
     }
 }
 
+/// GPUs have taken others' places: what the driver says of them may be of before.
+static HAVE_CHANGED: AtomicBool = AtomicBool::new(false);
+
+/// The process is on GPUs that were named in pairs.
+pub(super) fn have_changed() {
+    HAVE_CHANGED.store(true, Ordering::Relaxed);
+}
+
 /// Those that the driver had when its state was taken off them.
 #[derive(Debug, Default)]
 pub(super) struct Had {
@@ -180,7 +189,13 @@ impl Had {
         let first = pairs(&self.by_driver, &here);
         let second = self.by_kernel.as_ref().map(|had| pairs(had, &here));
         match (first, second) {
-            (Ok(first), Some(Ok(second))) if first != second => Ok(vec![first, second]),
+            (Ok(first), Some(Ok(second))) if first != second => {
+                let kernel_knows = HAVE_CHANGED.load(Ordering::Relaxed);
+                Ok(match kernel_knows {
+                    true => vec![second, first],
+                    false => vec![first, second],
+                })
+            }
             (Ok(pairs), _) | (Err(_), Some(Ok(pairs))) => Ok(vec![pairs]),
             (Err(error), _) => Err(error),
         }

@@ -8,17 +8,17 @@ use std::sync::{Arc, Mutex, Weak};
 use channel::memory::SharedPages;
 use runtime::delta::device::{Event as _, Result};
 use runtime::locks::lock;
+use runtime::mover::HostBytes;
 use runtime::mover::MoveError;
-use runtime::mover::memory::HostBytes;
 use runtime::mover::transfer::Pending;
 
-use super::error::driver;
+use super::error;
 use crate::abi::CUdeviceptr;
 use crate::beside::home::Home;
 use crate::beside::pin::Pin;
 use crate::beside::stream::{Event, Stream};
 use crate::core::context::Context;
-use crate::core::memory::{Block, Pinned};
+use crate::core::memory::{self, Block, Pinned};
 use crate::core::obstacles;
 
 /// Streams of a context, in turn: while one transfer ends the next is under way.
@@ -98,7 +98,15 @@ impl Lanes {
                 size,
             });
         }
-        block.pin().ok_or(MoveError::Gone(object))
+        let is_there = || {
+            memory::blocks()
+                .iter()
+                .any(|other| Arc::ptr_eq(other, &block))
+        };
+        block.pin().ok_or_else(|| match is_there() {
+            true => error::out_of_reach(),
+            false => MoveError::Gone(object),
+        })
     }
 
     /// Has `pages` pinned from now on where the driver does that, in one of `contexts`, for all.
@@ -131,7 +139,7 @@ impl Lanes {
             let started = lane.and_then(|lane| command(lane.next(), at));
             Some(started.map_err(|error| {
                 obstacles::note_error(error.code);
-                driver(error)
+                error::driver(error)
             })?)
         };
         Ok(Box::new(Copy {
@@ -216,7 +224,7 @@ impl Pending for Copy {
         };
         event.wait().map_err(|error| {
             obstacles::note_error(error.code);
-            driver(error)
+            error::driver(error)
         })
     }
 }

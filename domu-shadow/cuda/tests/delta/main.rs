@@ -34,9 +34,13 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
+        Bench::with(&small_windows())
+    }
+
+    fn with(config: &Config) -> Bench {
         let secret = Secret::random().unwrap();
         Bench {
-            engine: Engine::with_secret(&home(), &small_windows(), &secret).unwrap(),
+            engine: Engine::with_secret(&home(), config, &secret).unwrap(),
             secret,
             image: Image::new(5, 3),
             blocks: Vec::new(),
@@ -191,6 +195,32 @@ fn a_sink_that_fails_gets_everything_again() {
     bench.engine.start_over();
     bench.pass();
     assert_eq!(bench.image.bytes(ExtentKind::Data), size as u64);
+}
+
+/// So much that each warp has more than one group, and more than one entry.
+#[test]
+fn launches_in_which_warps_go_round() {
+    let _alone = alone();
+    let mut bench = Bench::with(&Config {
+        windows: 2,
+        window_bytes: 2 << 20,
+        segment_bytes: 16 << 20,
+        extent_bytes: 1 << 20,
+        ..small_windows()
+    });
+    let size = 2301 * CHUNK_BYTES + 7;
+    bench.add(1, Memory::new(size, 0));
+    bench.blocks[0].1.write(0, &vec![7; size]);
+    bench.pass();
+    bench.assert_exact();
+    for chunk in [0, 63, 511, 512, 1023, 2048, 2300, 2301] {
+        bench.blocks[0]
+            .1
+            .write(chunk * CHUNK_BYTES + chunk % 7, &[9]);
+    }
+    bench.pass();
+    assert_eq!(bench.image.bytes(ExtentKind::Data), 7 * 4096 + 7);
+    bench.assert_exact();
 }
 
 /// Tables share pieces of the device's memory, and give them back.

@@ -186,6 +186,7 @@ fn either_kind_is_freed_by_either_function() {
         "",
         || {
             primary(0);
+            let before = free_bytes();
             let stream = std::ptr::null_mut();
             let ordinary = [alloc(2 * MIB), alloc(2 * MIB)];
             let pooled = || {
@@ -207,6 +208,7 @@ fn either_kind_is_freed_by_either_function() {
             ok(free(ordinary[1]));
             assert_eq!(memory::left().device, 0);
             assert!(memory::blocks().is_empty());
+            assert_eq!(free_bytes(), before);
         },
     );
 }

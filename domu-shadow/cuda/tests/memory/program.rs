@@ -115,7 +115,11 @@ pub fn attributes(at: CUdeviceptr) -> Vec<(u32, CUresult, u64, u64)> {
         ok(unsafe { pointers::cuPointerGetAttributes(1, &raw mut attribute, &raw mut data, at) });
         (attribute, code, alone, among)
     };
-    let all = (1..=20).filter(|attribute| *attribute != CU_POINTER_ATTRIBUTE_P2P_TOKENS);
+    let others = [
+        CU_POINTER_ATTRIBUTE_P2P_TOKENS,
+        CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE,
+    ];
+    let all = (1..=20).filter(|attribute| !others.contains(attribute));
     all.map(one).collect()
 }
 

@@ -41,6 +41,11 @@ unsafe extern "C" {
     ) -> CUresult;
     pub fn cuMemcpyHtoD_v2(to: CUdeviceptr, from: *const c_void, bytes: usize) -> CUresult;
     pub fn cuMemcpyDtoH_v2(to: *mut c_void, from: CUdeviceptr, bytes: usize) -> CUresult;
+    pub fn cuMemGetInfo_v2(free: *mut usize, total: *mut usize) -> CUresult;
+    pub fn cuStreamCreate(stream: *mut CUstream, flags: c_uint) -> CUresult;
+    pub fn cuStreamBeginCapture_v2(stream: CUstream, mode: c_uint) -> CUresult;
+    pub fn cuStreamEndCapture(stream: CUstream, graph: *mut *mut c_void) -> CUresult;
+    pub fn cuMemsetD8Async(at: CUdeviceptr, value: u8, bytes: usize, stream: CUstream) -> CUresult;
     pub fn cuMemsetD8_v2(at: CUdeviceptr, value: u8, bytes: usize) -> CUresult;
 }
 

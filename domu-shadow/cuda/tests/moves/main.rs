@@ -29,6 +29,16 @@ fn a_restore_that_fails_is_tried_again() {
         .passes();
 }
 
+#[test]
+fn a_capture_of_a_stream_goes_on() {
+    Case::new("capturing").passes();
+}
+
+#[test]
+fn memory_for_comparing_is_the_programs_when_it_needs_it() {
+    Case::new("gives_way").options("memory=160M").passes();
+}
+
 /// Each call that a move makes fails once, in a process of its own.
 #[test]
 fn whatever_fails_once_the_program_goes_on() {
@@ -58,6 +68,11 @@ fn nodes_that_a_checkpoint_leaves_behind_are_named() {
         .options("leak_fds=1,leak_maps=1")
         .with_nodes(1)
         .passes();
+}
+
+#[test]
+fn memory_that_was_not_sent_is_not_taken_away() {
+    Case::new("unsent").passes();
 }
 
 #[test]

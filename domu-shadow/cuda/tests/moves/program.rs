@@ -7,7 +7,7 @@ use xl_gpu_cuda::abi::*;
 use crate::calls::ok;
 
 /// Bytes of the memory of `cuMemAlloc`: the last is left to the driver.
-const ORDINARY: [usize; 3] = [1 << 20, 2_500_003, 70_001];
+const ORDINARY: [usize; 3] = [1 << 20, 1_050_003, 70_001];
 const VIRTUAL: usize = 2 << 20;
 
 /// A context, and memory in it.
@@ -23,6 +23,15 @@ struct Piece {
 
 impl Program {
     pub fn new() -> Program {
+        Program::with(&ORDINARY)
+    }
+
+    /// With little in it: the interpreter takes its time.
+    pub fn small() -> Program {
+        Program::with(&ORDINARY[..1])
+    }
+
+    fn with(ordinary: &[usize]) -> Program {
         let (mut device, mut context) = (0, null_mut());
         ok!(cuInit(0));
         ok!(cuDeviceGet(&raw mut device, 0));
@@ -32,7 +41,7 @@ impl Program {
             pieces: Vec::new(),
             state: 88_172_645_463_325_252,
         };
-        for bytes in ORDINARY {
+        for &bytes in ordinary {
             let mut at = 0;
             ok!(cuMemAlloc_v2(&raw mut at, bytes));
             program.add(at, bytes);
@@ -124,6 +133,11 @@ impl Program {
             ));
             assert!(bytes == piece.bytes, "memory {index}");
         }
+    }
+
+    /// An address of memory that moves.
+    pub fn first(&self) -> CUdeviceptr {
+        self.pieces[0].at
     }
 
     /// Bytes of what moves.

@@ -1,24 +1,33 @@
 //! What happens in a case's process.
 
+use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use channel::guest::Whole;
 use runtime::mover::{self, MoveError};
 
+use xl_gpu_cuda::abi::CUDA_ERROR_OUT_OF_MEMORY;
+
 use crate::calls::ok;
 use crate::dom0::{self, Dom0, PATIENCE};
 use crate::program::Program;
 
 pub fn run(name: &str) {
-    let mut program = Program::new();
+    let mut program = match name {
+        "fault" => Program::small(),
+        _ => Program::new(),
+    };
     match name {
         "there_and_back" => there_and_back(&mut program),
         "busy" => busy(&mut program),
+        "capturing" => capturing(&program),
+        "gives_way" => gives_way(&mut program),
         "fault" => fault(&mut program),
         "sent_whole" => sent_whole(&mut program),
         "refused" => refused(&program),
         "left_behind" => left_behind(&program),
+        "unsent" => unsent(&program),
         "spoilt" => spoilt(&mut program),
         "not_at_rest" => not_at_rest(&program),
         "another_gpu" => another_gpu(&program),
@@ -83,13 +92,77 @@ fn busy(program: &mut Program) {
     assert_eq!(moves.into_inner(), 4);
 }
 
+/// A stream that is captured in global mode: it forbids much to all threads. Rounds go on, and a stop waits for its end.
+fn capturing(program: &Program) {
+    let mut stream = null_mut();
+    ok!(cuStreamCreate(&raw mut stream, 1));
+    let mut capture = mover::begin().unwrap();
+    ok!(cuStreamBeginCapture_v2(stream, 0));
+    let mut dom0 = Dom0::default();
+    for _ in 0..2 {
+        dom0.round(&mut capture).unwrap();
+    }
+    assert_eq!(capture.whole(), (0, Whole::Not));
+    let (capture, error) = capture.quiesce(Duration::from_millis(50)).err().unwrap();
+    assert!(error.to_string().contains("being captured"), "{error}");
+    ok!(cuMemsetD8Async(program.first(), 0, 64, stream));
+    let mut graph = null_mut();
+    ok!(cuStreamEndCapture(stream, &raw mut graph));
+    assert!(!graph.is_null());
+    let quiesced = capture.quiesce(PATIENCE).map_err(|(_, error)| error);
+    drop(quiesced.unwrap());
+}
+
+/// The program takes all memory that there is, also what comparing had.
+fn gives_way(program: &mut Program) {
+    let (alone, free_alone) = (take_all(), free());
+    let mut capture = mover::begin().unwrap();
+    let mut dom0 = Dom0::default();
+    dom0.round(&mut capture).unwrap();
+    assert_eq!(capture.whole(), (0, Whole::Not));
+    assert_eq!(free(), free_alone);
+    assert_eq!(take_all(), alone);
+    let (_, why) = capture.whole();
+    assert_eq!(why, Whole::NoMemory);
+    program.work();
+    dom0.round(&mut capture).unwrap();
+    drop(capture);
+    dom0::there_and_back(1, |_| program.work()).unwrap();
+}
+
+fn free() -> usize {
+    let (mut free, mut total) = (0, 0);
+    ok!(cuMemGetInfo_v2(&raw mut free, &raw mut total));
+    free
+}
+
+/// How many pieces of memory there are, which are free again.
+fn take_all() -> usize {
+    let mut pieces = Vec::new();
+    loop {
+        let mut at = 0;
+        // SAFETY: as cuda.h asks for.
+        match unsafe { crate::calls::cuMemAlloc_v2(&raw mut at, 2 << 20) } {
+            0 => pieces.push(at),
+            code => {
+                assert_eq!(code, CUDA_ERROR_OUT_OF_MEMORY);
+                break;
+            }
+        }
+    }
+    for &at in &pieces {
+        ok!(cuMemFree_v2(at));
+    }
+    pieces.len()
+}
+
 /// A call fails in one of two moves: that one comes to an end of one kind or the other, and the program is as it was. The other succeeds
 /// unless something keeps the process where it is.
 fn fault(program: &mut Program) {
     let mut failed = 0;
-    for _ in 0..2 {
+    for rounds in [1, 0] {
         // On a thread of its own, by which the calls are told from the program's.
-        let moving = || dom0::there_and_back(1, |_| ()).map(drop);
+        let moving = || dom0::there_and_back(rounds, |_| ()).map(drop);
         let moved = std::thread::scope(|scope| scope.spawn(moving).join().unwrap());
         match moved {
             Ok(()) => {}
@@ -132,6 +205,22 @@ fn left_behind(program: &Program) {
         why.contains("(file descriptor") && why.contains("nvidia0 (mapped at"),
         "{why}"
     );
+    program.check();
+}
+
+/// What no round at the closed gate has sent is not taken away.
+fn unsent(program: &Program) {
+    let capture = mover::begin().unwrap();
+    let quiesced = capture.quiesce(PATIENCE).map_err(|(_, error)| error);
+    let detached = quiesced.unwrap().unload().map_err(|(_, error)| error);
+    let detached = detached.unwrap();
+    let held = detached.devices_held().join(", ");
+    assert!(
+        held.contains("blocks of its memory were not sent"),
+        "{held}"
+    );
+    // Nothing has to come back.
+    Dom0::default().give_back(dom0::reload(detached));
     program.check();
 }
 

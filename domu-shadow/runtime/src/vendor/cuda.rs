@@ -18,9 +18,9 @@ use std::sync::{Mutex, PoisonError};
 use libloading::os::unix::{Library, RTLD_NOW};
 
 use super::family::FAMILY_NODES;
+use super::fronts;
 use super::paths::file_name;
 use super::snapshot::{Snapshot, is_other_node};
-use super::{fronts, note};
 
 /// Of the driver's library.
 const NAME: &CStr = c"libcuda.so.1";
@@ -28,6 +28,8 @@ const NAME: &CStr = c"libcuda.so.1";
 /// `cuda.h`: the answer of every call before `cuInit`.
 const CUDA_ERROR_NOT_INITIALIZED: c_int = 3;
 
+/// Through ours, with success.
+static IS_INITIALISED: AtomicBool = AtomicBool::new(false);
 static IS_OPEN: AtomicBool = AtomicBool::new(false);
 /// NVIDIA's OpenCL was seen to initialise it: whether the program does cannot be told.
 static IS_OPENCLS: AtomicBool = AtomicBool::new(false);
@@ -65,9 +67,14 @@ pub fn front_initialises() {
     }
 }
 
+/// The driver's answer to that was a good one.
+pub fn front_initialised() {
+    IS_INITIALISED.store(true, Ordering::Release);
+}
+
 /// Whether the program has initialised CUDA through ours.
 pub fn is_through_front() -> bool {
-    USE.load(Ordering::Acquire) >= THROUGH
+    IS_INITIALISED.load(Ordering::Acquire)
 }
 
 /// Whether something is known to use CUDA past ours. `has_opencl`: NVIDIA's OpenCL is loaded, so that it matters.
@@ -77,6 +84,16 @@ pub(super) fn is_used_past_front(has_opencl: bool) -> bool {
         UNUSED => has_opencl && !IS_OPENCLS.load(Ordering::Acquire) && is_initialised(),
         _ => false,
     }
+}
+
+/// In a child of `fork`: the thread that was finding out is not there.
+pub(super) fn forget_looking_in_child() {
+    let _ = USE.compare_exchange(LOOKING, UNUSED, Ordering::AcqRel, Ordering::Acquire);
+}
+
+/// Whether a use past ours would be seen.
+pub(super) fn is_told_apart() -> bool {
+    is_through_front() || !IS_OPENCLS.load(Ordering::Acquire)
 }
 
 /// For a call in which NVIDIA's OpenCL may initialise the driver; dropped after it.
@@ -135,7 +152,7 @@ pub(super) fn others(now: &Snapshot) -> BTreeSet<PathBuf> {
     let is_gone = |path: &Path| path.to_string_lossy().ends_with(" (deleted)");
     let is_other = |path: &&PathBuf| {
         let is_named_so = file_name(path).starts_with("libcuda.so");
-        is_named_so && **path != real && !is_gone(path) && !note::is_in(path)
+        is_named_so && **path != real && !is_gone(path)
     };
     let paths = now.mappings.iter().map(|mapping| &mapping.path);
     paths.filter(is_other).cloned().collect()

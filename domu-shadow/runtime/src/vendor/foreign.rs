@@ -177,7 +177,7 @@ fn by_name(now: &Snapshot, nodes: &BTreeSet<PathBuf>, has_cuda: bool) -> Vec<Str
     let has_front = fronts::stands_before(c"libcuda.so.1");
     // What opens the driver's library finds ours, or is seen another way.
     let is_fine = |stem: &str| match stem {
-        CUDA_RUNTIME => has_front,
+        CUDA_RUNTIME => has_front && cuda::is_told_apart(),
         // The driver's own checkpoint closes its descriptors, too (580.159).
         NVML => has_cuda,
         _ => false,

@@ -20,6 +20,7 @@ const NVML: &[u8] = b"/libnvidia-ml.so";
 
 /// To be called in the child, by the one thread that is there.
 pub fn let_go_in_child() {
+    cuda::forget_looking_in_child();
     if !cuda::is_through_front() || maps_nvml() {
         return;
     }

@@ -16,8 +16,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use super::relocations::{self, Replacement};
-use super::{ld_cache, note};
+use super::relocations::{self, Mapped, Replacement};
+use super::{ld_cache, note, paths};
+use libloading::os::unix::{Library, RTLD_LAZY, RTLD_LOCAL};
 
 /// Environment variables of this start, with the stem of a library's name behind (`XL_GPU_REAL_LIBCUDA`), say which file is the
 /// vendor's.
@@ -84,9 +85,17 @@ pub(super) fn stands_before(name: &CStr) -> bool {
     front_of(name).is_some()
 }
 
-/// Whether this file is one of ours, under whatever name.
+/// Whether this file is one of ours, under whatever name: a front, or what has the name of one and leads to it.
 pub(super) fn is_front(file: &Path) -> bool {
-    fronts().any(|front| front.file == file)
+    // After an update another one of ours is there.
+    let path = file.to_string_lossy();
+    let file = Path::new(path.strip_suffix(" (deleted)").unwrap_or(&path));
+    let stem = paths::library_stem(file.as_os_str());
+    let has_name = |front: &Front| {
+        let name = OsStr::from_bytes(front.name.to_bytes());
+        paths::library_stem(name) == stem
+    };
+    fronts().any(|front| front.file == file) || fronts().any(has_name) && note::is_in(file)
 }
 
 /// The name by which to open the vendor's library: its path, or `name` itself where none of ours stands before it.
@@ -152,11 +161,15 @@ impl Front {
     }
 }
 
-/// Has those mapped libraries whose file names `is_vendors` accepts open by name what the vendor's are. Waits for whatever the
-/// linker does in other threads.
-pub(super) fn mend(is_vendors: impl Fn(&str) -> bool) {
+/// What the names of a library's functions start with.
+const PREFIXES: [(&CStr, &str); 1] = [(c"libcuda.so.1", "cu")];
+
+/// Has those mapped libraries whose file names `is_vendors` accepts open by name what the vendor's are, and call those that they are
+/// linked to. Waits for whatever the linker does in other threads. What is called has to stay open as long as they are.
+pub(super) fn mend(is_vendors: impl Fn(&str) -> bool) -> Vec<Library> {
+    let mut called = Vec::new();
     if fronts().next().is_none() {
-        return;
+        return called;
     }
     let instead: [Replacement; 2] = [
         (c"dlopen", libc::dlopen as *mut c_void, open as *mut c_void),
@@ -169,6 +182,40 @@ pub(super) fn mend(is_vendors: impl Fn(&str) -> bool) {
                 library.path
             );
         }
+        called.extend(fronts().filter_map(|front| front.rebind(&library)));
+    }
+    called
+}
+
+impl Front {
+    /// Has a library that is linked to the vendor's, but bound to ours, which comes first, call the vendor's; that one, where it does.
+    fn rebind(&self, library: &Mapped) -> Option<Library> {
+        let (_, prefix) = PREFIXES.iter().find(|(name, _)| *name == self.name)?;
+        let mut real = None;
+        let done = library.rebind(prefix, |name, known| {
+            // SAFETY: only the address is taken.
+            let ours =
+                known.unwrap_or_else(|| unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) });
+            let file = file_of(ours).and_then(|file| fs::canonicalize(file).ok());
+            if file.as_deref() != Some(&*self.file) {
+                return None;
+            }
+            let real = real.get_or_insert_with(|| {
+                let path = OsStr::from_bytes(self.real().to_bytes());
+                // SAFETY: the initialisers of the library that the linker would give the vendor's.
+                unsafe { Library::open(Some(path), RTLD_LAZY | RTLD_LOCAL) }.ok()
+            });
+            // SAFETY: only the address is taken.
+            let found = unsafe { real.as_ref()?.get::<*mut c_void>(name.to_bytes_with_nul()) };
+            found.ok().map(|found| found.into_raw())
+        });
+        if !done {
+            log::warn!(
+                "{}: may call a library of ours for a driver's",
+                library.path
+            );
+        }
+        real.flatten()
     }
 }
 

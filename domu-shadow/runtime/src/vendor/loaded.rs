@@ -27,6 +27,8 @@ pub struct Vendor {
 pub struct Loaded {
     pub(super) before: Option<Snapshot>,
     pub(super) vendors: Vec<Vendor>,
+    /// Libraries that they were bound to by hand ([`fronts::mend`]): closed after them.
+    pub(super) bound: Vec<Library>,
     /// Device nodes that a driver has opened, now or before.
     pub(super) nodes: BTreeSet<PathBuf>,
     /// The descriptors and mappings of those nodes that drivers were seen to make. The program may have others.
@@ -128,21 +130,25 @@ pub fn opening<T>(call: impl FnOnce() -> T) -> T {
     drop(watch);
     // Before the lock: the linker may be running code that waits for it.
     let stems = loaded().stems();
-    mend(&stems);
+    let bound = mend(&stems);
     let family = hold_family();
     let mut loaded = loaded();
+    loaded.bound.extend(bound);
     loaded.watch_heap(&family);
     loaded.learn(&earlier);
     drop(loaded);
     answer
 }
 
-/// Has all libraries of drivers that are mapped open those of vendors by name, and none of ours.
-fn mend(stems: &[String]) {
+/// Has all libraries of drivers that are mapped open those of vendors by name, and call those, and none of ours. Those that they call
+/// now.
+fn mend(stems: &[String]) -> Vec<Library> {
+    // `libpocl.so` brings `libpocl-devices-cuda.so`.
+    let starts = |stem: &String, name: &str| name.starts_with(stem.trim_end_matches(".so"));
     fronts::mend(|name| {
-        let is_drivers = stems.iter().any(|stem| name.starts_with(stem));
+        let is_drivers = stems.iter().any(|stem| starts(stem, name));
         is_drivers || family::stems().any(|stem| name.starts_with(stem))
-    });
+    })
 }
 
 fn hold_family() -> Held {
@@ -167,7 +173,7 @@ pub fn load<T, E: Error + Send + Sync + 'static>(
         // SAFETY: opening a vendor's library runs its initialisers; that is what a loader is for, and the names
         // come from the administrator's configuration or the user's own environment.
         let library = unsafe { Library::open(Some(&name), RTLD_NOW | RTLD_LOCAL) };
-        mend(&[library_stem(&name)]);
+        loaded.bound.extend(mend(&[library_stem(&name)]));
         let accepted = |library| Ok(accept(&library).map(|()| library)?);
         match library.map_err(BoxError::from).and_then(accepted) {
             Ok(library) => {
@@ -181,7 +187,8 @@ pub fn load<T, E: Error + Send + Sync + 'static>(
     let watch = cuda::Watch::begin();
     let answer = call(&loaded.vendors);
     drop(watch);
-    mend(&loaded.stems());
+    let bound = mend(&loaded.stems());
+    loaded.bound.extend(bound);
     // What the driver has opened itself meanwhile.
     loaded.watch_heap(&hold_family());
     loaded.learn(&earlier);
@@ -194,6 +201,7 @@ pub fn load<T, E: Error + Send + Sync + 'static>(
 static LOADED: Mutex<Loaded> = Mutex::new(Loaded {
     before: None,
     vendors: Vec::new(),
+    bound: Vec::new(),
     nodes: BTreeSet::new(),
     files: BTreeSet::new(),
     mappings: Vec::new(),

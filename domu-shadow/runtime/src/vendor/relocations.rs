@@ -160,6 +160,16 @@ impl Mapped {
 
     /// Where the library looks up one of `names`, with that one's index.
     fn slots(&self, names: &[&CStr]) -> Option<Vec<(usize, *mut *mut c_void)>> {
+        let all = self.all_slots()?.into_iter();
+        let named = all.filter_map(|(name, slot)| {
+            let at = names.iter().position(|wanted| *wanted == name)?;
+            Some((at, slot))
+        });
+        Some(named.collect())
+    }
+
+    /// Where the library looks up functions of others, with their names.
+    fn all_slots(&self) -> Option<Vec<(&CStr, *mut *mut c_void)>> {
         let symbols = self.table::<libc::Elf64_Sym>(DT_SYMTAB)?;
         let strings = self.table::<c_char>(DT_STRTAB)?;
         let mut slots = Vec::new();
@@ -185,10 +195,8 @@ impl Mapped {
                 if symbol.st_shndx != SHN_UNDEF {
                     continue; // its own function
                 }
-                if let Some(at) = names.iter().position(|wanted| *wanted == name) {
-                    let slot = self.base + relocation.offset as usize;
-                    slots.push((at, std::ptr::with_exposed_provenance_mut(slot)));
-                }
+                let slot = self.base + relocation.offset as usize;
+                slots.push((name, std::ptr::with_exposed_provenance_mut(slot)));
             }
         }
         Some(slots)
@@ -214,6 +222,23 @@ impl Mapped {
         (0..replacements.len()).all(|which| {
             let mut meant = slots.iter().filter(|(at, _)| *at == which);
             meant.all(|(_, slot)| self.put(*slot, replacements[which].2))
+        })
+    }
+
+    /// Puts what `instead` says in the place of functions whose names start with `prefix`: it gets the name and the address as the
+    /// library has it, `None` where that has not been looked up yet. False if one could not be put there.
+    pub(super) fn rebind(
+        &self,
+        prefix: &str,
+        mut instead: impl FnMut(&CStr, Option<*mut c_void>) -> Option<*mut c_void>,
+    ) -> bool {
+        let slots = self.all_slots().unwrap_or_default().into_iter();
+        let mut meant = slots.filter(|(name, _)| name.to_bytes().starts_with(prefix.as_bytes()));
+        meant.all(|(name, slot)| {
+            // SAFETY: an aligned address of the library's data, which the linker has written.
+            let now = unsafe { AtomicPtr::from_ptr(slot) }.load(Ordering::Relaxed);
+            let known = (!self.range.contains(&now.addr())).then_some(now);
+            instead(name, known).is_none_or(|function| self.put(slot, function))
         })
     }
 

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::fronts;
-use super::note;
 use super::paths::file_name;
 
 /// One mapping of a file or device.
@@ -69,12 +68,11 @@ impl Snapshot {
         paths.filter(|path| is_device_node(path))
     }
 
-    /// Whether any library whose file name starts with `stem` is mapped, none of ours.
+    /// Whether any library whose file name starts with `stem` is mapped.
     pub fn maps_library(&self, stem: &str) -> bool {
         self.mappings
             .iter()
-            .filter(|mapping| file_name(&mapping.path).starts_with(stem))
-            .any(|mapping| !note::is_in(&mapping.path))
+            .any(|mapping| file_name(&mapping.path).starts_with(stem))
     }
 }
 

@@ -58,6 +58,9 @@ pub fn unload(
             loaded.vendors.push(vendor);
         }
     }
+    if loaded.vendors.is_empty() {
+        loaded.bound.clear();
+    }
     let on_device = leave(timer);
     let now = Snapshot::take();
     // CUDA's part stays in the process, and has what it has until its own checkpoint.

@@ -11,13 +11,16 @@ use crate::core::state::State;
 use crate::driver::vm::{Answer, Properties, Vm, read_write};
 
 /// Tries to reserve an address that has just become free.
-pub(super) const TRIES: u32 = 3;
+pub(super) const RESERVATIONS: u32 = 3;
+/// Tries to get it by allocating as much once more.
+const ALLOCATIONS: u32 = 64;
 
 pub(super) fn detach(
     state: &mut State,
     at: CUdeviceptr,
     driver: &impl Vm,
 ) -> Result<(), MemoryError> {
+    let has_neighbour = state.allocations.has_neighbour(at);
     let Some(allocation) = state.allocations.get_mut(at) else {
         return Ok(());
     };
@@ -39,7 +42,7 @@ pub(super) fn detach(
             ordinary
                 .record
                 .get_or_insert_with(|| Box::new(Record::of(at, driver)));
-            if has_neighbour(&step, span) {
+            if has_neighbour || sees_neighbour(&step, span) {
                 ordinary.backing = Backing::Kept;
                 return Ok(());
             }
@@ -47,7 +50,7 @@ pub(super) fn detach(
             ordinary.backing = Backing::Lost;
             ordinary.backing = regain(&step, span)?;
         }
-        if let Backing::Mapped(handle) = ordinary.backing {
+        if let Backing::Bare(handle) | Backing::Mapped(handle) = ordinary.backing {
             step.call("cuMemUnmap", |driver| driver.unmap(at, span))?;
             ordinary.backing = Backing::Created(handle);
         }
@@ -59,42 +62,70 @@ pub(super) fn detach(
     })
 }
 
-/// Whether somebody else's memory lies in the last granule, which the driver otherwise gives to one allocation alone.
-fn has_neighbour(step: &Step<'_, impl Vm>, span: usize) -> bool {
-    let last = step.at + span as u64 - 1;
-    let around = step.driver.around(last);
-    around.is_ok_and(|(base, _)| base != step.at)
+/// Whether the driver has given away the rest of the last granule, too.
+fn sees_neighbour(step: &Step<'_, impl Vm>, span: usize) -> bool {
+    let behind = (step.bytes as u64)
+        .next_multiple_of(512)
+        .min(span as u64 - 1);
+    let is_others = |offset: u64| {
+        let around = step.driver.around(step.at + offset);
+        around.is_ok_and(|(base, _)| base != step.at)
+    };
+    is_others(behind) || is_others(span as u64 - 1)
 }
 
-/// Gets the address of memory back that was freed: by itself, or else with memory of the driver's.
+/// Gets the address of memory back that was freed: by itself, or else with memory of the driver's. What comes instead is held until the
+/// end: otherwise the same would come again.
 fn regain(step: &Step<'_, impl Vm>, span: usize) -> Result<Backing, MemoryError> {
     let (driver, at) = (step.driver, step.at);
-    for _ in 0..TRIES {
-        match driver.reserve(span, at) {
-            Ok(got) if got == at => return Ok(Backing::Reserved),
-            Ok(other) => {
-                let _ = driver.unreserve(other, span);
-            }
-            Err(code) => log::debug!("cuMemAddressReserve at {at:#x}: CUDA error {code}"),
-        }
+    let reserve = || driver.reserve(span, at);
+    if is_given(at, RESERVATIONS, reserve, |other| {
+        driver.unreserve(other, span)
+    }) {
+        return Ok(Backing::Reserved);
     }
-    match driver.alloc(step.bytes) {
-        Ok(got) if got == at => {
-            log::warn!(
-                "{} bytes at {at:#x} stay the driver's: it does not let their address be reserved",
-                step.bytes
-            );
-            return Ok(Backing::Kept);
-        }
-        Ok(other) => {
-            let _ = driver.free(other);
-        }
-        Err(code) => log::debug!("cuMemAlloc of {} bytes: CUDA error {code}", step.bytes),
+    let allocate = || driver.alloc(step.bytes);
+    if is_given(at, ALLOCATIONS, allocate, |other| driver.free(other)) {
+        log::warn!(
+            "{} bytes at {at:#x} stay the driver's: it does not let their address be reserved",
+            step.bytes
+        );
+        return Ok(Backing::Kept);
     }
     Err(MemoryError::AddressLost {
         at,
         bytes: step.bytes,
     })
+}
+
+/// Whether one of so many tries gives `at`. What they give besides is given back.
+fn is_given(
+    at: CUdeviceptr,
+    tries: u32,
+    mut take: impl FnMut() -> Answer<CUdeviceptr>,
+    give_back: impl Fn(CUdeviceptr) -> Answer<()>,
+) -> bool {
+    let mut others = Vec::new();
+    let mut is_given = false;
+    for _ in 0..tries {
+        match take() {
+            Ok(got) if got == at => {
+                is_given = true;
+                break;
+            }
+            Ok(other) => others.push(other),
+            Err(code) => {
+                log::debug!("address {at:#x}: CUDA error {code}");
+                break;
+            }
+        }
+    }
+    for other in others {
+        if let Err(code) = give_back(other) {
+            log::warn!("memory of ours at {other:#x} is not free: CUDA error {code}");
+        }
+    }
+    is_given
 }
 
 pub(super) fn attach(
@@ -142,16 +173,17 @@ pub(super) fn attach(
         }
         if let Backing::Created(handle) = ordinary.backing {
             step.call("cuMemMap", |driver| driver.map(at, span, 0, handle, 0))?;
-            ordinary.backing = Backing::Mapped(handle);
-            let access = contexts.devices_reaching(&context);
-            let access: Vec<_> = access.into_iter().map(read_write).collect();
-            let set = step.call("cuMemSetAccess", |driver| {
-                driver.set_access(at, span, &access)
-            });
-            if set.is_err() && driver.unmap(at, span).is_ok() {
-                ordinary.backing = Backing::Created(handle);
+            ordinary.backing = Backing::Bare(handle);
+        }
+        if let Backing::Bare(handle) = ordinary.backing {
+            // The own device comes first: others may be out of its reach.
+            for device in contexts.devices_reaching(&context) {
+                let access = [read_write(device)];
+                step.call("cuMemSetAccess", |driver| {
+                    driver.set_access(at, span, &access)
+                })?;
             }
-            set?;
+            ordinary.backing = Backing::Mapped(handle);
         }
         if ordinary.sync_memops {
             step.call("cuPointerSetAttribute", |driver| {

@@ -40,7 +40,7 @@ pub(super) fn detach(state: &mut State, token: u64, driver: &impl Vm) -> Result<
                 .get_or_insert_with(|| Identity::of(at, driver));
             step.call("cuMemUnmap", |driver| driver.unmap(at, mapping.size))
         })?;
-        mapping.is_mapped = false;
+        (mapping.is_mapped, mapping.has_access) = (false, false);
     }
     let Some(physical) = state.virtual_memory.get_mut(token) else {
         return Ok(());
@@ -84,21 +84,28 @@ pub(super) fn attach(state: &mut State, token: u64, driver: &impl Vm) -> Result<
         let Some(mapping) = state.virtual_memory.mapping_mut(at) else {
             continue;
         };
-        if mapping.is_mapped {
+        if mapping.has_access {
             continue;
         }
         (step.at, step.bytes) = (at, mapping.size);
         step.in_context(&context, || {
-            step.call("cuMemMap", |driver| {
-                driver.map(at, mapping.size, mapping.offset, handle, mapping.flags)
-            })?;
-            let set = give_access(&step, mapping);
-            if set.is_err() {
-                let _ = driver.unmap(at, mapping.size);
+            if !mapping.is_mapped {
+                step.call("cuMemMap", |driver| {
+                    driver.map(at, mapping.size, mapping.offset, handle, mapping.flags)
+                })?;
+                mapping.is_mapped = true;
             }
-            set
+            give_access(&step, mapping)
         })?;
-        mapping.is_mapped = true;
+        mapping.has_access = true;
+    }
+    // Contents come by a mapping of ours where the program has none that will do: it has to be there before they are.
+    if state.virtual_memory.seen_whole(token).is_none() {
+        step.in_context(&context, || {
+            step.call("cuMemMap", |driver| {
+                state.virtual_memory.open_window(token, driver).map(drop)
+            })
+        })?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::ordinary::TRIES;
+use super::ordinary::RESERVATIONS;
 use super::*;
 use crate::abi::*;
 use crate::core::block::{Block, Place};
@@ -318,7 +318,7 @@ fn what_the_program_frees_leaves_nothing_behind() {
 fn an_address_that_cannot_be_reserved_is_allocated_again() {
     let mut both = Both::new();
     both.run(&Op::Alloc(4 << 20));
-    both.ours.refuse(TRIES);
+    both.ours.refuse(RESERVATIONS);
     both.run(&Op::Move {
         out: None,
         back: None,
@@ -459,6 +459,9 @@ impl Vm for Taker<'_> {
     }
     fn set_access(&self, at: CUdeviceptr, bytes: usize, access: &[CUmemAccessDesc]) -> Answer<()> {
         self.driver.set_access(at, bytes, access)
+    }
+    fn is_reached(&self, event: usize) -> bool {
+        self.driver.is_reached(event)
     }
     fn set_sync_memops(&self, at: CUdeviceptr, on: bool) -> Answer<()> {
         self.driver.set_sync_memops(at, on)
