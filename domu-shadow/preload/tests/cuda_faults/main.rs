@@ -72,6 +72,7 @@ fn a_driver_without_checkpoints() {
     assert!(moves.moves == 0 && moves.blocked > 0, "{moves:?}: {errors}");
 }
 
+/// What the driver keeps is named; only a daemon refuses to go on with that, so stress has it undone as a move.
 #[test]
 fn checkpoints_that_fail() {
     let case = Case::new(User {
@@ -79,12 +80,10 @@ fn checkpoints_that_fail() {
         ..User::new("memory")
     });
     for call in ["cuCheckpointProcessLock", "cuCheckpointProcessCheckpoint"] {
-        for code in ["NOT_READY", "UNKNOWN", "OUT_OF_MEMORY"] {
-            let (moves, errors) = case.moved("calls=20", &format!("fail={call}:*:{code}"));
-            assert!(
-                moves.moves == 0 && moves.failed > 0,
-                "{call} {code}: {moves:?}: {errors}"
-            );
+        for code in ["NOT_READY", "UNKNOWN"] {
+            let (moves, errors) = case.moved("calls=40", &format!("fail={call}:*:{code}"));
+            let said = format!("still held: CUDA's state: the CUDA driver's {call}");
+            assert!(errors.contains(&said), "{call} {code}: {moves:?}: {errors}");
         }
     }
 }
