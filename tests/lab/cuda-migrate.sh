@@ -1,6 +1,7 @@
 # A CUDA program in a guest with a PCI device, moved by stock xl migrate; it goes through a file; a stop that fails because the driver
 # keeps a device open is undone, and the program goes on.
 # pci: yes
+# long: yes
 # timeout: 500
 . $LIB/program.sh
 . $LIB/pci.sh

@@ -96,7 +96,8 @@ impl Host {
     pub fn status(&self) -> Value {
         let shown = self.xl_gpu(&["status", "--json"]).expect("a status");
         let mut status: Value = serde_json::from_str(&shown).expect("JSON");
-        status["domains"][0].take()
+        let domain = status["domains"].get_mut(0);
+        domain.map(Value::take).unwrap_or_default()
     }
 
     /// Sessions that are announced in this state.

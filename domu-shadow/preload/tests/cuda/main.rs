@@ -22,7 +22,7 @@ fn memory_of_many_sizes_made_and_freed_all_the_time() {
 #[test]
 fn structures_that_hold_device_addresses() {
     User {
-        rates: &["calls=11"],
+        rates: &["calls=101"],
         ..User::new("lists")
     }
     .runs();
