@@ -32,7 +32,11 @@ fn cycles_leave_nothing_behind() {
             counter.move_and_check();
         }
         let after = Held::now();
-        assert_eq!((after.files, after.threads), (before.files, before.threads));
+        // A thread of the moves before may still have been ending then.
+        assert!(
+            after.files <= before.files && after.threads <= before.threads,
+            "{after:?} after {before:?}"
+        );
         // The heap may take some pages more; a driver that left anything would leave 150 times as much.
         assert!(
             after.mappings < before.mappings + 75,
