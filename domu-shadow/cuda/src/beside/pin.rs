@@ -35,9 +35,10 @@ impl Pin {
 impl Drop for Pin {
     fn drop(&mut self) {
         let at = self.pages.as_ptr().cast();
-        // Without the context it was pinned in, another has to do, or none.
-        let _here = self.home.enter();
-        if let Err(error) = call!(cuMemHostUnregister(at)) {
+        let here = self.home.enter();
+        let unpinned = call!(cuMemHostUnregister(at));
+        // With the context it was pinned in the driver lets go by itself.
+        if let (Ok(_), Err(error)) = (here, unpinned) {
             log::warn!("{error}");
         }
     }

@@ -13,7 +13,7 @@ use runtime::mover::MoveError;
 use runtime::mover::transfer::Pending;
 
 use super::error;
-use crate::abi::CUdeviceptr;
+use crate::abi::{CUDA_ERROR_CONTEXT_IS_DESTROYED, CUdeviceptr};
 use crate::beside::home::Home;
 use crate::beside::pin::Pin;
 use crate::beside::stream::{Event, Stream};
@@ -117,8 +117,11 @@ impl Lanes {
             open.pages = Some(pages.clone());
         }
         for context in contexts {
-            if let Err(error) = open.lane(context) {
-                log::warn!("no stream for a capture: {error}");
+            match open.lane(context) {
+                Ok(_) => {}
+                // The program ends it.
+                Err(error) if error.code == CUDA_ERROR_CONTEXT_IS_DESTROYED => {}
+                Err(error) => log::warn!("no stream for a capture: {error}"),
             }
         }
     }
