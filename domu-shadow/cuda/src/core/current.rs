@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::context::Context;
 use super::ending::end_context;
 use super::obstacles;
-use super::ordinary::Allocation;
+use super::ordinary::Kind;
 use super::state::{Locked, State, state};
 use crate::abi::*;
 use crate::driver::functions::driver;
@@ -135,8 +135,8 @@ pub fn look_again() {
 /// tells of all.
 fn forget_unknown(state: &mut State, context: &Arc<Context>) {
     let is_plain = |state: &State, at: CUdeviceptr| {
-        let ordinary = state.allocations.get(at).and_then(Allocation::ordinary);
-        ordinary.is_some_and(|it| !it.is_converted() && !it.block.is_pinned())
+        let allocation = state.allocations.get(at);
+        allocation.is_some_and(|it| matches!(it.kind, Kind::Left))
     };
     let mut all = state.allocations.of_context(context);
     all.retain(|at| is_plain(state, *at));
