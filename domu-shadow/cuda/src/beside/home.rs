@@ -9,6 +9,7 @@ use runtime::delta::device::Result;
 
 use crate::abi::*;
 use crate::core::context::Context;
+use crate::core::obstacles;
 use crate::core::pins::Pushed;
 
 /// Names the call that failed.
@@ -26,6 +27,16 @@ pub fn named(call: &'static str, code: CUresult) -> Result<()> {
 pub fn failed(call: &'static str, code: CUresult) -> DriverError {
     let api = Api::CUDA;
     DriverError { api, call, code }
+}
+
+/// Says that the driver did not do what it was asked for, unless the program's context has gone or is broken: then nothing works in it.
+pub fn complain(what: &str, error: &DriverError) {
+    obstacles::note_error(error.code);
+    if error.code == CUDA_ERROR_CONTEXT_IS_DESTROYED || obstacles::is_fatal(error.code) {
+        log::info!("{what}{error}");
+    } else {
+        log::warn!("{what}{error}");
+    }
 }
 
 /// Calls a function of the driver's, `Err` with its name where it fails. The arguments have to be what `cuda.h` says.

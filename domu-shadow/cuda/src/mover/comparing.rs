@@ -12,10 +12,9 @@ use runtime::locks::lock;
 use runtime::mover::Program;
 
 use crate::abi::CUDA_ERROR_OUT_OF_MEMORY;
-use crate::beside::home::{Home, call};
+use crate::beside::home::{Home, call, complain};
 use crate::core::context::Context;
 use crate::core::memory::{Block, Pinned};
-use crate::core::obstacles;
 use crate::core::room::GivesWay;
 use crate::delta::engine::Candidate;
 use crate::delta::{Engine, Unavailable};
@@ -122,17 +121,19 @@ impl Side {
         match Engine::new(&self.home, &config) {
             Ok(engine) => self.engine = Some(engine),
             Err(error) => {
-                log::warn!("blocks are sent whole: {error}");
+                match &error {
+                    Unavailable::Load(error) | Unavailable::Driver(error) => {
+                        complain("blocks are sent whole: ", error);
+                    }
+                    error => log::warn!("blocks are sent whole: {error}"),
+                }
                 self.why = match error {
                     Unavailable::Load(error) => match reason(&error.into()) {
                         Whole::NoMemory => Whole::NoMemory,
                         _ => Whole::NoKernels,
                     },
                     Unavailable::Wrong(_) => Whole::WrongKernels,
-                    Unavailable::Driver(error) => {
-                        obstacles::note_error(error.code);
-                        reason(&error.into())
-                    }
+                    Unavailable::Driver(error) => reason(&error.into()),
                     Unavailable::Secret(_) => Whole::Driver,
                 };
             }
@@ -141,9 +142,10 @@ impl Side {
 
     /// The driver has failed: from here on all travels whole.
     fn give_up(&mut self, error: &DeltaError) {
-        log::warn!("comparing on the device failed, blocks are sent whole: {error}");
-        if let DeltaError::Driver(error) = error {
-            obstacles::note_error(error.code);
+        let what = "comparing on the device failed, blocks are sent whole: ";
+        match error {
+            DeltaError::Driver(error) => complain(what, error),
+            error => log::warn!("{what}{error}"),
         }
         self.why = reason(error);
         self.engine = None;
