@@ -1,13 +1,16 @@
 //! The library as a program loads it. Each test binary is one process, so one set of options.
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use libloading::Library;
 
 static LIBRARY: OnceLock<Library> = OnceLock::new();
 
-pub struct Cuda(&'static Library);
+/// One test at a time: what one has freed, another's allocation would get; a capture forbids calls of other threads.
+static ALONE: Mutex<()> = Mutex::new(());
+
+pub struct Cuda(&'static Library, Option<MutexGuard<'static, ()>>);
 
 /// Arguments of a C function.
 pub trait Arguments {
@@ -52,20 +55,21 @@ fn library() -> PathBuf {
 #[allow(dead_code, reason = "not every test needs all")]
 impl Cuda {
     pub fn load(options: &str) -> Cuda {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let library = LIBRARY.get_or_init(|| {
             // SAFETY: once, before the library reads it.
             unsafe { std::env::set_var("XL_GPU_STUB_CUDA", options) };
             // SAFETY: the library has no constructors.
             unsafe { Library::new(library()) }.unwrap()
         });
-        let cuda = Cuda(library);
+        let cuda = Cuda(library, Some(alone));
         cuda.ok("cuInit", (0_u32,));
         cuda
     }
 
-    /// What was loaded before.
+    /// What was loaded before, for another thread of the same test.
     pub fn again() -> Cuda {
-        Cuda(LIBRARY.get().unwrap())
+        Cuda(LIBRARY.get().unwrap(), None)
     }
 
     pub fn address(&self, name: &str) -> *const () {
