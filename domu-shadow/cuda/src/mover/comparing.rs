@@ -17,6 +17,7 @@ use crate::beside::home::{Home, call, complain};
 use crate::core::context::Context;
 use crate::core::memory::{Block, Pinned};
 use crate::core::room::GivesWay;
+use crate::core::state;
 use crate::delta::engine::Candidate;
 use crate::delta::{Engine, Unavailable};
 
@@ -200,6 +201,18 @@ fn parts<'b, 'v>(
     })
 }
 
+/// A program that waits for memory of a pass does not wait for all of it: one allocation may be most of the device.
+fn options(program: Program) -> PassOptions {
+    let always = PassOptions::default();
+    match program {
+        Program::Runs => PassOptions {
+            go_on: || !state::is_awaited(),
+            ..always
+        },
+        Program::Waits => always,
+    }
+}
+
 /// The blocks that are still there, held, and where they lie.
 fn hold(blocks: &[&Arc<Block>]) -> (Vec<Pinned>, Vec<Candidate>) {
     let held: Vec<Pinned> = blocks.iter().filter_map(|block| block.pin()).collect();
@@ -345,7 +358,7 @@ impl Comparing {
                 }
                 let done = home.enter().map_err(DeltaError::from).and_then(|_here| {
                     // SAFETY: the blocks are held, at these addresses.
-                    unsafe { engine.pass(&places, PassOptions::default(), sink) }
+                    unsafe { engine.pass(&places, options(program), sink) }
                 });
                 drop(held);
                 match done {
