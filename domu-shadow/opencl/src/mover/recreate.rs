@@ -67,8 +67,11 @@ pub(super) fn release_all(timer: &mut PhaseTimer, release_ours: impl FnOnce()) {
     }
 }
 
-/// Parents before their children.
+/// Parents before their children. Nothing, and no driver loaded, where the program knows no platform: it may use CUDA alone.
 pub(super) fn recreate_all(timer: &mut PhaseTimer) -> Result<(), MoveError> {
+    if inventory::known_platforms().is_empty() {
+        return Ok(());
+    }
     matching::load()?;
     timer.lap("libraries, devices");
     sub_devices::recreate().map_err(driver("making a sub-device again"))?;
