@@ -15,22 +15,22 @@ NAMES_OF_MEMORY = {
 }
 # Our own: arguments that make them last seconds on a GPU, and over the stub.
 OWN = {
-    "memory": (["20000", "50000000"], ["300"]),
-    "lists": (["20000", "200"], []),
+    "memory": (["5000", "50000000"], ["300"]),
+    "lists": (["20000", "300"], []),
     "vmm": (["64"], []),
-    "pools": (["20000"], []),
+    "pools": (["5000"], []),
     "arrays": ([], []),
     "host": (["500"], []),
     "streams": (["2000"], []),
-    "graphs": (["20000"], []),
-    "modules": (["200"], []),
+    "graphs": (["5000"], []),
+    "modules": (["4000"], []),
     "launches": (["2000", "64"], []),
     "contexts": ([], []),
     "threads": (["32", "2000"], []),
     "tiny": (["1000000"], ["5000"]),
     "idle": (["3000", "4096"], []),
     "longer": (["60", "20000000"], []),
-    "full": (["98", "2048", "200"], ["60", "32", "2"]),
+    "full": (["98", "2048", "20000"], ["60", "32", "2"]),
     "forks": (["100"], []),
     "looks_up": ([], []),
     "proc_address": ([], []),
@@ -38,7 +38,7 @@ OWN = {
     "errors": ([], []),
     "two": (["2000"], []),
 }
-# Moved by calls, as they make few.
+# Moved by calls over the stub, as they make few.
 FEW_CALLS = {"vmm": "calls=2", "arrays": "calls=5", "contexts": "calls=7", "modules": "calls=20", "looks_up": "calls=11",
              "proc_address": "calls=7", "errors": "calls=5", "lists": "calls=7"}
 
@@ -60,10 +60,12 @@ def framework(name, file, *needs, rate="ms=300", **environment):
 def own(folder, name, stub):
     binary = folder / f"cuda-{name}"
     subprocess.run([SOURCES / "build", name, binary], check=True)
-    rate = FEW_CALLS.get(name, "calls=60" if stub else "ms=200")
+    rate = FEW_CALLS.get(name, "calls=60") if stub else "ms=400"
     # What it says to standard error depends on the device.
     result = programs.matching(r"^[0-9a-f]{16}$") if name == "full" else programs.every_line
-    return programs.Program(f"c-{name}", [str(binary), *OWN[name][bool(stub)]], result, rate + ",drain-ms=3000")
+    # Its kernels run for seconds, one behind the other.
+    drain = 30000 if name == "longer" else 3000
+    return programs.Program(f"c-{name}", [str(binary), *OWN[name][bool(stub)]], result, f"{rate},drain-ms={drain}")
 
 
 def table(folder, quick, stub):
@@ -76,7 +78,7 @@ def table(folder, quick, stub):
               for name, setting in NAMES_OF_MEMORY.items()]
     few = train[:1] + [
         framework("torch-graphs", "torch_graphs.py", "torch", "numpy"),
-        framework("generate", "generate.py", "torch", "transformers", "numpy"),
+        framework("generate", "generate.py", "torch", "transformers", "numpy", STEPS="2"),
         framework("jax", "jax_train.py", "jax", "jaxlib"),
         framework("cupy", "cupy_mix.py", "cupy"),
     ]

@@ -2,6 +2,10 @@
 
 import digests
 import numpy
+
+# Numba's own use of a name that NumPy 2.5 no longer has.
+if not hasattr(numpy, "row_stack"):
+    numpy.row_stack = numpy.vstack
 from numba import cuda, uint32
 
 if not cuda.is_available():

@@ -4,23 +4,18 @@ mod support;
 
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use support::{Access, Cuda, Properties};
 
 const GRANULE: usize = 2 << 20;
 
-/// Captures forbid calls of other threads too: one test at a time.
-static ALONE: Mutex<()> = Mutex::new(());
-
 /// A context of the test's own.
-fn cuda() -> (MutexGuard<'static, ()>, Cuda) {
-    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+fn cuda() -> Cuda {
     let cuda = Cuda::load("");
     let mut context = 0_usize;
     cuda.ok("cuCtxCreate_v2", (&raw mut context, 0_u32, 0_i32));
-    (alone, cuda)
+    cuda
 }
 
 fn stream(cuda: &Cuda, flags: u32) -> usize {
@@ -54,7 +49,7 @@ const NOT_READY: i32 = 600;
 
 #[test]
 fn the_default_stream_waits_for_blocking_ones_and_they_for_it() {
-    let (_alone, cuda) = cuda();
+    let cuda = cuda();
     let (blocking, free, flag) = (stream(&cuda, 0), stream(&cuda, 1), flag(&cuda));
     hold(&cuda, blocking, flag);
     let at = cuda.allocate(64);
@@ -74,7 +69,7 @@ fn the_default_stream_waits_for_blocking_ones_and_they_for_it() {
 
 #[test]
 fn events_tell_what_was_before_them() {
-    let (_alone, cuda) = cuda();
+    let cuda = cuda();
     let (one, two, flag) = (stream(&cuda, 1), stream(&cuda, 1), flag(&cuda));
     let (mut first, mut second) = (0_usize, 0_usize);
     cuda.ok("cuEventCreate", (&raw mut first, 0_u32));
@@ -115,7 +110,7 @@ extern "C" fn called(data: *mut c_void) {
 
 #[test]
 fn functions_of_the_program_may_not_call_the_driver() {
-    let (_alone, cuda) = cuda();
+    let cuda = cuda();
     let function: extern "C" fn(*mut c_void) = called;
     cuda.ok("cuLaunchHostFunc", (stream(&cuda, 0), function, 5_usize));
     cuda.ok("cuCtxSynchronize", ());
@@ -127,7 +122,7 @@ fn functions_of_the_program_may_not_call_the_driver() {
 
 #[test]
 fn a_capture_becomes_a_graph() {
-    let (_alone, cuda) = cuda();
+    let cuda = cuda();
     let (one, two) = (stream(&cuda, 1), stream(&cuda, 1));
     let at = cuda.allocate(1024);
     let (mut fork, mut join) = (0_usize, 0_usize);
@@ -172,7 +167,7 @@ fn a_capture_becomes_a_graph() {
 
 #[test]
 fn captures_end_by_what_they_forbid() {
-    let (_alone, cuda) = cuda();
+    let cuda = cuda();
     let one = stream(&cuda, 0);
     let (mut graph, mut at) = (0_usize, 0_u64);
     cuda.ok("cuStreamBeginCapture_v2", (one, 0_u32));
@@ -200,7 +195,7 @@ fn captures_end_by_what_they_forbid() {
 
 #[test]
 fn contexts_are_per_thread_and_end_with_what_they_have() {
-    let (_alone, cuda) = cuda();
+    let cuda = cuda();
     let (mut context, mut other) = (0_usize, 0_usize);
     cuda.ok("cuCtxGetCurrent", (&raw mut context,));
     let at = cuda.allocate(64);
@@ -224,7 +219,7 @@ fn contexts_are_per_thread_and_end_with_what_they_have() {
 
 #[test]
 fn a_fault_stays_with_its_context() {
-    let (_alone, cuda) = cuda();
+    let cuda = cuda();
     let (stream, flag) = (stream(&cuda, 0), flag(&cuda));
     let properties = Properties::of_device(0, 0);
     let mut handle = 0_u64;

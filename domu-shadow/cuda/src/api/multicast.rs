@@ -25,7 +25,7 @@ fn bound(handle: u64) -> Answer<u64> {
 fn bound_address(at: CUdeviceptr) {
     let mut state = state();
     if let Some((base, _)) = state.allocations.around(at) {
-        state.allocations.leave(base);
+        state.allocations.share(base);
     }
     let token = state
         .virtual_memory

@@ -1,33 +1,91 @@
-//! `cuMemAlloc` and its kin.
+//! `cuMemAlloc` and its kin: memory of ours where it has granules of its own, else the driver's.
 
 use std::ffi::c_uint;
+use std::sync::Arc;
 
 use crate::abi::*;
-use crate::core::answers::has_moved;
 use crate::core::capturing;
 use crate::core::context::Context;
 use crate::core::counted::Held;
 use crate::core::ending::take_apart;
 use crate::core::entry::own;
+use crate::core::memory::MemoryError;
 use crate::core::obstacles::MANAGED;
-use crate::core::ordinary::Allocation;
-use crate::core::room::with_ours;
+use crate::core::ordinary::{Allocation, has_own_granules};
+use crate::core::room::{self, with_ours};
 use crate::core::state::{Locked, Retired, state};
-use crate::core::{current, obstacles};
+use crate::core::{current, moving, obstacles, peers};
 use crate::driver::functions::driver;
 use crate::driver::vm::{Answer, Real, Vm, check};
 
-/// The driver has made memory in this thread's context.
-fn made(at: CUdeviceptr, bytes: usize) {
-    if has_moved() && capturing::open() == 0 {
-        free_retired();
+/// What the driver says to a call that makes or frees memory while streams are captured. To those that map memory it says nothing.
+fn permitted() -> Answer<()> {
+    if capturing::open() == 0 {
+        return Ok(());
     }
+    let mut mode = CU_STREAM_CAPTURE_MODE_RELAXED;
+    check(unsafe { driver().cuThreadExchangeStreamCaptureMode(&raw mut mode) })?;
+    let of_thread = mode;
+    check(unsafe { driver().cuThreadExchangeStreamCaptureMode(&raw mut mode) })?;
+    if of_thread == CU_STREAM_CAPTURE_MODE_RELAXED {
+        return Ok(());
+    }
+    let at = Real.alloc(1)?;
+    Real.free(at)
+}
+
+/// Makes memory of ours in this thread's context. `None`: the driver is to make it itself, or to say why not.
+fn map(bytes: usize) -> Answer<Option<CUdeviceptr>> {
+    if !has_own_granules(bytes) {
+        return Ok(None);
+    }
+    free_retired();
+    let handle = current::handle();
+    let mut locked = state();
+    let Ok(context) = current::context(&mut locked, handle) else {
+        return Ok(None);
+    };
+    let devices = locked.contexts.devices_reaching(&context);
+    drop(locked);
+    permitted()?;
+    let properties = Real.like_ordinary(context.device());
+    let make = || moving::make(bytes, Arc::clone(&context), &properties, &devices, &Real);
+    let is_full = |error: &MemoryError| {
+        matches!(
+            error,
+            MemoryError::Driver {
+                code: CUDA_ERROR_OUT_OF_MEMORY,
+                ..
+            }
+        )
+    };
+    let made = match make() {
+        Err(error) if is_full(&error) && room::give_way() => make(),
+        made => made,
+    };
+    let (at, allocation) = match made {
+        Ok(made) => made,
+        Err(error) => {
+            log::debug!("the driver makes it itself: {error}");
+            return Ok(None);
+        }
+    };
+    let mut locked = state();
+    locked.allocations.insert(at, allocation);
+    if locked.contexts.devices_reaching(&context) != devices {
+        peers::share(&mut locked, context.handle(), &Real);
+    }
+    Ok(Some(at))
+}
+
+/// The driver has made memory of its own in this thread's context.
+fn made(at: CUdeviceptr, bytes: usize) {
     let handle = current::handle();
     let mut state = state();
     match current::context(&mut state, handle) {
         Ok(context) => state
             .allocations
-            .insert(at, Allocation::new(at, bytes, context)),
+            .insert(at, Allocation::left(bytes, context)),
         Err(code) => log::warn!("memory at {at:#x} is in no context: CUDA error {code}"),
     }
 }
@@ -50,9 +108,7 @@ pub(super) fn free(
     plain: impl FnOnce() -> Answer<()>,
     rest: impl FnOnce(&Context) -> Answer<Rest>,
 ) -> Answer<()> {
-    if has_moved() && capturing::open() == 0 {
-        free_retired();
-    }
+    free_retired();
     let mut locked = unused(at);
     let Some(allocation) = locked.allocations.remove(at) else {
         let pooled = locked.counted.pooled.remove(at);
@@ -68,7 +124,7 @@ pub(super) fn free(
             }
         });
     };
-    let is_ours = allocation.ordinary().is_some_and(|o| o.is_converted());
+    let is_ours = allocation.ordinary().is_some();
     if is_ours && capturing::open() > 0 {
         let event = None;
         locked.retired.push(Retired {
@@ -104,6 +160,9 @@ pub(super) fn free(
 
 /// What was freed before, and is used no more.
 fn free_retired() {
+    if capturing::open() > 0 {
+        return;
+    }
     let retired = std::mem::take(&mut state().retired);
     for retired in retired {
         let is_at_rest = match retired.event {
@@ -130,11 +189,26 @@ fn synchronize(context: &Context) -> Answer<Rest> {
 }
 
 fn free_now(at: CUdeviceptr) -> Answer<()> {
+    let is_ours = || {
+        state()
+            .allocations
+            .get(at)
+            .is_some_and(|it| it.ordinary().is_some())
+    };
+    if capturing::open() > 0 && is_ours() {
+        permitted()?;
+    }
     free(at, || Real.free(at), synchronize)
 }
 
 own! {
     fn cuMemAlloc_v2(at: *mut CUdeviceptr, bytes: usize) driver {
+        if !at.is_null()
+            && let Some(ours) = map(bytes)?
+        {
+            unsafe { at.write(ours) };
+            return Ok(());
+        }
         with_ours(|| unsafe { driver().cuMemAlloc_v2(at, bytes) })?;
         made(unsafe { at.read() }, bytes);
         Ok(())
@@ -153,8 +227,19 @@ own! {
         height: usize,
         element: c_uint,
     ) driver {
-        with_ours(|| unsafe { driver().cuMemAllocPitch_v2(at, pitch, width, height, element) })?;
-        made(unsafe { at.read() }, unsafe { pitch.read() } * height);
+        let plain = || with_ours(|| unsafe { driver().cuMemAllocPitch_v2(at, pitch, width, height, element) });
+        plain()?;
+        // The driver knows best which pitch fits.
+        let bytes = unsafe { pitch.read() } * height;
+        if has_own_granules(bytes) {
+            Real.free(unsafe { at.read() })?;
+            if let Some(ours) = map(bytes)? {
+                unsafe { at.write(ours) };
+                return Ok(());
+            }
+            plain()?;
+        }
+        made(unsafe { at.read() }, bytes);
         Ok(())
     }
 

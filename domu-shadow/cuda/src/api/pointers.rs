@@ -3,7 +3,7 @@
 use std::ffi::{c_uint, c_void};
 
 use crate::abi::*;
-use crate::core::answers::{answer, has_moved};
+use crate::core::answers::answer;
 use crate::core::entry::own;
 use crate::core::state::{Locked, state};
 use crate::driver::functions::driver;
@@ -15,13 +15,10 @@ unsafe fn write(data: *mut c_void, value: &Value) {
     unsafe { std::ptr::copy_nonoverlapping(value.bytes.as_ptr(), data.cast(), value.len) };
 }
 
-/// The allocation around an address that the driver does not know as one any more.
-fn converted_range(at: CUdeviceptr) -> Option<(CUdeviceptr, usize)> {
-    if !has_moved() {
-        return None;
-    }
+/// The allocation of ours around an address: the driver knows a mapping.
+fn range_of_ours(at: CUdeviceptr) -> Option<(CUdeviceptr, usize)> {
     let state = state();
-    let (base, allocation, _) = state.allocations.converted_around(at)?;
+    let (base, allocation, _) = state.allocations.ordinary_around(at)?;
     Some((base, allocation.asked))
 }
 
@@ -49,13 +46,24 @@ fn note_sync_memops(state: &mut Locked, at: CUdeviceptr, on: bool) {
     }
 }
 
+/// Whether memory of ours has the value already that the driver lets nobody set for mapped memory.
+fn is_set(value: *const c_void, attribute: c_uint, at: CUdeviceptr) -> bool {
+    if attribute != CU_POINTER_ATTRIBUTE_SYNC_MEMOPS || range_of_ours(at).is_none() {
+        return false;
+    }
+    let mut is = 0_u32;
+    let to = (&raw mut is).cast();
+    let asked = check(unsafe { driver().cuPointerGetAttribute(to, attribute, at) });
+    asked.is_ok() && is == unsafe { value.cast::<c_uint>().read_unaligned() }
+}
+
 fn truncated<T, U: TryFrom<T>>(value: T) -> Answer<U> {
     U::try_from(value).map_err(|_| CUDA_ERROR_INVALID_VALUE)
 }
 
 own! {
     fn cuMemGetAddressRange_v2(base: *mut CUdeviceptr, size: *mut usize, at: CUdeviceptr) driver {
-        let Some((start, asked)) = converted_range(at) else {
+        let Some((start, asked)) = range_of_ours(at) else {
             return check(unsafe { driver().cuMemGetAddressRange_v2(base, size, at) });
         };
         unsafe { give(base, start) };
@@ -64,7 +72,7 @@ own! {
     }
 
     fn cuMemGetAddressRange(base: *mut c_uint, size: *mut c_uint, at: c_uint) driver {
-        let Some((start, asked)) = converted_range(at.into()) else {
+        let Some((start, asked)) = range_of_ours(at.into()) else {
             return check(unsafe { driver().cuMemGetAddressRange(base, size, at) });
         };
         unsafe { give(base, truncated(start)?) };
@@ -73,7 +81,7 @@ own! {
     }
 
     fn cuPointerGetAttribute(data: *mut c_void, attribute: c_uint, at: CUdeviceptr) driver {
-        let known = has_moved().then(|| answer(&state(), attribute, at)).flatten();
+        let known = answer(&state(), attribute, at);
         match known {
             Some(_) if data.is_null() => Err(CUDA_ERROR_INVALID_VALUE),
             Some(answer) => {
@@ -91,9 +99,6 @@ own! {
         at: CUdeviceptr,
     ) driver {
         check(unsafe { driver().cuPointerGetAttributes(count, attributes, data, at) })?;
-        if !has_moved() {
-            return Ok(());
-        }
         let state = state();
         for index in 0..count as usize {
             let attribute = unsafe { attributes.add(index).read() };
@@ -106,7 +111,11 @@ own! {
     }
 
     fn cuPointerSetAttribute(value: *const c_void, attribute: c_uint, at: CUdeviceptr) driver {
-        check(unsafe { driver().cuPointerSetAttribute(value, attribute, at) })?;
+        let set = check(unsafe { driver().cuPointerSetAttribute(value, attribute, at) });
+        if set == Err(CUDA_ERROR_NOT_SUPPORTED) && is_set(value, attribute, at) {
+            return Ok(());
+        }
+        set?;
         if attribute == CU_POINTER_ATTRIBUTE_SYNC_MEMOPS {
             let on = unsafe { value.cast::<c_uint>().read_unaligned() } != 0;
             note_sync_memops(&mut state(), at, on);

@@ -27,7 +27,7 @@ pub(super) fn end(name: (Held, u64), end: impl FnOnce() -> CUresult) -> Answer<(
 fn shared(at: CUdeviceptr) {
     let mut state = state();
     if let Some((base, _)) = state.allocations.around(at) {
-        state.allocations.leave(base);
+        state.allocations.share(base);
     }
 }
 
@@ -51,7 +51,7 @@ own! {
         let given = check(unsafe { driver().cuIpcGetMemHandle(handle, at) });
         match given {
             Ok(()) => shared(at),
-            Err(code) if state().allocations.converted_around(at).is_some() => log::warn!(
+            Err(code) if state().allocations.ordinary_around(at).is_some() => log::warn!(
                 "memory at {at:#x} has moved, and the driver gives no handle to it for other processes any more (CUDA error {code}): share it \
                  before the first move"
             ),

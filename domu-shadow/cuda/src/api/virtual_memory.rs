@@ -51,7 +51,7 @@ fn created(handle: u64, size: usize, properties: Properties, flags: u64) -> u64 
 /// `CUDA_ERROR_INVALID_VALUE` for ordinary memory, as the driver says.
 fn range(at: CUdeviceptr, size: usize) -> Answer<Locked> {
     let state = state().wait_unpinned(|state| state.virtual_memory.is_pinned(at, size));
-    match state.allocations.converted_around(at) {
+    match state.allocations.ordinary_around(at) {
         Some(_) => Err(CUDA_ERROR_INVALID_VALUE),
         None => Ok(state),
     }
@@ -157,7 +157,7 @@ own! {
     ) driver {
         let mut state = state();
         let address = at as CUdeviceptr;
-        if handle.is_null() || state.allocations.converted_around(address).is_some() {
+        if handle.is_null() || state.allocations.ordinary_around(address).is_some() {
             return Err(CUDA_ERROR_INVALID_VALUE);
         }
         if let Some(token) = state.virtual_memory.retain(address) {

@@ -2,7 +2,7 @@
 
 use channel::memory::SharedPages;
 
-use super::home::{Home, call};
+use super::home::{Home, call, complain};
 use crate::abi::*;
 
 /// The pages, pinned for all contexts. Transfers must have ended when it is dropped.
@@ -35,10 +35,11 @@ impl Pin {
 impl Drop for Pin {
     fn drop(&mut self) {
         let at = self.pages.as_ptr().cast();
-        // Without the context it was pinned in, another has to do, or none.
-        let _here = self.home.enter();
-        if let Err(error) = call!(cuMemHostUnregister(at)) {
-            log::warn!("{error}");
+        let here = self.home.enter();
+        let unpinned = call!(cuMemHostUnregister(at));
+        // With the context it was pinned in the driver lets go by itself.
+        if let (Ok(_), Err(error)) = (here, unpinned) {
+            complain("", &error);
         }
     }
 }

@@ -1,29 +1,22 @@
-//! What the program is told of memory that has been away.
-
-use std::sync::atomic::{AtomicBool, Ordering};
+//! What the program is told of pointers, where the driver would say something else than of memory of its own, or than before a move.
 
 use super::state::State;
-use crate::abi::CUdeviceptr;
+use crate::abi::*;
 use crate::driver::vm::{Answer, Value};
 
-/// Memory has gone once: the driver may say something else of it than before.
-static HAS_MOVED: AtomicBool = AtomicBool::new(false);
-
-/// Memory goes.
-pub fn note_moved() {
-    HAS_MOVED.store(true, Ordering::Relaxed);
-}
-
-/// What the program is told of a pointer, where the driver would say something else than before the first move.
+/// `None` where the driver is to be asked.
 pub fn answer(state: &State, attribute: u32, at: CUdeviceptr) -> Option<Answer<Value>> {
-    if let Some((_, _, ordinary)) = state.allocations.converted_around(at) {
-        return ordinary.record.as_ref()?.answer(attribute);
+    if let Some((_, allocation, ordinary)) = state.allocations.ordinary_around(at) {
+        return match attribute {
+            CU_POINTER_ATTRIBUTE_CONTEXT => {
+                Some(Ok(Value::long(allocation.context.address() as u64)))
+            }
+            CU_POINTER_ATTRIBUTE_RANGE_SIZE => Some(Ok(Value::long(allocation.asked as u64))),
+            CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES => Some(Ok(Value::long(0))),
+            CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE => Some(Ok(Value::int(1))),
+            _ => ordinary.identity?.answer(attribute),
+        };
     }
     let (_, mapping) = state.virtual_memory.around(at)?;
     mapping.identity?.answer(attribute)
-}
-
-/// Whether memory has gone once: before, the driver knows all.
-pub fn has_moved() -> bool {
-    HAS_MOVED.load(Ordering::Relaxed)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::context::Context;
 use super::ending::end_context;
 use super::obstacles;
-use super::ordinary::Allocation;
+use super::ordinary::Kind;
 use super::state::{Locked, State, state};
 use crate::abi::*;
 use crate::driver::functions::driver;
@@ -50,8 +50,12 @@ pub fn id(context: usize) -> Answer<u64> {
 /// # Errors
 /// `CUDA_ERROR_INVALID_CONTEXT` without one.
 pub fn context(state: &mut Locked, handle: usize) -> Answer<Arc<Context>> {
-    if let Some(known) = state.contexts.get(handle as CUcontext) {
-        return Ok(Arc::clone(known));
+    if let Some(known) = state.contexts.get(handle as CUcontext).cloned() {
+        if known.id() == 0 || id(handle)? == known.id() {
+            return Ok(known);
+        }
+        // Another one has its handle by now: a primary context after a reset that went past us.
+        end_context(state, &known, &Real);
     }
     if handle == 0 {
         return Err(CUDA_ERROR_INVALID_CONTEXT);
@@ -135,8 +139,8 @@ pub fn look_again() {
 /// tells of all.
 fn forget_unknown(state: &mut State, context: &Arc<Context>) {
     let is_plain = |state: &State, at: CUdeviceptr| {
-        let ordinary = state.allocations.get(at).and_then(Allocation::ordinary);
-        ordinary.is_some_and(|it| !it.is_converted() && !it.block.is_pinned())
+        let allocation = state.allocations.get(at);
+        allocation.is_some_and(|it| matches!(it.kind, Kind::Left))
     };
     let mut all = state.allocations.of_context(context);
     all.retain(|at| is_plain(state, *at));

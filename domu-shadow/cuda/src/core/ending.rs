@@ -9,7 +9,7 @@ use super::state::{self, Retired, State, state};
 use crate::abi::CUdeviceptr;
 use crate::driver::vm::{Answer, Real, Vm};
 
-/// Takes mapped memory of ours apart that was ordinary memory once. Nothing uses it any more.
+/// Takes mapped memory of ours apart. Nothing uses it any more.
 pub fn take_apart(at: CUdeviceptr, allocation: &Allocation, driver: &impl Vm) {
     let Some(ordinary) = allocation.ordinary() else {
         return;
@@ -19,7 +19,6 @@ pub fn take_apart(at: CUdeviceptr, allocation: &Allocation, driver: &impl Vm) {
     let release = |handle| driver.release(handle);
     let free = || driver.unreserve(at, span);
     let done = match ordinary.backing {
-        Backing::Plain | Backing::Kept | Backing::Lost => Ok(()),
         Backing::Bare(handle) | Backing::Mapped(handle) => {
             unmap().and_then(|()| release(handle)).and_then(|()| free())
         }

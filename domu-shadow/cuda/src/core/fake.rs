@@ -38,8 +38,6 @@ struct Inner {
     entered: u32,
     /// Calls until one fails; then all go well again.
     fails_after: Option<u32>,
-    /// Reservations with a wish that get another address.
-    refuses: u32,
 }
 
 #[derive(Debug, Default)]
@@ -101,17 +99,6 @@ impl Fake {
         self.0.borrow_mut().fails_after = calls;
     }
 
-    pub fn refuse(&self, reservations: u32) {
-        self.0.borrow_mut().refuses = reservations;
-    }
-
-    /// An allocation ends earlier, and another one begins there.
-    pub fn share(&self, at: u64, bytes: u64) {
-        let mut inner = self.0.borrow_mut();
-        let rest = inner.allocated.insert(at, bytes).unwrap_or(bytes) - bytes;
-        inner.allocated.insert(at + bytes, rest);
-    }
-
     /// All mappings below where reservations without a wish lie.
     pub fn mapped(&self) -> BTreeMap<u64, Mapped> {
         let inner = self.0.borrow();
@@ -121,8 +108,12 @@ impl Fake {
             .collect()
     }
 
+    pub fn mapping(&self, at: u64) -> Option<Mapped> {
+        self.0.borrow().mapped.get(&at).cloned()
+    }
+
     pub fn is_mapped(&self, at: u64) -> bool {
-        self.0.borrow().mapped.contains_key(&at)
+        self.mapping(at).is_some()
     }
 
     pub fn allocated(&self) -> BTreeMap<u64, u64> {
@@ -186,24 +177,11 @@ impl Vm for Fake {
         freed.map(|_| ()).ok_or(CUDA_ERROR_INVALID_VALUE)
     }
 
-    fn around(&self, at: CUdeviceptr) -> Answer<(CUdeviceptr, usize)> {
-        let inner = self.0.borrow();
-        let around = inner.allocated.range(..=at).next_back();
-        let around = around.filter(|(start, size)| at - **start < **size);
-        let (start, size) = around.ok_or(CUDA_ERROR_INVALID_VALUE)?;
-        Ok((*start, *size as usize))
-    }
-
     fn reserve(&self, bytes: usize, wanted: CUdeviceptr) -> Answer<CUdeviceptr> {
         let mut inner = self.0.borrow_mut();
         inner.may_fail()?;
         let size = bytes as u64;
-        let mut is_given = wanted != 0 && inner.is_free(wanted, size);
-        if is_given && inner.refuses > 0 {
-            inner.refuses -= 1;
-            is_given = false;
-        }
-        let at = if is_given {
+        let at = if wanted != 0 && inner.is_free(wanted, size) {
             wanted
         } else {
             inner.free_from(ANYWHERE, size)
@@ -221,6 +199,10 @@ impl Vm for Fake {
         }
         inner.reserved.remove(&at);
         Ok(())
+    }
+
+    fn like_ordinary(&self, device: CUdevice) -> Properties {
+        Properties::of_device(device)
     }
 
     fn create(&self, bytes: usize, _: &Properties, _: u64) -> Answer<u64> {

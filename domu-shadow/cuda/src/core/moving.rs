@@ -14,11 +14,11 @@ mod step;
 #[cfg(test)]
 mod tests;
 
+pub use ordinary::make;
 pub use step::MemoryError;
 
 use std::cmp::Reverse;
 
-use super::answers;
 use super::ending::take_apart_retired;
 use super::state::State;
 use crate::abi::CUdeviceptr;
@@ -79,7 +79,6 @@ pub fn detach(state: &mut State, driver: &impl Vm) -> Result<(), MemoryError> {
     if is_pinned(state) {
         return Err(MemoryError::InUse);
     }
-    answers::note_moved();
     take_apart_retired(state, driver);
     let mut errors = Errors::default();
     for piece in pieces(state) {
@@ -88,7 +87,6 @@ pub fn detach(state: &mut State, driver: &impl Vm) -> Result<(), MemoryError> {
             Piece::Physical(token) => physical::detach(state, token, driver),
         });
     }
-    state.allocations.count_left();
     errors.first()
 }
 
@@ -104,6 +102,5 @@ pub fn attach(state: &mut State, driver: &impl Vm) -> Result<(), MemoryError> {
             Piece::Physical(token) => physical::attach(state, token, driver),
         });
     }
-    state.allocations.count_left();
     errors.first()
 }

@@ -1,10 +1,13 @@
-//! Memory of `cuMemAlloc` and its kin.
+//! Memory of `cuMemAlloc` and its kin: mapped from the start, so that in a move only the memory goes and the addresses stay.
 //!
 //! ```text
-//!   Plain ──free, reserve──▶ Reserved ──create, map──▶ Mapped
-//!     ▲          │               ▲                       │
-//!     └─allocate─┴──▶ Lost ──────┴────────unmap──────────┘
+//!   Reserved ──create──▶ Created ──map──▶ Bare ──access──▶ Mapped
+//!       ▲                   │                                │
+//!       └──────release──────┴──────────────unmap─────────────┘
 //! ```
+//!
+//! Memory that `cuMemAlloc` itself gives cannot go like that: freed, its addresses are anybody's. On an H200 (580.159) one piece of twenty
+//! did not come back, as another thread's mmap(2) or the driver itself had taken them. Mapping takes no longer there.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,22 +17,23 @@ use runtime::residency::Resident;
 
 use super::block::{Block, Place};
 use super::context::Context;
-use super::queries::Record;
+use super::queries::Identity;
 use crate::abi::CUdeviceptr;
 
 /// What the driver backs an allocation of its own with, and what mapped memory is made of.
 pub const GRANULE: u64 = 2 << 20;
 
-/// Smaller allocations share a granule with others.
-const LEAST: usize = 1 << 20;
+/// The driver gives these addresses in a granule of others.
+const SHARING: usize = 1 << 20;
 
-/// The steps of an allocation from the driver's memory to mapped memory of ours.
+/// Whether an allocation of so many bytes has granules of its own. Others are left to the driver.
+pub fn has_own_granules(bytes: usize) -> bool {
+    bytes > SHARING && bytes <= isize::MAX as usize
+}
+
+/// How far an allocation of ours is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backing {
-    /// As `cuMemAlloc` gave it.
-    Plain,
-    /// As `cuMemAlloc` gave it; the driver did not let us have the address.
-    Kept,
     /// The address is ours, without memory.
     Reserved,
     /// The address is ours, and this is its memory, not mapped yet.
@@ -38,33 +42,26 @@ pub enum Backing {
     Bare(u64),
     /// The address is ours, and this is its memory.
     Mapped(u64),
-    /// Freed, and its address not ours.
-    Lost,
 }
 
-/// What is known of a block's allocation.
+/// Mapped memory of ours.
 #[derive(Debug)]
 pub struct Ordinary {
     pub block: Arc<Block>,
     pub backing: Backing,
-    /// What the driver said of it while it was plain.
-    pub record: Option<Box<Record>>,
+    /// Before its first move.
+    pub identity: Option<Identity>,
+    /// Others may have it: the driver's checkpoint carries it, mapped as it is.
+    pub is_shared: bool,
     pub sync_memops: bool,
-}
-
-impl Ordinary {
-    /// Whether it is ours: the driver does not know it as an allocation any more.
-    pub fn is_converted(&self) -> bool {
-        !matches!(self.backing, Backing::Plain | Backing::Kept)
-    }
 }
 
 /// One allocation.
 #[derive(Debug)]
 pub enum Kind {
     Moving(Ordinary),
-    /// The driver carries it; with the block that it was, which may still be in use by us.
-    Left(Option<Arc<Block>>),
+    /// The driver's own memory, which its checkpoint carries.
+    Left,
     /// Nobody can carry it.
     Managed {
         _hold: Hold,
@@ -79,23 +76,34 @@ pub struct Allocation {
     pub kind: Kind,
 }
 
+/// Bytes of address space.
+pub fn span(asked: usize) -> usize {
+    (asked as u64).next_multiple_of(GRANULE) as usize
+}
+
 impl Allocation {
-    /// Memory of `cuMemAlloc` at `at`.
-    pub fn new(at: CUdeviceptr, asked: usize, context: Arc<Context>) -> Allocation {
-        let kind = if at.is_multiple_of(GRANULE) && asked >= LEAST {
-            Kind::Moving(Ordinary {
-                block: Arc::new(Block::new(Place::Ordinary(at), asked, Arc::clone(&context))),
-                backing: Backing::Plain,
-                record: None,
-                sync_memops: false,
-            })
-        } else {
-            Kind::Left(None)
-        };
+    /// Addresses of ours at `at`, which have no memory yet.
+    pub fn reserved(at: CUdeviceptr, asked: usize, context: Arc<Context>) -> Allocation {
+        let kind = Kind::Moving(Ordinary {
+            block: Arc::new(Block::new(Place::Ordinary(at), asked, Arc::clone(&context))),
+            backing: Backing::Reserved,
+            identity: None,
+            is_shared: false,
+            sync_memops: false,
+        });
         Allocation {
             asked,
             context,
             kind,
+        }
+    }
+
+    /// Memory that the driver has made itself.
+    pub fn left(asked: usize, context: Arc<Context>) -> Allocation {
+        Allocation {
+            asked,
+            context,
+            kind: Kind::Left,
         }
     }
 
@@ -107,6 +115,7 @@ impl Allocation {
         }
     }
 
+    /// What is known of mapped memory of ours; of the driver's own there is nothing.
     pub fn ordinary(&self) -> Option<&Ordinary> {
         match &self.kind {
             Kind::Moving(ordinary) => Some(ordinary),
@@ -121,29 +130,21 @@ impl Allocation {
         }
     }
 
-    fn block(&self) -> Option<&Arc<Block>> {
-        match &self.kind {
-            Kind::Moving(ordinary) => Some(&ordinary.block),
-            Kind::Left(block) => block.as_ref(),
-            Kind::Managed { .. } => None,
-        }
-    }
-
     /// Whether we use it.
     pub fn is_pinned(&self) -> bool {
-        self.block().is_some_and(|block| block.is_pinned())
+        self.ordinary().is_some_and(|it| it.block.is_pinned())
     }
 
     /// Bytes of address space.
     pub fn span(&self) -> usize {
-        (self.asked as u64).next_multiple_of(GRANULE) as usize
+        span(self.asked)
     }
 
     /// Bytes that the driver carries.
-    fn left(&self) -> u64 {
+    fn bytes_left(&self) -> u64 {
         match &self.kind {
-            Kind::Left(_) => self.asked as u64,
-            Kind::Moving(ordinary) if ordinary.backing == Backing::Kept => self.asked as u64,
+            Kind::Left => self.asked as u64,
+            Kind::Moving(ordinary) if ordinary.is_shared => self.asked as u64,
             _ => 0,
         }
     }
@@ -166,7 +167,7 @@ pub struct Allocations {
 impl Allocations {
     /// What the driver gives now is true: what was known at that address has ended without our notice.
     pub fn insert(&mut self, at: CUdeviceptr, allocation: Allocation) {
-        self.left += allocation.left();
+        self.left += allocation.bytes_left();
         if let Some(old) = self.by_address.insert(at, allocation) {
             self.forget(&old);
         }
@@ -174,12 +175,7 @@ impl Allocations {
 
     fn forget(&mut self, old: &Allocation) {
         old.end_block();
-        self.left -= old.left();
-    }
-
-    /// Memory has gone or come: the driver may carry more or less of it.
-    pub fn count_left(&mut self) {
-        self.left = self.by_address.values().map(Allocation::left).sum();
+        self.left -= old.bytes_left();
     }
 
     /// Takes out the one that begins at `at`; its block has ended.
@@ -203,26 +199,17 @@ impl Allocations {
         self.insert(at, allocation);
     }
 
-    /// The driver carries it from now on.
-    pub fn leave(&mut self, at: CUdeviceptr) {
-        let Some(allocation) = self.by_address.get_mut(&at) else {
-            return;
-        };
-        if allocation.ordinary().is_some_and(|o| !o.is_converted()) {
-            self.left -= allocation.left();
+    /// Others have it from now on: the driver carries it.
+    pub fn share(&mut self, at: CUdeviceptr) {
+        let allocation = self.by_address.get_mut(&at);
+        if let Some(allocation) = allocation
+            && let Some(ordinary) = allocation.ordinary_mut()
+            && !ordinary.is_shared
+        {
+            ordinary.is_shared = true;
             allocation.end_block();
-            allocation.kind = Kind::Left(allocation.block().cloned());
-            self.left += allocation.left();
+            self.left += allocation.asked as u64;
         }
-    }
-
-    /// Whether another one begins in the granules of the one at `at`.
-    pub fn has_neighbour(&self, at: CUdeviceptr) -> bool {
-        let span = self
-            .get(at)
-            .map_or(0, |allocation| allocation.span() as u64);
-        let mut others = self.by_address.range(at + 1..at + span.max(1));
-        others.next().is_some()
     }
 
     pub fn get(&self, at: CUdeviceptr) -> Option<&Allocation> {
@@ -240,16 +227,13 @@ impl Allocations {
         is_inside.then_some((*at, allocation))
     }
 
-    /// The one that `address` lies in, if it is mapped memory of ours by now.
-    pub fn converted_around(
+    /// The one that `address` lies in, if it is mapped memory of ours.
+    pub fn ordinary_around(
         &self,
         address: CUdeviceptr,
     ) -> Option<(CUdeviceptr, &Allocation, &Ordinary)> {
         let (at, allocation) = self.around(address)?;
-        let ordinary = allocation.ordinary()?;
-        ordinary
-            .is_converted()
-            .then_some((at, allocation, ordinary))
+        Some((at, allocation, allocation.ordinary()?))
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (CUdeviceptr, &Allocation)> {

@@ -1,4 +1,4 @@
-//! Devices that reach memory of another one, once it is mapped memory of ours.
+//! Devices that reach memory of another one, that is mapped memory of ours.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use super::state::State;
 use crate::abi::{CU_MEM_ACCESS_FLAGS_PROT_NONE, CUcontext, CUdevice, CUmemAccessDesc};
 use crate::driver::vm::{Vm, read_write};
 
-/// Gives all devices that reach the memory of `owner` access to what of it is mapped memory by now.
+/// Gives all devices that reach the memory of `owner` access to what of it is mapped memory of ours.
 pub fn share(state: &mut State, owner: CUcontext, driver: &impl Vm) {
     let Some(owner) = state.contexts.get(owner).cloned() else {
         return;
     };
     let devices = state.contexts.devices_reaching(&owner);
     let access: Vec<_> = devices.into_iter().map(read_write).collect();
-    set_converted(state, &owner, &access, driver);
+    set_access(state, &owner, &access, driver);
 }
 
 /// Takes the access of a device away that reaches the memory of `owner` no more.
@@ -28,18 +28,13 @@ pub fn unshare(state: &mut State, owner: CUcontext, device: CUdevice, driver: &i
             flags: CU_MEM_ACCESS_FLAGS_PROT_NONE,
             ..read_write(device)
         };
-        set_converted(state, &owner, &[access], driver);
+        set_access(state, &owner, &[access], driver);
     }
 }
 
-fn set_converted(
-    state: &State,
-    owner: &Arc<Context>,
-    access: &[CUmemAccessDesc],
-    driver: &impl Vm,
-) {
+fn set_access(state: &State, owner: &Arc<Context>, access: &[CUmemAccessDesc], driver: &impl Vm) {
     for at in state.allocations.of_context(owner) {
-        let Some((_, allocation, ordinary)) = state.allocations.converted_around(at) else {
+        let Some((_, allocation, ordinary)) = state.allocations.ordinary_around(at) else {
             continue;
         };
         if matches!(ordinary.backing, Backing::Mapped(_))

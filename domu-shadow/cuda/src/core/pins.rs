@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::block::{Block, Place};
 use super::context::Context;
-use super::queries::Record;
+use super::queries::Identity;
 use super::state::{self, State, state};
 use crate::abi::CUdeviceptr;
 use crate::driver::vm::{Real, Vm};
@@ -97,11 +97,11 @@ pub(super) fn reachable_in(block: &Block, state: &State) -> Option<Arc<Context>>
 fn record(state: &mut State, at: CUdeviceptr, context: &Context) {
     let allocation = state.allocations.get_mut(at);
     let ordinary = allocation.and_then(|allocation| allocation.ordinary_mut());
-    let Some(ordinary) = ordinary.filter(|ordinary| ordinary.record.is_none()) else {
+    let Some(ordinary) = ordinary.filter(|ordinary| ordinary.identity.is_none()) else {
         return;
     };
     if Real.enter(context.address()).is_ok() {
-        ordinary.record = Some(Box::new(Record::of(at, &Real)));
+        ordinary.identity = Some(Identity::of(at, &Real));
         Real.leave();
     }
 }

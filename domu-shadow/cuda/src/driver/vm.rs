@@ -99,10 +99,17 @@ pub struct Value {
 }
 
 impl Value {
-    pub fn number(&self) -> u64 {
+    pub fn int(value: u32) -> Value {
         let mut bytes = [0; 8];
-        bytes[..self.len].copy_from_slice(&self.bytes[..self.len]);
-        u64::from_le_bytes(bytes)
+        bytes[..4].copy_from_slice(&value.to_le_bytes());
+        Value { bytes, len: 4 }
+    }
+
+    pub fn long(value: u64) -> Value {
+        Value {
+            bytes: value.to_le_bytes(),
+            len: 8,
+        }
     }
 }
 
@@ -114,11 +121,11 @@ pub trait Vm {
     fn synchronize(&self) -> Answer<()>;
     fn alloc(&self, bytes: usize) -> Answer<CUdeviceptr>;
     fn free(&self, at: CUdeviceptr) -> Answer<()>;
-    /// The allocation around an address: where it begins, and its bytes.
-    fn around(&self, at: CUdeviceptr) -> Answer<(CUdeviceptr, usize)>;
     /// The driver may give another address than the one `wanted`.
     fn reserve(&self, bytes: usize, wanted: CUdeviceptr) -> Answer<CUdeviceptr>;
     fn unreserve(&self, at: CUdeviceptr, bytes: usize) -> Answer<()>;
+    /// What mapped memory of a device is made of, so that all can be done with it that can be done with memory of `cuMemAlloc`.
+    fn like_ordinary(&self, device: CUdevice) -> Properties;
     fn create(&self, bytes: usize, properties: &Properties, flags: u64) -> Answer<u64>;
     fn release(&self, handle: u64) -> Answer<()>;
     fn map(
@@ -142,6 +149,19 @@ pub trait Vm {
 /// NVIDIA's.
 #[derive(Clone, Copy, Debug)]
 pub struct Real;
+
+impl Real {
+    /// The allocation around an address: where it begins, and its bytes.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn around(&self, at: CUdeviceptr) -> Answer<(CUdeviceptr, usize)> {
+        let (mut base, mut size) = (0, 0);
+        // SAFETY: the pointers are this function's variables.
+        check(unsafe { driver().cuMemGetAddressRange_v2(&raw mut base, &raw mut size, at) })?;
+        Ok((base, size))
+    }
+}
 
 // SAFETY (of every call in it): the pointers are this function's own variables, with the types that `cuda.h` names. What a wrong
 // device address or handle does is an error code of the driver's.
@@ -173,12 +193,6 @@ impl Vm for Real {
         check(unsafe { driver().cuMemFree_v2(at) })
     }
 
-    fn around(&self, at: CUdeviceptr) -> Answer<(CUdeviceptr, usize)> {
-        let (mut base, mut size) = (0, 0);
-        check(unsafe { driver().cuMemGetAddressRange_v2(&raw mut base, &raw mut size, at) })?;
-        Ok((base, size))
-    }
-
     fn reserve(&self, bytes: usize, wanted: CUdeviceptr) -> Answer<CUdeviceptr> {
         let mut at = 0;
         check(unsafe { driver().cuMemAddressReserve(&raw mut at, bytes, 0, wanted, 0) })?;
@@ -187,6 +201,22 @@ impl Vm for Real {
 
     fn unreserve(&self, at: CUdeviceptr, bytes: usize) -> Answer<()> {
         check(unsafe { driver().cuMemAddressFree(at, bytes) })
+    }
+
+    fn like_ordinary(&self, device: CUdevice) -> Properties {
+        let can = |attribute| {
+            let mut value = 0;
+            let code = unsafe { driver().cuDeviceGetAttribute(&raw mut value, attribute, device) };
+            code == CUDA_SUCCESS && value != 0
+        };
+        let mut properties = Properties::of_device(device);
+        if can(CU_DEVICE_ATTRIBUTE_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR_SUPPORTED) {
+            properties.handle_types = CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR;
+        }
+        properties.rdma_capable = u8::from(can(
+            CU_DEVICE_ATTRIBUTE_GPU_DIRECT_RDMA_WITH_CUDA_VMM_SUPPORTED,
+        ));
+        properties
     }
 
     fn create(&self, bytes: usize, properties: &Properties, flags: u64) -> Answer<u64> {

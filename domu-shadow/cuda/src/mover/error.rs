@@ -20,7 +20,7 @@ pub(super) fn driver(error: DriverError) -> MoveError {
 pub(super) fn memory(error: MemoryError) -> MoveError {
     let (what, code) = match error {
         MemoryError::Driver { what, code, .. } => (what, code),
-        MemoryError::InUse | MemoryError::AddressLost { .. } => (
+        MemoryError::InUse => (
             "giving device memory back at its address",
             CUDA_ERROR_OUT_OF_MEMORY,
         ),

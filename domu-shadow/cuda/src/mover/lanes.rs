@@ -14,7 +14,7 @@ use runtime::mover::transfer::Pending;
 
 use super::error;
 use crate::abi::CUdeviceptr;
-use crate::beside::home::Home;
+use crate::beside::home::{Home, complain};
 use crate::beside::pin::Pin;
 use crate::beside::stream::{Event, Stream};
 use crate::core::context::Context;
@@ -118,7 +118,7 @@ impl Lanes {
         }
         for context in contexts {
             if let Err(error) = open.lane(context) {
-                log::warn!("no stream for a capture: {error}");
+                complain("no stream for a capture: ", &error);
             }
         }
     }

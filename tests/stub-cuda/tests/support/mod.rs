@@ -1,13 +1,19 @@
 //! The library as a program loads it. Each test binary is one process, so one set of options.
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use libloading::Library;
 
 static LIBRARY: OnceLock<Library> = OnceLock::new();
 
-pub struct Cuda(&'static Library);
+/// One test at a time: what one has freed, another's allocation would get; a capture forbids calls of other threads.
+static ALONE: Mutex<()> = Mutex::new(());
+
+pub struct Cuda {
+    library: &'static Library,
+    _alone: Option<MutexGuard<'static, ()>>,
+}
 
 /// Arguments of a C function.
 pub trait Arguments {
@@ -52,25 +58,32 @@ fn library() -> PathBuf {
 #[allow(dead_code, reason = "not every test needs all")]
 impl Cuda {
     pub fn load(options: &str) -> Cuda {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let library = LIBRARY.get_or_init(|| {
             // SAFETY: once, before the library reads it.
             unsafe { std::env::set_var("XL_GPU_STUB_CUDA", options) };
             // SAFETY: the library has no constructors.
             unsafe { Library::new(library()) }.unwrap()
         });
-        let cuda = Cuda(library);
+        let cuda = Cuda {
+            library,
+            _alone: Some(alone),
+        };
         cuda.ok("cuInit", (0_u32,));
         cuda
     }
 
-    /// What was loaded before.
+    /// What was loaded before, for another thread of the same test.
     pub fn again() -> Cuda {
-        Cuda(LIBRARY.get().unwrap())
+        Cuda {
+            library: LIBRARY.get().unwrap(),
+            _alone: None,
+        }
     }
 
     pub fn address(&self, name: &str) -> *const () {
         // SAFETY: a function's address is all that is taken.
-        let function = unsafe { self.0.get::<*const ()>(name.as_bytes()) };
+        let function = unsafe { self.library.get::<*const ()>(name.as_bytes()) };
         *function.unwrap_or_else(|_| panic!("no {name}"))
     }
 

@@ -1,26 +1,87 @@
-//! Memory of `cuMemAlloc`: from its first move on it is mapped memory at its own address.
+//! Memory of `cuMemAlloc`, which is mapped memory at an address of its own.
 
 use std::sync::Arc;
 
 use super::step::{MemoryError, Step};
-use crate::abi::CUdeviceptr;
+use crate::abi::{CUdevice, CUdeviceptr};
 use crate::core::context::Context;
-use crate::core::ordinary::Backing;
-use crate::core::queries::Record;
+use crate::core::ending::take_apart;
+use crate::core::ordinary::{Allocation, Backing, span};
+use crate::core::queries::Identity;
 use crate::core::state::State;
-use crate::driver::vm::{Answer, Properties, Vm, read_write};
+use crate::driver::vm::{Properties, Vm, read_write};
 
-/// Tries to reserve an address that has just become free.
-pub(super) const RESERVATIONS: u32 = 3;
-/// Tries to get it by allocating as much once more.
-const ALLOCATIONS: u32 = 64;
+/// Makes an allocation, for the context that is current, and the devices that reach it.
+///
+/// # Errors
+/// Where a step fails; nothing is left of it then.
+pub fn make(
+    asked: usize,
+    context: Arc<Context>,
+    properties: &Properties,
+    devices: &[CUdevice],
+    driver: &impl Vm,
+) -> Result<(CUdeviceptr, Allocation), MemoryError> {
+    let mut step = Step {
+        driver,
+        at: 0,
+        bytes: asked,
+    };
+    step.at = step.call("cuMemAddressReserve", |driver| {
+        driver.reserve(span(asked), 0)
+    })?;
+    let mut allocation = Allocation::reserved(step.at, asked, context);
+    match fill(&mut allocation, properties, devices, &step) {
+        Ok(()) => Ok((step.at, allocation)),
+        Err(error) => {
+            take_apart(step.at, &allocation, driver);
+            Err(error)
+        }
+    }
+}
+
+/// Gives it memory, from wherever it is.
+fn fill(
+    allocation: &mut Allocation,
+    properties: &Properties,
+    devices: &[CUdevice],
+    step: &Step<'_, impl Vm>,
+) -> Result<(), MemoryError> {
+    let (at, span) = (step.at, allocation.span());
+    let Some(ordinary) = allocation.ordinary_mut() else {
+        return Ok(());
+    };
+    if ordinary.backing == Backing::Reserved {
+        let handle = step.call("cuMemCreate", |driver| driver.create(span, properties, 0))?;
+        ordinary.backing = Backing::Created(handle);
+    }
+    if let Backing::Created(handle) = ordinary.backing {
+        step.call("cuMemMap", |driver| driver.map(at, span, 0, handle, 0))?;
+        ordinary.backing = Backing::Bare(handle);
+    }
+    if let Backing::Bare(handle) = ordinary.backing {
+        // The own device comes first: others may be out of its reach.
+        for &device in devices {
+            let access = [read_write(device)];
+            step.call("cuMemSetAccess", |driver| {
+                driver.set_access(at, span, &access)
+            })?;
+        }
+        ordinary.backing = Backing::Mapped(handle);
+    }
+    if ordinary.sync_memops {
+        step.call("cuPointerSetAttribute", |driver| {
+            driver.set_sync_memops(at, true)
+        })?;
+    }
+    Ok(())
+}
 
 pub(super) fn detach(
     state: &mut State,
     at: CUdeviceptr,
     driver: &impl Vm,
 ) -> Result<(), MemoryError> {
-    let has_neighbour = state.allocations.has_neighbour(at);
     let Some(allocation) = state.allocations.get_mut(at) else {
         return Ok(());
     };
@@ -32,25 +93,19 @@ pub(super) fn detach(
     let Some(ordinary) = allocation.ordinary_mut() else {
         return Ok(());
     };
+    if ordinary.is_shared {
+        return Ok(());
+    }
     let step = Step {
         driver,
         at,
         bytes: asked,
     };
     step.in_context(&context, || {
-        if ordinary.backing == Backing::Plain {
-            ordinary
-                .record
-                .get_or_insert_with(|| Box::new(Record::of(at, driver)));
-            if has_neighbour || sees_neighbour(&step, span) {
-                ordinary.backing = Backing::Kept;
-                return Ok(());
-            }
-            step.call("cuMemFree", |driver| driver.free(at))?;
-            ordinary.backing = Backing::Lost;
-            ordinary.backing = regain(&step, span)?;
-        }
         if let Backing::Bare(handle) | Backing::Mapped(handle) = ordinary.backing {
+            ordinary
+                .identity
+                .get_or_insert_with(|| Identity::of(at, driver));
             step.call("cuMemUnmap", |driver| driver.unmap(at, span))?;
             ordinary.backing = Backing::Created(handle);
         }
@@ -60,72 +115,6 @@ pub(super) fn detach(
         }
         Ok(())
     })
-}
-
-/// Whether the driver has given away the rest of the last granule, too.
-fn sees_neighbour(step: &Step<'_, impl Vm>, span: usize) -> bool {
-    let behind = (step.bytes as u64)
-        .next_multiple_of(512)
-        .min(span as u64 - 1);
-    let is_others = |offset: u64| {
-        let around = step.driver.around(step.at + offset);
-        around.is_ok_and(|(base, _)| base != step.at)
-    };
-    is_others(behind) || is_others(span as u64 - 1)
-}
-
-/// Gets the address of memory back that was freed: by itself, or else with memory of the driver's. What comes instead is held until the
-/// end: otherwise the same would come again.
-fn regain(step: &Step<'_, impl Vm>, span: usize) -> Result<Backing, MemoryError> {
-    let (driver, at) = (step.driver, step.at);
-    let reserve = || driver.reserve(span, at);
-    if is_given(at, RESERVATIONS, reserve, |other| {
-        driver.unreserve(other, span)
-    }) {
-        return Ok(Backing::Reserved);
-    }
-    let allocate = || driver.alloc(step.bytes);
-    if is_given(at, ALLOCATIONS, allocate, |other| driver.free(other)) {
-        log::warn!(
-            "{} bytes at {at:#x} stay the driver's: it does not let their address be reserved",
-            step.bytes
-        );
-        return Ok(Backing::Kept);
-    }
-    Err(MemoryError::AddressLost {
-        at,
-        bytes: step.bytes,
-    })
-}
-
-/// Whether one of so many tries gives `at`. What they give besides is given back.
-fn is_given(
-    at: CUdeviceptr,
-    tries: u32,
-    mut take: impl FnMut() -> Answer<CUdeviceptr>,
-    give_back: impl Fn(CUdeviceptr) -> Answer<()>,
-) -> bool {
-    let mut others = Vec::new();
-    let mut is_given = false;
-    for _ in 0..tries {
-        match take() {
-            Ok(got) if got == at => {
-                is_given = true;
-                break;
-            }
-            Ok(other) => others.push(other),
-            Err(code) => {
-                log::debug!("address {at:#x}: CUDA error {code}");
-                break;
-            }
-        }
-    }
-    for other in others {
-        if let Err(code) = give_back(other) {
-            log::warn!("memory of ours at {other:#x} is not free: CUDA error {code}");
-        }
-    }
-    is_given
 }
 
 pub(super) fn attach(
@@ -141,69 +130,17 @@ pub(super) fn attach(
     let Some(allocation) = allocations.get_mut(at) else {
         return Ok(());
     };
-    let (context, span, asked) = (
-        Arc::clone(&allocation.context),
-        allocation.span(),
-        allocation.asked,
-    );
-    let Some(ordinary) = allocation.ordinary_mut() else {
-        return Ok(());
-    };
-    if !ordinary.is_converted() || matches!(ordinary.backing, Backing::Mapped(_)) {
+    let ordinary = allocation.ordinary();
+    if ordinary.is_none_or(|it| matches!(it.backing, Backing::Mapped(_))) {
         return Ok(());
     }
+    let context = Arc::clone(&allocation.context);
+    let devices = contexts.devices_reaching(&context);
+    let properties = driver.like_ordinary(context.device());
     let step = Step {
         driver,
         at,
-        bytes: asked,
+        bytes: allocation.asked,
     };
-    step.in_context(&context, || {
-        if ordinary.backing == Backing::Lost {
-            ordinary.backing = regain(&step, span)?;
-        }
-        if ordinary.backing == Backing::Reserved {
-            let is_rdma = ordinary
-                .record
-                .as_deref()
-                .is_some_and(Record::is_rdma_capable);
-            let handle = step.call("cuMemCreate", |driver| {
-                create(driver, span, &context, is_rdma)
-            })?;
-            ordinary.backing = Backing::Created(handle);
-        }
-        if let Backing::Created(handle) = ordinary.backing {
-            step.call("cuMemMap", |driver| driver.map(at, span, 0, handle, 0))?;
-            ordinary.backing = Backing::Bare(handle);
-        }
-        if let Backing::Bare(handle) = ordinary.backing {
-            // The own device comes first: others may be out of its reach.
-            for device in contexts.devices_reaching(&context) {
-                let access = [read_write(device)];
-                step.call("cuMemSetAccess", |driver| {
-                    driver.set_access(at, span, &access)
-                })?;
-            }
-            ordinary.backing = Backing::Mapped(handle);
-        }
-        if ordinary.sync_memops {
-            step.call("cuPointerSetAttribute", |driver| {
-                driver.set_sync_memops(at, true)
-            })?;
-        }
-        Ok(())
-    })
-}
-
-/// Memory that other devices of the machine can reach where ordinary memory can be.
-fn create(driver: &impl Vm, span: usize, context: &Context, is_rdma: bool) -> Answer<u64> {
-    let plain = Properties::of_device(context.device());
-    let capable = Properties {
-        rdma_capable: u8::from(is_rdma),
-        ..plain
-    };
-    let created = driver.create(span, &capable, 0);
-    if is_rdma && created.is_err() {
-        return driver.create(span, &plain, 0);
-    }
-    created
+    step.in_context(&context, || fill(allocation, &properties, &devices, &step))
 }

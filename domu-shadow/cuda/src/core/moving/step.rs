@@ -16,11 +16,6 @@ pub enum MemoryError {
         bytes: usize,
         code: CUresult,
     },
-    /// The program's pointers to it lead nowhere until the driver gives it back.
-    #[error(
-        "the driver does not give address {at:#x} back, where the program has {bytes} bytes of device memory"
-    )]
-    AddressLost { at: CUdeviceptr, bytes: usize },
 }
 
 /// One step's, for messages.

@@ -5,15 +5,13 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::ordinary::RESERVATIONS;
 use super::*;
 use crate::abi::*;
 use crate::core::block::{Block, Place};
 use crate::core::context::Context;
 use crate::core::ending::take_apart;
 use crate::core::fake::{Fake, GRANULE, Mapped};
-use crate::core::ordinary::{Allocation, Backing};
-use crate::driver::vm::{Answer, Properties, Value, read_write};
+use crate::driver::vm::{Properties, read_write};
 
 /// Where the program's reservation lies, and how many granules it has.
 const BASE: u64 = 0x20_0000_0000;
@@ -89,7 +87,8 @@ struct Both {
     state: State,
     context: Arc<Context>,
     handles: [(u64, u64); HANDLES],
-    allocations: Vec<u64>,
+    /// Where each lies.
+    allocations: Vec<(u64, u64)>,
 }
 
 fn address(granule: u64) -> u64 {
@@ -145,14 +144,10 @@ impl Both {
         if self.allocations.is_empty() {
             return;
         }
-        let at = self.allocations.remove(index % self.allocations.len());
-        assert_eq!(self.plain.free(at), Ok(()));
-        let allocation = self.state.allocations.remove(at).unwrap();
-        if allocation.ordinary().is_some_and(|o| o.is_converted()) {
-            take_apart(at, &allocation, &self.ours);
-        } else {
-            assert_eq!(self.ours.free(at), Ok(()));
-        }
+        let (plain, ours) = self.allocations.remove(index % self.allocations.len());
+        assert_eq!(self.plain.free(plain), Ok(()));
+        let allocation = self.state.allocations.remove(ours).unwrap();
+        take_apart(ours, &allocation, &self.ours);
     }
 
     fn go(&mut self, out: Option<u32>, back: Option<u32>) {
@@ -161,7 +156,7 @@ impl Both {
         self.ours.fail_after(None);
         if gone.is_ok() {
             assert!(self.ours.mapped().is_empty(), "something is still mapped");
-            assert_eq!(self.ours.in_use(), (self.carried(), 0));
+            assert_eq!(self.ours.in_use(), (0, 0));
         }
         self.ours.fail_after(back);
         let came = attach(&mut self.state, &self.ours);
@@ -174,11 +169,6 @@ impl Both {
             );
         }
         assert_eq!(self.ours.in_use().1, 0, "a context is still entered");
-    }
-
-    /// Bytes that the driver carries.
-    fn carried(&self) -> u64 {
-        self.ours.allocated().values().sum()
     }
 
     fn run(&mut self, op: &Op) {
@@ -234,11 +224,12 @@ impl Both {
                 );
             }
             Op::Alloc(size) => {
-                let at = self.plain.alloc(size).unwrap();
-                assert_eq!(self.ours.alloc(size), Ok(at));
-                let allocation = Allocation::new(at, size, Arc::clone(&self.context));
-                self.state.allocations.insert(at, allocation);
-                self.allocations.push(at);
+                let plain = self.plain.alloc(size).unwrap();
+                let (context, properties) = (Arc::clone(&self.context), Properties::of_device(0));
+                let made = make(size, context, &properties, &[0], &self.ours);
+                let (ours, allocation) = made.unwrap();
+                self.state.allocations.insert(ours, allocation);
+                self.allocations.push((plain, ours));
             }
             Op::Free(index) => self.free(index),
             Op::Window(place) => {
@@ -250,17 +241,14 @@ impl Both {
     }
 
     fn compare(&self) {
-        let mut mapped = self.ours.mapped();
-        for (at, size) in self.plain.allocated() {
-            // Allocated, or mapped by us for its device.
-            let is_there = self.ours.allocated().get(&at) == Some(&size)
-                || mapped.remove(&at).is_some_and(|mapped| {
-                    let access = BTreeMap::from([(0, CU_MEM_ACCESS_FLAGS_PROT_READWRITE)]);
-                    mapped.size == size && mapped.access.iter().all(|a| *a == access)
-                });
-            assert!(is_there, "memory at {at:#x} is missing");
+        let sizes = self.plain.allocated();
+        for (plain, ours) in &self.allocations {
+            let mapped = self.ours.mapping(*ours).expect("memory is missing");
+            let access = BTreeMap::from([(0, CU_MEM_ACCESS_FLAGS_PROT_READWRITE)]);
+            assert_eq!(mapped.size, sizes[plain]);
+            assert!(mapped.access.iter().all(|a| *a == access));
         }
-        assert_eq!(named(self.plain.mapped()), named(mapped));
+        assert_eq!(named(self.plain.mapped()), named(self.ours.mapped()));
     }
 }
 
@@ -315,77 +303,36 @@ fn what_the_program_frees_leaves_nothing_behind() {
 }
 
 #[test]
-fn an_address_that_cannot_be_reserved_is_allocated_again() {
-    let mut both = Both::new();
-    both.run(&Op::Alloc(4 << 20));
-    both.ours.refuse(RESERVATIONS);
-    both.run(&Op::Move {
-        out: None,
-        back: None,
-    });
-    let at = both.allocations[0];
-    let ordinary = both
-        .state
-        .allocations
-        .get(at)
-        .and_then(Allocation::ordinary);
-    assert_eq!(ordinary.map(|o| o.backing), Some(Backing::Kept));
-    // It is asked for no more.
-    both.run(&Op::Move {
-        out: None,
-        back: None,
-    });
-    both.run(&Op::Free(0));
-    assert_eq!(both.ours.in_use().0, 0);
+fn an_allocation_that_fails_leaves_nothing_behind() {
+    for calls in 0..4 {
+        let both = Both::new();
+        let (context, properties) = (Arc::clone(&both.context), Properties::of_device(0));
+        let before = both.ours.reserved();
+        both.ours.fail_after(Some(calls));
+        let made = make(5_000_000, context, &properties, &[0], &both.ours);
+        assert!(made.is_err(), "{calls} calls went well");
+        assert_eq!(both.ours.in_use(), (0, 0));
+        assert_eq!(both.ours.reserved(), before);
+    }
 }
 
 #[test]
-fn memory_with_a_neighbour_in_its_granule_stays() {
+fn what_others_have_stays_mapped() {
     let mut both = Both::new();
-    both.run(&Op::Alloc(4 << 20));
-    let at = both.allocations[0];
-    // A small one in the granule that the first one only begins, as no driver has done yet.
-    let first = both.state.allocations.remove(at).unwrap();
-    let shorter = Allocation::new(at, 3 << 20, first.context);
-    both.state.allocations.insert(at, shorter);
-    both.ours.share(at, 3 << 20);
-    assert_eq!(detach(&mut both.state, &both.ours), Ok(()));
-    assert_eq!(both.state.allocations.left(), 3 << 20);
-    assert!(both.ours.allocated().contains_key(&at));
-    assert_eq!(attach(&mut both.state, &both.ours), Ok(()));
-    both.state.allocations.remove(at);
-    assert_eq!(both.state.allocations.left(), 0);
-}
-
-#[test]
-fn a_lost_address_is_an_error_that_names_it_and_the_rest_goes() {
-    let mut both = Both::new();
-    both.run(&Op::Alloc(4 << 20));
+    both.run(&Op::Alloc(3 << 20));
     both.run(&Op::Alloc(2 << 20));
-    let (first, second) = (both.allocations[0], both.allocations[1]);
-    // Somebody else takes the first one's place the moment that it is free.
-    let taken = Taker {
-        driver: &both.ours,
-        at: first,
-    };
-    let lost = detach(&mut both.state, &taken);
-    assert_eq!(
-        lost,
-        Err(MemoryError::AddressLost {
-            at: first,
-            bytes: 4 << 20
-        })
-    );
-    assert!(
-        !both.ours.allocated().contains_key(&second),
-        "the other one is away"
-    );
-    assert_eq!(attach(&mut both.state, &both.ours), lost);
-    assert!(both.ours.is_mapped(second));
-    // It is given up again: all is well.
-    both.ours.unreserve(first, 1 << 21).unwrap();
+    let (shared, moved) = (both.allocations[0].1, both.allocations[1].1);
+    both.state.allocations.share(shared);
+    both.state.allocations.share(shared);
+    assert_eq!(both.state.allocations.left(), 3 << 20);
+    assert_eq!(detach(&mut both.state, &both.ours), Ok(()));
+    assert!(both.ours.is_mapped(shared) && !both.ours.is_mapped(moved));
     assert_eq!(attach(&mut both.state, &both.ours), Ok(()));
     both.compare();
+    both.run(&Op::Free(0));
+    both.run(&Op::Free(0));
+    assert_eq!(both.state.allocations.left(), 0);
+    assert_eq!(both.ours.in_use(), (0, 0));
 }
 
 #[test]
@@ -401,72 +348,4 @@ fn memory_in_use_does_not_go() {
     assert_eq!(detach(&mut both.state, &both.ours), Err(MemoryError::InUse));
     block.remove_pin();
     assert_eq!(detach(&mut both.state, &both.ours), Ok(()));
-}
-
-/// Reserves part of what is freed at one address.
-struct Taker<'a> {
-    driver: &'a Fake,
-    at: u64,
-}
-
-impl Vm for Taker<'_> {
-    fn enter(&self, context: usize) -> Answer<()> {
-        self.driver.enter(context)
-    }
-    fn leave(&self) {
-        self.driver.leave();
-    }
-    fn synchronize(&self) -> Answer<()> {
-        self.driver.synchronize()
-    }
-    fn alloc(&self, bytes: usize) -> Answer<CUdeviceptr> {
-        self.driver.alloc(bytes)
-    }
-    fn free(&self, at: CUdeviceptr) -> Answer<()> {
-        self.driver.free(at)?;
-        if at == self.at {
-            self.driver.reserve(1 << 21, at)?;
-        }
-        Ok(())
-    }
-    fn around(&self, at: CUdeviceptr) -> Answer<(CUdeviceptr, usize)> {
-        self.driver.around(at)
-    }
-    fn reserve(&self, bytes: usize, wanted: CUdeviceptr) -> Answer<CUdeviceptr> {
-        self.driver.reserve(bytes, wanted)
-    }
-    fn unreserve(&self, at: CUdeviceptr, bytes: usize) -> Answer<()> {
-        self.driver.unreserve(at, bytes)
-    }
-    fn create(&self, bytes: usize, properties: &Properties, flags: u64) -> Answer<u64> {
-        self.driver.create(bytes, properties, flags)
-    }
-    fn release(&self, handle: u64) -> Answer<()> {
-        self.driver.release(handle)
-    }
-    fn map(
-        &self,
-        at: CUdeviceptr,
-        bytes: usize,
-        offset: usize,
-        handle: u64,
-        flags: u64,
-    ) -> Answer<()> {
-        self.driver.map(at, bytes, offset, handle, flags)
-    }
-    fn unmap(&self, at: CUdeviceptr, bytes: usize) -> Answer<()> {
-        self.driver.unmap(at, bytes)
-    }
-    fn set_access(&self, at: CUdeviceptr, bytes: usize, access: &[CUmemAccessDesc]) -> Answer<()> {
-        self.driver.set_access(at, bytes, access)
-    }
-    fn is_reached(&self, event: usize) -> bool {
-        self.driver.is_reached(event)
-    }
-    fn set_sync_memops(&self, at: CUdeviceptr, on: bool) -> Answer<()> {
-        self.driver.set_sync_memops(at, on)
-    }
-    fn attribute(&self, attribute: u32, at: CUdeviceptr) -> Answer<Value> {
-        self.driver.attribute(attribute, at)
-    }
 }
