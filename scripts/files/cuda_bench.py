@@ -129,7 +129,7 @@ def blackout(args, tools):
     for name, plan, variables, judge, logged in cases:
         case = {"program": name}
         with tempfile.TemporaryDirectory(prefix="xl-gpu-bench-", dir="/dev/shm") as folder:
-            case["moved"] = moved(args, folder, plan, judge, variables=variables | under(args), log=logged)
+            case["moved"] = moved(args, folder, plan, judge, variables=variables | under(args), options=logged)
         with tempfile.TemporaryDirectory(prefix="xl-gpu-bench-", dir="/dev/shm") as folder:
             case["driver_alone"] = alone(args, program_of, plan, without(args, folder) | variables, folder)
         figures.append(case)

@@ -322,9 +322,7 @@ fn main() {
         say(toll("plain read", &rig, streamed, seconds, || {
             plain_read(queue, &buffers, &ring).0
         }));
-        let duty = PassOptions {
-            duty: arguments.get("duty", 0.02),
-        };
+        let duty = PassOptions::with_duty(arguments.get("duty", 0.02));
         let sent = |engine: &mut Engine, ring: &mut Ring, options| {
             engine.pass(&ids, options, ring).expect("a pass").data_bytes
         };

@@ -2,10 +2,11 @@
 
 mod common;
 
-use common::moving::{alone, there_and_back};
+use common::moving::{alone, begin, there_and_back};
 use common::*;
 use std::ffi::{CStr, CString};
 use std::ptr::{null, null_mut};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 const VALUE: &str = "
 #ifndef X
@@ -187,6 +188,70 @@ fn structures_are_no_objects_by_their_names() {
         assert_eq!(gpu.read::<i32>(buffer, 0, 16), [112; 16]);
         there_and_back(0);
     }
+    ok!(clReleaseKernel(kernel));
+    ok!(clReleaseMemObject(buffer));
+}
+
+const WAITS: &str = "
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void waits(__global volatile uint *words) {
+    atomic_inc(&words[0]);
+    while (words[1] == 0) {}
+    atomic_inc(&words[2]);
+}";
+
+/// pocl 3.1 to 5.0 abort if they are asked for a binary while such kernels run: by the second, on two processors.
+#[test]
+fn a_move_begins_while_kernels_of_a_required_size_run() {
+    let _alone = alone();
+    let gpu = Gpu::new();
+    let kernel = gpu.kernel(WAITS, "waits");
+    let words: [AtomicU32; 3] = Default::default();
+    let buffer = make!(clCreateBuffer(
+        gpu.context,
+        CL_MEM_READ_WRITE | CL_MEM_USE_HOST_PTR,
+        size_of_val(&words),
+        words.as_ptr().cast_mut().cast()
+    ));
+    set(kernel, 0, &buffer);
+    let start = |gpu: &Gpu| {
+        ok!(clEnqueueNDRangeKernel(
+            gpu.queue,
+            kernel,
+            1,
+            null(),
+            &1,
+            &1,
+            0,
+            null(),
+            null_mut()
+        ));
+        ok!(clFlush(gpu.queue));
+    };
+    let mut units = 0_u32;
+    ok!(clGetDeviceInfo(
+        gpu.device,
+        CL_DEVICE_MAX_COMPUTE_UNITS,
+        4,
+        (&raw mut units).cast(),
+        null_mut()
+    ));
+    let beside: Vec<Gpu> = (0..units.min(2)).map(|_| gpu.beside()).collect();
+    beside.iter().for_each(start);
+    while words[0].load(Ordering::SeqCst) < beside.len() as u32 {
+        std::thread::yield_now();
+    }
+    let mut capture = begin();
+    capture.prepare(|| true);
+    words[1].store(1, Ordering::SeqCst);
+    beside.iter().for_each(Gpu::finish);
+    drop(capture);
+    there_and_back(1);
+    start(&gpu);
+    assert_eq!(
+        gpu.read::<u32>(buffer, 8, 1),
+        [beside.len() as u32 + 1],
+        "each kernel ran once"
+    );
     ok!(clReleaseKernel(kernel));
     ok!(clReleaseMemObject(buffer));
 }

@@ -42,8 +42,19 @@ pub(super) struct Daemon {
 
 /// How a move ended. The program runs on in every case.
 enum Outcome {
-    Moved { blackout_ns: u64, retries: u64 },
-    GivenUp { why: String, blackout_ns: u64 },
+    Moved {
+        blackout_ns: u64,
+        retries: u64,
+    },
+    GivenUp {
+        why: String,
+        blackout_ns: u64,
+    },
+    /// It was there and back, but had not let go of so many devices: dom0 would have gone no further.
+    Held {
+        devices: u64,
+        blackout_ns: u64,
+    },
 }
 
 impl Daemon {
@@ -74,7 +85,7 @@ impl Daemon {
                 counts.bytes = bytes;
                 count(counts, &outcome);
             });
-            if !matches!(outcome, Outcome::Moved { .. }) {
+            if matches!(outcome, Outcome::GivenUp { .. }) {
                 pace::moved();
             }
         }
@@ -126,7 +137,20 @@ impl Daemon {
             }
         };
         match quiesced.unload() {
-            Ok((_, detached)) => self.restore(detached),
+            Ok((unloaded, detached)) => {
+                let (blackout_ns, retries, link) = self.restore(detached);
+                let outcome = match unloaded.devices {
+                    0 => Outcome::Moved {
+                        blackout_ns,
+                        retries,
+                    },
+                    devices => Outcome::Held {
+                        devices,
+                        blackout_ns,
+                    },
+                };
+                (outcome, link)
+            }
             Err(refused) => {
                 let (quiesced, why) = kept(refused);
                 let (blackout_ns, attached) = quiesced
@@ -137,7 +161,8 @@ impl Daemon {
         }
     }
 
-    fn restore(&mut self, mut detached: Detached<DynLink>) -> (Outcome, DynLink) {
+    /// Nanoseconds for which the program was held, and how many tries had failed.
+    fn restore(&mut self, mut detached: Detached<DynLink>) -> (u64, u64, DynLink) {
         // Now and then, so that the program runs into contents that are not there yet.
         let slowness = if self.generation.is_multiple_of(4) {
             SLOW
@@ -156,11 +181,7 @@ impl Daemon {
                 }
             }) {
                 Ok((restored, attached)) => {
-                    let outcome = Outcome::Moved {
-                        blackout_ns: restored.blackout_ns,
-                        retries,
-                    };
-                    return (outcome, attached.into_link());
+                    return (restored.blackout_ns, retries, attached.into_link());
                 }
                 Err(refused) => {
                     let why;
@@ -226,6 +247,14 @@ fn count(counts: &mut Counts, outcome: &Outcome) {
         } => {
             counts.moves += 1;
             counts.failed += retries;
+            *blackout_ns
+        }
+        Outcome::Held {
+            devices,
+            blackout_ns,
+        } => {
+            log::warn!("stress: {devices} devices were still held");
+            counts.failed += 1;
             *blackout_ns
         }
         Outcome::GivenUp {

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::c_uint;
 use std::mem::ManuallyDrop;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 
@@ -25,6 +26,8 @@ use crate::work::Work;
 
 pub struct Context {
     pub handle: Handle,
+    /// No other context has it, not even the next one of this handle.
+    pub id: u64,
     pub device: usize,
     pub flags: Mutex<c_uint>,
     pub is_primary: bool,
@@ -58,8 +61,10 @@ impl Context {
     ) -> Outcome<Arc<Context>> {
         let fault = Arc::new(Fault::default());
         let legacy = Stream::new(CU_STREAM_LEGACY, (handle, device), fault.clone(), 0, 0);
+        static LAST: AtomicU64 = AtomicU64::new(0);
         let context = Arc::new(Context {
             handle,
+            id: LAST.fetch_add(1, Ordering::Relaxed) + 1,
             device,
             flags: Mutex::new(flags),
             is_primary,

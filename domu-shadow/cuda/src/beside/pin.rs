@@ -2,7 +2,7 @@
 
 use channel::memory::SharedPages;
 
-use super::home::{Home, call};
+use super::home::{Home, call, complain};
 use crate::abi::*;
 
 /// The pages, pinned for all contexts. Transfers must have ended when it is dropped.
@@ -39,7 +39,7 @@ impl Drop for Pin {
         let unpinned = call!(cuMemHostUnregister(at));
         // With the context it was pinned in the driver lets go by itself.
         if let (Ok(_), Err(error)) = (here, unpinned) {
-            log::warn!("{error}");
+            complain("", &error);
         }
     }
 }

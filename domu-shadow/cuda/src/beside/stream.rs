@@ -5,7 +5,7 @@ use std::ptr::null_mut;
 
 use runtime::delta::device::{self, Result};
 
-use super::home::{Entered, Home, call, failed};
+use super::home::{Entered, Home, call, complain, failed};
 use crate::abi::*;
 
 /// A stream that does not synchronise with the legacy one, of the lowest priority: what the program runs goes before. Work in it must
@@ -172,7 +172,7 @@ impl Drop for Stream {
         // The context's destruction has destroyed it.
         let Ok(_here) = self.home.enter() else { return };
         if let Err(error) = call!(cuStreamDestroy_v2(self.handle)) {
-            log::warn!("{error}");
+            complain("", &error);
         }
     }
 }
@@ -253,7 +253,7 @@ impl Drop for Event {
         let Ok(_here) = self.home.enter() else { return };
         for event in [self.start, self.end].into_iter().filter(|e| !e.is_null()) {
             if let Err(error) = call!(cuEventDestroy_v2(event)) {
-                log::warn!("{error}");
+                complain("", &error);
             }
         }
     }

@@ -64,8 +64,12 @@ pub fn id(context: usize) -> Answer<u64> {
 /// # Errors
 /// `CUDA_ERROR_INVALID_CONTEXT` without one.
 pub fn context(state: &mut Locked, handle: usize) -> Answer<Arc<Context>> {
-    if let Some(known) = state.contexts.get(handle as CUcontext) {
-        return Ok(Arc::clone(known));
+    if let Some(known) = state.contexts.get(handle as CUcontext).cloned() {
+        if known.id() == 0 || id(handle)? == known.id() {
+            return Ok(known);
+        }
+        // Another one has its handle by now: a primary context after a reset that went past us.
+        end_context(state, &known, &Real);
     }
     if handle == 0 {
         return Err(CUDA_ERROR_INVALID_CONTEXT);

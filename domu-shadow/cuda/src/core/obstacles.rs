@@ -56,9 +56,14 @@ pub fn keep_for_ever(hold: Hold) {
     std::mem::forget(hold);
 }
 
+/// Whether nothing works any more in a context that has answered this.
+pub fn is_fatal(code: CUresult) -> bool {
+    FATAL.contains(&code)
+}
+
 /// The driver has answered this to a call of ours.
 pub fn note_error(code: CUresult) {
-    if FATAL.contains(&code) {
+    if is_fatal(code) {
         BROKEN.store(code, Ordering::Relaxed);
     }
 }

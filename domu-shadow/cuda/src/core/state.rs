@@ -3,6 +3,7 @@
 //! Calls that allocate and free hold it for a look-up only, those of virtual memory for the driver's call.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,8 @@ pub struct State {
 static STATE: Mutex<Option<Box<State>>> = Mutex::new(None);
 /// A pin has gone.
 static UNPINNED: Condvar = Condvar::new();
+/// How many threads of the program's wait for that.
+static WAITING: AtomicUsize = AtomicUsize::new(0);
 
 /// The state, for this thread alone.
 pub struct Locked(MutexGuard<'static, Option<Box<State>>>);
@@ -67,6 +70,11 @@ fn is_child() -> bool {
     PINNING.get() != Some(&std::process::id())
 }
 
+/// Whether the program waits for what we use: long uses are to end soon.
+pub fn is_awaited() -> bool {
+    WAITING.load(Ordering::Relaxed) > 0
+}
+
 /// A pin has gone: whoever waits looks again.
 pub fn unpinned() {
     UNPINNED.notify_all();
@@ -87,10 +95,12 @@ impl Locked {
     fn wait(mut self, is_pinned: impl Fn(&State) -> bool) -> Locked {
         let since = Instant::now();
         let is_over = || is_child() || process_exit::is_here() && since.elapsed() >= AT_EXIT;
+        WAITING.fetch_add(1, Ordering::Relaxed);
         while is_pinned(&self) && !is_over() {
             let waited = UNPINNED.wait_timeout(self.0, AT_EXIT);
             self.0 = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+        WAITING.fetch_sub(1, Ordering::Relaxed);
         self
     }
 }

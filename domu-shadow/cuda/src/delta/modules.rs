@@ -12,7 +12,7 @@ use runtime::delta::device::Result;
 use runtime::locks::{self, lock};
 
 use crate::abi::{CUfunction, CUmodule};
-use crate::beside::home::{Home, call};
+use crate::beside::home::{Home, call, complain};
 
 /// The kernels' PTX.
 const PTX: &str = concat!(include_str!("kernels.ptx"), "\0");
@@ -73,7 +73,7 @@ pub fn unload() {
             continue;
         };
         if let Err(error) = call!(cuModuleUnload(module.handle)) {
-            log::warn!("{error}");
+            complain("", &error);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use channel::guest::{StepError, Whole};
@@ -12,17 +13,21 @@ use runtime::locks::lock;
 use runtime::mover::Program;
 
 use crate::abi::CUDA_ERROR_OUT_OF_MEMORY;
-use crate::beside::home::{Home, call};
+use crate::beside::home::{Home, call, complain};
 use crate::core::context::Context;
 use crate::core::memory::{Block, Pinned};
-use crate::core::obstacles;
 use crate::core::room::GivesWay;
+use crate::core::state;
 use crate::delta::engine::Candidate;
 use crate::delta::{Engine, Unavailable};
 
 /// Share of time in which comparing may keep the device's memory busy while the program runs: costs a program that
-/// streams through memory about 1 %. Stub drivers in tests are slow enough as it is.
-const DUTY: f64 = if cfg!(debug_assertions) { 1.0 } else { 0.2 };
+/// streams through memory about 1 %.
+const DUTY: f64 = 0.2;
+
+/// Bytes that the slowest device compares in a second. A comparison's own time says too much where it waits for the program's kernels,
+/// or where a processor stands in for the device: neither keeps memory busy, and rests as long as that starve the move.
+const SLOWEST: f64 = 100e9;
 
 /// Bytes that one pass looks at while the program runs: it holds all their blocks, and the program waits with what it frees of them.
 const HELD_AT_A_TIME: u64 = 256 << 20;
@@ -32,15 +37,6 @@ const LONGEST_WAIT: Duration = Duration::from_millis(200);
 
 /// Less free memory than this is left to the program.
 const LEAST_FREE: u64 = 32 << 20;
-
-fn options(program: Program) -> PassOptions {
-    PassOptions {
-        duty: match program {
-            Program::Runs => DUTY,
-            Program::Waits => 1.0,
-        },
-    }
-}
 
 /// One context's.
 struct Side {
@@ -110,7 +106,7 @@ impl Side {
 
     fn build(&mut self, bytes: u64, free: u64) {
         let config = Config {
-            // For `rest_after`.
+            // For `rest`.
             profiling: true,
             ..Config::for_bytes(bytes).fitted(free)
         };
@@ -122,17 +118,19 @@ impl Side {
         match Engine::new(&self.home, &config) {
             Ok(engine) => self.engine = Some(engine),
             Err(error) => {
-                log::warn!("blocks are sent whole: {error}");
+                match &error {
+                    Unavailable::Load(error) | Unavailable::Driver(error) => {
+                        complain("blocks are sent whole: ", error);
+                    }
+                    error => log::warn!("blocks are sent whole: {error}"),
+                }
                 self.why = match error {
                     Unavailable::Load(error) => match reason(&error.into()) {
                         Whole::NoMemory => Whole::NoMemory,
                         _ => Whole::NoKernels,
                     },
                     Unavailable::Wrong(_) => Whole::WrongKernels,
-                    Unavailable::Driver(error) => {
-                        obstacles::note_error(error.code);
-                        reason(&error.into())
-                    }
+                    Unavailable::Driver(error) => reason(&error.into()),
                     Unavailable::Secret(_) => Whole::Driver,
                 };
             }
@@ -141,9 +139,10 @@ impl Side {
 
     /// The driver has failed: from here on all travels whole.
     fn give_up(&mut self, error: &DeltaError) {
-        log::warn!("comparing on the device failed, blocks are sent whole: {error}");
-        if let DeltaError::Driver(error) = error {
-            obstacles::note_error(error.code);
+        let what = "comparing on the device failed, blocks are sent whole: ";
+        match error {
+            DeltaError::Driver(error) => complain(what, error),
+            error => log::warn!("{what}{error}"),
         }
         self.why = reason(error);
         self.engine = None;
@@ -202,6 +201,18 @@ fn parts<'b, 'v>(
     })
 }
 
+/// A program that waits for memory of a pass does not wait for all of it: one allocation may be most of the device.
+fn options(program: Program) -> PassOptions {
+    let always = PassOptions::default();
+    match program {
+        Program::Runs => PassOptions {
+            go_on: || !state::is_awaited(),
+            ..always
+        },
+        Program::Waits => always,
+    }
+}
+
 /// The blocks that are still there, held, and where they lie.
 fn hold(blocks: &[&Arc<Block>]) -> (Vec<Pinned>, Vec<Candidate>) {
     let held: Vec<Pinned> = blocks.iter().filter_map(|block| block.pin()).collect();
@@ -210,12 +221,11 @@ fn hold(blocks: &[&Arc<Block>]) -> (Vec<Pinned>, Vec<Candidate>) {
     (held, places)
 }
 
-/// A pass keeps to its share of time between what it compares, and the next one begins at once: waits until this one has.
-fn rest_after(report: PassReport, program: Program) {
-    let whole = Duration::from_nanos(report.detect_ns).div_f64(options(program).duty);
-    if program == Program::Runs {
-        std::thread::sleep(whole.saturating_sub(report.elapsed));
-    }
+/// How long to leave the device alone after comparing `bytes`, which kept it busy for `busy` of the time that has gone by. What is
+/// compared at a time is held, so nothing rests within that.
+fn rest(bytes: u64, busy: Duration, gone: Duration) -> Duration {
+    let most = Duration::from_secs_f64(bytes as f64 / SLOWEST);
+    busy.min(most).div_f64(DUTY).saturating_sub(gone)
 }
 
 /// What a pass over all contexts did.
@@ -267,7 +277,7 @@ impl GivesWay for Shared {
                 Ok(mut comparing) => return comparing.give_way(),
                 Err(TryLockError::Poisoned(comparing)) => return comparing.into_inner().give_way(),
                 Err(TryLockError::WouldBlock) if Instant::now() >= deadline => return false,
-                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_micros(500)),
+                Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_micros(500)),
             }
         }
     }
@@ -332,8 +342,7 @@ impl Comparing {
         for (address, (_, blocks)) in grouped(blocks) {
             for part in parts(&blocks, program) {
                 self.give_way_if_wanted();
-                let side = self.sides.get_mut(&address);
-                let Some(engine) = side.and_then(|side| side.engine.as_mut()) else {
+                let Some((home, engine)) = self.engine(address) else {
                     passed.failed.extend(part.iter().copied().cloned());
                     continue;
                 };
@@ -344,13 +353,21 @@ impl Comparing {
                     let unreached = part.iter().copied().filter(|block| !is_held(block));
                     passed.unreached.extend(unreached.cloned());
                 }
-                // SAFETY: the blocks are held, at these addresses.
-                let done = unsafe { engine.pass(&places, options(program), sink) };
+                if held.is_empty() {
+                    continue;
+                }
+                let done = home.enter().map_err(DeltaError::from).and_then(|_here| {
+                    // SAFETY: the blocks are held, at these addresses.
+                    unsafe { engine.pass(&places, options(program), sink) }
+                });
                 drop(held);
                 match done {
                     Ok(report) => {
                         passed.report.add(report);
-                        rest_after(report, program);
+                        if program == Program::Runs {
+                            let busy = Duration::from_nanos(report.detect_ns);
+                            thread::sleep(rest(report.examined_bytes, busy, report.elapsed));
+                        }
                     }
                     Err(DeltaError::Sink(error)) => return Err(error),
                     Err(error) => {
@@ -374,17 +391,26 @@ impl Comparing {
             for part in parts(&blocks, Program::Runs) {
                 self.give_way_if_wanted();
                 let all = part.iter().map(|block| block.size()).sum::<u64>();
-                let side = self.sides.get_mut(&address);
-                let Some(engine) = side.and_then(|side| side.engine.as_mut()) else {
+                let Some((home, engine)) = self.engine(address) else {
                     bytes += all;
                     continue;
                 };
                 let (held, places) = hold(part);
-                // SAFETY: the blocks are held, at these addresses.
-                let done = unsafe { engine.estimate(&places, options(Program::Runs), alive) };
+                if held.is_empty() {
+                    continue;
+                }
+                let begun = Instant::now();
+                let done = home.enter().map_err(DeltaError::from).and_then(|_here| {
+                    // SAFETY: the blocks are held, at these addresses.
+                    unsafe { engine.estimate(&places, PassOptions::default(), alive) }
+                });
                 drop(held);
                 match done {
-                    Ok(estimate) => bytes += estimate.data_bytes,
+                    Ok(estimate) => {
+                        bytes += estimate.data_bytes;
+                        let gone = begun.elapsed();
+                        thread::sleep(rest(all, gone, gone));
+                    }
                     Err(DeltaError::Sink(error)) => return Err(error),
                     Err(error) => {
                         self.give_up(address, &error);
@@ -394,6 +420,12 @@ impl Comparing {
             }
         }
         Ok(bytes)
+    }
+
+    /// A context's, and where to call it from.
+    fn engine(&mut self, address: usize) -> Option<(&Home, &mut Engine)> {
+        let side = self.sides.get_mut(&address)?;
+        Some((&side.home, side.engine.as_mut()?))
     }
 
     fn give_up(&mut self, address: usize, error: &DeltaError) {
@@ -413,5 +445,22 @@ impl Comparing {
     pub(super) fn why(&self) -> Whole {
         let why = self.sides.values().map(|side| side.why);
         why.max_by_key(|&why| u64::from(why)).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comparing_rests_by_its_share_and_no_longer_than_memory_can_have_been_busy() {
+        let ms = Duration::from_millis;
+        // 4 GiB at 1 TB/s and more, of which half the rest is over.
+        assert_eq!(rest(4 << 30, ms(4), ms(10)), ms(10));
+        assert_eq!(rest(4 << 30, ms(4), ms(30)), Duration::ZERO);
+        // Behind a kernel of a second.
+        let long = rest(4 << 30, ms(1000), ms(0));
+        assert!(long > ms(200) && long < ms(220), "{long:?}");
+        assert_eq!(rest(4 << 30, ms(1000), ms(1000)), Duration::ZERO);
     }
 }

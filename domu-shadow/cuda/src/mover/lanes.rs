@@ -13,8 +13,8 @@ use runtime::mover::MoveError;
 use runtime::mover::transfer::Pending;
 
 use super::error;
-use crate::abi::{CUDA_ERROR_CONTEXT_IS_DESTROYED, CUdeviceptr};
-use crate::beside::home::Home;
+use crate::abi::CUdeviceptr;
+use crate::beside::home::{Home, complain};
 use crate::beside::pin::Pin;
 use crate::beside::stream::{Event, Stream};
 use crate::core::context::Context;
@@ -117,11 +117,8 @@ impl Lanes {
             open.pages = Some(pages.clone());
         }
         for context in contexts {
-            match open.lane(context) {
-                Ok(_) => {}
-                // The program ends it.
-                Err(error) if error.code == CUDA_ERROR_CONTEXT_IS_DESTROYED => {}
-                Err(error) => log::warn!("no stream for a capture: {error}"),
+            if let Err(error) = open.lane(context) {
+                complain("no stream for a capture: ", &error);
             }
         }
     }

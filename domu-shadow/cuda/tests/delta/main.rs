@@ -6,6 +6,7 @@ mod image;
 mod rig;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use runtime::delta::{CHUNK_BYTES, Config, DeltaError, ExtentKind, PassOptions, Secret};
 use xl_gpu_cuda::delta::Engine;
@@ -86,7 +87,7 @@ impl Bench {
     }
 
     fn estimate(&mut self) -> (u64, u64) {
-        let (places, options) = (self.places(), PassOptions { duty: 0.5 });
+        let (places, options) = (self.places(), PassOptions::with_duty(0.5));
         // SAFETY: as for a pass.
         let estimate = unsafe { self.engine.estimate(&places, options, &mut || Ok(())) };
         let estimate = estimate.unwrap();
@@ -170,9 +171,44 @@ fn zeros_travel_without_bytes_and_an_estimate_changes_nothing() {
     bench.blocks[0].1.write(0, &vec![0; size]);
     assert_eq!(bench.estimate(), (0, 4096 + 100));
     // Paced comparing finds the same, only later.
-    bench.pass_with(PassOptions { duty: 0.5 }).unwrap();
+    bench.pass_with(PassOptions::with_duty(0.5)).unwrap();
     assert_eq!(bench.image.bytes(ExtentKind::Zero), 4096 + 100);
     bench.assert_exact();
+}
+
+#[test]
+fn a_pass_that_is_to_end_early_ends_and_the_next_sends_everything() {
+    static LEFT: AtomicUsize = AtomicUsize::new(0);
+    let _alone = alone();
+    let mut random = Random::new(7);
+    for steps in [0, 1, 2, 5] {
+        let mut bench = Bench::new();
+        let size = 300 * CHUNK_BYTES + 5;
+        for id in 1..4 {
+            let memory = Memory::new(size, 0);
+            memory.write(0, &random.bytes(size));
+            bench.add(id, memory);
+        }
+        LEFT.store(steps, Ordering::Relaxed);
+        let options = PassOptions {
+            go_on: || {
+                let less = |left: usize| left.checked_sub(1);
+                LEFT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
+                    .is_ok()
+            },
+            ..PassOptions::default()
+        };
+        bench.pass_with(options).unwrap();
+        assert!(
+            bench.image.bytes(ExtentKind::Data) < 3 * size as u64,
+            "{steps}"
+        );
+        bench.pass();
+        assert_eq!(bench.image.bytes(ExtentKind::Data), 3 * size as u64);
+        bench.assert_exact();
+        bench.pass();
+        assert!(bench.image.extents.is_empty());
+    }
 }
 
 #[test]

@@ -109,8 +109,9 @@ fn a_forked_child_waits_for_nobody() {
 #[test]
 fn a_way_back_that_fails_goes_on_where_it_stopped() {
     let name = "ordinary::a_way_back_that_fails_goes_on_where_it_stopped";
-    let options = "fail=cuMemCreate:2:OUT_OF_MEMORY,fail=cuMemMap:2:OUT_OF_MEMORY,\
-                   fail=cuMemSetAccess:3:UNKNOWN,fail=cuMemUnmap:2:UNKNOWN";
+    // The first four of each are for the program's allocations.
+    let options = "fail=cuMemCreate:6:OUT_OF_MEMORY,fail=cuMemMap:6:OUT_OF_MEMORY,\
+                   fail=cuMemSetAccess:7:UNKNOWN,fail=cuMemUnmap:6:UNKNOWN";
     over_stub(name, options, || {
         primary(0);
         let at = [4, 6, 2, 8].map(|size| alloc(size * MIB));

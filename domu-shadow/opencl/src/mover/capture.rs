@@ -114,7 +114,7 @@ impl Rounds for Capture {
         let programs = programs.iter().take_while(|_| go_on());
         programs.for_each(|program| {
             let _beside = locks::beside();
-            program.keep_binaries();
+            program.keep_binaries(Program::Runs);
         });
     }
 

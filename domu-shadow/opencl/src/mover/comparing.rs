@@ -31,12 +31,10 @@ const LEAST_BUFFER: usize = 16 << 10;
 const DUTY: f64 = 0.2;
 
 fn options(program: Program) -> PassOptions {
-    PassOptions {
-        duty: match program {
-            Program::Runs => DUTY,
-            Program::Waits => 1.0,
-        },
-    }
+    PassOptions::with_duty(match program {
+        Program::Runs => DUTY,
+        Program::Waits => 1.0,
+    })
 }
 
 /// One context's.

@@ -224,7 +224,7 @@ fn a_sink_that_fails_gets_everything_again() {
 }
 
 fn estimate(engine: &mut Engine) -> Estimate {
-    let options = PassOptions { duty: 0.5 };
+    let options = PassOptions::with_duty(0.5);
     engine.estimate(&[1], options, &mut || Ok(())).unwrap()
 }
 
@@ -280,7 +280,7 @@ fn a_paced_pass_is_exact_too() {
         .write(buffer, 0, &random_bytes(&mut random, buffer.size));
     bench.add(1, buffer);
     bench.image.begin();
-    let paced = PassOptions { duty: 0.5 };
+    let paced = PassOptions::with_duty(0.5);
     let report = bench.engine.pass(&[1], paced, &mut bench.image).unwrap();
     assert_eq!(report.data_bytes, buffer.size as u64);
     bench.assert_exact();

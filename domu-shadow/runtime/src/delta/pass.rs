@@ -31,6 +31,8 @@ impl<D: Device> Engine<D> {
     /// moment of the pass (a chunk written just then may be torn), and the next pass sends what they become.
     /// When nothing writes during the pass, its result is exact.
     ///
+    /// Where it may not go on, all candidates count as never sent, too.
+    ///
     /// # Errors
     /// When the driver or the sink fails. Then all candidates count as never sent, since what was delivered is not
     /// known; no place is written to any more.
@@ -45,13 +47,14 @@ impl<D: Device> Engine<D> {
             // Reads into the sink's places must have ended before it may forget them.
             self.device.finish();
         }
-        let result = result.and_then(|report| Ok(self.device.park().map(|()| report)?));
+        let result = result.and_then(|done| Ok(self.device.park().map(|()| done)?));
+        let is_whole = result.as_ref().is_ok_and(|(_, is_whole)| *is_whole);
         for id in candidates {
             if let Some(tracked) = self.tracked.get_mut(id) {
-                tracked.fresh = result.is_err();
+                tracked.fresh = !is_whole;
             }
         }
-        result
+        result.map(|(report, _)| report)
     }
 }
 
@@ -70,6 +73,7 @@ struct Pass<'a, D: Device> {
     layout: Option<(usize, Layout)>,
     free: Vec<usize>,
     in_flight: VecDeque<InFlight<D::Event>>,
+    go_on: fn() -> bool,
     report: PassReport,
 }
 
@@ -91,15 +95,19 @@ impl<'a, D: Device> Pass<'a, D> {
             layout: None,
             free: (0..engine.config.windows).rev().collect(),
             in_flight: VecDeque::new(),
+            go_on: || true,
         })
     }
 
-    fn run(mut self, options: PassOptions) -> Result<PassReport, DeltaError> {
+    /// The report, and whether all of it was done.
+    fn run(mut self, options: PassOptions) -> Result<(PassReport, bool), DeltaError> {
+        self.go_on = options.go_on;
         let mut throttle = Throttle::new(options);
         let chunks = self.buffers.iter().map(|tracked| tracked.chunks);
         let segments = segments(chunks, self.engine.config.segment_groups());
         let mut flags = vec![0; self.engine.config.flag_bytes()];
         let mut ahead: Option<Detecting<D::Event>> = None;
+        let mut is_whole = true;
         for (i, segment) in segments.iter().enumerate() {
             self.sink.alive()?;
             let detecting = match ahead.take() {
@@ -121,13 +129,21 @@ impl<'a, D: Device> Pass<'a, D> {
                     self.put(part.buffer, run)?;
                 }
             }
+            if !(self.go_on)() {
+                is_whole = false;
+                break;
+            }
         }
         self.submit()?;
         while !self.in_flight.is_empty() {
             self.complete_oldest()?;
         }
+        if !is_whole {
+            // What is compared ahead ends, too.
+            self.engine.device.finish();
+        }
         self.report.elapsed = throttle.begun.elapsed();
-        Ok(self.report)
+        Ok((self.report, is_whole))
     }
 
     fn detect(&self, segment: &Segment, flags: usize) -> Result<Detecting<D::Event>, DriverError> {
@@ -174,6 +190,15 @@ impl<'a, D: Device> Pass<'a, D> {
         loop {
             match self.layout()?.put(from, &mut run) {
                 Put::Done => return Ok(()),
+                Put::NeedsPlace if !(self.go_on)() => {
+                    let sent = if run.zero {
+                        &mut self.report.zero_bytes
+                    } else {
+                        &mut self.report.data_bytes
+                    };
+                    *sent -= run.bytes(tracked.size);
+                    return Ok(());
+                }
                 Put::NeedsPlace => {
                     let place = self.next_place()?;
                     self.layout()?.open(place);

@@ -8,11 +8,26 @@ pub struct PassOptions {
     /// Largest share of the pass' time in which comparing may use the device's memory bandwidth, above 0 up to 1:
     /// where little changes, comparing is all that a pass does. At 1 the next segment is compared ahead.
     pub duty: f64,
+    /// Whether the pass may go on. Once it may not, it ends soon, and all its candidates count as never sent.
+    pub go_on: fn() -> bool,
+}
+
+impl PassOptions {
+    /// With no reason to end early.
+    pub fn with_duty(duty: f64) -> PassOptions {
+        PassOptions {
+            duty,
+            ..PassOptions::default()
+        }
+    }
 }
 
 impl Default for PassOptions {
     fn default() -> Self {
-        PassOptions { duty: 1.0 }
+        PassOptions {
+            duty: 1.0,
+            go_on: || true,
+        }
     }
 }
 

@@ -142,7 +142,7 @@ entry_points! {
     }
 
     fn cuCtxGetId(handle: Handle, id: *mut c_ulonglong) {
-        put(id, given(handle)?.handle as c_ulonglong)
+        put(id, given(handle)?.id)
     }
 
     fn cuCtxGetApiVersion(handle: Handle, version: *mut c_uint) {

@@ -10,7 +10,10 @@ static LIBRARY: OnceLock<Library> = OnceLock::new();
 /// One test at a time: what one has freed, another's allocation would get; a capture forbids calls of other threads.
 static ALONE: Mutex<()> = Mutex::new(());
 
-pub struct Cuda(&'static Library, Option<MutexGuard<'static, ()>>);
+pub struct Cuda {
+    library: &'static Library,
+    _alone: Option<MutexGuard<'static, ()>>,
+}
 
 /// Arguments of a C function.
 pub trait Arguments {
@@ -62,19 +65,25 @@ impl Cuda {
             // SAFETY: the library has no constructors.
             unsafe { Library::new(library()) }.unwrap()
         });
-        let cuda = Cuda(library, Some(alone));
+        let cuda = Cuda {
+            library,
+            _alone: Some(alone),
+        };
         cuda.ok("cuInit", (0_u32,));
         cuda
     }
 
     /// What was loaded before, for another thread of the same test.
     pub fn again() -> Cuda {
-        Cuda(LIBRARY.get().unwrap(), None)
+        Cuda {
+            library: LIBRARY.get().unwrap(),
+            _alone: None,
+        }
     }
 
     pub fn address(&self, name: &str) -> *const () {
         // SAFETY: a function's address is all that is taken.
-        let function = unsafe { self.0.get::<*const ()>(name.as_bytes()) };
+        let function = unsafe { self.library.get::<*const ()>(name.as_bytes()) };
         *function.unwrap_or_else(|_| panic!("no {name}"))
     }
 

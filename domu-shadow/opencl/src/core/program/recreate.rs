@@ -10,6 +10,7 @@ use super::link::link;
 use super::object::{Built, Origin, Program, Step};
 use crate::CLResult;
 use crate::core::handle::Object;
+use runtime::mover;
 
 impl Program {
     /// Before a move: keeps logs, status and (unless that was done before) binaries, and releases the driver's program.
@@ -18,7 +19,7 @@ impl Program {
         if let Some(replaced) = self.replaced.take() {
             release(replaced);
         }
-        self.keep_binaries();
+        self.keep_binaries(mover::Program::Waits);
         let Some(real) = self.real.take() else { return };
         let adds_arg_info = self.adds_arg_info();
         let mut building = self.building();
