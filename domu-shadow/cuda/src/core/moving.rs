@@ -14,7 +14,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-pub use ordinary::make;
+pub use ordinary::{adopt, make};
 pub use step::MemoryError;
 
 use std::cmp::Reverse;
