@@ -104,7 +104,7 @@ impl Ring {
 }
 
 impl Sink for Ring {
-    fn place(&mut self, _may_wait: bool) -> Result<Option<Place>, StepError> {
+    fn place(&mut self) -> Result<Option<Place>, StepError> {
         Ok(self.free.pop_front().map(|slot| {
             let at = self.memory.wrapping_add(slot as usize * self.slot);
             // SAFETY: a slot of the mapping, lent once.

@@ -42,8 +42,11 @@ impl SerialSink for Image {
                 self.objects.remove(&extent.object);
                 continue;
             }
-            let object = self.objects.entry(extent.object).or_default();
-            object.resize(extent.object_size as usize, 0);
+            let size = extent.object_size as usize;
+            let object = self.objects.entry(extent.object);
+            // Memory of the kernel's, which is zero: a large object costs what is written to it.
+            let object = object.or_insert_with(|| vec![0; size]);
+            object.resize(size, 0);
             let start = extent.offset as usize;
             let part = &mut object[start..start + extent.len as usize];
             match extent.kind {

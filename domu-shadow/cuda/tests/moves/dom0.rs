@@ -49,8 +49,8 @@ pub struct Dom0 {
 }
 
 impl Sink for Dom0 {
-    fn place(&mut self, may_wait: bool) -> Result<Option<Place>, StepError> {
-        if !may_wait && self.places.len() >= 4 {
+    fn place(&mut self) -> Result<Option<Place>, StepError> {
+        if self.places.len() >= 4 {
             return Ok(None);
         }
         self.next += 1;

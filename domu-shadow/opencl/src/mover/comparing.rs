@@ -280,8 +280,8 @@ struct Noting<'a> {
 }
 
 impl Sink for Noting<'_> {
-    fn place(&mut self, may_wait: bool) -> Result<Option<Place>, StepError> {
-        self.sink.place(may_wait)
+    fn place(&mut self) -> Result<Option<Place>, StepError> {
+        self.sink.place()
     }
 
     fn deliver(&mut self, piece: FilledPlace) -> Result<(), StepError> {

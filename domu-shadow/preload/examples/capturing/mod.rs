@@ -76,7 +76,7 @@ impl Ring {
 }
 
 impl Sink for Ring {
-    fn place(&mut self, _may_wait: bool) -> Result<Option<Place>, StepError> {
+    fn place(&mut self) -> Result<Option<Place>, StepError> {
         Ok(self.free.pop_front().map(|slot| {
             let bytes = self.region.slice(slot as usize * self.slot, self.slot);
             let memory = bytes.expect("a slot of the region").as_ptr();

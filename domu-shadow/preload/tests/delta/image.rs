@@ -73,8 +73,8 @@ impl Drop for Image {
 }
 
 impl Sink for Image {
-    fn place(&mut self, may_wait: bool) -> Result<Option<Place>, StepError> {
-        if !may_wait && (self.lent.len() >= self.places || self.random.below(8) == 0) {
+    fn place(&mut self) -> Result<Option<Place>, StepError> {
+        if self.lent.len() >= self.places || self.random.below(8) == 0 {
             return Ok(None);
         }
         let capacity = CHUNK_BYTES + self.random.below(5 * CHUNK_BYTES as u64) as usize;

@@ -21,8 +21,6 @@ pub enum DeltaError {
     TrackedAlready(u64),
     #[error("buffer {id} has {size} bytes; 1 byte to 8 TiB can be tracked")]
     Size { id: u64, size: u64 },
-    #[error("the sink has no place, and none is under way")]
-    NoPlace,
     #[error("place {token}: {capacity} bytes and {max_extents} extents; a chunk does not fit")]
     SmallPlace {
         token: u64,

@@ -7,7 +7,7 @@
 //! ```
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::chunk::CHUNK_BYTES;
 use super::detecting::Detecting;
@@ -22,6 +22,9 @@ use crate::poll::{self, NAP};
 
 /// Bytes of entries that one write carries: drivers take small ones without waiting for the device.
 const ENTRIES_PER_WRITE: usize = (64 << 10) / size_of::<Entry>();
+
+/// Between two looks for a place while dom0 is slow.
+const LONGEST_PAUSE: Duration = Duration::from_micros(500);
 
 impl<D: Device> Engine<D> {
     /// Sends what changed in the candidates (each named once) since it was last sent, everything of a buffer on its
@@ -190,19 +193,18 @@ impl<'a, D: Device> Pass<'a, D> {
         loop {
             match self.layout()?.put(from, &mut run) {
                 Put::Done => return Ok(()),
-                Put::NeedsPlace if !(self.go_on)() => {
-                    let sent = if run.zero {
-                        &mut self.report.zero_bytes
-                    } else {
-                        &mut self.report.data_bytes
-                    };
-                    *sent -= run.bytes(tracked.size);
-                    return Ok(());
-                }
-                Put::NeedsPlace => {
-                    let place = self.next_place()?;
-                    self.layout()?.open(place);
-                }
+                Put::NeedsPlace => match self.next_place()? {
+                    Some(place) => self.layout()?.open(place),
+                    None => {
+                        let counted = if run.zero {
+                            &mut self.report.zero_bytes
+                        } else {
+                            &mut self.report.data_bytes
+                        };
+                        *counted -= run.bytes(tracked.size);
+                        return Ok(());
+                    }
+                },
                 Put::Full => self.submit()?,
             }
         }
@@ -221,11 +223,15 @@ impl<'a, D: Device> Pass<'a, D> {
         Ok(layout)
     }
 
-    /// A place for the next piece. When the sink has none, what is laid out goes on its way, and what arrives is
-    /// delivered, so that places come back.
-    fn next_place(&mut self) -> Result<Place, DeltaError> {
+    /// A place for the next piece. While the sink has none, what is laid out goes on its way, and what arrives is
+    /// delivered, so that places come back. `None`: the pass is to end.
+    fn next_place(&mut self) -> Result<Option<Place>, DeltaError> {
+        let mut pause = NAP;
         let place = loop {
-            if let Some(place) = self.sink.place(false)? {
+            if !(self.go_on)() {
+                return Ok(None);
+            }
+            if let Some(place) = self.sink.place()? {
                 break place;
             }
             self.submit()?;
@@ -233,7 +239,10 @@ impl<'a, D: Device> Pass<'a, D> {
                 self.complete_oldest()?;
                 continue;
             }
-            break self.sink.place(true)?.ok_or(DeltaError::NoPlace)?;
+            // Only dom0 has places now.
+            self.sink.alive()?;
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
         };
         if place.capacity < CHUNK_BYTES || place.max_extents == 0 {
             return Err(DeltaError::SmallPlace {
@@ -242,7 +251,7 @@ impl<'a, D: Device> Pass<'a, D> {
                 max_extents: place.max_extents,
             });
         }
-        Ok(place)
+        Ok(Some(place))
     }
 
     /// Starts gathering and reading the window that is laid out, if one is.

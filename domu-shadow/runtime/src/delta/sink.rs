@@ -68,14 +68,11 @@ pub struct FilledPlace {
 
 /// Takes what a pass finds.
 pub trait Sink {
-    /// A place for the next piece, `None` when there is none now.
-    ///
-    /// With `may_wait` nothing of the engine's is under way that could free a place: the sink should wait for one,
-    /// and `None` then ends the pass with an error. Without, it must not wait.
+    /// A place for the next piece, `None` when there is none now: it is asked again soon.
     ///
     /// # Errors
     /// Ends the pass.
-    fn place(&mut self, may_wait: bool) -> Result<Option<Place>, StepError>;
+    fn place(&mut self) -> Result<Option<Place>, StepError>;
 
     /// The piece's bytes have arrived. Each place is delivered at most once; pieces may come in another order than
     /// their places were asked for. Within a pass no byte of a buffer is delivered twice.

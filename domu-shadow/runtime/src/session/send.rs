@@ -204,14 +204,10 @@ impl<'o, 'b> Sender<'o, 'b> {
         Ok(sent.report)
     }
 
-    fn lend_slot(&mut self, may_wait: bool) -> Result<Option<Place>, StepError> {
+    fn lend_slot(&mut self) -> Result<Option<Place>, StepError> {
         // What was begun before has slots that only sending brings back.
         self.flush()?;
-        let slot = match may_wait {
-            true => Some(self.out.slot()?),
-            false => self.out.try_slot()?,
-        };
-        Ok(slot.map(|slot| {
+        Ok(self.out.try_slot()?.map(|slot| {
             let payload = self.out.payload(&slot);
             self.tokens += 1;
             let (token, extents) = (self.tokens, self.out.table_extents());
@@ -256,8 +252,8 @@ impl<'o, 'b> Sender<'o, 'b> {
 }
 
 impl Sink for Sender<'_, '_> {
-    fn place(&mut self, may_wait: bool) -> Result<Option<Place>, StepError> {
-        self.lend_slot(may_wait)
+    fn place(&mut self) -> Result<Option<Place>, StepError> {
+        self.lend_slot()
     }
 
     fn deliver(&mut self, piece: FilledPlace) -> Result<(), StepError> {

@@ -26,7 +26,7 @@ fn alone() -> MutexGuard<'static, ()> {
 struct Nowhere;
 
 impl Sink for Nowhere {
-    fn place(&mut self, _may_wait: bool) -> Result<Option<Place>, StepError> {
+    fn place(&mut self) -> Result<Option<Place>, StepError> {
         Ok(None)
     }
 
