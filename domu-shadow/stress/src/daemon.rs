@@ -70,6 +70,7 @@ impl Daemon {
     /// Moves until the program exits.
     pub(super) fn run(mut self) {
         runtime::fork::is_movers_thread();
+        pace::count_none_here();
         // Makes this thread known as one of ours: it is no driver's thread that keeps a library.
         drop(start::enter(Pass::Drains));
         loop {

@@ -1,5 +1,6 @@
 //! When to move.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,6 +16,15 @@ static TURN: Mutex<Turn> = Mutex::new(Turn {
     over: false,
 });
 static CHANGED: Condvar = Condvar::new();
+
+thread_local! {
+    static IS_MOVERS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Calls of this thread are not the program's: moves come at the same calls each time.
+pub(super) fn count_none_here() {
+    IS_MOVERS.set(true);
+}
 
 /// Whose turn it is: a move's, for which the call that made it due waits, or the program's.
 struct Turn {
@@ -127,6 +137,9 @@ pub(super) fn end() {
 /// Counts a call; one that makes a move due waits for its end, unless moves need this call. The gate calls it for each
 /// call once [`Pace::Calls`] has asked for it; the thread must not count as inside.
 fn called(pass: Pass) {
+    if IS_MOVERS.get() {
+        return;
+    }
     let every = EVERY.load(Ordering::SeqCst);
     let number = CALLS.fetch_add(1, Ordering::SeqCst) + 1;
     if !number.is_multiple_of(every) {

@@ -119,6 +119,7 @@ fn around(name: &'static str, needs: Needs, body: &mut dyn FnMut() -> Outcome<()
     };
     let options = in_force();
     for time in options.delays.iter().filter_map(|rule| rule.of(name)) {
+        note(&format!("slow:{name}"), CUDA_SUCCESS);
         thread::sleep(time);
     }
     let mut failures = options.failures.iter();
@@ -129,7 +130,7 @@ fn around(name: &'static str, needs: Needs, body: &mut dyn FnMut() -> Outcome<()
 }
 
 /// A line of the log: process, thread, function, answer.
-fn note(name: &str, code: CUresult) {
+pub fn note(name: &str, code: CUresult) {
     static LOG: OnceLock<Option<File>> = OnceLock::new();
     let log = LOG.get_or_init(|| {
         let path = in_force().log.as_ref()?;

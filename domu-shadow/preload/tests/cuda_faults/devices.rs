@@ -5,49 +5,62 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::Case;
-use crate::rig::User;
+use crate::{Case, log};
 
 /// Does something again and again beside a test.
-fn beside<R>(mut every: impl FnMut() + Send, work: impl FnOnce() -> R) -> R {
+fn beside<R>(mut every: impl FnMut(&AtomicBool) + Send, work: impl FnOnce() -> R) -> R {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
-                every();
+                every(&over);
+                std::thread::sleep(Duration::from_millis(1));
             }
         });
-        let result = work();
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
         over.store(true, Ordering::Relaxed);
-        result
+        result.unwrap_or_else(|why| std::panic::resume_unwind(why))
+    })
+}
+
+/// How many restores there were so far, and how many of them failed.
+fn restores(log: &Path) -> (usize, usize) {
+    let lines = log::read(log).into_iter();
+    let all = lines.filter(|line| line.function == "cuCheckpointProcessRestore");
+    all.fold((0, 0), |(all, failed), line| {
+        (all + 1, failed + usize::from(line.answer != 0))
     })
 }
 
 /// As its PCI device is while a guest is moved. A restore waits for it.
 #[test]
 fn a_device_that_is_away_for_a_while() {
-    let case = Case::new(User {
-        arguments: &["100"],
-        ..User::new("memory")
-    });
+    const TIMES: usize = 3;
+    let case = Case::with_memory();
     let node = case.scratch.nodes().join("nvidia0");
     let away = case.scratch.path().join("away");
-    let (moves, errors) = beside(
-        || {
-            fs::rename(&node, &away).unwrap();
-            std::thread::sleep(Duration::from_millis(70));
-            fs::rename(&away, &node).unwrap();
-            std::thread::sleep(Duration::from_millis(200));
-        },
-        || {
-            // It begins with the device.
-            while !node.exists() {
-                std::thread::yield_now();
+    let log = case.log();
+    let mut times = 0;
+    let done = beside(
+        |over| {
+            // The program begins with the device, and moves once more after each time.
+            let (all, failed) = restores(&log);
+            if times == TIMES || all == failed {
+                return;
             }
-            case.moved("calls=10", "")
+            fs::rename(&node, &away).unwrap();
+            while restores(&log).1 == failed && !over.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            fs::rename(&away, &node).unwrap();
+            times += 1;
         },
+        || case.moved("calls=15", ""),
     );
-    assert!(moves.moves > 0, "{moves:?}: {errors}");
+    let moves = done.moves;
+    assert!(moves.moves > 0 && moves.failed > 0, "{}", done.said());
+    let missing = done.answers("cuCheckpointProcessRestore", 100);
+    assert_eq!(missing as u64, moves.failed, "{}", done.said());
 }
 
 const UUIDS: [&str; 2] = [
@@ -82,42 +95,39 @@ fn name_gpu(folder: &Path, uuid: &str) {
 /// Each restore may find another GPU of the same kind.
 #[test]
 fn another_gpu_after_the_move() {
-    let mut case = Case::new(User {
-        arguments: &["100"],
-        ..User::new("memory")
-    });
+    let mut case = Case::with_memory();
     let folder = case.scratch.path().to_owned();
     name_gpu(&folder, UUIDS[0]);
     let proc = folder.join("proc").display().to_string();
     case.user.variables = vec![("XL_GPU_NVIDIA_PROC", proc)];
-    let mut turn = 0;
-    let (moves, errors) = beside(
-        || {
-            turn += 1;
-            name_gpu(&folder, UUIDS[turn % 2]);
-            std::thread::sleep(Duration::from_millis(30));
+    let log = case.log();
+    let (mut turn, mut seen) = (0, 0);
+    let done = beside(
+        |_| {
+            let (all, failed) = restores(&log);
+            if all - failed > seen {
+                seen = all - failed;
+                turn += 1;
+                name_gpu(&folder, UUIDS[turn % 2]);
+            }
         },
         || {
-            case.moved(
-                "calls=10",
-                &format!("uuids={}", folder.join("uuids").display()),
-            )
+            let uuids = folder.join("uuids");
+            case.moved("calls=15", &format!("uuids={}", uuids.display()))
         },
     );
-    assert!(moves.moves > 2, "{moves:?}: {errors}");
+    assert!(done.moves.moves > 2 && turn > 1, "{turn}: {}", done.said());
 }
 
 /// What the driver keeps open is named, and the move undone.
 #[test]
 fn a_device_that_stays_open() {
     for leak in ["leak_fds=1", "leak_maps=1"] {
-        let mut case = Case::new(User {
-            arguments: &["40"],
-            ..User::new("memory")
-        });
-        case.user.variables = vec![("XL_GPU_LOG", "info".to_owned())];
-        let (moves, errors) = case.moved("calls=20", leak);
-        let node = case.scratch.nodes().display().to_string();
-        assert!(errors.contains(&node), "{leak}: {moves:?}: {errors}");
+        let case = Case::with_memory();
+        let done = case.moved("calls=20", leak);
+        let (moves, said) = (done.moves, done.said());
+        assert!(moves.moves == 0 && moves.failed > 0, "{leak}: {said}");
+        let node = format!("still held: {}", case.scratch.nodes().display());
+        assert!(said.contains(&node), "{leak}: {said}");
     }
 }

@@ -4,8 +4,8 @@ use std::fs;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::native;
-use crate::rig::{Front, Scratch};
+use crate::rig::{Front, Moves, Scratch};
+use crate::{log, native};
 
 /// Calls in which a move is held up, one for each phase: comparing, coming to rest, memory out, checkpoint, restore, memory in, contents.
 const PHASES: [&str; 8] = [
@@ -30,6 +30,7 @@ fn start(
     command
         .args(arguments)
         .env("XL_GPU_STORM", rate)
+        .env("XL_GPU_STORM_REPORT", scratch.path().join("report"))
         .env("TMPDIR", scratch.path());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().unwrap()
@@ -53,20 +54,20 @@ fn killed_in_every_phase() {
         names.sort();
         names
     };
+    let report = other.path().join("report");
     for phase in PHASES {
         let log = victim.path().join("log");
         fs::write(&log, "").unwrap();
         let before = files(&victim);
-        let beside = start(&other, &shadow, &["15"], "ms=3", "");
-        let options = format!("log={},slow={phase}:30ms", log.display());
-        let mut dying = start(&victim, &shadow, &["100000"], "ms=1", &options);
-        // It is in that call: a line is written when one has ended, and another thread is in the next one soon.
-        let end = Instant::now() + Duration::from_secs(60);
-        let ours = |line: &str| {
-            line.split('\t').nth(2) == Some(phase)
-                && line.split('\t').next() != line.split('\t').nth(1)
-        };
-        while !fs::read_to_string(&log).unwrap().lines().any(ours) {
+        let _ = fs::remove_file(&report);
+        let beside = start(&other, &shadow, &["10"], "calls=13", "");
+        let options = format!("log={},slow={phase}:300ms", log.display());
+        let arguments = ["100000", "1500000"];
+        let mut dying = start(&victim, &shadow, &arguments, "ms=1", &options);
+        let end = Instant::now() + Duration::from_secs(240);
+        let begins = format!("slow:{phase}");
+        let is_there = |line: &log::Line| line.is_movers && line.function == begins;
+        while !log::read(&log).iter().any(is_there) {
             assert!(Instant::now() < end, "{phase}: no move came there");
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -82,5 +83,7 @@ fn killed_in_every_phase() {
         let ended = beside.wait_with_output().unwrap();
         let errors = String::from_utf8_lossy(&ended.stderr);
         assert!(ended.status.success(), "{phase}: the other: {errors}");
+        let moves = Moves::read(&report);
+        assert!(moves.moves > 0 && moves.failed == 0, "{phase}: {moves:?}");
     }
 }

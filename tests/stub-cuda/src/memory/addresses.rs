@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 
+use crate::abi::CUDA_SUCCESS;
+use crate::call::note;
 use crate::lock::lock;
 use crate::options::in_force;
 
@@ -70,6 +72,9 @@ pub fn take(size: u64, alignment: u64, wanted: u64) -> Option<u64> {
             .refuse_address
             .iter()
             .any(|rule| rule.matches(nth));
+        if refused {
+            note("refuse_address", CUDA_SUCCESS);
+        }
         let fits =
             wanted >= first && wanted.is_multiple_of(alignment) && size <= end - wanted.min(end);
         if fits && !refused && is_free(&taken, wanted, size) {
