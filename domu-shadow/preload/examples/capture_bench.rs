@@ -10,7 +10,7 @@
 mod capturing;
 #[path = "../tests/common/mod.rs"]
 mod common;
-use capturing::{Options, captured};
+use capturing::{Options, captured, there_and_back};
 use common::*;
 
 const KERNELS: &str = "
@@ -56,7 +56,8 @@ fn main() {
         gpu.finish();
     };
 
-    drop(captured(&options, &mut ring, change));
+    let quiesced = captured(&options, &mut ring, change);
+    there_and_back(quiesced, &ring);
     for buffer in buffers {
         ok!(clReleaseMemObject(buffer));
     }

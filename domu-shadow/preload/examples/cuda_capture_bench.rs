@@ -8,14 +8,11 @@
 
 use std::ffi::{CStr, c_int, c_uint, c_void};
 use std::ptr::null_mut;
-use std::time::Instant;
 
 use cuda::abi::{CUcontext, CUdevice, CUdeviceptr, CUfunction, CUmodule, CUresult, CUstream};
-use runtime::delta::PassReport;
-use runtime::mover::OwnedBytes;
 
 mod capturing;
-use capturing::{Options, captured, show};
+use capturing::{Options, captured, there_and_back};
 
 /// Of the test programs; its kernels `fill` and `touch`.
 const KERNELS: &[u8] = concat!(
@@ -23,9 +20,6 @@ const KERNELS: &[u8] = concat!(
     "\0"
 )
 .as_bytes();
-
-/// What a transfer back moves at once.
-const PIECE: u64 = 64 << 20;
 
 // As the program calls them: the functions of the library itself.
 unsafe extern "C" {
@@ -132,43 +126,7 @@ fn main() {
     };
     let quiesced = captured(&options, &mut ring, change);
 
-    let begun = Instant::now();
-    let detached = quiesced
-        .unload()
-        .map_err(|(_, error)| error)
-        .expect("it leaves the device");
-    assert_eq!(detached.devices_held(), <&[String]>::default());
-    show("off the device", begun.elapsed(), &PassReport::default());
-    let begun = Instant::now();
-    let (mut arriving, _) = detached
-        .reload()
-        .map_err(|(_, error)| error)
-        .expect("it comes back");
-    show(
-        "on the device again",
-        begun.elapsed(),
-        &PassReport::default(),
-    );
-    let begun = Instant::now();
-    let (mut total, mut under_way) = (0, Vec::new());
-    while let Some(piece) = arriving.next_range(PIECE) {
-        total += piece.len;
-        let contents = OwnedBytes::zeroed(piece.len as usize);
-        let transfer = arriving
-            .start_write(&piece, contents)
-            .expect("it is written");
-        under_way.push((piece, transfer));
-    }
-    for (piece, transfer) in under_way {
-        transfer.wait().expect("it is written");
-        arriving.arrived(&piece);
-    }
-    arriving.finish();
-    let report = PassReport {
-        data_bytes: total,
-        ..PassReport::default()
-    };
-    show("contents in", begun.elapsed(), &report);
+    there_and_back(quiesced, &ring);
     for buffer in buffers {
         ok!(cuMemFree_v2(buffer));
     }

@@ -18,6 +18,7 @@
 //! | [`vendor`] | what vendors' libraries open, and leave behind |
 //! | [`reserve`] | descriptors and address space, held while no driver is there |
 //! | [`session`] | the thread that dom0 talks to |
+//! | [`thread`] | threads of ours |
 //! | [`poll`], [`phase_timer`], `clock` | waiting without falling silent; what parts of a step take, and a suspend |
 
 mod at_load;
@@ -37,6 +38,6 @@ pub mod reserve;
 pub mod residency;
 pub mod session;
 pub mod start;
-mod thread;
+pub mod thread;
 mod thread_word;
 pub mod vendor;

@@ -5,3 +5,18 @@ pub fn current() -> i32 {
     // SAFETY: gettid(2) takes nothing and cannot fail.
     unsafe { libc::gettid() }
 }
+
+/// Runs `f` with every signal blocked, so that threads made in it never run the program's handlers.
+pub fn with_all_signals_blocked<T>(f: impl FnOnce() -> T) -> T {
+    let mut all = std::mem::MaybeUninit::uninit();
+    let mut before = std::mem::MaybeUninit::uninit();
+    // SAFETY: both sets are plain data that the calls fill; pthread_sigmask changes this thread's mask only.
+    unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
+    }
+    let result = f();
+    // SAFETY: `before` was filled by the call above.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
+    result
+}

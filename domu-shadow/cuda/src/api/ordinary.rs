@@ -92,7 +92,10 @@ fn made(at: CUdeviceptr, bytes: usize) {
 
 /// Waits until we do not use the memory that begins at `at`.
 pub(super) fn unused(at: CUdeviceptr) -> Locked {
-    state().wait_unpinned(|state| state.allocations.get(at).is_some_and(Allocation::is_pinned))
+    state().wait_unpinned(|state| {
+        let pinned = state.allocations.get(at).and_then(Allocation::pinned);
+        Vec::from_iter(pinned)
+    })
 }
 
 /// How memory of ours comes to rest.
@@ -110,6 +113,9 @@ pub(super) fn free(
 ) -> Answer<()> {
     free_retired();
     let mut locked = unused(at);
+    if locked.allocations.opened(at).is_some() {
+        return Err(CUDA_ERROR_INVALID_VALUE);
+    }
     let Some(allocation) = locked.allocations.remove(at) else {
         let pooled = locked.counted.pooled.remove(at);
         let imported = locked.counted.held.remove((Held::PoolMemory, at));
@@ -167,7 +173,7 @@ fn free_retired() {
     for retired in retired {
         let is_at_rest = match retired.event {
             Some(event) => Real.is_reached(event),
-            None => synchronize(&retired.allocation.context).is_ok(),
+            None => current::synchronize(&retired.allocation.context).is_ok(),
         };
         if is_at_rest {
             take_apart(retired.at, &retired.allocation, &Real);
@@ -175,17 +181,6 @@ fn free_retired() {
             state().retired.push(retired);
         }
     }
-}
-
-/// As the driver does before it frees.
-fn synchronize(context: &Context) -> Answer<Rest> {
-    if current::handle() == 0 {
-        return Err(CUDA_ERROR_INVALID_CONTEXT);
-    }
-    Real.enter(context.handle() as usize)?;
-    let done = Real.synchronize();
-    Real.leave();
-    done.map(|()| Rest::Now)
 }
 
 fn free_now(at: CUdeviceptr) -> Answer<()> {
@@ -198,7 +193,11 @@ fn free_now(at: CUdeviceptr) -> Answer<()> {
     if capturing::open() > 0 && is_ours() {
         permitted()?;
     }
-    free(at, || Real.free(at), synchronize)
+    free(
+        at,
+        || Real.free(at),
+        |context| current::synchronize(context).map(|()| Rest::Now),
+    )
 }
 
 own! {

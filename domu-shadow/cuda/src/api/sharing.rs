@@ -8,6 +8,8 @@ use crate::abi::*;
 use crate::core::counted::Held;
 use crate::core::current;
 use crate::core::entry::own;
+use crate::core::ipc::handle::Handle;
+use crate::core::ipc::{exporter, importer};
 use crate::core::obstacles::{EXTERNAL_MEMORY, EXTERNAL_SEMAPHORE, IPC_EVENT, IPC_MEMORY};
 use crate::core::state::state;
 use crate::driver::functions::driver;
@@ -23,15 +25,19 @@ pub(super) fn end(name: (Held, u64), end: impl FnOnce() -> CUresult) -> Answer<(
     })
 }
 
-/// Memory whose handle others may have keeps what it is.
-fn shared(at: CUdeviceptr) {
-    let mut state = state();
-    if let Some((base, _)) = state.allocations.around(at) {
-        state.allocations.share(base);
+fn open_memory(
+    at: *mut CUdeviceptr,
+    handle: CUipcMemHandle,
+    flags: c_uint,
+    open: impl FnOnce() -> CUresult,
+) -> Answer<()> {
+    if let Some(handle) = Handle::parse(&handle.0) {
+        if at.is_null() {
+            return Err(CUDA_ERROR_INVALID_VALUE);
+        }
+        unsafe { at.write(importer::open(&handle, flags)?) };
+        return Ok(());
     }
-}
-
-fn open_memory(at: *mut CUdeviceptr, open: impl FnOnce() -> CUresult) -> Answer<()> {
     let hold = IPC_MEMORY.hold();
     check(open())?;
     let name = (Held::IpcMemory, unsafe { at.read() });
@@ -48,27 +54,28 @@ fn end_event(event: CUevent, destroy: impl FnOnce() -> CUresult) -> Answer<()> {
 
 own! {
     fn cuIpcGetMemHandle(handle: *mut CUipcMemHandle, at: CUdeviceptr) contents {
-        let given = check(unsafe { driver().cuIpcGetMemHandle(handle, at) });
-        match given {
-            Ok(()) => shared(at),
-            Err(code) if state().allocations.ordinary_around(at).is_some() => log::warn!(
-                "memory at {at:#x} has moved, and the driver gives no handle to it for other processes any more (CUDA error {code}): share it \
-                 before the first move"
-            ),
-            Err(_) => (),
+        match exporter::give(at) {
+            Some(_) if handle.is_null() => Err(CUDA_ERROR_INVALID_VALUE),
+            Some(given) => {
+                unsafe { handle.write(given?) };
+                Ok(())
+            }
+            None => check(unsafe { driver().cuIpcGetMemHandle(handle, at) }),
         }
-        given
     }
 
     fn cuIpcOpenMemHandle(at: *mut CUdeviceptr, handle: CUipcMemHandle, flags: c_uint) driver {
-        open_memory(at, || unsafe { driver().cuIpcOpenMemHandle(at, handle, flags) })
+        open_memory(at, handle, flags, || unsafe { driver().cuIpcOpenMemHandle(at, handle, flags) })
     }
 
     fn cuIpcOpenMemHandle_v2(at: *mut CUdeviceptr, handle: CUipcMemHandle, flags: c_uint) driver {
-        open_memory(at, || unsafe { driver().cuIpcOpenMemHandle_v2(at, handle, flags) })
+        open_memory(at, handle, flags, || unsafe { driver().cuIpcOpenMemHandle_v2(at, handle, flags) })
     }
 
     fn cuIpcCloseMemHandle(at: CUdeviceptr) driver {
+        if let Some(closed) = importer::close(at) {
+            return closed;
+        }
         end((Held::IpcMemory, at), || unsafe { driver().cuIpcCloseMemHandle(at) })
     }
 

@@ -13,7 +13,9 @@ pub fn answer(state: &State, attribute: u32, at: CUdeviceptr) -> Option<Answer<V
             }
             CU_POINTER_ATTRIBUTE_RANGE_SIZE => Some(Ok(Value::long(allocation.asked as u64))),
             CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES => Some(Ok(Value::long(0))),
-            CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE => Some(Ok(Value::int(1))),
+            CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE => {
+                Some(Ok(Value::int(allocation.opened().is_none().into())))
+            }
             _ => ordinary.identity?.answer(attribute),
         };
     }

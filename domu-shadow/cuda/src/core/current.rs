@@ -24,6 +24,20 @@ pub fn handle() -> usize {
     }
 }
 
+/// Waits until nothing runs in a context, as the driver does before it frees.
+///
+/// # Errors
+/// `CUDA_ERROR_INVALID_CONTEXT` where this thread has none, the driver's.
+pub fn synchronize(context: &Context) -> Answer<()> {
+    if handle() == 0 {
+        return Err(CUDA_ERROR_INVALID_CONTEXT);
+    }
+    Real.enter(context.address())?;
+    let done = Real.synchronize();
+    Real.leave();
+    done
+}
+
 fn device() -> Answer<CUdevice> {
     let mut device = 0;
     // SAFETY: the pointer is this function's variable.

@@ -18,6 +18,7 @@
 //! | [`answers`] | what the program is told of memory that has been away |
 //! | [`moving`] | memory goes, and comes back at its addresses |
 //! | [`memory`] | all of it, as a move sees it |
+//! | [`ipc`] | memory of `cuMemAlloc` for other processes |
 //! | [`contents`] | waiting for contents |
 //! | [`capturing`] | streams that are being captured |
 //! | [`entry`] | what every call passes: the gate, the driver's library, contents that are still on their way |
@@ -36,6 +37,7 @@ pub mod ending;
 pub mod entry;
 #[cfg(test)]
 mod fake;
+pub mod ipc;
 pub mod mapping;
 pub mod memory;
 pub mod moving;
@@ -60,6 +62,7 @@ pub fn hold_locks(in_call: bool) -> Option<Held> {
         held.push(Box::new(state::hold()?));
         held.push(Box::new(capturing::hold()?));
         held.push(Box::new(room::hold()?));
+        held.push(Box::new(ipc::exporter::hold()?));
     }
     Some(held)
 }

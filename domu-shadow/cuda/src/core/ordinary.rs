@@ -18,7 +18,7 @@ use runtime::residency::Resident;
 use super::block::{Block, Place};
 use super::context::Context;
 use super::queries::Identity;
-use crate::abi::CUdeviceptr;
+use crate::abi::{CUdeviceptr, CUipcMemHandle};
 
 /// What the driver backs an allocation of its own with, and what mapped memory is made of.
 pub const GRANULE: u64 = 2 << 20;
@@ -56,10 +56,22 @@ pub struct Ordinary {
     pub sync_memops: bool,
 }
 
+/// How the program got memory of another process.
+#[derive(Debug)]
+pub struct Opened {
+    pub handle: CUipcMemHandle,
+    /// How often it has to close it.
+    pub times: usize,
+    /// The process stays where it is meanwhile.
+    pub _hold: Hold,
+}
+
 /// One allocation.
 #[derive(Debug)]
 pub enum Kind {
     Moving(Ordinary),
+    /// Another process's memory, mapped here: it keeps this one from moving.
+    Opened(Ordinary, Opened),
     /// The driver's own memory, which its checkpoint carries.
     Left,
     /// Nobody can carry it.
@@ -118,21 +130,46 @@ impl Allocation {
     /// What is known of mapped memory of ours; of the driver's own there is nothing.
     pub fn ordinary(&self) -> Option<&Ordinary> {
         match &self.kind {
-            Kind::Moving(ordinary) => Some(ordinary),
+            Kind::Moving(ordinary) | Kind::Opened(ordinary, _) => Some(ordinary),
             _ => None,
         }
     }
 
     pub fn ordinary_mut(&mut self) -> Option<&mut Ordinary> {
         match &mut self.kind {
-            Kind::Moving(ordinary) => Some(ordinary),
+            Kind::Moving(ordinary) | Kind::Opened(ordinary, _) => Some(ordinary),
             _ => None,
         }
     }
 
-    /// Whether we use it.
-    pub fn is_pinned(&self) -> bool {
-        self.ordinary().is_some_and(|it| it.block.is_pinned())
+    pub fn opened(&self) -> Option<&Opened> {
+        match &self.kind {
+            Kind::Opened(_, opened) => Some(opened),
+            _ => None,
+        }
+    }
+
+    pub fn opened_mut(&mut self) -> Option<&mut Opened> {
+        match &mut self.kind {
+            Kind::Opened(_, opened) => Some(opened),
+            _ => None,
+        }
+    }
+
+    /// It was made of another process's memory.
+    pub fn open(mut self, opened: Opened) -> Allocation {
+        if let Kind::Moving(mut ordinary) = self.kind {
+            ordinary.is_shared = true;
+            ordinary.block.set_gone(true);
+            self.kind = Kind::Opened(ordinary, opened);
+        }
+        self
+    }
+
+    /// Its block, if we use it.
+    pub fn pinned(&self) -> Option<Arc<Block>> {
+        let block = &self.ordinary()?.block;
+        block.is_pinned().then(|| Arc::clone(block))
     }
 
     /// Bytes of address space.
@@ -189,7 +226,7 @@ impl Allocations {
     /// contents are on their way to the old one.
     pub fn put_back(&mut self, at: CUdeviceptr, mut allocation: Allocation) {
         let (asked, context) = (allocation.asked, Arc::clone(&allocation.context));
-        if let Some(ordinary) = allocation.ordinary_mut() {
+        if let Some(ordinary) = allocation.ordinary_mut().filter(|it| !it.is_shared) {
             if ordinary.block.residency().is_absent() {
                 ordinary.block.set_gone(false);
             } else {
@@ -234,6 +271,11 @@ impl Allocations {
     ) -> Option<(CUdeviceptr, &Allocation, &Ordinary)> {
         let (at, allocation) = self.around(address)?;
         Some((at, allocation, allocation.ordinary()?))
+    }
+
+    /// The one that begins at `at`, if it is another process's memory.
+    pub fn opened(&self, at: CUdeviceptr) -> Option<&Allocation> {
+        self.get(at).filter(|it| it.opened().is_some())
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (CUdeviceptr, &Allocation)> {

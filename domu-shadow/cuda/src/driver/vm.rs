@@ -1,6 +1,7 @@
 //! Device memory as the driver gives it: the calls that move memory away and back.
 
 use std::ffi::c_int;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::functions::driver;
 use crate::abi::*;
@@ -160,6 +161,37 @@ impl Real {
         // SAFETY: the pointers are this function's variables.
         check(unsafe { driver().cuMemGetAddressRange_v2(&raw mut base, &raw mut size, at) })?;
         Ok((base, size))
+    }
+
+    /// A descriptor of memory, for other processes. Closed if the process executes another program.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn export(&self, memory: u64) -> Answer<OwnedFd> {
+        let mut number: c_int = -1;
+        let (to, kind) = (
+            (&raw mut number).cast(),
+            CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR,
+        );
+        // SAFETY: the driver writes a descriptor to this function's variable.
+        check(unsafe { driver().cuMemExportToShareableHandle(to, memory, kind, 0) })?;
+        // SAFETY: it has just been opened for the caller.
+        let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
+        let _ = rustix::io::fcntl_setfd(&descriptor, rustix::io::FdFlags::CLOEXEC);
+        Ok(descriptor)
+    }
+
+    /// A handle to the memory of a descriptor, which may be closed afterwards.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn import(&self, descriptor: BorrowedFd<'_>) -> Answer<u64> {
+        let mut memory = 0;
+        let number = std::ptr::without_provenance_mut(descriptor.as_raw_fd() as usize);
+        let kind = CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR;
+        // SAFETY: for descriptors the second argument is the number itself (`cuda.h`).
+        check(unsafe { driver().cuMemImportFromShareableHandle(&raw mut memory, number, kind) })?;
+        Ok(memory)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use channel::guest::StepError;
 use channel::memory::SharedRegion;
 use runtime::delta::{FilledPlace, PassReport, Place, Sink};
-use runtime::mover::{self, Quiesced};
+use runtime::mover::{self, FetchRange, HostBytes, PostCopy, Quiesced, Transfer};
 
 /// Slots in shared pages; a delivered one is free again.
 pub struct Ring {
@@ -44,6 +44,34 @@ impl Ring {
             extents,
             free: (0..slots as u64).collect(),
         }
+    }
+}
+
+/// A slot that a transfer reads.
+struct Slot(NonNull<u8>, usize);
+
+// SAFETY: the mapping stays for good, and nobody refers to it.
+unsafe impl HostBytes for Slot {
+    fn as_ptr(&self) -> *mut u8 {
+        self.0.as_ptr()
+    }
+
+    fn len(&self) -> usize {
+        self.1
+    }
+}
+
+impl Ring {
+    /// The first bytes of the slot whose turn it is.
+    fn turn(&self, number: usize, bytes: usize) -> Slot {
+        let at = number % self.slots() * self.slot;
+        let slot = self.region.slice(at, bytes.min(self.slot));
+        let memory = NonNull::new(slot.expect("a slot of the region").as_ptr());
+        Slot(memory.expect("not the null page"), bytes)
+    }
+
+    fn slots(&self) -> usize {
+        self.region.pages().len() / self.slot
     }
 }
 
@@ -141,4 +169,52 @@ pub fn captured(options: &Options, ring: &mut Ring, change: impl Fn(u32)) -> Qui
     show("stop, from the closed gate", begun.elapsed(), &sent.report);
     show("of it, draining", drained, &PassReport::default());
     quiesced
+}
+
+/// Off the device, on it again, and contents in out of the ring's slots, whatever is in them.
+pub fn there_and_back(quiesced: Quiesced, ring: &Ring) {
+    let nothing = PassReport::default();
+    let begun = Instant::now();
+    let detached = quiesced
+        .unload()
+        .map_err(|(_, error)| error)
+        .expect("it leaves the device");
+    assert_eq!(detached.devices_held(), <&[String]>::default());
+    show("off the device", begun.elapsed(), &nothing);
+    let begun = Instant::now();
+    let (mut arriving, _) = detached
+        .reload()
+        .map_err(|(_, error)| error)
+        .expect("it comes back");
+    show("on the device again", begun.elapsed(), &nothing);
+    let begun = Instant::now();
+    arriving.pin(ring.region.pages());
+    show("pin", begun.elapsed(), &nothing);
+    let begun = Instant::now();
+    let (mut total, mut number, mut under_way) = (0, 0, VecDeque::new());
+    while let Some(piece) = arriving.next_range(ring.slot as u64) {
+        if under_way.len() == ring.slots() {
+            end_oldest(&mut under_way, &mut arriving);
+        }
+        total += piece.len;
+        let contents = ring.turn(number, piece.len as usize);
+        let transfer = arriving.start_write(&piece, contents);
+        under_way.push_back((piece, transfer.expect("it is written")));
+        number += 1;
+    }
+    while !under_way.is_empty() {
+        end_oldest(&mut under_way, &mut arriving);
+    }
+    arriving.finish();
+    let report = PassReport {
+        data_bytes: total,
+        ..nothing
+    };
+    show("contents in", begun.elapsed(), &report);
+}
+
+fn end_oldest(under_way: &mut VecDeque<(FetchRange, Transfer<Slot>)>, arriving: &mut PostCopy) {
+    let (piece, transfer) = under_way.pop_front().expect("there is one");
+    transfer.wait().expect("it is written");
+    arriving.arrived(&piece);
 }

@@ -41,7 +41,7 @@ pub struct OwnedBytes(Box<[UnsafeCell<u8>]>);
 
 impl OwnedBytes {
     pub fn zeroed(bytes: usize) -> OwnedBytes {
-        OwnedBytes((0..bytes).map(|_| UnsafeCell::new(0)).collect())
+        OwnedBytes::from(vec![0; bytes])
     }
 
     pub fn into_vec(self) -> Vec<u8> {

@@ -5,6 +5,7 @@ use std::os::fd::{BorrowedFd, IntoRawFd};
 
 use crate::abi::*;
 use crate::call::entry_points;
+use crate::context;
 use crate::device;
 use crate::ffi::{get, list, put};
 use crate::memory::addresses::GRANULE;
@@ -81,6 +82,10 @@ entry_points! {
     fn cuMemExportToShareableHandle(out: *mut c_void, handle: c_ulonglong, kind: c_uint, flags: c_ulonglong) {
         if kind != CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR || flags != 0 || out.is_null() {
             return Err(CUDA_ERROR_INVALID_VALUE);
+        }
+        // The contents move into a file at the first time.
+        if let Ok(context) = context::current() {
+            context.synchronize()?;
         }
         put(out.cast::<c_int>(), physical::export(handle as Handle)?.into_raw_fd())
     }

@@ -22,6 +22,52 @@ pub fn make(
     devices: &[CUdevice],
     driver: &impl Vm,
 ) -> Result<(CUdeviceptr, Allocation), MemoryError> {
+    let (step, allocation) = reserve(asked, context, driver)?;
+    filled(allocation, properties, devices, &step)
+}
+
+/// The same of `memory` that there is already, for the context's own device. Takes the handle, also where it fails.
+///
+/// # Errors
+/// As [`make`].
+pub fn adopt(
+    asked: usize,
+    context: Arc<Context>,
+    memory: u64,
+    driver: &impl Vm,
+) -> Result<(CUdeviceptr, Allocation), MemoryError> {
+    let device = context.device();
+    let reserved = reserve(asked, context, driver);
+    let (step, mut allocation) = reserved.inspect_err(|_| {
+        let _ = driver.release(memory);
+    })?;
+    if let Some(ordinary) = allocation.ordinary_mut() {
+        ordinary.backing = Backing::Created(memory);
+    }
+    let unused = Properties::of_device(device);
+    filled(allocation, &unused, &[device], &step)
+}
+
+fn filled(
+    mut allocation: Allocation,
+    properties: &Properties,
+    devices: &[CUdevice],
+    step: &Step<'_, impl Vm>,
+) -> Result<(CUdeviceptr, Allocation), MemoryError> {
+    match fill(&mut allocation, properties, devices, step) {
+        Ok(()) => Ok((step.at, allocation)),
+        Err(error) => {
+            take_apart(step.at, &allocation, step.driver);
+            Err(error)
+        }
+    }
+}
+
+fn reserve<D: Vm>(
+    asked: usize,
+    context: Arc<Context>,
+    driver: &D,
+) -> Result<(Step<'_, D>, Allocation), MemoryError> {
     let mut step = Step {
         driver,
         at: 0,
@@ -30,14 +76,8 @@ pub fn make(
     step.at = step.call("cuMemAddressReserve", |driver| {
         driver.reserve(span(asked), 0)
     })?;
-    let mut allocation = Allocation::reserved(step.at, asked, context);
-    match fill(&mut allocation, properties, devices, &step) {
-        Ok(()) => Ok((step.at, allocation)),
-        Err(error) => {
-            take_apart(step.at, &allocation, driver);
-            Err(error)
-        }
-    }
+    let allocation = Allocation::reserved(step.at, asked, context);
+    Ok((step, allocation))
 }
 
 /// Gives it memory, from wherever it is.
