@@ -24,13 +24,14 @@ pci_moved gpu wave "after a migration"
 wait_until 10 holds_nothing gpu
 xl-gpu report "$source" --json >/tmp/report.json
 jq -c '{gpu_bytes, sessions, uncompared}' /tmp/report.json
-# The device has no room for comparing, which takes minutes on an interpreter that is emulated: all goes twice, the second time mostly by
-# reference.
+# The device has no room for comparing: all goes twice, the second time mostly by reference.
 jq -e '.gpu_bytes | .precopy[0] == 15728640 and .stop == 15728640 and .copies > 15728640 / 2' /tmp/report.json
 jq -e '.uncompared | contains("memory")' /tmp/report.json
 jq -e '.sessions[0].left_to_driver | .contexts == 1 and .bytes > 0' /tmp/report.json
 xl-gpu report gpu
 guest_memory wave
+# pocl, which is there, ends a process in so small a guest ("Not enough memory to run on this device").
+guest gpu '! grep libpocl /proc/$(cat /tmp/wave.pid)/maps'
 
 echo "--- through a file"
 with_plugin timed "xl save" xl save gpu /var/tmp/gpu.save
