@@ -108,7 +108,8 @@ pub struct Moves {
 }
 
 impl Moves {
-    fn read(file: &Path) -> Moves {
+    /// Of a report's file.
+    pub fn read(file: &Path) -> Moves {
         let text = fs::read_to_string(file).unwrap_or_default();
         let number = |key: &str| {
             let (_, rest) = text.split_once(&format!("\"{key}\":"))?;
