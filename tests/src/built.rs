@@ -25,6 +25,8 @@ pub fn folder() -> &'static Path {
             "xl-gpu-libcuda",
             "-p",
             "xl-gpu-stub-cuda",
+            "-p",
+            "xl-gpu-stub-icd",
         ]);
         build
             .arg("--target-dir")

@@ -8,6 +8,13 @@ use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+/// The stub ICD's file name.
+pub const STUB_ICD: &str = "libxl_gpu_stub_icd.so";
+
+fn stub_icd() -> PathBuf {
+    built::folder().join(STUB_ICD)
+}
+
 /// Longer than anything takes unless it hangs, on a slow machine.
 const AGES: Duration = Duration::from_secs(180);
 
@@ -114,7 +121,14 @@ impl Host {
         self.launch(command, name)
     }
 
-    /// The same with a CUDA program over the stub driver, which is told `options`.
+    /// The same over the stub ICD, which is the only driver.
+    pub fn run_opencl(&self, binary: &Path, name: &str, arguments: &[&str]) -> Program {
+        let mut command = Command::new(binary);
+        command.args(arguments).env("OCL_ICD_VENDORS", stub_icd());
+        self.launch(command, name)
+    }
+
+    /// The same with a CUDA program over the stub driver, which is told `options`. The OpenCL driver is the stub ICD.
     pub fn run_cuda(
         &self,
         binary: &Path,
@@ -141,6 +155,7 @@ impl Host {
                 format!("nodes={},{options}", nodes.display()),
             )
             .env("XL_GPU_DEVICE_NODES", &nodes)
+            .env("OCL_ICD_VENDORS", stub_icd())
             .env("LD_LIBRARY_PATH", &self.folder);
         self.launch(command, name)
     }
@@ -211,6 +226,13 @@ impl Program {
         let files = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it runs");
         let paths = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
         paths.filter(|path| path.starts_with(folder)).count()
+    }
+
+    /// Whether a file of this name is mapped into it.
+    pub fn maps(&self, name: &str) -> bool {
+        let maps = std::fs::read_to_string(format!("/proc/{}/maps", self.child.id()));
+        let maps = maps.expect("it runs");
+        maps.lines().any(|line| line.ends_with(&format!("/{name}")))
     }
 
     /// Asks it to come to an end, and takes its own verdict.

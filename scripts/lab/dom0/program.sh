@@ -2,13 +2,14 @@
 # shellcheck shell=bash
 
 OPENCL=/usr/lib/xl-lab/guest/opencl
-DRIVER=stub # or pocl, in a guest of 320 MiB
+DRIVER=stub # or cuda; or pocl, in a guest of 320 MiB
 
-# program_start GUEST NAME [wave's options]: runs until program_result; waits until it computes
+# program_start GUEST NAME [wave's options]: runs until program_result; waits until it computes. PROGRAM is another one than wave, STUB what
+# tests/stub-cuda is told.
 program_start() {
     local guest=$1 name=$2
     shift 2
-    guest "$guest" "cd /tmp; DRIVER=$DRIVER $OPENCL wave --pause-ms 100 $* >/tmp/$name.log 2>&1 & echo \$! >/tmp/$name.pid"
+    guest "$guest" "cd /tmp; DRIVER=$DRIVER STUB=${STUB:-} $OPENCL ${PROGRAM:-wave} --pause-ms 100 $* >/tmp/$name.log 2>&1 & echo \$! >/tmp/$name.pid"
     guest --timeout 240 --line "/tmp/$name.log" '^step ' --pid "/tmp/$name.pid" "$guest"
 }
 

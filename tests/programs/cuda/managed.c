@@ -1,12 +1,12 @@
 /* Managed memory, which no driver takes off a device: before it comes and after it has gone the program can move, and with it never:
-   managed [MS TO WAIT IN EACH PART] */
+   managed [MS TO WAIT IN EACH PART [MS TO WAIT WITH IT]] */
 #include "user.h"
 
 enum { WORDS = 100000 };
 
 int main(int argc, char **argv)
 {
-    long ms = argument(argc, argv, 1, 0);
+    long ms = argument(argc, argv, 1, 0), with = argument(argc, argv, 2, ms);
     CUdeviceptr at, managed;
     open_device();
     OK(cuMemAlloc(&at, 1 << 20));
@@ -27,7 +27,7 @@ int main(int argc, char **argv)
         OK(cuCtxSynchronize());
         words[i] += 1;
     }
-    sleep_ms(ms);
+    sleep_ms(with);
     printf("with: %016llx %016llx\n", (unsigned long long)host_digest(words, WORDS), (unsigned long long)digest(at, WORDS));
     uint flag = 0;
     OK(cuPointerGetAttribute(&flag, CU_POINTER_ATTRIBUTE_IS_MANAGED, managed));

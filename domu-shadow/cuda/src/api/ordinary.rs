@@ -92,7 +92,10 @@ fn made(at: CUdeviceptr, bytes: usize) {
 
 /// Waits until we do not use the memory that begins at `at`.
 pub(super) fn unused(at: CUdeviceptr) -> Locked {
-    state().wait_unpinned(|state| state.allocations.get(at).is_some_and(Allocation::is_pinned))
+    state().wait_unpinned(|state| {
+        let pinned = state.allocations.get(at).and_then(Allocation::pinned);
+        Vec::from_iter(pinned)
+    })
 }
 
 /// How memory of ours comes to rest.

@@ -50,7 +50,7 @@ fn created(handle: u64, size: usize, properties: Properties, flags: u64) -> u64 
 /// # Errors
 /// `CUDA_ERROR_INVALID_VALUE` for ordinary memory, as the driver says.
 fn range(at: CUdeviceptr, size: usize) -> Answer<Locked> {
-    let state = state().wait_unpinned(|state| state.virtual_memory.is_pinned(at, size));
+    let state = state().wait_unpinned(|state| state.virtual_memory.pinned(at, size));
     match state.allocations.ordinary_around(at) {
         Some(_) => Err(CUDA_ERROR_INVALID_VALUE),
         None => Ok(state),
@@ -101,8 +101,8 @@ own! {
         }
         let mut state = state().wait_unpinned(|state| {
             let memory = &state.virtual_memory;
-            let is_pinned = memory.get(handle).is_some_and(|it| it.is_pinned());
-            is_pinned && memory.ends_with_release(handle)
+            let ended = memory.get(handle).filter(|_| memory.ends_with_release(handle));
+            ended.map_or_else(Vec::new, |it| it.pinned().cloned().collect())
         });
         state.virtual_memory.release(handle, &Real)
     }

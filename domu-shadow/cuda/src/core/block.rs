@@ -31,6 +31,8 @@ pub struct Block {
     is_gone: AtomicBool,
     /// Changed with the state's lock.
     pins: AtomicU32,
+    /// Threads of the program's that wait until there are none. Changed with the state's lock.
+    waiting: AtomicU32,
 }
 
 impl Block {
@@ -46,6 +48,7 @@ impl Block {
             residency: Residency::default(),
             is_gone: AtomicBool::new(false),
             pins: AtomicU32::new(0),
+            waiting: AtomicU32::new(0),
         }
     }
 
@@ -82,6 +85,19 @@ impl Block {
 
     pub fn is_pinned(&self) -> bool {
         self.pins.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether the program waits for it: then it is not pinned again, and uses that take long end soon.
+    pub fn is_awaited(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    pub(super) fn add_waiting(&self) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn remove_waiting(&self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(super) fn add_pin(&self) {

@@ -83,7 +83,7 @@ pub fn ending(
     let leaving = state();
     state::pinning();
     context.set_leaving(true);
-    let waited = leaving.wait_unpinned(|_| context.is_pinned() || context.is_ending());
+    let waited = leaving.wait_unused(|_| context.is_pinned() || context.is_ending());
     context.set_ending(true);
     drop(waited);
     let ended = end();

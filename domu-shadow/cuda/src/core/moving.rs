@@ -68,7 +68,7 @@ fn is_pinned(state: &State) -> bool {
     let mut ordinary = ordinary.filter_map(|(_, allocation)| allocation.ordinary());
     let mut physicals = state.virtual_memory.physicals();
     ordinary.any(|ordinary| ordinary.block.is_pinned())
-        || physicals.any(|(_, physical)| physical.is_pinned())
+        || physicals.any(|(_, physical)| physical.pinned().next().is_some())
 }
 
 /// Takes the memory away.

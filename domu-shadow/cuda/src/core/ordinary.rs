@@ -166,9 +166,10 @@ impl Allocation {
         self
     }
 
-    /// Whether we use it.
-    pub fn is_pinned(&self) -> bool {
-        self.ordinary().is_some_and(|it| it.block.is_pinned())
+    /// Its block, if we use it.
+    pub fn pinned(&self) -> Option<Arc<Block>> {
+        let block = &self.ordinary()?.block;
+        block.is_pinned().then(|| Arc::clone(block))
     }
 
     /// Bytes of address space.

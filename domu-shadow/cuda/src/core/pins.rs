@@ -45,11 +45,11 @@ impl Drop for Pinned {
 
 impl Block {
     /// Keeps it mapped and its context alive: a free or a destruction by the program waits meanwhile. `None`: the program has
-    /// freed it, or the driver carries it from now on.
+    /// freed it or is about to, or the driver carries it from now on.
     pub fn pin(self: &Arc<Self>) -> Option<Pinned> {
         let ending = |_: &State| self.context().is_ending();
-        let mut state = state().wait_unpinned(ending);
-        if self.is_gone() {
+        let mut state = state().wait_unused(ending);
+        if self.is_gone() || self.is_awaited() {
             return None;
         }
         let context = reachable_in(self, &state).filter(|context| !context.is_leaving())?;
@@ -134,7 +134,7 @@ pub struct Pushed {
 impl Context {
     /// Makes it current on this thread; its destruction waits meanwhile. `None`: the program has destroyed it.
     pub fn push(self: &Arc<Self>) -> Option<Pushed> {
-        let state = state().wait_unpinned(|_| self.is_ending());
+        let state = state().wait_unused(|_| self.is_ending());
         if self.is_gone() || self.is_leaving() {
             return None;
         }

@@ -4,11 +4,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use runtime::process_exit;
 
+use super::block::Block;
 use super::context::Contexts;
 use super::counted::Counted;
 use super::ordinary::{Allocation, Allocations};
@@ -81,26 +82,47 @@ pub fn unpinned() {
 }
 
 impl Locked {
-    /// Waits while we use what `is_pinned` looks at, with the lock open; not in a forked child, and not long at the program's exit.
+    /// Waits while we use what `is_used` looks at, with the lock open; not in a forked child, and not long at the program's exit.
     #[inline]
-    pub fn wait_unpinned(self, is_pinned: impl Fn(&State) -> bool) -> Locked {
-        if is_pinned(&self) {
-            self.wait(is_pinned)
+    pub fn wait_unused(self, is_used: impl Fn(&State) -> bool) -> Locked {
+        if is_used(&self) {
+            self.wait(|state| is_used(state).then(Vec::new))
         } else {
             self
         }
     }
 
+    /// The same for blocks: `pinned` names those that we use. There are no new uses of them meanwhile.
+    #[inline]
+    pub fn wait_unpinned(self, pinned: impl Fn(&State) -> Vec<Arc<Block>>) -> Locked {
+        let some = |blocks: Vec<_>| (!blocks.is_empty()).then_some(blocks);
+        match some(pinned(&self)) {
+            Some(_) => self.wait(|state| some(pinned(state))),
+            None => self,
+        }
+    }
+
+    /// `uses`: while there are some, and of which blocks.
     #[cold]
-    fn wait(mut self, is_pinned: impl Fn(&State) -> bool) -> Locked {
+    fn wait(mut self, uses: impl Fn(&State) -> Option<Vec<Arc<Block>>>) -> Locked {
         let since = Instant::now();
         let is_over = || is_child() || process_exit::is_here() && since.elapsed() >= AT_EXIT;
+        let mut awaited: Vec<Arc<Block>> = Vec::new();
         WAITING.fetch_add(1, Ordering::Relaxed);
-        while is_pinned(&self) && !is_over() {
+        while let Some(blocks) = uses(&self)
+            && !is_over()
+        {
+            for block in blocks {
+                if !awaited.iter().any(|it| Arc::ptr_eq(it, &block)) {
+                    block.add_waiting();
+                    awaited.push(block);
+                }
+            }
             let waited = UNPINNED.wait_timeout(self.0, AT_EXIT);
             self.0 = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         WAITING.fetch_sub(1, Ordering::Relaxed);
+        awaited.iter().for_each(|block| block.remove_waiting());
         self
     }
 }

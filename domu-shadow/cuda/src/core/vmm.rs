@@ -53,11 +53,10 @@ impl Physical {
         self.properties.is_devices()
     }
 
-    /// Whether we use it.
-    pub fn is_pinned(&self) -> bool {
-        let blocks = [&self.block, &self.left];
-        let mut blocks = blocks.into_iter().flatten();
-        blocks.any(|block| block.is_pinned())
+    /// Its blocks that we use.
+    pub fn pinned(&self) -> impl Iterator<Item = &Arc<Block>> {
+        let blocks = [&self.block, &self.left].into_iter().flatten();
+        blocks.filter(|block| block.is_pinned())
     }
 }
 
@@ -180,12 +179,14 @@ impl VirtualMemory {
         touching.map(|(start, _)| *start).collect()
     }
 
-    /// Whether we use memory that is mapped in a range.
-    pub fn is_pinned(&self, at: CUdeviceptr, size: usize) -> bool {
+    /// Blocks that we use, of memory that is mapped in a range.
+    pub fn pinned(&self, at: CUdeviceptr, size: usize) -> Vec<Arc<Block>> {
         let touching = self.touching(at, size).into_iter();
         touching
             .filter_map(|at| self.physicals.get(&self.mappings.get(&at)?.token))
-            .any(Physical::is_pinned)
+            .flat_map(Physical::pinned)
+            .cloned()
+            .collect()
     }
 
     /// Whether nothing is left of an allocation when the program drops one more reference.

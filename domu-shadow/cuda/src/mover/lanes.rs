@@ -103,10 +103,12 @@ impl Lanes {
                 .iter()
                 .any(|other| Arc::ptr_eq(other, &block))
         };
-        block.pin().ok_or_else(|| match is_there() {
-            true => error::out_of_reach(),
-            false => MoveError::Gone(object),
-        })
+        block
+            .pin()
+            .ok_or_else(|| match is_there() && !block.is_awaited() {
+                true => error::out_of_reach(),
+                false => MoveError::Gone(object),
+            })
     }
 
     /// Has `pages` pinned from now on where the driver does that, in one of `contexts`, for all.

@@ -7,7 +7,7 @@ use xl_gpu_cuda::abi::*;
 use crate::calls::ok;
 
 /// Bytes of the memory of `cuMemAlloc`: the last is left to the driver.
-const ORDINARY: [usize; 3] = [1 << 20, 1_050_003, 70_001];
+const ORDINARY: [usize; 3] = [1_100_000, 1_050_003, 70_001];
 const VIRTUAL: usize = 2 << 20;
 
 /// A context, and memory in it.
