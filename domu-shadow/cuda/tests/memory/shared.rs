@@ -1,7 +1,9 @@
 //! What keeps the process where it is, while it is there.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
+use runtime::gate;
 use xl_gpu_cuda::abi::*;
 use xl_gpu_cuda::api::ordinary::cuMemAllocManaged;
 use xl_gpu_cuda::api::sharing::cuIpcGetMemHandle;
@@ -100,6 +102,27 @@ fn shared(at: CUdeviceptr) -> (CUresult, CUipcMemHandle) {
     (code, handle)
 }
 
+fn open_files() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// The thread that answers is not done yet when the answer is here.
+fn eventually(is_so: impl Fn() -> bool) {
+    while !is_so() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn closed_gate() -> gate::Closed {
+    let mut draining = gate::drain().unwrap();
+    loop {
+        match draining.close() {
+            Ok(closed) => return closed,
+            Err(again) => draining = again,
+        }
+    }
+}
+
 /// As another process would.
 fn ask_for(handle: CUipcMemHandle) -> Result<OwnedFd, AskError> {
     let name = Handle::parse(&handle.0).unwrap().exporter.socket();
@@ -125,12 +148,21 @@ fn memory_is_given_to_whoever_has_its_handle() {
             let context = state().allocations.get(at).unwrap().context.clone();
             let (window, mapped) = moving::adopt(4 * MIB, context, memory, &Real).unwrap();
             assert!(read(window, 4 * MIB) == bytes);
-            // Where it was shared a move leaves it, and it can be asked for afterwards.
-            go();
+            // A move leaves it where it is. Whoever asks meanwhile waits.
+            let open = open_files();
+            let closed = closed_gate();
+            std::thread::scope(|scope| {
+                let asking = scope.spawn(|| ask_for(handle).map(drop));
+                std::thread::sleep(Duration::from_millis(50));
+                assert!(!asking.is_finished(), "the driver was called in a move");
+                go();
+                drop(closed);
+                asking.join().unwrap().unwrap();
+            });
             assert!(read(at, 4 * MIB) == bytes);
-            drop(ask_for(handle).unwrap());
+            eventually(|| open_files() == open);
             // Any wrong octet of the secret, or of what it is.
-            for octet in [16, 24, 40, 55] {
+            for octet in [16, 24, 32, 40, 55] {
                 let mut wrong = handle;
                 wrong.0[octet] ^= 1;
                 let answer = ask_for(wrong);
