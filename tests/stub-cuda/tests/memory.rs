@@ -109,6 +109,12 @@ fn mappings_of_one_memory_are_one() {
         1
     );
     cuda.ok("cuMemMap", (second, GRANULE, 0_usize, handle, 0_u64));
+    // No handle of it for other processes by the old way, as on an H200.
+    let mut shared = [0_u8; 64];
+    assert_eq!(
+        cuda.call("cuIpcGetMemHandle", (shared.as_mut_ptr(), range)),
+        1
+    );
     // Mapped, but nobody may touch it.
     assert_eq!(cuda.call("cuMemsetD8_v2", (range, 1_u8, 16_usize)), 1);
     let access = Access::of_device(0, 3);

@@ -1,12 +1,21 @@
 //! What keeps the process where it is, while it is there.
 
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use runtime::gate;
 use xl_gpu_cuda::abi::*;
 use xl_gpu_cuda::api::ordinary::cuMemAllocManaged;
 use xl_gpu_cuda::api::sharing::cuIpcGetMemHandle;
+use xl_gpu_cuda::core::ending::take_apart;
+use xl_gpu_cuda::core::ipc::handle::Handle;
+use xl_gpu_cuda::core::ipc::socket::{AskError, ask};
 use xl_gpu_cuda::core::obstacles::blocked;
-use xl_gpu_cuda::core::{memory, obstacles};
+use xl_gpu_cuda::core::state::state;
+use xl_gpu_cuda::core::{memory, moving, obstacles};
+use xl_gpu_cuda::driver::vm::Real;
 
-use super::program::{MIB, alloc, free, go, ok, over_stub, primary};
+use super::program::{MIB, alloc, free, go, ok, over_stub, pattern, primary, read, write};
 
 #[track_caller]
 fn blocked_by(part: &str) {
@@ -85,6 +94,109 @@ fn a_broken_context_blocks() {
     });
 }
 
+/// The driver's answer, and the handle.
+fn shared(at: CUdeviceptr) -> (CUresult, CUipcMemHandle) {
+    let mut handle = CUipcMemHandle([0; 64]);
+    // SAFETY: this function's variable.
+    let code = unsafe { cuIpcGetMemHandle(&raw mut handle, at) };
+    (code, handle)
+}
+
+fn open_files() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// The thread that answers is not done yet when the answer is here.
+fn eventually(is_so: impl Fn() -> bool) {
+    while !is_so() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn closed_gate() -> gate::Closed {
+    let mut draining = gate::drain().unwrap();
+    loop {
+        match draining.close() {
+            Ok(closed) => return closed,
+            Err(again) => draining = again,
+        }
+    }
+}
+
+/// As another process would.
+fn ask_for(handle: CUipcMemHandle) -> Result<OwnedFd, AskError> {
+    let name = Handle::parse(&handle.0).unwrap().exporter.socket();
+    ask(&name, &handle.0)
+}
+
+#[test]
+fn memory_is_given_to_whoever_has_its_handle() {
+    over_stub(
+        "shared::memory_is_given_to_whoever_has_its_handle",
+        "",
+        || {
+            primary(0);
+            let (at, other) = (alloc(4 * MIB), alloc(3 * MIB));
+            let (code, handle) = shared(at);
+            ok(code);
+            // Whole, wherever in it the pointer is.
+            assert_eq!(shared(at + 12345), (CUDA_SUCCESS, handle));
+            assert_ne!(shared(other).1, handle);
+            let bytes = pattern(4 * MIB, 1);
+            ok(write(at, &bytes));
+            let memory = Real.import(ask_for(handle).unwrap().as_fd()).unwrap();
+            let context = state().allocations.get(at).unwrap().context.clone();
+            let (window, mapped) = moving::adopt(4 * MIB, context, memory, &Real).unwrap();
+            assert!(read(window, 4 * MIB) == bytes);
+            // A move leaves it where it is. Whoever asks meanwhile waits.
+            let open = open_files();
+            let closed = closed_gate();
+            std::thread::scope(|scope| {
+                let asking = scope.spawn(|| ask_for(handle).map(drop));
+                std::thread::sleep(Duration::from_millis(50));
+                assert!(!asking.is_finished(), "the driver was called in a move");
+                go();
+                drop(closed);
+                asking.join().unwrap().unwrap();
+            });
+            assert!(read(at, 4 * MIB) == bytes);
+            eventually(|| open_files() == open);
+            // Any wrong octet of the secret, or of what it is.
+            for octet in [16, 24, 32, 40, 55] {
+                let mut wrong = handle;
+                wrong.0[octet] ^= 1;
+                let answer = ask_for(wrong);
+                assert!(matches!(answer, Err(AskError::Refused)), "{octet}");
+            }
+            // Freed, and memory of the same size made: perhaps at the same address.
+            ok(free(at));
+            let again = alloc(4 * MIB);
+            ok(shared(again).0);
+            assert!(matches!(ask_for(handle), Err(AskError::Refused)));
+            // The other process still has it.
+            assert!(read(window, 4 * MIB) == bytes);
+            take_apart(window, &mapped, &Real);
+        },
+    );
+}
+
+#[test]
+fn memory_that_cannot_be_given_says_so_at_once() {
+    let options = "fail=cuMemExportToShareableHandle:1:NOT_SUPPORTED";
+    over_stub(
+        "shared::memory_that_cannot_be_given_says_so_at_once",
+        options,
+        || {
+            primary(0);
+            let at = alloc(4 * MIB);
+            assert_eq!(shared(at).0, CUDA_ERROR_NOT_SUPPORTED);
+            assert_eq!(memory::blocks().len(), 1, "it still moves");
+            ok(shared(at).0);
+            assert_eq!(memory::blocks().len(), 0);
+        },
+    );
+}
+
 #[test]
 fn memory_that_others_may_open_is_left_to_the_driver() {
     over_stub(
@@ -93,13 +205,7 @@ fn memory_that_others_may_open_is_left_to_the_driver() {
         || {
             primary(0);
             let at = alloc(4 * MIB);
-            let mut handle = CUipcMemHandle([0; 64]);
-            // SAFETY: this function's variable.
-            let code = unsafe { cuIpcGetMemHandle(&raw mut handle, at) };
-            if code == CUDA_ERROR_NOT_SUPPORTED {
-                return;
-            }
-            ok(code);
+            ok(shared(at).0);
             assert_eq!(blocked(), None);
             assert_eq!(
                 (memory::blocks().len(), memory::left().device),

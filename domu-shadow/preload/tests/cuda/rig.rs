@@ -109,6 +109,7 @@ pub struct Moves {
 }
 
 impl Moves {
+    /// Of a report's file.
     pub fn read(file: &Path) -> Moves {
         let text = fs::read_to_string(file).unwrap_or_default();
         let number = |key: &str| {

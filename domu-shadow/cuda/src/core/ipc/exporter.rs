@@ -111,8 +111,11 @@ fn answer(request: &Request, exporter: Exporter) -> io::Result<()> {
 fn export(handle: &Handle) -> Option<(Inside, OwnedFd)> {
     let inside = enter(Need::Driver).ok()?;
     let state = state();
-    let ordinary = state.allocations.get(handle.at)?.ordinary()?;
-    let is_it = ordinary.is_shared && u64::from(ordinary.block.id()) == handle.block;
+    let allocation = state.allocations.get(handle.at)?;
+    let ordinary = allocation.ordinary()?;
+    let is_it = ordinary.is_shared
+        && u64::from(ordinary.block.id()) == handle.block
+        && allocation.asked as u64 == handle.asked;
     match ordinary.backing {
         Backing::Mapped(memory) if is_it => match Real.export(memory) {
             Ok(descriptor) => Some((inside, descriptor)),

@@ -39,7 +39,6 @@ fn open_again(
 /// As the driver's function: `CUDA_ERROR_INVALID_CONTEXT` without a context and for memory of this process, `CUDA_ERROR_INVALID_HANDLE`
 /// where the other process does not give the memory, the driver's.
 pub fn open(handle: &Handle, flags: c_uint) -> Answer<CUdeviceptr> {
-    let hold = IPC_MEMORY.hold();
     let current = current::handle();
     let bytes = CUipcMemHandle::from(*handle);
     let mut locked = state();
@@ -54,6 +53,7 @@ pub fn open(handle: &Handle, flags: c_uint) -> Answer<CUdeviceptr> {
         return Ok(at);
     }
     drop(locked);
+    let hold = IPC_MEMORY.hold();
     let process = handle.exporter.process;
     let descriptor = ask(&handle.exporter.socket(), &bytes.0).map_err(|error| {
         log::warn!("memory of process {process} cannot be opened: {error}");

@@ -129,17 +129,19 @@ impl Listener {
         Ok(Listener(socket))
     }
 
-    /// Waits for the next request.
+    /// Waits for the next request of this user's, or root's.
     ///
     /// # Errors
     /// Of one connection, or of all.
     pub fn next(&self) -> io::Result<Request> {
-        let socket = accept_with(&self.0, SocketFlags::CLOEXEC)?;
-        let (process, of) = peer(&socket)?;
-        if of != user() && of != 0 {
-            let text = format!("user {of} asks for memory (process {process})");
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
-        }
+        let socket = loop {
+            let socket = accept_with(&self.0, SocketFlags::CLOEXEC)?;
+            let (process, of) = peer(&socket)?;
+            if of == user() || of == 0 {
+                break socket;
+            }
+            log::debug!("user {of} asks for memory (process {process})");
+        };
         set_socket_timeout(&socket, Timeout::Send, Some(AT_ONCE))?;
         set_socket_timeout(&socket, Timeout::Recv, Some(AT_ONCE))?;
         let mut bytes = [0; REQUEST];
@@ -150,7 +152,7 @@ impl Listener {
     }
 }
 
-/// Somebody of the same user, or root, waits for a descriptor.
+/// Somebody waits for a descriptor.
 pub struct Request {
     socket: OwnedFd,
     pub bytes: [u8; REQUEST],
