@@ -233,7 +233,9 @@ fn a_slow_command_is_seen_running_and_may_fail() {
             while stub.status(first) > CL_RUNNING {
                 std::thread::yield_now();
             }
-            assert_eq!(stub.status(second), CL_SUBMITTED);
+            // Unless the first one ended meanwhile.
+            let behind = stub.status(second);
+            assert!(behind == CL_SUBMITTED || stub.status(first) == CL_COMPLETE);
             assert_eq!(0, cl!(queue, clFinish(queue)));
             assert_eq!(
                 (stub.status(first), stub.status(second)),

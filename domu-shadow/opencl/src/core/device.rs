@@ -67,6 +67,13 @@ impl Device {
         })
     }
 
+    /// Whether the driver runs commands on the thread that enqueues them, inside its call: pocl's device without threads.
+    pub fn works_in_calls(&self) -> bool {
+        self.is_pocls()
+            && query::device_text(self.real.get(), CL_DEVICE_NAME)
+                .is_ok_and(|name| name.starts_with("basic"))
+    }
+
     /// Whether the driver's device is a processor, now.
     pub fn is_processor(&self) -> bool {
         let kind = self.number(CL_DEVICE_TYPE);

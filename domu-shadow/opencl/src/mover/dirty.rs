@@ -116,7 +116,8 @@ impl Taken {
 }
 
 /// Events behind everything that runs in every queue, released ones included: not behind what the program's user
-/// events defer. Normally one marker for each queue; the commands' own events where they are listed.
+/// events defer. Normally one marker for each queue; the commands' own events where they are listed; none where a command runs
+/// inside the call that enqueues it.
 pub(super) struct Markers {
     /// With the device, which an event does not keep alive in every driver if it is a sub-device (pocl 3.1). Not the
     /// queue: one that goes leaves a marker in turn.
@@ -139,6 +140,10 @@ impl Markers {
         for queue in queues {
             let events = if in_flight::is_complete() {
                 queue.commands_in_flight()
+            } else if queue.device.works_in_calls() {
+                // What has ended needs no marker, and what runs will leave its mark. With one, pocl 3.1 loses itself: where two
+                // threads use a queue, it ends its `clFinish` too early, or waits for a lock that it has.
+                Ok(Vec::new())
             } else {
                 queue.mark().map(|event| vec![event])
             };
