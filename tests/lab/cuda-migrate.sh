@@ -1,6 +1,7 @@
 # A CUDA program in a guest with a PCI device: it moves by stock xl migrate, most of its contents before the stop; it goes through a file; it goes
 # on where the receiver dies, and where the driver keeps its device open, so that the device cannot leave.
 # pci: yes
+# long: yes
 # timeout: 500
 . $LIB/program.sh
 . $LIB/pci.sh
