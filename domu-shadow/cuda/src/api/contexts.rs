@@ -12,7 +12,7 @@ use crate::core::context::Context;
 use crate::core::entry::own;
 use crate::core::room::with_ours;
 use crate::core::state::state;
-use crate::core::{contents, current, ending, obstacles, peers};
+use crate::core::{contents, current, ending, obstacles};
 use crate::driver::functions::driver;
 use crate::driver::vm::{Answer, Real, check};
 
@@ -171,24 +171,5 @@ own! {
         reset_primary(device, || {
             check(unsafe { driver().cuDevicePrimaryCtxReset_v2(device) })
         })
-    }
-
-    /// The current context's device reaches the memory of `owner` from now on.
-    fn cuCtxEnablePeerAccess(owner: CUcontext, flags: c_uint) driver {
-        check(unsafe { driver().cuCtxEnablePeerAccess(owner, flags) })?;
-        let mut state = state();
-        let user = current::context(&mut state, current::handle())?;
-        state.contexts.add_peer(owner, user.handle());
-        peers::share(&mut state, owner, &Real);
-        Ok(())
-    }
-
-    fn cuCtxDisablePeerAccess(owner: CUcontext) driver {
-        check(unsafe { driver().cuCtxDisablePeerAccess(owner) })?;
-        let mut state = state();
-        let user = current::context(&mut state, current::handle())?;
-        state.contexts.remove_peer(owner, user.handle());
-        peers::unshare(&mut state, owner, user.device(), &Real);
-        Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! What a device has free.
 
+use crate::core::ending;
 use crate::core::entry::own;
 use crate::core::room;
 use crate::driver::functions::driver;
@@ -8,6 +9,7 @@ use crate::driver::vm::check;
 own! {
     /// What we have of the device counts as free, since the program gets it when it asks.
     fn cuMemGetInfo_v2(free: *mut usize, total: *mut usize) driver {
+        ending::free_retired();
         check(unsafe { driver().cuMemGetInfo_v2(free, total) })?;
         let mut device = 0;
         check(unsafe { driver().cuCtxGetDevice(&raw mut device) })?;

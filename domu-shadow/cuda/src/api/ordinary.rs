@@ -14,7 +14,7 @@ use crate::core::obstacles::MANAGED;
 use crate::core::ordinary::{Allocation, has_own_granules};
 use crate::core::room::{self, with_ours};
 use crate::core::state::{Locked, Retired, state};
-use crate::core::{current, moving, obstacles, peers};
+use crate::core::{current, ending, moving, obstacles};
 use crate::driver::functions::driver;
 use crate::driver::vm::{Answer, Real, Vm, check};
 
@@ -39,17 +39,20 @@ fn map(bytes: usize) -> Answer<Option<CUdeviceptr>> {
     if !has_own_granules(bytes) {
         return Ok(None);
     }
-    free_retired();
+    ending::free_retired();
     let handle = current::handle();
     let mut locked = state();
     let Ok(context) = current::context(&mut locked, handle) else {
         return Ok(None);
     };
-    let devices = locked.contexts.devices_reaching(&context);
     drop(locked);
     permitted()?;
-    let properties = Real.like_ordinary(context.device());
-    let make = || moving::make(bytes, Arc::clone(&context), &properties, &devices, &Real);
+    let device = context.device();
+    let Some(others) = Real.others_reaching(device) else {
+        return Ok(None);
+    };
+    let properties = Real.like_ordinary(device);
+    let make = || moving::make(bytes, Arc::clone(&context), &properties, &others, &Real);
     let is_full = |error: &MemoryError| {
         matches!(
             error,
@@ -71,11 +74,37 @@ fn map(bytes: usize) -> Answer<Option<CUdeviceptr>> {
         }
     };
     let mut locked = state();
-    locked.allocations.insert(at, allocation);
-    if locked.contexts.devices_reaching(&context) != devices {
-        peers::share(&mut locked, context.handle(), &Real);
+    if context.is_gone() {
+        drop(locked);
+        take_apart(at, &allocation, &Real);
+        return Ok(None);
     }
+    locked.allocations.insert(at, allocation);
     Ok(Some(at))
+}
+
+/// The same for rows, with the bytes from one to the next: the driver knows best what fits, and says it of one row.
+fn map_rows(width: usize, height: usize, element: c_uint) -> Answer<Option<(CUdeviceptr, usize)>> {
+    if !width.checked_mul(height).is_some_and(has_own_granules) {
+        return Ok(None);
+    }
+    let mut device = 0;
+    check(unsafe { driver().cuCtxGetDevice(&raw mut device) })?;
+    let known = state().pitches.get(&(device, width, element)).copied();
+    let pitch = match known {
+        Some(pitch) => pitch,
+        None => {
+            let (mut at, mut pitch) = (0, 0);
+            let (to, row) = (&raw mut at, &raw mut pitch);
+            with_ours(|| unsafe { driver().cuMemAllocPitch_v2(to, row, width, 1, element) })?;
+            Real.free(at)?;
+            state().pitches.insert((device, width, element), pitch);
+            pitch
+        }
+    };
+    let bytes = pitch.checked_mul(height);
+    let ours = bytes.map_or(Ok(None), map)?;
+    Ok(ours.map(|at| (at, pitch)))
 }
 
 /// The driver has made memory of its own in this thread's context.
@@ -111,7 +140,7 @@ pub(super) fn free(
     plain: impl FnOnce() -> Answer<()>,
     rest: impl FnOnce(&Context) -> Answer<Rest>,
 ) -> Answer<()> {
-    free_retired();
+    ending::free_retired();
     let mut locked = unused(at);
     if locked.allocations.opened(at).is_some() {
         return Err(CUDA_ERROR_INVALID_VALUE);
@@ -164,25 +193,6 @@ pub(super) fn free(
     Ok(())
 }
 
-/// What was freed before, and is used no more.
-fn free_retired() {
-    if capturing::open() > 0 {
-        return;
-    }
-    let retired = std::mem::take(&mut state().retired);
-    for retired in retired {
-        let is_at_rest = match retired.event {
-            Some(event) => Real.is_reached(event),
-            None => current::synchronize(&retired.allocation.context).is_ok(),
-        };
-        if is_at_rest {
-            take_apart(retired.at, &retired.allocation, &Real);
-        } else {
-            state().retired.push(retired);
-        }
-    }
-}
-
 fn free_now(at: CUdeviceptr) -> Answer<()> {
     let is_ours = || {
         state()
@@ -226,19 +236,16 @@ own! {
         height: usize,
         element: c_uint,
     ) driver {
-        let plain = || with_ours(|| unsafe { driver().cuMemAllocPitch_v2(at, pitch, width, height, element) });
-        plain()?;
-        // The driver knows best which pitch fits.
-        let bytes = unsafe { pitch.read() } * height;
-        if has_own_granules(bytes) {
-            Real.free(unsafe { at.read() })?;
-            if let Some(ours) = map(bytes)? {
-                unsafe { at.write(ours) };
-                return Ok(());
-            }
-            plain()?;
+        if !at.is_null()
+            && !pitch.is_null()
+            && let Some((ours, row)) = map_rows(width, height, element)?
+        {
+            unsafe { at.write(ours) };
+            unsafe { pitch.write(row) };
+            return Ok(());
         }
-        made(unsafe { at.read() }, bytes);
+        with_ours(|| unsafe { driver().cuMemAllocPitch_v2(at, pitch, width, height, element) })?;
+        made(unsafe { at.read() }, unsafe { pitch.read() } * height);
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use crate::core::room::with_ours;
 use crate::core::state::state;
 use crate::core::{current, obstacles, pools};
 use crate::driver::functions::driver;
-use crate::driver::vm::{Answer, check};
+use crate::driver::vm::{Answer, Real, Vm, check};
 
 use super::ordinary::{Rest, free};
 
@@ -27,15 +27,29 @@ fn made(at: *mut CUdeviceptr, bytes: usize) {
 fn free_in(
     at: CUdeviceptr,
     plain: impl FnOnce() -> CUresult,
+    context: impl FnOnce(*mut CUcontext) -> CUresult,
     record: impl FnOnce(CUevent) -> CUresult,
+    synchronize: impl FnOnce() -> CUresult,
 ) -> Answer<()> {
-    let rest = |_: &Context| {
-        let mut event = std::ptr::null_mut();
-        check(unsafe { driver().cuEventCreate(&raw mut event, CU_EVENT_DISABLE_TIMING) })?;
-        check(record(event)).inspect_err(|_| {
-            unsafe { driver().cuEventDestroy_v2(event) };
-        })?;
-        Ok(Rest::At(event))
+    let rest = |owner: &Context| {
+        let mut of_stream = std::ptr::null_mut();
+        check(context(&raw mut of_stream))?;
+        // An event of another context could go before the memory does.
+        if of_stream != owner.handle() {
+            check(synchronize())?;
+            return Ok(Rest::Now);
+        }
+        Real.enter(owner.address())?;
+        let recorded = (|| {
+            let mut event = std::ptr::null_mut();
+            check(unsafe { driver().cuEventCreate(&raw mut event, CU_EVENT_DISABLE_TIMING) })?;
+            check(record(event)).inspect_err(|_| {
+                unsafe { driver().cuEventDestroy_v2(event) };
+            })?;
+            Ok(Rest::At(event))
+        })();
+        Real.leave();
+        recorded
     };
     free(at, || check(plain()), rest)
 }
@@ -92,7 +106,9 @@ own! {
         free_in(
             at,
             || unsafe { driver().cuMemFreeAsync(at, stream) },
+            |context| unsafe { driver().cuStreamGetCtx(stream, context) },
             |event| unsafe { driver().cuEventRecord(event, stream) },
+            || unsafe { driver().cuStreamSynchronize(stream) },
         )
     }
 
@@ -100,7 +116,9 @@ own! {
         free_in(
             at,
             || unsafe { driver().cuMemFreeAsync_ptsz(at, stream) },
+            |context| unsafe { driver().cuStreamGetCtx_ptsz(stream, context) },
             |event| unsafe { driver().cuEventRecord_ptsz(event, stream) },
+            || unsafe { driver().cuStreamSynchronize_ptsz(stream) },
         )
     }
 

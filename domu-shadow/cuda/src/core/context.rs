@@ -1,6 +1,6 @@
 //! The contexts that the program has.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -65,11 +65,11 @@ impl Context {
         self.id
     }
 
-    pub(super) fn address(&self) -> usize {
+    pub fn address(&self) -> usize {
         self.handle
     }
 
-    pub(super) fn is_gone(&self) -> bool {
+    pub fn is_gone(&self) -> bool {
         self.is_gone.load(Ordering::Relaxed)
     }
 
@@ -106,15 +106,13 @@ impl Context {
     }
 }
 
-/// All that are known, by the driver's handle, and who reaches whose memory.
+/// All that are known, by the driver's handle.
 #[derive(Debug, Default)]
 pub struct Contexts {
     known: BTreeMap<usize, Arc<Context>>,
     primaries: BTreeMap<CUdevice, usize>,
     /// The program's references to them, by functions that are ours.
     references: BTreeMap<CUdevice, u64>,
-    /// A context, and one that may use its memory.
-    peers: BTreeSet<(usize, usize)>,
 }
 
 impl Contexts {
@@ -158,8 +156,6 @@ impl Contexts {
         if self.known.get(&handle).is_some_and(is_same) {
             self.known.remove(&handle);
             self.primaries.retain(|_, primary| *primary != handle);
-            self.peers
-                .retain(|(owner, user)| *owner != handle && *user != handle);
         }
     }
 
@@ -171,27 +167,5 @@ impl Contexts {
     /// One of a device's that lives.
     pub fn of_device(&self, device: CUdevice) -> Option<&Arc<Context>> {
         self.live().find(|context| context.device() == device)
-    }
-
-    pub fn add_peer(&mut self, owner: CUcontext, user: CUcontext) {
-        self.peers.insert((owner as usize, user as usize));
-    }
-
-    pub fn remove_peer(&mut self, owner: CUcontext, user: CUcontext) {
-        self.peers.remove(&(owner as usize, user as usize));
-    }
-
-    /// Devices that reach the memory of `owner`: its own first.
-    pub fn devices_reaching(&self, owner: &Context) -> Vec<CUdevice> {
-        let handle = owner.address();
-        let users = self.peers.range((handle, 0)..=(handle, usize::MAX));
-        let users = users.filter_map(|(_, user)| self.known.get(user));
-        let mut devices = vec![owner.device()];
-        for user in users {
-            if !devices.contains(&user.device()) {
-                devices.push(user.device());
-            }
-        }
-        devices
     }
 }

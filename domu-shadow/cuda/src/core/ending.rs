@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::capturing;
 use super::context::Context;
+use super::current;
 use super::ordinary::{Allocation, Backing};
 use super::state::{self, Retired, State, state};
 use crate::abi::CUdeviceptr;
@@ -15,15 +16,15 @@ pub fn take_apart(at: CUdeviceptr, allocation: &Allocation, driver: &impl Vm) {
         return;
     };
     let span = allocation.span();
-    let unmap = || driver.unmap(at, span);
-    let release = |handle| driver.release(handle);
-    let free = || driver.unreserve(at, span);
+    // Each step is worth making, whatever the one before said.
     let done = match ordinary.backing {
         Backing::Bare(handle) | Backing::Mapped(handle) => {
-            unmap().and_then(|()| release(handle)).and_then(|()| free())
+            let unmapped = driver.unmap(at, span);
+            let released = driver.release(handle);
+            unmapped.and(released).and(driver.unreserve(at, span))
         }
-        Backing::Created(handle) => release(handle).and_then(|()| free()),
-        Backing::Reserved => free(),
+        Backing::Created(handle) => driver.release(handle).and(driver.unreserve(at, span)),
+        Backing::Reserved => driver.unreserve(at, span),
     };
     if let Err(code) = done {
         log::warn!("{span} bytes of device memory at {at:#x} are not free: CUDA error {code}");
@@ -46,6 +47,30 @@ pub fn take_apart_retired(state: &mut State, driver: &impl Vm) {
     retired
         .iter()
         .for_each(|retired| retired.take_apart(driver));
+}
+
+/// Takes apart what the program has freed, as far as it is used no more. Whether there was some.
+pub fn free_retired() -> bool {
+    if capturing::open() > 0 {
+        return false;
+    }
+    let retired = std::mem::take(&mut state().retired);
+    let mut has_freed = false;
+    for retired in retired {
+        let context = &retired.allocation.context;
+        let is_at_rest = context.is_gone()
+            || match retired.event {
+                Some(event) => Real.is_reached(event),
+                None => current::synchronize(context).is_ok(),
+            };
+        if is_at_rest {
+            take_apart(retired.at, &retired.allocation, &Real);
+            has_freed = true;
+        } else {
+            state().retired.push(retired);
+        }
+    }
+    has_freed
 }
 
 /// What the program had in a context is gone.

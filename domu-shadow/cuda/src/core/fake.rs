@@ -201,6 +201,10 @@ impl Vm for Fake {
         Ok(())
     }
 
+    fn others_reaching(&self, _: CUdevice) -> Option<Vec<CUdevice>> {
+        Some(Vec::new())
+    }
+
     fn like_ordinary(&self, device: CUdevice) -> Properties {
         Properties::of_device(device)
     }

@@ -14,7 +14,6 @@
 //! | [`ending`] | what ends with an allocation, and with a context |
 //! | [`pins`] | uses of ours that the program waits for |
 //! | [`pools`] | stream-ordered pools give back what they do not need |
-//! | [`peers`] | devices that reach memory of another one |
 //! | [`answers`] | what the program is told of memory that has been away |
 //! | [`moving`] | memory goes, and comes back at its addresses |
 //! | [`memory`] | all of it, as a move sees it |
@@ -43,7 +42,6 @@ pub mod memory;
 pub mod moving;
 pub mod obstacles;
 pub mod ordinary;
-pub mod peers;
 pub mod pins;
 pub mod pools;
 pub mod queries;

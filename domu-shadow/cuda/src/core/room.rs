@@ -5,6 +5,7 @@ use std::sync::{Mutex, Weak};
 
 use runtime::locks::{self, lock};
 
+use super::ending;
 use crate::abi::{CUDA_ERROR_OUT_OF_MEMORY, CUdevice, CUresult};
 use crate::driver::vm::{Answer, check};
 
@@ -33,11 +34,24 @@ pub fn with_ours(call: impl Fn() -> CUresult) -> Answer<()> {
     }
 }
 
-/// Has our device memory released, as far as that is possible at once. Whether a call that found none is worth another try.
+/// Threads of the program's that find no memory.
+static WANTING: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether the program waits for memory that we use.
+pub fn is_wanted() -> bool {
+    WANTING.load(Ordering::Relaxed) > 0
+}
+
+/// Has our device memory released, and the program's that is still to be freed, as far as that is possible at once. Whether a call that
+/// found none is worth another try.
 #[cold]
 pub fn give_way() -> bool {
+    let has_freed = ending::free_retired();
     let holder = lock(&HOLDER).as_ref().and_then(Weak::upgrade);
-    holder.is_some_and(|holder| holder.give_way())
+    WANTING.fetch_add(1, Ordering::Relaxed);
+    let has_given = holder.is_some_and(|holder| holder.give_way());
+    WANTING.fetch_sub(1, Ordering::Relaxed);
+    has_freed || has_given
 }
 
 /// Devices that are counted.

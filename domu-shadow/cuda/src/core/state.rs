@@ -2,7 +2,7 @@
 //!
 //! Calls that allocate and free hold it for a look-up only, those of virtual memory for the driver's call.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use super::context::Contexts;
 use super::counted::Counted;
 use super::ordinary::{Allocation, Allocations};
 use super::vmm::VirtualMemory;
-use crate::abi::CUdeviceptr;
+use crate::abi::{CUdevice, CUdeviceptr};
 
 /// Mapped memory of ours that the program has freed.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub struct State {
     pub counted: Counted,
     /// Mapped memory of ours that the program has freed, and that may still be in use.
     pub retired: Vec<Retired>,
+    /// What the driver takes for a row of so many bytes, in elements of so many, on a device.
+    pub pitches: BTreeMap<(CUdevice, usize, u32), usize>,
     /// Pools that the program has made.
     pub pools: BTreeSet<usize>,
 }

@@ -58,6 +58,7 @@ functions! {
     cuGetErrorName(error: CUresult, name: *mut *const c_char);
     cuDeviceGet(device: *mut CUdevice, ordinal: c_int);
     cuDeviceGetCount(count: *mut c_int);
+    cuDeviceCanAccessPeer(can: *mut c_int, device: CUdevice, peer: CUdevice);
     cuDeviceGetName(name: *mut c_char, len: c_int, device: CUdevice);
     cuDeviceGetAttribute(value: *mut c_int, attribute: c_uint, device: CUdevice);
     cuDeviceGetUuid_v2(uuid: *mut CUuuid, device: CUdevice);
@@ -83,8 +84,6 @@ functions! {
     cuDevicePrimaryCtxRelease_v2(device: CUdevice);
     cuDevicePrimaryCtxReset(device: CUdevice);
     cuDevicePrimaryCtxReset_v2(device: CUdevice);
-    cuCtxEnablePeerAccess(owner: CUcontext, flags: c_uint);
-    cuCtxDisablePeerAccess(owner: CUcontext);
     cuMemAlloc(at: *mut c_uint, bytes: c_uint);
     cuMemAllocPitch(at: *mut c_uint, pitch: *mut c_uint, width: c_uint, height: c_uint, element: c_uint);
     cuMemAllocPitch_v2(at: *mut CUdeviceptr, pitch: *mut usize, width: usize, height: usize, element: c_uint);
@@ -176,6 +175,8 @@ functions! {
     cuStreamDestroy_v2(stream: CUstream);
     cuStreamQuery(stream: CUstream);
     cuStreamSynchronize(stream: CUstream);
+    cuStreamGetCtx(stream: CUstream, context: *mut CUcontext);
+    cuStreamGetCtx_ptsz(stream: CUstream, context: *mut CUcontext);
     cuStreamWaitEvent(stream: CUstream, event: CUevent, flags: c_uint);
     cuThreadExchangeStreamCaptureMode(mode: *mut c_uint);
     cuEventCreate(event: *mut CUevent, flags: c_uint);

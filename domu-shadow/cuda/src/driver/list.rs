@@ -56,8 +56,8 @@ macro_rules! functions {
             own cuCtxDestroy(1);
             own cuCtxDestroy_v2(1);
             own cuCtxDetach(1);
-            own cuCtxDisablePeerAccess(1);
-            own cuCtxEnablePeerAccess(2);
+            driver cuCtxDisablePeerAccess(1);
+            driver cuCtxEnablePeerAccess(2);
             mark cuCtxFromGreenCtx(2) "green contexts";
             driver cuCtxGetApiVersion(2);
             driver cuCtxGetCacheConfig(1);

@@ -125,6 +125,8 @@ pub trait Vm {
     /// The driver may give another address than the one `wanted`.
     fn reserve(&self, bytes: usize, wanted: CUdeviceptr) -> Answer<CUdeviceptr>;
     fn unreserve(&self, at: CUdeviceptr, bytes: usize) -> Answer<()>;
+    /// The other devices, which all reach mapped memory of this one. `None`: some do not.
+    fn others_reaching(&self, device: CUdevice) -> Option<Vec<CUdevice>>;
     /// What mapped memory of a device is made of, so that all can be done with it that can be done with memory of `cuMemAlloc`.
     fn like_ordinary(&self, device: CUdevice) -> Properties;
     fn create(&self, bytes: usize, properties: &Properties, flags: u64) -> Answer<u64>;
@@ -233,6 +235,18 @@ impl Vm for Real {
 
     fn unreserve(&self, at: CUdeviceptr, bytes: usize) -> Answer<()> {
         check(unsafe { driver().cuMemAddressFree(at, bytes) })
+    }
+
+    fn others_reaching(&self, device: CUdevice) -> Option<Vec<CUdevice>> {
+        let mut count = 0;
+        check(unsafe { driver().cuDeviceGetCount(&raw mut count) }).ok()?;
+        let others: Vec<CUdevice> = (0..count).filter(|other| *other != device).collect();
+        let reaches = |other: &CUdevice| {
+            let mut can = 0;
+            let code = unsafe { driver().cuDeviceCanAccessPeer(&raw mut can, *other, device) };
+            code == CUDA_SUCCESS && can != 0
+        };
+        others.iter().all(reaches).then_some(others)
     }
 
     fn like_ordinary(&self, device: CUdevice) -> Properties {

@@ -16,7 +16,7 @@ use crate::abi::CUDA_ERROR_OUT_OF_MEMORY;
 use crate::beside::home::{Home, call, complain};
 use crate::core::context::Context;
 use crate::core::memory::{Block, Pinned};
-use crate::core::room::GivesWay;
+use crate::core::room::{self, GivesWay};
 use crate::core::state;
 use crate::delta::engine::Candidate;
 use crate::delta::{Engine, Unavailable};
@@ -206,7 +206,7 @@ fn options(program: Program) -> PassOptions {
     let always = PassOptions::default();
     match program {
         Program::Runs => PassOptions {
-            go_on: || !state::is_awaited(),
+            go_on: || !state::is_awaited() && !room::is_wanted(),
             ..always
         },
         Program::Waits => always,

@@ -178,33 +178,46 @@ fn zeros_travel_without_bytes_and_an_estimate_changes_nothing() {
 
 #[test]
 fn a_pass_that_is_to_end_early_ends_and_the_next_sends_everything() {
-    static LEFT: AtomicUsize = AtomicUsize::new(0);
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    static NO_FROM: AtomicUsize = AtomicUsize::new(0);
+    static NO_UNTIL: AtomicUsize = AtomicUsize::new(0);
     let _alone = alone();
     let mut random = Random::new(7);
-    for steps in [0, 1, 2, 5] {
+    let no_once = |at: usize| (at, at + 1);
+    let no_from = |at: usize| (at, usize::MAX);
+    for (from, until) in [0, 1, 2, 5]
+        .into_iter()
+        .flat_map(|at| [no_once(at), no_from(at)])
+    {
         let mut bench = Bench::new();
-        let size = 300 * CHUNK_BYTES + 5;
+        let (size, zeros) = (300 * CHUNK_BYTES + 5, 200 * CHUNK_BYTES);
         for id in 1..4 {
             let memory = Memory::new(size, 0);
             memory.write(0, &random.bytes(size));
+            memory.write(50 * CHUNK_BYTES, &vec![0; zeros]);
             bench.add(id, memory);
         }
-        LEFT.store(steps, Ordering::Relaxed);
+        ASKED.store(0, Ordering::Relaxed);
+        NO_FROM.store(from, Ordering::Relaxed);
+        NO_UNTIL.store(until, Ordering::Relaxed);
         let options = PassOptions {
             go_on: || {
-                let less = |left: usize| left.checked_sub(1);
-                LEFT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
-                    .is_ok()
+                let asked = ASKED.fetch_add(1, Ordering::Relaxed);
+                asked < NO_FROM.load(Ordering::Relaxed) || asked >= NO_UNTIL.load(Ordering::Relaxed)
             },
             ..PassOptions::default()
         };
         bench.pass_with(options).unwrap();
-        assert!(
-            bench.image.bytes(ExtentKind::Data) < 3 * size as u64,
-            "{steps}"
-        );
+        let sent = |bench: &Bench| {
+            (
+                bench.image.bytes(ExtentKind::Data),
+                bench.image.bytes(ExtentKind::Zero),
+            )
+        };
+        let all = (3 * (size - zeros) as u64, 3 * zeros as u64);
+        assert_ne!(sent(&bench), all, "no from {from} until {until}");
         bench.pass();
-        assert_eq!(bench.image.bytes(ExtentKind::Data), 3 * size as u64);
+        assert_eq!(sent(&bench), all, "no from {from} until {until}");
         bench.assert_exact();
         bench.pass();
         assert!(bench.image.extents.is_empty());

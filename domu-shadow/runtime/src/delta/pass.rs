@@ -77,6 +77,8 @@ struct Pass<'a, D: Device> {
     free: Vec<usize>,
     in_flight: VecDeque<InFlight<D::Event>>,
     go_on: fn() -> bool,
+    /// It was told once to end: something was left out.
+    has_ended: bool,
     report: PassReport,
 }
 
@@ -99,6 +101,7 @@ impl<'a, D: Device> Pass<'a, D> {
             free: (0..engine.config.windows).rev().collect(),
             in_flight: VecDeque::new(),
             go_on: || true,
+            has_ended: false,
         })
     }
 
@@ -132,7 +135,7 @@ impl<'a, D: Device> Pass<'a, D> {
                     self.put(part.buffer, run)?;
                 }
             }
-            if !(self.go_on)() {
+            if self.has_ended || !(self.go_on)() {
                 is_whole = false;
                 break;
             }
@@ -228,7 +231,8 @@ impl<'a, D: Device> Pass<'a, D> {
     fn next_place(&mut self) -> Result<Option<Place>, DeltaError> {
         let mut pause = NAP;
         let place = loop {
-            if !(self.go_on)() {
+            if self.has_ended || !(self.go_on)() {
+                self.has_ended = true;
                 return Ok(None);
             }
             if let Some(place) = self.sink.place()? {

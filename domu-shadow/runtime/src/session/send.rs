@@ -197,7 +197,13 @@ impl<'o, 'b> Sender<'o, 'b> {
             .regions
             .iter()
             .try_for_each(|region| self.region(from, region))?;
+        // No block is held by what was begun: the program may wait for it, and a pass ends for that.
+        self.flush()?;
         let sent = from.send_changed(round, self).map_err(failed)?;
+        // Those of a pass that the driver has ended.
+        for slot in std::mem::take(&mut self.lent).into_values() {
+            self.out.put_back(slot);
+        }
         sent.whole
             .iter()
             .try_for_each(|region| self.region(from, region))?;

@@ -11,7 +11,8 @@ use crate::core::queries::Identity;
 use crate::core::state::State;
 use crate::driver::vm::{Properties, Vm, read_write};
 
-/// Makes an allocation, for the context that is current, and the devices that reach it.
+/// Makes an allocation, for the context that is current. `others` are devices that are to reach it, too: between devices the driver copies
+/// its own memory whether or not the program has enabled access, and mapped memory only with it.
 ///
 /// # Errors
 /// Where a step fails; nothing is left of it then.
@@ -19,14 +20,14 @@ pub fn make(
     asked: usize,
     context: Arc<Context>,
     properties: &Properties,
-    devices: &[CUdevice],
+    others: &[CUdevice],
     driver: &impl Vm,
 ) -> Result<(CUdeviceptr, Allocation), MemoryError> {
     let (step, allocation) = reserve(asked, context, driver)?;
-    filled(allocation, properties, devices, &step)
+    filled(allocation, properties, others, &step)
 }
 
-/// The same of `memory` that there is already, for the context's own device. Takes the handle, also where it fails.
+/// The same of `memory` that there is already. Takes the handle, also where it fails.
 ///
 /// # Errors
 /// As [`make`].
@@ -45,16 +46,17 @@ pub fn adopt(
         ordinary.backing = Backing::Created(memory);
     }
     let unused = Properties::of_device(device);
-    filled(allocation, &unused, &[device], &step)
+    let others = driver.others_reaching(device).unwrap_or_default();
+    filled(allocation, &unused, &others, &step)
 }
 
 fn filled(
     mut allocation: Allocation,
     properties: &Properties,
-    devices: &[CUdevice],
+    others: &[CUdevice],
     step: &Step<'_, impl Vm>,
 ) -> Result<(CUdeviceptr, Allocation), MemoryError> {
-    match fill(&mut allocation, properties, devices, step) {
+    match fill(&mut allocation, properties, others, step) {
         Ok(()) => Ok((step.at, allocation)),
         Err(error) => {
             take_apart(step.at, &allocation, step.driver);
@@ -84,10 +86,10 @@ fn reserve<D: Vm>(
 fn fill(
     allocation: &mut Allocation,
     properties: &Properties,
-    devices: &[CUdevice],
+    others: &[CUdevice],
     step: &Step<'_, impl Vm>,
 ) -> Result<(), MemoryError> {
-    let (at, span) = (step.at, allocation.span());
+    let (at, span, device) = (step.at, allocation.span(), allocation.context.device());
     let Some(ordinary) = allocation.ordinary_mut() else {
         return Ok(());
     };
@@ -100,12 +102,15 @@ fn fill(
         ordinary.backing = Backing::Bare(handle);
     }
     if let Backing::Bare(handle) = ordinary.backing {
-        // The own device comes first: others may be out of its reach.
-        for &device in devices {
-            let access = [read_write(device)];
-            step.call("cuMemSetAccess", |driver| {
-                driver.set_access(at, span, &access)
-            })?;
+        let own = [read_write(device)];
+        step.call("cuMemSetAccess", |driver| driver.set_access(at, span, &own))?;
+        for &other in others {
+            let set = step.driver.set_access(at, span, &[read_write(other)]);
+            if let Err(code) = set {
+                log::info!(
+                    "device {other} does not reach memory of device {device}: CUDA error {code}"
+                );
+            }
         }
         ordinary.backing = Backing::Mapped(handle);
     }
@@ -162,12 +167,7 @@ pub(super) fn attach(
     at: CUdeviceptr,
     driver: &impl Vm,
 ) -> Result<(), MemoryError> {
-    let State {
-        contexts,
-        allocations,
-        ..
-    } = state;
-    let Some(allocation) = allocations.get_mut(at) else {
+    let Some(allocation) = state.allocations.get_mut(at) else {
         return Ok(());
     };
     let ordinary = allocation.ordinary();
@@ -175,12 +175,13 @@ pub(super) fn attach(
         return Ok(());
     }
     let context = Arc::clone(&allocation.context);
-    let devices = contexts.devices_reaching(&context);
-    let properties = driver.like_ordinary(context.device());
+    let device = context.device();
+    let others = driver.others_reaching(device).unwrap_or_default();
+    let properties = driver.like_ordinary(device);
     let step = Step {
         driver,
         at,
         bytes: allocation.asked,
     };
-    step.in_context(&context, || fill(allocation, &properties, &devices, &step))
+    step.in_context(&context, || fill(allocation, &properties, &others, &step))
 }
