@@ -14,7 +14,7 @@ use super::program::{
     MIB, alloc, free, free_bytes, go, ok, over_stub, pattern, primary, read, set_current, write,
 };
 
-fn create(device: CUdevice) -> CUcontext {
+pub fn create(device: CUdevice) -> CUcontext {
     let mut context = std::ptr::null_mut();
     // SAFETY: this function's variable.
     ok(unsafe { cuCtxCreate_v2(&raw mut context, 0, device) });

@@ -5,17 +5,22 @@ use std::time::Duration;
 
 use runtime::gate;
 use xl_gpu_cuda::abi::*;
+use xl_gpu_cuda::api::contexts::cuCtxDestroy_v2;
 use xl_gpu_cuda::api::ordinary::cuMemAllocManaged;
-use xl_gpu_cuda::api::sharing::cuIpcGetMemHandle;
+use xl_gpu_cuda::api::sharing::{cuIpcCloseMemHandle, cuIpcGetMemHandle, cuIpcOpenMemHandle_v2};
 use xl_gpu_cuda::core::ending::take_apart;
 use xl_gpu_cuda::core::ipc::handle::Handle;
 use xl_gpu_cuda::core::ipc::socket::{AskError, ask};
-use xl_gpu_cuda::core::obstacles::blocked;
+use xl_gpu_cuda::core::obstacles::{IPC_MEMORY, blocked};
+use xl_gpu_cuda::core::ordinary::Opened;
 use xl_gpu_cuda::core::state::state;
-use xl_gpu_cuda::core::{memory, moving, obstacles};
+use xl_gpu_cuda::core::{current, memory, moving, obstacles};
 use xl_gpu_cuda::driver::vm::Real;
 
-use super::program::{MIB, alloc, free, go, ok, over_stub, pattern, primary, read, write};
+use super::contexts::create;
+use super::program::{
+    MIB, alloc, free, free_bytes, go, ok, over_stub, pattern, primary, range, read, write,
+};
 
 #[track_caller]
 fn blocked_by(part: &str) {
@@ -176,6 +181,62 @@ fn memory_is_given_to_whoever_has_its_handle() {
             // The other process still has it.
             assert!(read(window, 4 * MIB) == bytes);
             take_apart(window, &mapped, &Real);
+        },
+    );
+}
+
+/// As if another process had given it.
+fn opened(handle: CUipcMemHandle, bytes: usize) -> CUdeviceptr {
+    let memory = Real.import(ask_for(handle).unwrap().as_fd()).unwrap();
+    let mut locked = state();
+    let context = current::context(&mut locked, current::handle()).unwrap();
+    let (at, allocation) = moving::adopt(bytes, context, memory, &Real).unwrap();
+    let opened = Opened {
+        handle,
+        times: 2,
+        _hold: IPC_MEMORY.hold(),
+    };
+    locked.allocations.insert(at, allocation.open(opened));
+    at
+}
+
+#[test]
+fn memory_of_another_process_is_closed_or_ends_with_its_context() {
+    over_stub(
+        "shared::memory_of_another_process_is_closed_or_ends_with_its_context",
+        "",
+        || {
+            primary(0);
+            let bytes = 3 * MIB;
+            let handle = shared(alloc(bytes)).1;
+            let before = free_bytes();
+            let at = opened(handle, bytes);
+            blocked_by("cuIpcOpenMemHandle");
+            assert_eq!(range(at + 4096), (CUDA_SUCCESS, at, bytes));
+            assert_eq!(free(at), CUDA_ERROR_INVALID_VALUE);
+            assert_eq!(shared(at).0, CUDA_ERROR_INVALID_VALUE);
+            // SAFETY: no pointers of ours.
+            let close = || unsafe { cuIpcCloseMemHandle(at) };
+            ok(close());
+            blocked_by("cuIpcOpenMemHandle");
+            ok(close());
+            assert_eq!(blocked(), None);
+            assert_ne!(range(at).0, CUDA_SUCCESS);
+            assert_ne!(close(), CUDA_SUCCESS);
+            let second = create(0);
+            opened(handle, bytes);
+            blocked_by("cuIpcOpenMemHandle");
+            // SAFETY: no pointers.
+            ok(unsafe { cuCtxDestroy_v2(second) });
+            assert_eq!(blocked(), None);
+            primary(0);
+            assert_eq!(free_bytes(), before);
+            // It is this process's own.
+            let mut again = 0;
+            // SAFETY: this function's variable.
+            let code = unsafe { cuIpcOpenMemHandle_v2(&raw mut again, handle, 1) };
+            assert_eq!((code, blocked()), (CUDA_ERROR_INVALID_CONTEXT, None));
+            go();
         },
     );
 }

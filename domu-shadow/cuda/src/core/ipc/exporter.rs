@@ -9,6 +9,7 @@ use std::{io, thread};
 
 use runtime::gate::Inside;
 use runtime::locks::{self, lock};
+use runtime::process_exit;
 use runtime::thread::with_all_signals_blocked;
 
 use super::handle::{Exporter, Handle};
@@ -107,9 +108,12 @@ fn answer(request: &Request, exporter: Exporter) -> io::Result<()> {
     }
 }
 
-/// A descriptor of an allocation that others may have. `None`: it is no more.
+/// A descriptor of an allocation that others may have. `None`: it is no more, or the process exits.
 fn export(handle: &Handle) -> Option<(Inside, OwnedFd)> {
     let inside = enter(Need::Driver).ok()?;
+    if process_exit::is_under_way() {
+        return None;
+    }
     let state = state();
     let allocation = state.allocations.get(handle.at)?;
     let ordinary = allocation.ordinary()?;
