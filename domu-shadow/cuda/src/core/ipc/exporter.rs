@@ -86,6 +86,13 @@ fn serve(listener: &Listener, exporter: Exporter) {
                     log::debug!("a process that asked for memory did not get it: {error}");
                 }
             }
+            // The program has closed all its descriptors.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EBADF | libc::ENOTSOCK)) => {
+                log::warn!("no process gets memory of this one any more: {error}");
+                let mut known = lock(&EXPORTER);
+                *known = known.filter(|it| *it != exporter);
+                return;
+            }
             Err(error) => {
                 log::warn!("a request for memory of this process: {error}");
                 // It may be one that comes again at once: no descriptor is free, say.

@@ -23,6 +23,8 @@ pub const REQUEST: usize = 64;
 
 /// How long the other side has for what takes no time.
 const AT_ONCE: Duration = Duration::from_secs(10);
+/// How long one that has connected has to say what it wants: others wait behind it.
+const A_MOMENT: Duration = Duration::from_secs(1);
 /// How long a move may keep it from giving.
 const MOVING: Duration = Duration::from_secs(300);
 const BACKLOG: i32 = 128;
@@ -143,7 +145,7 @@ impl Listener {
             log::debug!("user {of} asks for memory (process {process})");
         };
         set_socket_timeout(&socket, Timeout::Send, Some(AT_ONCE))?;
-        set_socket_timeout(&socket, Timeout::Recv, Some(AT_ONCE))?;
+        set_socket_timeout(&socket, Timeout::Recv, Some(A_MOMENT))?;
         let mut bytes = [0; REQUEST];
         match receive(&socket, &mut bytes)?.0 {
             REQUEST => Ok(Request { socket, bytes }),
@@ -232,7 +234,8 @@ pub fn ask(name: &str, request: &[u8; REQUEST]) -> Result<OwnedFd, AskError> {
     };
     let exporter = Exporter { socket, process };
     send(&exporter.socket, request, None)?;
-    let mut said = exporter.message(AT_ONCE)?;
+    // Before it comes to this request, a move may keep it from giving what another one has asked for.
+    let mut said = exporter.message(MOVING)?;
     if said.0 == HEARD {
         said = exporter.message(MOVING)?;
     }
