@@ -16,6 +16,7 @@ int main(int argc, char **argv)
 {
     const char *how = argc > 1 ? argv[1] : "0", *with = argc > 2 ? argv[2] : how;
     CUdeviceptr at, managed;
+    setvbuf(stdout, NULL, _IOLBF, 0);
     open_device();
     OK(cuMemAlloc(&at, 1 << 20));
     fill(at, WORDS, 1, NULL);
