@@ -201,6 +201,17 @@ fn children_by_fork_at_any_moment() {
     .runs();
 }
 
+/// pocl's device without threads is not made for a second thread at a queue, as one of ours would be.
+#[test]
+fn blocking_calls_where_commands_run_inside_calls() {
+    User {
+        rates: &["ms=1"],
+        variables: &[("POCL_DEVICES", "basic")],
+        ..User::new("one_queue")
+    }
+    .runs();
+}
+
 /// The linker initialises preloaded libraries that nothing depends on in an order of its own.
 #[test]
 fn a_constructor_of_another_preloaded_library() {
