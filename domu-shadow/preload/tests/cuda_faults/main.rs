@@ -2,7 +2,6 @@
 //!
 //! Over the stub driver only. Needs `cc`. Rates are for some ten moves a program.
 
-mod addresses;
 mod checkpoints;
 mod devices;
 mod every_call;

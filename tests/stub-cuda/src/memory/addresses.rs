@@ -1,13 +1,9 @@
 //! The range of device addresses: reserved from the host without access, so that the program's own use of one faults.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 
-use crate::abi::CUDA_SUCCESS;
-use crate::call::note;
 use crate::lock::lock;
-use crate::options::in_force;
 
 /// Device memory comes in pieces of this size.
 pub const GRANULE: u64 = 2 << 20;
@@ -19,8 +15,6 @@ const SIZE: u64 = 256 << 30;
 const WANTED: usize = 0x7d00_0000_0000;
 
 static TAKEN: Mutex<BTreeMap<u64, u64>> = Mutex::new(BTreeMap::new());
-static HINTS: AtomicU64 = AtomicU64::new(0);
-
 /// First address of the range; 0 where there is none.
 fn base() -> u64 {
     static BASE: OnceLock<u64> = OnceLock::new();
@@ -56,7 +50,7 @@ pub fn rounded(size: u64) -> Option<u64> {
     size.checked_next_multiple_of(GRANULE)
 }
 
-/// Takes a range: at `wanted` if that is not 0 and free, and not refused by the options; else where there is room.
+/// Takes a range: at `wanted` if that is not 0 and free; else where there is room.
 pub fn take(size: u64, alignment: u64, wanted: u64) -> Option<u64> {
     let size = rounded(size).filter(|&size| size > 0 && size <= SIZE)?;
     let alignment = alignment.max(GRANULE);
@@ -65,35 +59,17 @@ pub fn take(size: u64, alignment: u64, wanted: u64) -> Option<u64> {
         return None;
     }
     let mut taken = lock(&TAKEN);
-    let mut refused = false;
-    if wanted != 0 {
-        let nth = HINTS.fetch_add(1, Ordering::Relaxed) + 1;
-        refused = in_force()
-            .refuse_address
-            .iter()
-            .any(|rule| rule.matches(nth));
-        if refused {
-            note("refuse_address", CUDA_SUCCESS);
-        }
-        let fits =
-            wanted >= first && wanted.is_multiple_of(alignment) && size <= end - wanted.min(end);
-        if fits && !refused && is_free(&taken, wanted, size) {
-            taken.insert(wanted, size);
-            return Some(wanted);
-        }
+    let fits = wanted >= first && wanted.is_multiple_of(alignment) && size <= end - wanted.min(end);
+    if wanted != 0 && fits && is_free(&taken, wanted, size) {
+        taken.insert(wanted, size);
+        return Some(wanted);
     }
     let mut at = first.next_multiple_of(alignment);
     for (&start, &length) in taken.iter() {
-        if start >= at && start - at >= size && !(refused && at == wanted) {
+        if start >= at && start - at >= size {
             break;
         }
         at = at.max((start + length).next_multiple_of(alignment));
-    }
-    if refused && at == wanted {
-        at += alignment.max(size).next_multiple_of(alignment);
-        while !is_free(&taken, at, size) && at < end {
-            at += alignment;
-        }
     }
     if size > end - at.min(end) {
         return None;
