@@ -47,9 +47,17 @@ impl Block {
     /// Keeps it mapped and its context alive: a free or a destruction by the program waits meanwhile. `None`: the program has
     /// freed it or is about to, or the driver carries it from now on.
     pub fn pin(self: &Arc<Self>) -> Option<Pinned> {
+        if self.is_awaited() {
+            return None;
+        }
+        self.pin_for_contents()
+    }
+
+    /// The same for contents that come in: the program waits for these first.
+    pub fn pin_for_contents(self: &Arc<Self>) -> Option<Pinned> {
         let ending = |_: &State| self.context().is_ending();
         let mut state = state().wait_unused(ending);
-        if self.is_gone() || self.is_awaited() {
+        if self.is_gone() {
             return None;
         }
         let context = reachable_in(self, &state).filter(|context| !context.is_leaving())?;

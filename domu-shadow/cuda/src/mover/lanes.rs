@@ -70,6 +70,13 @@ impl Open {
     }
 }
 
+/// Which way contents go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Direction {
+    Out,
+    In,
+}
+
 /// The streams of one move, by context.
 #[derive(Default)]
 pub(super) struct Lanes {
@@ -86,7 +93,13 @@ impl Lanes {
     }
 
     /// The block, kept mapped.
-    fn find(&self, object: u64, offset: u64, len: u64) -> std::result::Result<Pinned, MoveError> {
+    fn find(
+        &self,
+        object: u64,
+        offset: u64,
+        len: u64,
+        direction: Direction,
+    ) -> std::result::Result<Pinned, MoveError> {
         let block = lock(&self.known).get(&object).and_then(Weak::upgrade);
         let block = block.ok_or(MoveError::Gone(object))?;
         let size = block.size();
@@ -103,12 +116,14 @@ impl Lanes {
                 .iter()
                 .any(|other| Arc::ptr_eq(other, &block))
         };
-        block
-            .pin()
-            .ok_or_else(|| match is_there() && !block.is_awaited() {
-                true => error::out_of_reach(),
-                false => MoveError::Gone(object),
-            })
+        // The program is about to free it, or to map it elsewhere, and is first; but what it had comes before.
+        if direction == Direction::Out && block.is_awaited() {
+            return Err(MoveError::Gone(object));
+        }
+        block.pin_for_contents().ok_or_else(|| match is_there() {
+            true => error::out_of_reach(),
+            false => MoveError::Gone(object),
+        })
     }
 
     /// Has `pages` pinned from now on where the driver does that, in one of `contexts`, for all.
@@ -129,9 +144,10 @@ impl Lanes {
     fn start(
         &self,
         (object, offset, len): (u64, u64, u64),
+        direction: Direction,
         command: impl FnOnce(&Stream, CUdeviceptr) -> Result<Event>,
     ) -> std::result::Result<Box<dyn Pending>, MoveError> {
-        let pinned = self.find(object, offset, len)?;
+        let pinned = self.find(object, offset, len, direction)?;
         let at = pinned.address() + offset;
         let event = if len == 0 {
             None
@@ -162,9 +178,8 @@ impl Lanes {
     ) -> std::result::Result<Box<dyn Pending>, MoveError> {
         let (host, bytes) = (to.as_ptr(), to.len());
         // SAFETY: the block is pinned, and the caller's contract holds for the host's memory, until the event is waited for.
-        self.start((object, offset, bytes as u64), |stream, at| unsafe {
-            stream.read(host, at, bytes, false)
-        })
+        let command = |stream: &Stream, at| unsafe { stream.read(host, at, bytes, false) };
+        self.start((object, offset, bytes as u64), Direction::Out, command)
     }
 
     /// Starts to write `from.len()` bytes of a block.
@@ -179,9 +194,8 @@ impl Lanes {
     ) -> std::result::Result<Box<dyn Pending>, MoveError> {
         let (host, bytes) = (from.as_ptr(), from.len());
         // SAFETY: as for `read`.
-        self.start((object, offset, bytes as u64), |stream, at| unsafe {
-            stream.write(at, host, bytes)
-        })
+        let command = |stream: &Stream, at| unsafe { stream.write(at, host, bytes) };
+        self.start((object, offset, bytes as u64), Direction::In, command)
     }
 
     /// Starts to write zeros.
@@ -192,9 +206,8 @@ impl Lanes {
         len: u64,
     ) -> std::result::Result<Box<dyn Pending>, MoveError> {
         // SAFETY: the block is pinned until the event is waited for.
-        self.start((object, offset, len), |stream, at| unsafe {
-            stream.zero(at, len as usize)
-        })
+        let command = |stream: &Stream, at| unsafe { stream.zero(at, len as usize) };
+        self.start((object, offset, len), Direction::In, command)
     }
 
     /// Releases all streams, and the pages. Transfers must have ended.

@@ -77,6 +77,7 @@ fn a_free_waits_for_a_transfer() {
         std::thread::sleep(Duration::from_millis(50));
         assert_eq!(freed.try_recv(), Err(TryRecvError::Empty));
         assert!(block.pin().is_none(), "the program is first");
+        assert!(block.pin_for_contents().is_some(), "but for what it had");
         ok(write(pinned.address(), &pattern(4 * MIB, 1)));
         drop(pinned);
         freed.recv().unwrap();

@@ -55,7 +55,7 @@ fn fails_once(case: &Case, function: &str, number: u64) -> Result<(), String> {
 /// Has the `part`-th of two halves of the calls fail, so that two tests share the work.
 fn each_fails_once(part: usize) {
     let case = Case::new(User {
-        arguments: &["1", "1"],
+        arguments: &["1", "2"],
         ..User::new("idle")
     });
     let [ours, others] = [(); 2].map(|()| {
@@ -65,7 +65,8 @@ fn each_fails_once(part: usize) {
         calls_of_the_mover(&done.calls)
     });
     for needed in [
-        "cuMemAddressReserve",
+        "cuMemUnmap",
+        "cuMemCreate",
         "cuMemMap",
         "cuCheckpointProcessCheckpoint",
         "cuCtxSynchronize",
