@@ -23,6 +23,10 @@ impl<D: Device> Engine<D> {
         alive: &mut dyn FnMut() -> Result<(), StepError>,
     ) -> Result<Estimate, DeltaError> {
         let result = self.look(candidates, options, alive);
+        if result.is_err() {
+            // A comparison may be under way, of memory and tables that the caller now lets go of.
+            self.device.finish();
+        }
         result.and_then(|estimate| Ok(self.device.park().map(|()| estimate)?))
     }
 
