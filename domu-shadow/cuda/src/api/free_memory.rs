@@ -1,15 +1,14 @@
 //! What a device has free.
 
-use crate::core::ending;
 use crate::core::entry::own;
-use crate::core::room;
+use crate::core::{retired, room};
 use crate::driver::functions::driver;
 use crate::driver::vm::check;
 
 own! {
     /// What we have of the device counts as free, since the program gets it when it asks.
     fn cuMemGetInfo_v2(free: *mut usize, total: *mut usize) driver {
-        ending::free_retired();
+        retired::free();
         check(unsafe { driver().cuMemGetInfo_v2(free, total) })?;
         let mut device = 0;
         check(unsafe { driver().cuCtxGetDevice(&raw mut device) })?;

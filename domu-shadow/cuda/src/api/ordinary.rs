@@ -14,7 +14,7 @@ use crate::core::obstacles::MANAGED;
 use crate::core::ordinary::{Allocation, has_own_granules};
 use crate::core::room::{self, with_ours};
 use crate::core::state::{Locked, Retired, state};
-use crate::core::{current, ending, moving, obstacles};
+use crate::core::{current, moving, obstacles, retired};
 use crate::driver::functions::driver;
 use crate::driver::vm::{Answer, Real, Vm, check};
 
@@ -39,7 +39,7 @@ fn map(bytes: usize) -> Answer<Option<CUdeviceptr>> {
     if !has_own_granules(bytes) {
         return Ok(None);
     }
-    ending::free_retired();
+    retired::free();
     let handle = current::handle();
     let mut locked = state();
     let Ok(context) = current::context(&mut locked, handle) else {
@@ -140,7 +140,7 @@ pub(super) fn free(
     plain: impl FnOnce() -> Answer<()>,
     rest: impl FnOnce(&Context) -> Answer<Rest>,
 ) -> Answer<()> {
-    ending::free_retired();
+    retired::free();
     let mut locked = unused(at);
     if locked.allocations.opened(at).is_some() {
         return Err(CUDA_ERROR_INVALID_VALUE);

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::capturing;
 use super::context::Context;
-use super::current;
 use super::ordinary::{Allocation, Backing};
 use super::state::{self, Retired, State, state};
 use crate::abi::CUdeviceptr;
@@ -47,30 +46,6 @@ pub fn take_apart_retired(state: &mut State, driver: &impl Vm) {
     retired
         .iter()
         .for_each(|retired| retired.take_apart(driver));
-}
-
-/// Takes apart what the program has freed, as far as it is used no more. Whether there was some.
-pub fn free_retired() -> bool {
-    if capturing::open() > 0 {
-        return false;
-    }
-    let retired = std::mem::take(&mut state().retired);
-    let mut has_freed = false;
-    for retired in retired {
-        let context = &retired.allocation.context;
-        let is_at_rest = context.is_gone()
-            || match retired.event {
-                Some(event) => Real.is_reached(event),
-                None => current::synchronize(context).is_ok(),
-            };
-        if is_at_rest {
-            take_apart(retired.at, &retired.allocation, &Real);
-            has_freed = true;
-        } else {
-            state().retired.push(retired);
-        }
-    }
-    has_freed
 }
 
 /// What the program had in a context is gone.

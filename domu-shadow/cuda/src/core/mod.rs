@@ -23,6 +23,7 @@
 //! | [`entry`] | what every call passes: the gate, the driver's library, contents that are still on their way |
 //! | [`obstacles`] | what keeps the process from moving |
 //! | [`tools`] | debuggers and profilers |
+//! | [`retired`] | what the program has freed, and may still have been using then |
 //! | [`room`] | device memory of ours that the program gets when it finds no other |
 
 pub mod answers;
@@ -45,6 +46,7 @@ pub mod ordinary;
 pub mod pins;
 pub mod pools;
 pub mod queries;
+pub mod retired;
 pub mod room;
 pub mod state;
 pub mod tools;

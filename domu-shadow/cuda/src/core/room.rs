@@ -5,7 +5,7 @@ use std::sync::{Mutex, Weak};
 
 use runtime::locks::{self, lock};
 
-use super::ending;
+use super::retired;
 use crate::abi::{CUDA_ERROR_OUT_OF_MEMORY, CUdevice, CUresult};
 use crate::driver::vm::{Answer, check};
 
@@ -46,7 +46,7 @@ pub fn is_wanted() -> bool {
 /// found none is worth another try.
 #[cold]
 pub fn give_way() -> bool {
-    let has_freed = ending::free_retired();
+    let has_freed = retired::free();
     let holder = lock(&HOLDER).as_ref().and_then(Weak::upgrade);
     WANTING.fetch_add(1, Ordering::Relaxed);
     let has_given = holder.is_some_and(|holder| holder.give_way());
