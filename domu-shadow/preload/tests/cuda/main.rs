@@ -123,8 +123,8 @@ fn threads_with_contexts_and_streams_of_their_own() {
 #[test]
 fn tiny_launches_as_fast_as_they_go() {
     User {
-        arguments: &["5000"],
-        rates: &["calls=400", "ms=30"],
+        arguments: &["20000"],
+        rates: &["calls=1600", "ms=30"],
         ..User::new("tiny")
     }
     .runs();
