@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`loaded`] | opening libraries, and noting what they open |
 //! | [`unload`] | closing them, and what they leave behind |
+//! | `threads` | whose threads those are that have come since |
 //! | `family` | libraries that a driver opens by itself and forgets |
 //! | [`fronts`], `note`, `ld_cache` | libraries of ours under the name of a vendor's, and where that one is |
 //! | [`heap`], `relocations` | memory that they forget, and the calls through which that is seen |
@@ -23,4 +24,5 @@ mod note;
 mod paths;
 mod relocations;
 pub mod snapshot;
+mod threads;
 pub mod unload;

@@ -6,23 +6,18 @@
 
 use std::collections::BTreeSet;
 use std::ffi::CString;
-use std::fs;
-use std::io;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use super::cuda;
 use super::family::{self, FAMILY_NODES};
 use super::heap;
 use super::loaded::{self, Loaded, Vendor};
 use super::paths::{file_name, library_stem};
-use super::snapshot::{Mapping, Snapshot, UNREAD, is_short};
+use super::snapshot::{Mapping, Snapshot, UNREAD};
+use super::threads;
 use crate::phase_timer::PhaseTimer;
-
-/// How long threads that end with the driver's last objects may take for it.
-const ENDING: Duration = Duration::from_secs(1);
 
 /// What is still there after unloading.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,7 +39,7 @@ pub fn unload(
     let mut holders = Holders::default();
     let had_any = !loaded.vendors.is_empty();
     for vendor in std::mem::take(&mut loaded.vendors) {
-        let threads = lasting_threads(&before, &vendor);
+        let threads = threads::lasting(&before, &library_stem(&vendor.name));
         timer.lap("threads");
         if threads.as_ref().is_some_and(Vec::is_empty) {
             close(vendor, &before, &mut holders);
@@ -174,86 +169,6 @@ fn close_member(stem: &str, before: &Snapshot) {
             }
         }
     }
-}
-
-/// The driver's threads that do not end although no object of it is left; `None` where they cannot be seen.
-fn lasting_threads(before: &Snapshot, vendor: &Vendor) -> Option<Vec<i32>> {
-    let deadline = Instant::now() + ENDING;
-    loop {
-        let now = Snapshot::take();
-        let threads = now.is_whole.then(|| threads_in(&now, before, vendor));
-        if threads.as_ref().is_some_and(Vec::is_empty) || Instant::now() >= deadline {
-            return threads;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-/// Threads that came after the driver, never called us, and have the library's code on their stacks.
-fn threads_in(now: &Snapshot, before: &Snapshot, vendor: &Vendor) -> Vec<i32> {
-    let stem = library_stem(&vendor.name);
-    let code: Vec<_> = now
-        .mappings
-        .iter()
-        .filter(|mapping| mapping.executable && file_name(&mapping.path).starts_with(&stem))
-        .map(|mapping| mapping.range.clone())
-        .collect();
-    let own = crate::gate::known_threads();
-    let is_new = |thread: &&i32| !before.threads.contains(thread) && !own.contains(thread);
-    let this = crate::thread::current();
-    now.threads
-        .iter()
-        .filter(is_new)
-        .copied()
-        .filter(|&thread| thread != this && stack_has(thread, &code))
-        .collect()
-}
-
-/// Whether a sleeping thread's stack holds a return address into `code`. One that runs, or cannot be looked at, counts as
-/// having one.
-fn stack_has(thread: i32, code: &[std::ops::Range<usize>]) -> bool {
-    const DEEPEST: usize = 64 << 10;
-    let line = match fs::read_to_string(format!("/proc/self/task/{thread}/syscall")) {
-        Ok(line) => line,
-        Err(e) => return is_short(&e),
-    };
-    let words: Vec<&str> = line.split_whitespace().collect();
-    // proc_pid_syscall(5): "running", or number, six arguments, stack pointer, program counter.
-    let Some(stack) = words
-        .len()
-        .checked_sub(2)
-        .and_then(|at| words[at].strip_prefix("0x"))
-    else {
-        return words.first() == Some(&"running");
-    };
-    let Ok(stack) = usize::from_str_radix(stack, 16) else {
-        return true;
-    };
-    let content = match read_memory(stack, DEEPEST) {
-        Ok(content) => content,
-        Err(e) => return is_short(&e),
-    };
-    content
-        .chunks_exact(size_of::<usize>())
-        .map(|word| usize::from_ne_bytes(word.try_into().expect("a chunk is one word")))
-        .any(|word| code.iter().any(|range| range.contains(&word)))
-}
-
-/// Reads this process's memory through the kernel, which stops at the end of the mapping instead of faulting.
-fn read_memory(address: usize, bytes: usize) -> io::Result<Vec<u8>> {
-    use std::os::unix::fs::FileExt;
-    const PAGE: usize = 4096;
-    let mut content = Vec::new();
-    let memory = fs::File::open("/proc/self/mem")?;
-    while content.len() < bytes {
-        let at = address + content.len();
-        let mut page = vec![0; PAGE - at % PAGE];
-        match memory.read_at(&mut page, at as u64) {
-            Ok(read) if read > 0 => content.extend_from_slice(&page[..read]),
-            _ => break,
-        }
-    }
-    Ok(content)
 }
 
 /// Unmaps the address space that drivers reserved and forgot: NVIDIA's (580.159) takes one of 127 places at each load, and

@@ -3,20 +3,27 @@
 use super::code::{LANES, Lanes, One, Three, Two};
 use super::types::{Class, Type, cut, extend};
 
+/// Puts the values of the lanes of `mask`.
+#[inline]
+fn put(to: &mut Lanes, values: &Lanes, mask: u32) {
+    if mask == u32::MAX {
+        *to = *values;
+        return;
+    }
+    for (lane, to) in to.iter_mut().enumerate() {
+        *to = if mask >> lane & 1 != 0 {
+            values[lane]
+        } else {
+            *to
+        };
+    }
+}
+
 macro_rules! one {
     (|$a:ident| $value:expr) => {{
         fn run(registers: &mut [Lanes], to: u32, from: u32, mask: u32) {
-            let from = registers[from as usize];
-            let to = &mut registers[to as usize];
-            for lane in 0..LANES {
-                let $a = from[lane];
-                let value: u64 = $value;
-                to[lane] = if mask >> lane & 1 != 0 {
-                    value
-                } else {
-                    to[lane]
-                };
-            }
+            let values = registers[from as usize].map(|$a| $value);
+            put(&mut registers[to as usize], &values, mask);
         }
         run as One
     }};
@@ -25,17 +32,13 @@ macro_rules! one {
 macro_rules! two {
     (|$a:ident, $b:ident| $value:expr) => {{
         fn run(registers: &mut [Lanes], to: u32, from: [u32; 2], mask: u32) {
-            let [a, b] = from.map(|from| registers[from as usize]);
-            let to = &mut registers[to as usize];
+            let [a, b] = from.map(|from| &registers[from as usize]);
+            let mut values = [0; LANES];
             for lane in 0..LANES {
                 let ($a, $b) = (a[lane], b[lane]);
-                let value: u64 = $value;
-                to[lane] = if mask >> lane & 1 != 0 {
-                    value
-                } else {
-                    to[lane]
-                };
+                values[lane] = $value;
             }
+            put(&mut registers[to as usize], &values, mask);
         }
         run as Two
     }};
@@ -44,17 +47,13 @@ macro_rules! two {
 macro_rules! three {
     (|$a:ident, $b:ident, $c:ident| $value:expr) => {{
         fn run(registers: &mut [Lanes], to: u32, from: [u32; 3], mask: u32) {
-            let [a, b, c] = from.map(|from| registers[from as usize]);
-            let to = &mut registers[to as usize];
+            let [a, b, c] = from.map(|from| &registers[from as usize]);
+            let mut values = [0; LANES];
             for lane in 0..LANES {
                 let ($a, $b, $c) = (a[lane], b[lane], c[lane]);
-                let value: u64 = $value;
-                to[lane] = if mask >> lane & 1 != 0 {
-                    value
-                } else {
-                    to[lane]
-                };
+                values[lane] = $value;
             }
+            put(&mut registers[to as usize], &values, mask);
         }
         run as Three
     }};

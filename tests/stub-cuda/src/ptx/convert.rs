@@ -96,6 +96,9 @@ impl Conversion {
     }
 
     fn whole(self, value: u64) -> u64 {
+        if !self.saturates && !self.from.is_signed() && !self.to.is_signed() {
+            return self.to.cut(self.from.cut(value));
+        }
         let wide: i128 = match self.from.is_signed() {
             true => extend(value, self.from.size).into(),
             false => self.from.cut(value).into(),
