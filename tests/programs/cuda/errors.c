@@ -14,10 +14,10 @@ int main(void)
     said("before cuInit", cuMemAlloc(&small, 4));
     open_device();
     OK(cuMemAlloc(&small, 100));
-    OK(cuMemAlloc(&large, 4 << 20));
-    OK(cuMemAlloc(&other, 4 << 20));
-    OK(cuMemsetD8(large, 1, 4 << 20));
-    for (int i = 0; i < 4; i++) OK(cuMemsetD8(other, 1, 4 << 20));
+    OK(cuMemAlloc(&large, 2 << 20));
+    OK(cuMemAlloc(&other, 2 << 20));
+    OK(cuMemsetD8(large, 1, 2 << 20));
+    for (int i = 0; i < 4; i++) OK(cuMemsetD8(other, 1, 2 << 20));
     OK(cuMemFree(small));
     said("a small one freed again", cuMemFree(small));
     OK(cuMemFree(large));
@@ -26,7 +26,7 @@ int main(void)
     said("nothing freed", cuMemFree(0));
     said("no bytes", cuMemAlloc(&small, 0));
     said("too much", cuMemAlloc(&small, (size_t)1 << 50));
-    said("a copy beyond the end", cuMemcpyDtoD(other, other + (4 << 20) - 16, 32));
+    said("a copy beyond the end", cuMemcpyDtoD(other, other + (2 << 20) - 16, 32));
     said("a range of nothing", cuMemGetAddressRange(NULL, NULL, 16));
     said("a range of what is free", cuMemGetAddressRange(&small, NULL, large));
     uint64_t words = 1000;

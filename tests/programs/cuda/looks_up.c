@@ -45,7 +45,7 @@ int main(void)
     OK(FIND(cuDriverGetVersion)(&version));
     OK(FIND(cuDeviceGet)(&device, 0));
     OK(FIND(cuCtxCreate)(&context, 0, device));
-    OK(FIND(cuMemAlloc)(&at, 4 << 20));
+    OK(FIND(cuMemAlloc)(&at, 3 << 19));
     OK(FIND(cuMemAlloc)(&copy, sizeof words));
     for (unsigned i = 0; i < 40; i++) {
         OK(FIND(cuMemsetD32)(at + i * 100, i, 25));

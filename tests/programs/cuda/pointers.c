@@ -38,7 +38,7 @@ int main(int argc, char **argv)
     struct answers first[KINDS];
     open_device();
     OK(cuMemAlloc(&small, 1000));
-    OK(cuMemAlloc(&large, 5 << 20));
+    OK(cuMemAlloc(&large, 3 << 19));
     CUmemAllocationProp prop = {.type = CU_MEM_ALLOCATION_TYPE_PINNED, .location = {.type = CU_MEM_LOCATION_TYPE_DEVICE, .id = device}};
     CUmemAccessDesc access = {.location = prop.location, .flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE};
     CUmemGenericAllocationHandle handle;

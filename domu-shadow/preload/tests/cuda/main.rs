@@ -13,7 +13,7 @@ use rig::User;
 #[test]
 fn memory_of_many_sizes_made_and_freed_all_the_time() {
     User {
-        arguments: &["150", "2200000"],
+        arguments: &["120", "1300000"],
         rates: &["calls=40", "ms=20"],
         ..User::new("memory")
     }
@@ -32,7 +32,7 @@ fn structures_that_hold_device_addresses() {
 #[test]
 fn mappings_of_the_programs_own() {
     User {
-        rates: &["calls=29"],
+        rates: &["calls=43"],
         ..User::new("vmm")
     }
     .runs();
@@ -153,7 +153,7 @@ fn kernels_that_take_long() {
 #[test]
 fn a_device_that_is_nearly_full() {
     User {
-        arguments: &["98", "16", "3"],
+        arguments: &["98", "16", "2"],
         rates: &["calls=10"],
         options: "memory=64M",
         ..User::new("full")
@@ -191,7 +191,7 @@ fn a_program_that_asks_for_every_function() {
 #[test]
 fn questions_about_pointers() {
     User {
-        rates: &["calls=90"],
+        rates: &["calls=150"],
         ..User::new("pointers")
     }
     .runs();

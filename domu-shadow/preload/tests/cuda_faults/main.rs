@@ -117,7 +117,7 @@ fn a_driver_that_takes_its_time() {
 fn memory_that_is_zero_or_not() {
     let case = Case::new(User::new("vmm"));
     for options in ["zero", ""] {
-        let Done { moves, errors, .. } = case.moved("calls=29", options);
+        let Done { moves, errors, .. } = case.moved("calls=43", options);
         assert!(moves.moves > 0 && moves.failed == 0, "{moves:?}: {errors}");
     }
 }
