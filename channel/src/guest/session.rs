@@ -65,6 +65,7 @@ impl<W: Workload> Session<W> {
         &mut self,
         rendezvous: &mut dyn Rendezvous,
     ) -> io::Result<std::convert::Infallible> {
+        self.announcement.bus = self.workload.bus(false);
         self.announce(rendezvous)?;
         loop {
             match rendezvous.next()? {
@@ -73,7 +74,16 @@ impl<W: Workload> Session<W> {
                     self.announce(rendezvous)?;
                 }
                 Some(Request::Close) => rendezvous.close(None)?,
-                Some(Request::Announce) => self.announce(rendezvous)?,
+                Some(Request::Announce) => {
+                    if matches!(self.state, State::Running) && rendezvous.is_other_domain() {
+                        self.workload.moved_unasked();
+                    }
+                    self.announcement.bus = self.workload.bus(false);
+                    self.announce(rendezvous)?;
+                }
+                Some(request @ (Request::Look | Request::Rescan)) => {
+                    self.look(rendezvous, request)?;
+                }
                 None => {
                     // The reason a program cannot move appears while it runs: look now and then.
                     if !wait_readable(&[rendezvous.fd()], Some(LOOK))? && self.has_news() {
@@ -95,6 +105,13 @@ impl<W: Workload> Session<W> {
         self.announcement.blocked = self.workload.blocked();
         self.announcement.left = self.workload.left_to_driver();
         rendezvous.announce(&self.announcement)
+    }
+
+    /// Tells what is on the PCI bus.
+    fn look(&mut self, rendezvous: &mut dyn Rendezvous, request: Request) -> io::Result<()> {
+        self.announcement.bus = self.workload.bus(request == Request::Rescan);
+        self.announce(rendezvous)?;
+        rendezvous.looked()
     }
 
     /// Shares pages and serves the link until it ends.
@@ -155,7 +172,7 @@ impl<W: Workload> Session<W> {
                 Ok(Some(Request::Close)) => return End::Closed,
                 Ok(Some(Request::Announce)) => return End::Moved,
                 Ok(Some(Request::Open)) => return End::Reopened,
-                Ok(None) => {}
+                Ok(None | Some(Request::Look | Request::Rescan)) => {}
                 Err(_) => return broken,
             }
             let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
@@ -203,6 +220,11 @@ impl<W: Workload> Session<W> {
                     Some(Request::Close) => return End::Closed,
                     Some(Request::Announce) => return End::Moved,
                     Some(Request::Open) => return End::Reopened,
+                    Some(request @ (Request::Look | Request::Rescan)) => {
+                        if let Err(e) = self.look(rendezvous, request) {
+                            return End::Broken(e.into());
+                        }
+                    }
                     // A workload's own invention.
                     None => {}
                 },

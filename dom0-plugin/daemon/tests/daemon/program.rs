@@ -86,6 +86,7 @@ pub fn announcement(session: SessionId, program: &str) -> Announcement {
         generation: 0,
         blocked: None,
         others: Default::default(),
+        bus: None,
         left: Default::default(),
     }
 }
