@@ -1,18 +1,22 @@
 //! Takes PCI devices from domains and gives them back.
 
+use super::absence::Absence;
 use super::chip::{Chip, Gpu, NVIDIA};
 use super::device::Device;
 use super::error::{DeviceError, DeviceProblem};
+use super::guest::Guest;
+use super::holders::unexplained;
+use super::hvm::Pulsed;
+use super::look::look;
 use super::policy::Policy;
-use super::toolstack::{GuestKind, Link, Toolstack};
+use super::toolstack::Toolstack;
+use super::verdict::verdict;
 use crate::carrier::Carrier;
+use channel::bus::Module;
+use channel::image::SessionId;
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
-
-/// How often something is looked at that a guest or the toolstack has to do.
-const TICK: Duration = Duration::from_millis(20);
+use std::time::Instant;
 
 /// The PCI devices of all domains.
 pub struct Devices {
@@ -20,6 +24,7 @@ pub struct Devices {
     policy: Policy,
     /// One at a time with a domain's devices.
     locks: Mutex<BTreeMap<u32, Arc<Mutex<()>>>>,
+    pulsed: Pulsed,
 }
 
 impl Devices {
@@ -29,6 +34,7 @@ impl Devices {
             carrier,
             policy,
             locks: Mutex::default(),
+            pulsed: Pulsed::default(),
         }
     }
 
@@ -46,6 +52,17 @@ impl Devices {
         let mut all = self.locks.lock().unwrap_or_else(|e| e.into_inner());
         all.retain(|_, lock| Arc::strong_count(lock) > 1);
         all.entry(domid).or_default().clone()
+    }
+
+    /// The guest of domain `domid`; `asked`: the session to ask what it sees, all if `None`.
+    fn guest<'s>(
+        &'s self,
+        toolstack: &'s dyn Toolstack,
+        domid: u32,
+        asked: Option<SessionId>,
+    ) -> Result<Guest<'s>, DeviceError> {
+        Guest::of(domid, &*self.carrier, toolstack, asked, &self.pulsed)
+            .map_err(|e| DeviceProblem::Link(e).of(domid))
     }
 
     /// Devices that would have to leave with the domain.
@@ -82,18 +99,22 @@ impl Devices {
         let lock = self.lock_of(domid);
         let _alone = lock.lock().unwrap_or_else(|e| e.into_inner());
         self.policy.before_detach.run(toolstack, domid, &devices)?;
+        let guest = self.guest(toolstack, domid, None)?;
+        // Its sessions have given theirs up: whoever is left holds it.
+        let holders = self.holders(domid, &devices, true);
+        if !holders.is_empty() {
+            return Err(DeviceProblem::InUse(holders).of(domid));
+        }
         toolstack
             .set_away(domid, &devices)
             .map_err(|e| DeviceProblem::Unnoted(e).of(domid))?;
         for device in devices.iter().rev() {
             let started = Instant::now();
-            toolstack
-                .detach(domid, device)
-                .and_then(|()| let_go(toolstack, domid, device, self.policy.timeout))
-                .map_err(|error| {
-                    let device = device.to_string();
-                    DeviceProblem::NotDetached { device, error }.of(domid)
-                })?;
+            let detached = guest.detach(device, self.policy.timeout);
+            detached.map_err(|error| {
+                let device = device.to_string();
+                DeviceProblem::NotDetached { device, error }.of(domid)
+            })?;
             log::info!(
                 "domain {domid}: PCI device {device} detached in {:?}",
                 started.elapsed()
@@ -103,8 +124,8 @@ impl Devices {
     }
 
     /// Sees to it that a running domain has the devices it should have, and the guest uses them. Quick where that is so;
-    /// whether there was anything to do.
-    pub fn bring_back(&self, domid: u32) -> Result<bool, DeviceError> {
+    /// whether there was anything to do. `asked`: the session that says whether the guest has them, all if `None`.
+    pub fn bring_back(&self, domid: u32, asked: Option<SessionId>) -> Result<bool, DeviceError> {
         let Some(toolstack) = self.toolstack() else {
             return Ok(false);
         };
@@ -113,24 +134,44 @@ impl Devices {
         let started = Instant::now();
         let unread = |e| DeviceProblem::Unread(e).of(domid);
         let away = toolstack.away(domid).map_err(unread)?;
-        let here = toolstack.assigned(domid).map_err(unread)?;
+        let listed = toolstack.assigned(domid).map_err(unread)?;
+        let by_policy = match away.is_empty() && listed.is_empty() {
+            true => self.policy.to_attach(toolstack, domid).map_err(unread)?,
+            false => Vec::new(),
+        };
+        if away.is_empty() && listed.is_empty() && by_policy.is_empty() {
+            return Ok(false);
+        }
+        let guest = self.guest(toolstack, domid, asked)?;
+        let here = guest.without_stale(listed).map_err(unread)?;
         let missing: Vec<Device> = match away.is_empty() {
             false => away
                 .iter()
                 .filter(|d| !here.iter().any(|h| h.bdf == d.bdf))
                 .cloned()
                 .collect(),
-            true if here.is_empty() => self.policy.to_attach(toolstack, domid).map_err(unread)?,
-            true => Vec::new(),
+            true => by_policy,
         };
         for device in &missing {
             toolstack.attach(domid, device).map_err(|error| {
+                let verdict = verdict(toolstack, domid, device, &error.to_string());
                 let device = device.to_string();
-                DeviceProblem::NotAttached { device, error }.of(domid)
+                DeviceProblem::NotAttached {
+                    device,
+                    error,
+                    verdict,
+                }
+                .of(domid)
             })?;
         }
+        let given = match missing.is_empty() {
+            true => here,
+            false => toolstack.assigned(domid).map_err(unread)?,
+        };
         // One that was running when its device came has heard of it.
-        let woken = connect(toolstack, domid, missing.is_empty(), self.policy.timeout)?;
+        let woken = guest
+            .connect(&given, missing.is_empty(), self.policy.timeout)
+            .map_err(|problem| problem.of(domid))?;
         if away.is_empty() && missing.is_empty() && !woken {
             return Ok(false);
         }
@@ -147,68 +188,28 @@ impl Devices {
         Ok(true)
     }
 
-    /// Whether the guest has its devices, so that it will also give them up.
-    pub fn is_connected(&self, domid: u32) -> Result<bool, DeviceError> {
+    /// Why the guest does not use one of `devices`, which are assigned to it, and would not give it up; `None` where it has them all.
+    pub fn absence(&self, domid: u32, devices: &[Device]) -> Result<Option<Absence>, DeviceError> {
         let Some(toolstack) = self.toolstack() else {
-            return Ok(true);
+            return Ok(None);
         };
-        let failed = |e| DeviceProblem::Link(e).of(domid);
-        Ok(toolstack.kind(domid).map_err(failed)? != GuestKind::Pv
-            || toolstack.link(domid).map_err(failed)? != Link::Waiting)
+        let guest = self.guest(toolstack, domid, None)?;
+        guest
+            .absence(devices)
+            .map_err(|e| DeviceProblem::Link(e).of(domid))
     }
-}
 
-/// `xl pci-detach` reports success also where the guest has not answered.
-fn let_go(
-    toolstack: &dyn Toolstack,
-    domid: u32,
-    device: &Device,
-    patience: Duration,
-) -> io::Result<()> {
-    wait(patience, || {
-        let left = toolstack.assigned(domid)?;
-        Ok(!left.iter().any(|d| d.bdf == device.bdf))
-    })?
-    .then_some(())
-    .ok_or_else(|| {
-        io::Error::new(
-            io::ErrorKind::TimedOut,
-            format!("the guest has not let go of it within {patience:?}"),
-        )
-    })
-}
-
-/// Waits until a paravirtual guest has taken what is assigned to it; whether that was needed. `slept`: its device may have
-/// come before the guest ran.
-fn connect(
-    toolstack: &dyn Toolstack,
-    domid: u32,
-    slept: bool,
-    patience: Duration,
-) -> Result<bool, DeviceError> {
-    let failed = |e| DeviceProblem::Link(e).of(domid);
-    let has_pcifront = toolstack.kind(domid).map_err(failed)? == GuestKind::Pv;
-    if !has_pcifront || toolstack.link(domid).map_err(failed)? != Link::Waiting {
-        return Ok(false);
-    }
-    if slept {
-        toolstack.wake(domid).map_err(failed)?;
-    }
-    let connected = wait(patience, || Ok(toolstack.link(domid)? == Link::Connected));
-    match connected.map_err(failed)? {
-        true => Ok(true),
-        false => Err(DeviceProblem::NotTaken(patience).of(domid)),
-    }
-}
-
-/// Whether it came to be so within `patience`.
-fn wait(patience: Duration, mut is_so: impl FnMut() -> io::Result<bool>) -> io::Result<bool> {
-    let started = Instant::now();
-    while !is_so()? {
-        if started.elapsed() >= patience {
-            return Ok(false);
+    /// Modules of the drivers of `devices` in the guest that something beside its sessions uses; none where that cannot be told.
+    /// `detached`: all sessions have given theirs up, so that the word of one is enough.
+    pub fn holders(&self, domid: u32, devices: &[Device], detached: bool) -> Vec<Module> {
+        let Some(toolstack) = self.toolstack() else {
+            return Vec::new();
+        };
+        let seen = look(&*self.carrier, domid, None, false);
+        if seen.silent > 0 && !detached {
+            return Vec::new();
         }
-        std::thread::sleep(TICK);
+        let ids = devices.iter().filter_map(|d| toolstack.in_dom0(d).id);
+        unexplained(&seen.buses, &ids.collect::<Vec<_>>())
     }
-    Ok(true)
 }

@@ -230,7 +230,7 @@ impl Server {
                         continue;
                     }
                 }
-                match server.one.devices.bring_back(domid) {
+                match server.one.devices.bring_back(domid, None) {
                     Ok(_) => return server.look(domid),
                     Err(e) => {
                         log::error!("{e}");

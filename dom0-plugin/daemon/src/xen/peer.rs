@@ -6,6 +6,7 @@ use super::pages::Pages;
 use super::presence::{Alive, Presence};
 use super::store::XenStore;
 use super::watches::Watches;
+use channel::bus::Bus;
 use channel::layout::Layout;
 use channel::link::{Announcement, Link, Peer};
 use channel::xenstore::session::{ALIVE, CHANNEL, ERROR, PROTOCOL, REQUEST};
@@ -63,6 +64,23 @@ impl XenPeer {
             true => Ok(()),
             false => Err(self.gone()),
         }
+    }
+
+    /// Has the session look at its guest's PCI bus, unless it is asked something else at the moment.
+    pub fn look(&self, rescan: bool, patience: Duration) -> io::Result<Option<Bus>> {
+        if self.announcement.bus.is_none() {
+            return Ok(None);
+        }
+        if self.read(REQUEST)?.is_some_and(|now| !now.is_empty()) {
+            return Err(io::ErrorKind::ResourceBusy.into());
+        }
+        self.request(match rescan {
+            true => xenstore::request::RESCAN,
+            false => xenstore::request::LOOK,
+        })?;
+        self.acknowledged(patience)?;
+        let now = session(&self.store, self.domid, self.announcement.session)?;
+        Ok(now.and_then(|a| a.bus))
     }
 
     fn presence(&self) -> io::Result<Presence> {
