@@ -188,6 +188,34 @@ impl Devices {
         Ok(true)
     }
 
+    /// The domain is no more.
+    pub fn forget(&self, domid: u32) {
+        let mut pulsed = self.pulsed.lock().unwrap_or_else(|e| e.into_inner());
+        pulsed.remove(&domid);
+    }
+
+    /// Sees to it that an HVM guest which has just come learns of its devices, also where no session waits for them: it would hear of
+    /// no later coming and going either.
+    pub fn greet(&self, domid: u32) {
+        let Some(toolstack) = self.toolstack() else {
+            return;
+        };
+        let lock = self.lock_of(domid);
+        let _alone = lock.lock().unwrap_or_else(|e| e.into_inner());
+        let woken = match toolstack.assigned(domid) {
+            Ok(devices) if devices.is_empty() => return,
+            Ok(devices) => match self.guest(toolstack, domid, None) {
+                Ok(Guest::Hvm(guest)) => guest.wake_if_unseen(&devices),
+                Ok(_) => return,
+                Err(e) => return log::warn!("{e}"),
+            },
+            Err(e) => Err(e),
+        };
+        if let Err(e) = woken {
+            log::warn!("domain {domid}: {e}");
+        }
+    }
+
     /// Why the guest does not use one of `devices`, which are assigned to it, and would not give it up; `None` where it has them all.
     pub fn absence(&self, domid: u32, devices: &[Device]) -> Result<Option<Absence>, DeviceError> {
         let Some(toolstack) = self.toolstack() else {

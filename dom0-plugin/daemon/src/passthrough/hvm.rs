@@ -113,6 +113,15 @@ impl HvmGuest<'_> {
         }
     }
 
+    /// Wakes it if it does not see one of `devices`, which may have been plugged before it ran.
+    pub fn wake_if_unseen(&self, devices: &[Device]) -> io::Result<()> {
+        let unseen = matches!(self.absence(devices)?, Some(Absence::Unseen { .. }));
+        match unseen && self.pulsed().insert(self.domid) {
+            true => self.toolstack.wake(self.domid, GuestKind::Hvm),
+            false => Ok(()),
+        }
+    }
+
     fn pulsed(&self) -> std::sync::MutexGuard<'_, BTreeSet<u32>> {
         self.pulsed.lock().unwrap_or_else(|e| e.into_inner())
     }
@@ -128,7 +137,7 @@ impl HvmGuest<'_> {
             return Ok(());
         }
         let is_gone = || Ok(!is_listed()? || !self.is_emulated(device)?);
-        if wait(rest(LIBXL_LOOKS.min(patience)), PACE, is_gone)? {
+        if wait(rest(LIBXL_LOOKS), PACE, is_gone)? {
             return self.strike(device);
         }
         let said = said.map_or_else(String::new, |e| format!("{e}; "));

@@ -10,6 +10,7 @@ use channel::image::SessionKey;
 use channel::link::{Announcement, Residence};
 use protocol::status::{PublishedState, Purpose};
 use spool::Image;
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub struct Server {
     ended: Arc<EndedSessions>,
     locks: Arc<DomainLocks>,
     publisher: Arc<Publisher>,
+    /// Domains with sessions whose devices were looked after.
+    greeted: Mutex<BTreeSet<u32>>,
 }
 
 impl Server {
@@ -37,6 +40,7 @@ impl Server {
             ended: Arc::new(ended),
             locks,
             publisher,
+            greeted: Mutex::default(),
         }
     }
 
@@ -50,6 +54,9 @@ impl Server {
             Ok(sessions) => sessions,
             Err(e) => return log::warn!("domain {domid}: its sessions cannot be read: {e}"),
         };
+        if !sessions.announced.is_empty() {
+            self.greet(domid);
+        }
         self.one.complaints().retain(|(of, key)| {
             let still =
                 |a: &Announcement| a.session == key.session && a.state != Residence::Attached;
@@ -87,6 +94,15 @@ impl Server {
                     None => self.complain(domid, key),
                 },
             }
+        }
+    }
+
+    /// Once for each domain, in the background: its sessions are asked.
+    fn greet(self: &Arc<Self>, domid: u32) {
+        let mut greeted = self.greeted.lock().unwrap_or_else(PoisonError::into_inner);
+        if greeted.insert(domid) {
+            let server = self.clone();
+            std::thread::spawn(move || server.one.devices.greet(domid));
         }
     }
 
@@ -245,5 +261,8 @@ impl Server {
     /// The domain is no more.
     pub fn forget(&self, domid: u32) {
         self.one.complaints().retain(|(of, _)| *of != domid);
+        let mut greeted = self.greeted.lock().unwrap_or_else(PoisonError::into_inner);
+        greeted.remove(&domid);
+        self.one.devices.forget(domid);
     }
 }

@@ -74,13 +74,14 @@ fn stopped(host: &Host) -> (Talk, Result<serde_json::Value, String>) {
 
 #[test]
 fn a_guest_that_missed_its_device_is_woken_once_and_served_then() {
-    let (host, toolstack, program) = guest(Some(Bus::default()));
+    let (host, toolstack, program) = guest(Some(bus(0, &[])));
     host.request("detach").unwrap();
     let woken = program.clone();
     toolstack.pci().when_woken = Some(Box::new(move || {
         assert_eq!(woken.state().opened, 0, "served before it had the device");
         woken.state().bus = Some(bus(0, &[]));
     }));
+    program.state().bus = Some(Bus::default());
     host.request("attach").unwrap();
     assert_eq!(program.bytes(), Some(objects(1, 2)));
     assert_eq!(done(&toolstack, "pulse"), 1);
@@ -88,6 +89,19 @@ fn a_guest_that_missed_its_device_is_woken_once_and_served_then() {
     host.request("detach").unwrap();
     host.request("attach").unwrap();
     assert_eq!(toolstack.pci().done, ["pulse"]);
+}
+
+#[test]
+fn a_guest_whose_programs_wait_for_nothing_is_woken_too() {
+    let (_host, toolstack, program) = guest(Some(Bus::default()));
+    eventually("it is woken", || done(&toolstack, "pulse") == 1);
+    assert_eq!(program.bytes(), Some(objects(1, 2)), "and nothing else");
+    let (_host, toolstack, _program) = guest(None);
+    assert_eq!(
+        done(&toolstack, "pulse"),
+        0,
+        "nobody says that it misses one"
+    );
 }
 
 #[test]
