@@ -1,6 +1,7 @@
 """The CUDA programs of `run --cuda`: frameworks in Python (cuda/), and our own in C (tests/programs/cuda), which also run over the stub driver."""
 
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -41,6 +42,8 @@ OWN = {
 # Moved by calls over the stub, as they make few.
 FEW_CALLS = {"vmm": "calls=2", "arrays": "calls=5", "contexts": "calls=7", "modules": "calls=20", "looks_up": "calls=11",
              "proc_address": "calls=7", "errors": "calls=5", "lists": "calls=7"}
+# Over before they were moved at a slower rate, on a GPU.
+SHORT = ["arrays", "errors", "forks", "launches", "streams"]
 
 
 def lacking(needs):
@@ -57,10 +60,19 @@ def framework(name, file, *needs, rate="ms=300", **environment):
     return programs.Program(name, command, RESULT, rate, environment=environment, skipped=skipped)
 
 
+def runtime(folder):
+    """Built by nvcc, as there is no other compiler for its kernels."""
+    binary = folder / "cuda-runtime"
+    nvcc = shutil.which("nvcc")
+    if nvcc:
+        subprocess.run([nvcc, "-O2", "-std=c++17", "-rdc=true", "-arch=native", "-o", binary, HERE / "cuda/runtime.cu"], check=True)
+    return programs.Program("runtime", [str(binary), "3000"], RESULT, "ms=300", skipped=None if nvcc else "there is no nvcc")
+
+
 def own(folder, name, stub):
     binary = folder / f"cuda-{name}"
     subprocess.run([SOURCES / "build", name, binary], check=True)
-    rate = FEW_CALLS.get(name, "calls=60") if stub else "ms=400"
+    rate = FEW_CALLS.get(name, "calls=60") if stub else "ms=100" if name in SHORT else "ms=400"
     # What it says to standard error depends on the device.
     result = programs.matching(r"^[0-9a-f]{16}$") if name == "full" else programs.every_line
     # Its kernels run for seconds, one behind the other.
@@ -87,6 +99,12 @@ def table(folder, quick, stub):
     return few + train[1:] + [
         framework("torch-compile", "torch_compile.py", "torch", "triton", "numpy"),
         framework("torch-loader", "torch_loader.py", "torch", "numpy"),
+        framework("torch-vision", "torch_vision.py", "torch", "timm", "numpy"),
+        framework("torch-math", "torch_math.py", "torch", "numpy"),
+        framework("torch-threads", "torch_threads.py", "torch", "numpy"),
+        framework("geometric", "graph_network.py", "torch", "torch_geometric", "numpy"),
+        framework("flax", "flax_train.py", "jax", "flax", "optax", XLA_PYTHON_CLIENT_PREALLOCATE="false"),
+        runtime(folder),
         framework("triton", "triton_kernel.py", "torch", "triton", "numpy"),
         framework("numba", "numba_kernel.py", "numba"),
         framework("onnxruntime", "onnx_run.py", "onnxruntime", "onnx"),

@@ -133,6 +133,8 @@ impl Daemon {
         let quiesced = match copying.stop(self.stress.drain, &one_by_one(&mut self.image)) {
             Ok((_, quiesced)) => quiesced,
             Err(refused) => {
+                // It may be work that waits for that very call.
+                pace::moved();
                 let (copying, why) = kept(refused);
                 return resume(copying, why);
             }

@@ -17,6 +17,9 @@ static TURN: Mutex<Turn> = Mutex::new(Turn {
 });
 static CHANGED: Condvar = Condvar::new();
 
+/// How long a call waits for its move at most: a driver may have the session wait for what the program does next.
+const LONGEST: Duration = Duration::from_secs(30);
+
 thread_local! {
     static IS_MOVERS: Cell<bool> = const { Cell::new(false) };
 }
@@ -149,7 +152,14 @@ fn called(pass: Pass) {
     turn.due = true;
     CHANGED.notify_all();
     if pass == Pass::Normal {
-        drop(CHANGED.wait_while(turn, |turn| turn.due && !turn.over));
+        let waits = |turn: &mut Turn| turn.due && !turn.over;
+        let (mut turn, waited) = CHANGED
+            .wait_timeout_while(turn, LONGEST, waits)
+            .unwrap_or_else(PoisonError::into_inner);
+        if waited.timed_out() {
+            log::warn!("stress: call {number} goes on before its move");
+            turn.due = false;
+        }
     }
 }
 

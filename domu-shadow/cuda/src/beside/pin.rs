@@ -1,7 +1,12 @@
 //! Shared pages that the driver has pinned, so that transfers into and out of them run at the bus's rate, beside each other.
 
-use channel::memory::SharedPages;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
+use channel::memory::SharedPages;
+use runtime::poll::by_deadline;
+
+use super::aside::Aside;
 use super::home::{Home, call, complain};
 use crate::abi::*;
 
@@ -32,14 +37,38 @@ impl Pin {
     }
 }
 
+/// How long a session waits for pages to be let go of: longer than most kernels run.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// Pages that are being let go of.
+static ENDING: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether all pages have been let go of whose [`Pin`] was dropped. False at the deadline.
+pub fn have_ended(deadline: Instant) -> bool {
+    by_deadline(deadline, || ENDING.load(Ordering::Acquire) == 0)
+}
+
 impl Drop for Pin {
+    /// The driver lets go no earlier than the program's work ends. That may wait for a call of the program's, or for ever: the session
+    /// goes on meanwhile, and the pages stay mapped.
     fn drop(&mut self) {
-        let at = self.pages.as_ptr().cast();
-        let here = self.home.enter();
-        let unpinned = call!(cuMemHostUnregister(at));
-        // With the context it was pinned in the driver lets go by itself.
-        if let (Ok(_), Err(error)) = (here, unpinned) {
-            complain("", &error);
+        ENDING.fetch_add(1, Ordering::AcqRel);
+        let (home, pages) = (self.home.clone(), self.pages.clone());
+        match Aside::start("xl-gpu-unpin", move || let_go(&home, pages)) {
+            Ok(_) => _ = have_ended(Instant::now() + PATIENCE),
+            Err(_) => let_go(&self.home, self.pages.clone()),
         }
     }
+}
+
+fn let_go(home: &Home, pages: SharedPages) {
+    let at = pages.as_ptr().cast();
+    let here = home.enter();
+    let unpinned = call!(cuMemHostUnregister(at));
+    // With the context it was pinned in the driver lets go by itself.
+    if let (Ok(_), Err(error)) = (here, unpinned) {
+        complain("", &error);
+    }
+    drop(pages);
+    ENDING.fetch_sub(1, Ordering::AcqRel);
 }

@@ -47,7 +47,7 @@ const FATAL: [CUresult; 14] = [
 /// Devices that have been looked at, a bit each.
 static LOOKED_AT: AtomicU64 = AtomicU64::new(0);
 /// Why one of them cannot be given up.
-static DEVICE: OnceLock<&'static str> = OnceLock::new();
+static DEVICE: OnceLock<String> = OnceLock::new();
 /// A fatal error that the driver has answered.
 static BROKEN: AtomicI32 = AtomicI32::new(CUDA_SUCCESS);
 
@@ -76,13 +76,16 @@ pub fn look_at(device: CUdevice) {
     }
     LOOKED_AT.fetch_or(bit, Ordering::Relaxed);
     let reason = if is_mig(device) {
-        "a part of a GPU (MIG)"
+        "a part of a GPU (MIG)".to_owned()
     } else if is_shared(device) {
-        "a GPU shared through the Multi-Process Service (MPS)"
-    } else if !has_checkpoints() {
-        "a driver without the checkpoint functions: 570 or newer has them"
-    } else {
+        "a GPU shared through the Multi-Process Service (MPS)".to_owned()
+    } else if has_checkpoints() {
         return;
+    } else {
+        // Under a sanitizer every driver answers so.
+        tools::attached().unwrap_or_else(|| {
+            "a driver without the checkpoint functions: 570 or newer has them".to_owned()
+        })
     };
     log::warn!("this process cannot be migrated: {reason}");
     let _ = DEVICE.set(reason);
@@ -126,7 +129,7 @@ pub fn blocked() -> Option<String> {
         return None;
     }
     if let Some(reason) = DEVICE.get() {
-        return Some((*reason).to_owned());
+        return Some(reason.clone());
     }
     let code = BROKEN.load(Ordering::Relaxed);
     if code != CUDA_SUCCESS {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use channel::BoxError;
 use channel::guest::{StepError, Whole};
@@ -25,11 +25,15 @@ use super::error;
 use super::gpus::{self, Had};
 use super::lanes::Lanes;
 use super::rest::Rest;
+use crate::beside::pin;
 use crate::core::memory::{self, Block, MemoryError};
 use crate::core::obstacles;
 use crate::core::room::{self, GivesWay};
 use crate::delta::modules;
 use crate::front::{marks, unknown};
+
+/// How long the driver may take to let go of pages: nothing runs any more.
+const LETS_GO: Duration = Duration::from_secs(10);
 
 /// Why the driver's state could not be taken off the GPU.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +46,8 @@ enum NotTaken {
     Blocked(String),
     #[error("{0} blocks of its memory were not sent")]
     Unsent(usize),
+    #[error("the driver does not let go of the link's pages")]
+    Pinned,
 }
 
 /// A capture under way.
@@ -88,6 +94,9 @@ impl Capture {
     /// Takes all blocks' memory. Goes on from where it stopped.
     fn take_memory(&mut self) -> Result<(), NotTaken> {
         self.is_in_place = true;
+        if !pin::have_ended(Instant::now() + LETS_GO) {
+            return Err(NotTaken::Pinned);
+        }
         self.had = Had::now()?;
         let blocks = memory::blocks();
         let is_unsent = |block: &&Arc<Block>| !self.last.contains(&block.id().into());

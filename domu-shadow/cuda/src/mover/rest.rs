@@ -1,6 +1,6 @@
 //! Coming to rest.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Instant;
 
 use channel::BoxError;
@@ -8,7 +8,9 @@ use runtime::delta::DriverError;
 use runtime::gate::Draining;
 use runtime::poll::by_deadline;
 
+use crate::beside::aside::Aside;
 use crate::beside::home::{Home, call};
+use crate::beside::pin;
 use crate::core::context::Context;
 use crate::core::{capturing, memory, obstacles};
 
@@ -23,34 +25,23 @@ enum NotAtRest {
     Running(usize),
     #[error("the program's work has failed: {0}")]
     Failed(DriverError),
+    #[error("the driver still has shared pages of a link that is gone")]
+    Pinned,
     #[error("no thread to wait for the program's work: {0}")]
     NoThread(std::io::Error),
 }
 
-/// Waits for all work of a context, on a thread of its own: the driver knows no deadline. Where the work does not end, the thread stays
-/// behind.
-struct Wait {
-    answer: Arc<OnceLock<Result<(), DriverError>>>,
+/// A wait for all work of a context.
+type Wait = Aside<Result<(), DriverError>>;
+
+fn wait_for(context: Arc<Context>) -> Result<Wait, NotAtRest> {
+    let home = Home::new(context);
+    let wait = move || home.enter().and_then(|_here| call!(cuCtxSynchronize()));
+    Aside::start("xl-gpu-sync", wait).map_err(NotAtRest::NoThread)
 }
 
-impl Wait {
-    fn start(context: Arc<Context>) -> Result<Wait, NotAtRest> {
-        let answer = Arc::new(OnceLock::new());
-        let (home, told) = (Home::new(context), Arc::clone(&answer));
-        let wait = move || {
-            let done = home.enter().and_then(|_here| call!(cuCtxSynchronize()));
-            let _ = told.set(done);
-        };
-        std::thread::Builder::new()
-            .name("xl-gpu-sync".to_owned())
-            .spawn(wait)
-            .map_err(NotAtRest::NoThread)?;
-        Ok(Wait { answer })
-    }
-
-    fn has_ended(&self) -> bool {
-        self.answer.get().is_some()
-    }
+fn has_ended(wait: &Wait) -> bool {
+    wait.answer().is_some()
 }
 
 /// The waits of a move.
@@ -85,26 +76,29 @@ impl Rest {
 
     fn synchronize(&mut self, deadline: Instant) -> Result<(), NotAtRest> {
         // What stayed behind ends with what it waits for: another such thread would be of no use.
-        if !by_deadline(deadline, || self.behind.iter().all(Wait::has_ended)) {
+        if !by_deadline(deadline, || self.behind.iter().all(has_ended)) {
             return Err(NotAtRest::Running(self.open()));
         }
         self.behind.clear();
         for context in memory::contexts() {
-            self.behind.push(Wait::start(context)?);
+            self.behind.push(wait_for(context)?);
         }
-        if !by_deadline(deadline, || self.behind.iter().all(Wait::has_ended)) {
+        if !by_deadline(deadline, || self.behind.iter().all(has_ended)) {
             return Err(NotAtRest::Running(self.open()));
         }
         for wait in std::mem::take(&mut self.behind) {
-            if let Some(Err(error)) = wait.answer.get() {
+            if let Some(Err(error)) = wait.answer() {
                 obstacles::note_error(error.code);
                 return Err(NotAtRest::Failed(*error));
             }
+        }
+        if !pin::have_ended(deadline) {
+            return Err(NotAtRest::Pinned);
         }
         Ok(())
     }
 
     fn open(&self) -> usize {
-        self.behind.iter().filter(|wait| !wait.has_ended()).count()
+        self.behind.iter().filter(|wait| !has_ended(wait)).count()
     }
 }

@@ -45,6 +45,18 @@ unsafe extern "C" {
     pub fn cuStreamCreate(stream: *mut CUstream, flags: c_uint) -> CUresult;
     pub fn cuStreamBeginCapture_v2(stream: CUstream, mode: c_uint) -> CUresult;
     pub fn cuStreamEndCapture(stream: CUstream, graph: *mut *mut c_void) -> CUresult;
+    pub fn cuStreamWaitValue32_v2(
+        stream: CUstream,
+        at: CUdeviceptr,
+        value: u32,
+        flags: c_uint,
+    ) -> CUresult;
+    pub fn cuStreamWriteValue32_v2(
+        stream: CUstream,
+        at: CUdeviceptr,
+        value: u32,
+        flags: c_uint,
+    ) -> CUresult;
     pub fn cuMemsetD8Async(at: CUdeviceptr, value: u8, bytes: usize, stream: CUstream) -> CUresult;
     pub fn cuMemsetD8_v2(at: CUdeviceptr, value: u8, bytes: usize) -> CUresult;
 }

@@ -90,6 +90,11 @@ fn work_that_does_not_end_in_time_goes_on() {
 }
 
 #[test]
+fn a_stop_is_taken_back_while_work_waits_for_a_value_of_the_programs() {
+    Case::new("waits_for_a_value").passes();
+}
+
+#[test]
 fn another_gpu_of_the_model_takes_the_place() {
     gpus::another_takes_the_place();
 }

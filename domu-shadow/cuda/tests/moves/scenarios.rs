@@ -1,10 +1,12 @@
 //! What happens in a case's process.
 
-use std::ptr::null_mut;
+use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use channel::guest::Whole;
+use channel::memory::SharedRegion;
 use runtime::mover::{self, MoveError};
 
 use xl_gpu_cuda::abi::CUDA_ERROR_OUT_OF_MEMORY;
@@ -30,6 +32,7 @@ pub fn run(name: &str) {
         "unsent" => unsent(&program),
         "spoilt" => spoilt(&mut program),
         "not_at_rest" => not_at_rest(&program),
+        "waits_for_a_value" => waits_for_a_value(),
         "another_gpu" => another_gpu(&program),
         _ => panic!("no case {name}"),
     }
@@ -242,6 +245,46 @@ fn not_at_rest(program: &Program) {
     // The thread that stayed behind has come to its end by then.
     let quiesced = capture.quiesce(PATIENCE).map_err(|(_, error)| error);
     drop(quiesced.unwrap());
+}
+
+/// A link's pages, and whether they are still there.
+fn link_pages() -> (SharedRegion, Weak<()>) {
+    let is_there = Arc::new(());
+    let watched = Arc::downgrade(&is_there);
+    let memory = Box::leak(vec![Page([0; 4096]); 4].into_boxed_slice());
+    let base = NonNull::from(&mut *memory).cast();
+    // SAFETY: the memory is page-aligned, and stays: nobody else has it.
+    let region = unsafe { SharedRegion::new(base, 4 * 4096, Box::new(is_there)) };
+    (region, watched)
+}
+
+#[derive(Clone)]
+#[repr(C, align(4096))]
+struct Page([u8; 4096]);
+
+/// The driver lets go of pages only when work ends that waits for the program: the stop comes to its end before.
+fn waits_for_a_value() {
+    let (mut streams, mut flag) = ([null_mut(); 2], 0);
+    for stream in &mut streams {
+        ok!(cuStreamCreate(stream, 1));
+    }
+    ok!(cuMemAlloc_v2(&raw mut flag, 4));
+    ok!(cuMemsetD8_v2(flag, 0, 4));
+    ok!(cuStreamWaitValue32_v2(streams[0], flag, 1, 0));
+    let mut capture = mover::begin().unwrap();
+    let (region, is_there) = link_pages();
+    capture.pin(region.pages());
+    drop(region);
+    Dom0::default().round(&mut capture).unwrap();
+    let (capture, error) = capture.quiesce(Duration::from_millis(50)).err().unwrap();
+    assert!(error.to_string().contains("work in 1 CUDA"), "{error}");
+    drop(capture);
+    // While the driver has them the pages stay, and the next stop waits for that.
+    assert!(is_there.upgrade().is_some());
+    ok!(cuStreamWriteValue32_v2(streams[1], flag, 1, 0));
+    dom0::there_and_back(1, |_| ()).unwrap();
+    assert!(is_there.upgrade().is_none());
+    ok!(cuMemFree_v2(flag));
 }
 
 /// The other GPU comes only when the driver is looked for a second time: `gpus` has it done.

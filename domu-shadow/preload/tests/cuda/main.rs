@@ -69,7 +69,8 @@ fn host_memory_that_the_device_reaches() {
 #[test]
 fn streams_events_and_host_functions() {
     User {
-        rates: &["calls=101,drain-ms=50"],
+        arguments: &["5"],
+        rates: &["calls=11,drain-ms=50"],
         ..User::new("streams")
     }
     .runs();
