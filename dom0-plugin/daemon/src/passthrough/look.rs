@@ -6,8 +6,8 @@ use channel::bus::Bus;
 use channel::image::SessionId;
 use std::time::Duration;
 
-/// How long a session may take to look.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a session may take to look: as long as a busy guest takes for it, and no longer where its process hangs.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What was told.
 #[derive(Debug, Default)]
