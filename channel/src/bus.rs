@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// Most devices that are told of: they fit one node of XenStore.
+/// Most devices that are told of.
 pub const MAX_DEVICES: usize = 24;
+/// Longest text, in bytes: xenstored takes 2048 of a guest in one node, with all that belongs to it.
+const MAX_TEXT: usize = 1200;
 /// Most modules of a device's driver that are told of.
 pub const MAX_MODULES: usize = 8;
 
@@ -46,6 +48,14 @@ pub struct Module {
     pub name: String,
     /// References that are not another module's: files that are open, and what else the kernel counts.
     pub references: u32,
+}
+
+impl Bus {
+    /// Without the last devices, if all would not fit one node.
+    pub fn cut(mut self) -> Bus {
+        while self.to_string().len() > MAX_TEXT && self.devices.pop().is_some() {}
+        self
+    }
 }
 
 impl BusDevice {
@@ -170,6 +180,13 @@ mod tests {
         let text = "0 0 -\n10de:2335 0000:00:05.0 0 nvidia nvidia=3 later";
         let bus: Bus = text.parse().unwrap();
         assert_eq!(bus.devices[0].modules, [module("nvidia", 3)]);
+        let crowd = vec![bus.devices[0].clone(); 99];
+        let all = Bus {
+            devices: crowd,
+            ..bus
+        };
+        let cut = all.cut();
+        assert!(cut.to_string().len() <= MAX_TEXT && cut.devices.len() > 20);
         for bad in [
             "",
             "x 0 -",

@@ -202,7 +202,7 @@ pub trait Rendezvous {
     }
     /// Says why the last request failed, and acknowledges it, with nothing of an earlier `publish` left.
     fn fail(&mut self, reason: &str) -> io::Result<()>;
-    /// Whether the last `Announce` was that of another domain, as far as can be told: it was moved or restored.
+    /// Whether the domain is another one than at the last announcement, as far as can be told: it was moved or restored.
     fn is_other_domain(&mut self) -> bool {
         false
     }

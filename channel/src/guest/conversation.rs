@@ -38,6 +38,13 @@ impl OpenLink {
     }
 }
 
+impl OpenLink {
+    /// A look that no command came after.
+    pub(super) fn take_later(&mut self) -> Option<Request> {
+        self.later.take()
+    }
+}
+
 /// The link and the meeting place, while something waits for either.
 pub(super) struct Conversation<'a> {
     pub(super) link: &'a mut OpenLink,

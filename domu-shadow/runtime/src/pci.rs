@@ -1,14 +1,23 @@
 //! What is on the guest's PCI bus, by its kernel's word in `/sys`: dom0 asks before it serves a session, and before it detaches
 //! a device.
 
+use crate::fork;
+use crate::vendor::foreign::SESSION_THREAD;
 use crate::vendor::snapshot::Snapshot;
 use channel::bus::{Bus, BusDevice, MAX_DEVICES, MAX_MODULES, Module};
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 const SYSFS: &str = "/sys";
 /// Has the kernel look for devices that it does not know.
 const RESCAN: &str = "bus/pci/rescan";
+
+/// How long a scan is waited for.
+const SCAN: Duration = Duration::from_secs(1);
 
 /// PCI's base class of bridges, and those of display controllers and processing accelerators.
 const BRIDGE: u32 = 0x06;
@@ -23,17 +32,50 @@ const BARS: usize = 6;
 /// The bus now; `None` where this process cannot see it. After a rescan if `rescan` and it may have one.
 pub fn bus(rescan: bool) -> Option<Bus> {
     let sysfs = Path::new(SYSFS);
-    if rescan && let Err(e) = fs::write(sysfs.join(RESCAN), "1") {
-        log::warn!("the PCI bus cannot be scanned again ({e}); as root: echo 1 >{SYSFS}/{RESCAN}");
+    if rescan {
+        scan(sysfs.join(RESCAN));
+    }
+    let devices = devices(sysfs)?;
+    if devices.is_empty() {
+        // A sandbox's: every guest has some.
+        return None;
     }
     let iomem = fs::read_to_string("/proc/iomem").unwrap_or_default();
     let own = Snapshot::take().devices().count();
-    Some(Bus {
+    let bus = Bus {
         own: own.try_into().unwrap_or(u32::MAX),
         may_rescan: File::options().write(true).open(sysfs.join(RESCAN)).is_ok(),
         window: largest_window(&iomem),
-        devices: devices(sysfs)?,
-    })
+        devices,
+    };
+    Some(bus.cut())
+}
+
+/// On a thread of its own, one at a time: the kernel lets nobody scan while a driver's removal blocks, and who waits there cannot be
+/// interrupted.
+fn scan(file: PathBuf) {
+    static UNDER_WAY: AtomicBool = AtomicBool::new(false);
+    if UNDER_WAY.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    let (ended, end) = mpsc::channel();
+    let worker = thread::Builder::new().name(SESSION_THREAD.into());
+    let started = worker.spawn(move || {
+        fork::is_movers_thread();
+        if let Err(e) = fs::write(&file, "1") {
+            let file = file.display();
+            log::warn!("the PCI bus cannot be scanned again ({e}); as root: echo 1 >{file}");
+        }
+        UNDER_WAY.store(false, Ordering::Release);
+        let _ = ended.send(());
+    });
+    match started {
+        Ok(_) => drop(end.recv_timeout(SCAN)),
+        Err(e) => {
+            UNDER_WAY.store(false, Ordering::Release);
+            log::warn!("the PCI bus cannot be scanned again: no thread: {e}");
+        }
+    }
 }
 
 /// Those that are no bridges, GPUs first.

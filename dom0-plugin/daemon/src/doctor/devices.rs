@@ -54,13 +54,22 @@ fn examine(patient: &Patient, toolstack: &dyn Toolstack) -> std::io::Result<Vec<
         .collect();
     if !assigned.is_empty() {
         findings.extend(would_go(patient, &assigned));
-        findings.extend(has_them(patient, &assigned));
         findings.extend(
             assigned
                 .iter()
                 .flat_map(|d| in_dom0(d, &toolstack.in_dom0(d))),
         );
         findings.extend(same_chip(patient, &assigned));
+        findings.extend(has_them(patient, &assigned));
+        if patient.devices.is_leaving(domid) {
+            findings.push(
+                Finding::warning(
+                    "PCI devices",
+                    "one was to leave and has not: it may yet, whenever what uses its driver in the guest ends",
+                )
+                .remedy("end that in the guest; xl-gpud brings the device back when it has left"),
+            );
+        }
     }
     let would_come = away.iter().chain(&by_policy);
     let would_come = would_come.filter(|d| !assigned.iter().any(|a| a.bdf == d.bdf));
@@ -78,6 +87,10 @@ fn examine(patient: &Patient, toolstack: &dyn Toolstack) -> std::io::Result<Vec<
 /// Whether the guest uses them, and would give them up.
 fn has_them(patient: &Patient, assigned: &[Device]) -> Vec<Finding> {
     let domid = patient.domid;
+    if patient.busy.is_some() && !patient.by_plugin() {
+        // Its sessions are not disturbed.
+        return Vec::new();
+    }
     match patient.devices.absence(domid, assigned) {
         Ok(None) => {}
         Ok(Some(Absence::NotTaken)) => {
@@ -94,9 +107,16 @@ fn has_them(patient: &Patient, assigned: &[Device]) -> Vec<Finding> {
             return vec![finding.remedy("xl pci-list shows whether the toolstack can")];
         }
     }
-    let users = patient.devices.holders(domid, assigned, false);
+    let (users, silent) = patient.devices.holders(domid, assigned);
     if users.is_empty() {
-        return Vec::new();
+        let finding = || {
+            Finding::note(
+                &format!("guest of domain {domid}"),
+                format!("whether something else there uses the device's driver is not known: {silent} of its sessions do not tell"),
+            )
+            .remedy("in the guest: lsmod shows who uses the driver's modules")
+        };
+        return (silent > 0).then(finding).into_iter().collect();
     }
     let (subject, what) = (
         format!("guest of domain {domid}"),

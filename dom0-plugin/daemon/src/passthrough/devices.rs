@@ -7,16 +7,21 @@ use super::error::{DeviceError, DeviceProblem};
 use super::guest::Guest;
 use super::holders::unexplained;
 use super::hvm::Pulsed;
-use super::look::look;
+use super::leaving::Leaving;
+use super::look::{PATIENCE, look};
 use super::policy::Policy;
-use super::toolstack::Toolstack;
+use super::toolstack::{InDom0, Toolstack};
 use super::verdict::verdict;
+use super::wait::wait;
 use crate::carrier::Carrier;
 use channel::bus::Module;
 use channel::image::SessionId;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long others may take to give a device's driver up, once the sessions have: a monitor looks for a moment. The programs wait.
+const HOLDERS: Duration = Duration::from_secs(2);
 
 /// The PCI devices of all domains.
 pub struct Devices {
@@ -25,6 +30,7 @@ pub struct Devices {
     /// One at a time with a domain's devices.
     locks: Mutex<BTreeMap<u32, Arc<Mutex<()>>>>,
     pulsed: Pulsed,
+    leaving: Leaving,
 }
 
 impl Devices {
@@ -35,6 +41,7 @@ impl Devices {
             policy,
             locks: Mutex::default(),
             pulsed: Pulsed::default(),
+            leaving: Leaving::default(),
         }
     }
 
@@ -61,8 +68,16 @@ impl Devices {
         domid: u32,
         asked: Option<SessionId>,
     ) -> Result<Guest<'s>, DeviceError> {
-        Guest::of(domid, &*self.carrier, toolstack, asked, &self.pulsed)
-            .map_err(|e| DeviceProblem::Link(e).of(domid))
+        let leaving = self.leaving.any(domid);
+        Guest::of(
+            domid,
+            &*self.carrier,
+            toolstack,
+            asked,
+            &self.pulsed,
+            leaving,
+        )
+        .map_err(|e| DeviceProblem::Link(e).of(domid))
     }
 
     /// Devices that would have to leave with the domain.
@@ -100,17 +115,22 @@ impl Devices {
         let _alone = lock.lock().unwrap_or_else(|e| e.into_inner());
         self.policy.before_detach.run(toolstack, domid, &devices)?;
         let guest = self.guest(toolstack, domid, None)?;
-        // Its sessions have given theirs up: whoever is left holds it.
-        let holders = self.holders(domid, &devices, true);
-        if !holders.is_empty() {
-            return Err(DeviceProblem::InUse(holders).of(domid));
-        }
         toolstack
             .set_away(domid, &devices)
             .map_err(|e| DeviceProblem::Unnoted(e).of(domid))?;
+        // Its sessions have given theirs up: whoever is left holds it.
+        let mut holders = Vec::new();
+        let given_up = wait(HOLDERS, HOLDERS / 4, || {
+            holders = self.sample(toolstack, domid, &devices, HOLDERS).0;
+            Ok(holders.is_empty())
+        });
+        if !given_up.unwrap_or(true) {
+            return Err(DeviceProblem::InUse(holders).of(domid));
+        }
         for device in devices.iter().rev() {
             let started = Instant::now();
             let detached = guest.detach(device, self.policy.timeout);
+            self.leaving.note(domid, device, detached.is_err());
             detached.map_err(|error| {
                 let device = device.to_string();
                 DeviceProblem::NotDetached { device, error }.of(domid)
@@ -143,13 +163,27 @@ impl Devices {
             return Ok(false);
         }
         let guest = self.guest(toolstack, domid, asked)?;
-        let here = guest.without_stale(listed).map_err(unread)?;
-        let missing: Vec<Device> = match away.is_empty() {
-            false => away
-                .iter()
-                .filter(|d| !here.iter().any(|h| h.bdf == d.bdf))
-                .cloned()
-                .collect(),
+        let unnoted = |e| DeviceProblem::Unnoted(e).of(domid);
+        let (mut away, mut here) = (away, listed);
+        if !away.is_empty() {
+            let stale = guest.stale(&here);
+            away.extend(without(stale.clone(), &away));
+            if !stale.is_empty() {
+                toolstack.set_away(domid, &away).map_err(unnoted)?;
+            }
+            for device in &stale {
+                guest.strike(device).map_err(|error| {
+                    let device = device.to_string();
+                    DeviceProblem::NotDetached { device, error }.of(domid)
+                })?;
+            }
+            here = without(here, &stale);
+        }
+        // One that has not left yet is back, as long as it stays.
+        let is_settled = |d: &Device| self.leaving.is_settled(domid, d) && is_one_of(d, &here);
+        let settled = away.iter().all(is_settled);
+        let missing = match away.is_empty() {
+            false => without(away.clone(), &here),
             true => by_policy,
         };
         for device in &missing {
@@ -166,20 +200,38 @@ impl Devices {
         }
         let given = match missing.is_empty() {
             true => here,
-            false => toolstack.assigned(domid).map_err(unread)?,
+            false => {
+                guest.was_given();
+                toolstack.assigned(domid).map_err(unread)?
+            }
         };
         // One that was running when its device came has heard of it.
-        let woken = guest
-            .connect(&given, missing.is_empty(), self.policy.timeout)
-            .map_err(|problem| problem.of(domid))?;
-        if away.is_empty() && missing.is_empty() && !woken {
+        let connected = guest.connect(&given, missing.is_empty(), self.policy.timeout);
+        let woken = connected.map_err(|problem| {
+            // What has left without anybody's notice is to come back at the next attempt.
+            if away.is_empty() && matches!(problem, DeviceProblem::NotFound { .. }) {
+                let stale = guest.stale(&given);
+                if let Err(e) = toolstack.set_away(domid, &stale) {
+                    log::warn!("domain {domid}: {e}");
+                }
+            }
+            problem.of(domid)
+        })?;
+        if settled && missing.is_empty() && !woken {
             return Ok(false);
         }
         let devices = toolstack.assigned(domid).map_err(unread)?;
         self.policy.after_attach.run(toolstack, domid, &devices)?;
-        toolstack
-            .set_away(domid, &[])
-            .map_err(|e| DeviceProblem::Unnoted(e).of(domid))?;
+        missing
+            .iter()
+            .for_each(|d| self.leaving.note(domid, d, false));
+        let still = self.leaving.settle(domid, away);
+        toolstack.set_away(domid, &still).map_err(unnoted)?;
+        for device in &still {
+            log::warn!(
+                "domain {domid}: PCI device {device} was to leave and has not: it may yet, whenever what uses its driver in the guest ends"
+            );
+        }
         log::info!(
             "domain {domid}: it has its {} PCI devices back after {:?}",
             devices.len(),
@@ -192,6 +244,12 @@ impl Devices {
     pub fn forget(&self, domid: u32) {
         let mut pulsed = self.pulsed.lock().unwrap_or_else(|e| e.into_inner());
         pulsed.remove(&domid);
+        self.leaving.forget(domid);
+    }
+
+    /// Whether a device of the domain was to leave, has not, and may yet.
+    pub fn is_leaving(&self, domid: u32) -> bool {
+        self.leaving.any(domid)
     }
 
     /// Sees to it that an HVM guest which has just come learns of its devices, also where no session waits for them: it would hear of
@@ -227,17 +285,53 @@ impl Devices {
             .map_err(|e| DeviceProblem::Link(e).of(domid))
     }
 
-    /// Modules of the drivers of `devices` in the guest that something beside its sessions uses; none where that cannot be told.
-    /// `detached`: all sessions have given theirs up, so that the word of one is enough.
-    pub fn holders(&self, domid: u32, devices: &[Device], detached: bool) -> Vec<Module> {
+    /// Modules of the drivers of `devices` in the guest that something beside its sessions uses, and how many sessions do not tell of
+    /// their part: then there are none, since it may be theirs.
+    pub fn holders(&self, domid: u32, devices: &[Device]) -> (Vec<Module>, usize) {
         let Some(toolstack) = self.toolstack() else {
-            return Vec::new();
+            return Default::default();
         };
-        let seen = look(&*self.carrier, domid, None, false);
-        if seen.silent > 0 && !detached {
-            return Vec::new();
+        // Programs open and close files meanwhile.
+        let mut found = Default::default();
+        for n in 0..2 {
+            if n > 0 {
+                std::thread::sleep(HOLDERS / 4);
+            }
+            found = self.sample(toolstack, domid, devices, PATIENCE);
+            let (modules, silent) = &mut found;
+            if *silent > 0 {
+                modules.clear();
+            }
+            if modules.is_empty() {
+                break;
+            }
         }
-        let ids = devices.iter().filter_map(|d| toolstack.in_dom0(d).id);
-        unexplained(&seen.buses, &ids.collect::<Vec<_>>())
+        found
     }
+
+    fn sample(
+        &self,
+        toolstack: &dyn Toolstack,
+        domid: u32,
+        devices: &[Device],
+        patience: Duration,
+    ) -> (Vec<Module>, usize) {
+        let seen = look(&*self.carrier, domid, None, false, patience);
+        let known = devices.iter().map(|d| toolstack.in_dom0(d));
+        let ids = known.filter(InDom0::may_compute).filter_map(|d| d.id);
+        (
+            unexplained(&seen.buses, &ids.collect::<Vec<_>>()),
+            seen.silent,
+        )
+    }
+}
+
+fn is_one_of(device: &Device, devices: &[Device]) -> bool {
+    devices.iter().any(|d| d.bdf == device.bdf)
+}
+
+fn without(devices: Vec<Device>, others: &[Device]) -> Vec<Device> {
+    let mut left = devices;
+    left.retain(|d| !is_one_of(d, others));
+    left
 }

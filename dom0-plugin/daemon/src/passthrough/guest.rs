@@ -28,6 +28,7 @@ impl<'a> Guest<'a> {
         toolstack: &'a dyn Toolstack,
         asked: Option<SessionId>,
         pulsed: &'a Pulsed,
+        is_leaving: bool,
     ) -> io::Result<Self> {
         Ok(match toolstack.kind(domid)? {
             GuestKind::Pv => Guest::Pv(PvGuest { domid, toolstack }),
@@ -38,6 +39,7 @@ impl<'a> Guest<'a> {
                 toolstack,
                 asked,
                 pulsed,
+                is_leaving,
             }),
         })
     }
@@ -47,7 +49,7 @@ impl<'a> Guest<'a> {
         match self {
             Guest::Pv(guest) => guest.absence(),
             Guest::Pvh => Ok(None),
-            Guest::Hvm(guest) => guest.absence(devices),
+            Guest::Hvm(guest) => guest.diagnosis(devices),
         }
     }
 
@@ -69,16 +71,34 @@ impl<'a> Guest<'a> {
     pub fn detach(&self, device: &Device, patience: Duration) -> io::Result<()> {
         match self {
             Guest::Pv(guest) => guest.detach(device, patience),
-            Guest::Pvh => Ok(()),
+            Guest::Pvh => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "how a PVH guest gives a device up is not known to this xl-gpud",
+            )),
             Guest::Hvm(guest) => guest.detach(device, patience),
         }
     }
 
-    /// What of libxl's list it really has.
-    pub fn without_stale(&self, listed: Vec<Device>) -> io::Result<Vec<Device>> {
+    /// Those of `listed` that have left it without libxl's notice.
+    pub fn stale(&self, listed: &[Device]) -> Vec<Device> {
         match self {
-            Guest::Hvm(guest) => guest.without_stale(listed),
-            _ => Ok(listed),
+            Guest::Hvm(guest) => guest.stale(listed),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Takes a device that has left off libxl's list.
+    pub fn strike(&self, device: &Device) -> io::Result<()> {
+        match self {
+            Guest::Hvm(guest) => guest.strike(device),
+            _ => Ok(()),
+        }
+    }
+
+    /// It was just given a device: what it missed before does not count.
+    pub fn was_given(&self) {
+        if let Guest::Hvm(guest) = self {
+            guest.has_found();
         }
     }
 }

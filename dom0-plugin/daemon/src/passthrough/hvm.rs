@@ -7,15 +7,15 @@ use super::absence::Absence;
 use super::device::Device;
 use super::error::DeviceProblem;
 use super::kind::GuestKind;
-use super::look::look;
+use super::look::{PATIENCE, look};
 use super::toolstack::{Emulated, Toolstack};
 use super::wait::wait;
 use crate::carrier::Carrier;
 use channel::bus::{Bus, BusDevice};
 use channel::image::SessionId;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// How often is looked at what the guest has to do: each look costs a session or QEMU a little.
@@ -35,21 +35,42 @@ pub struct HvmGuest<'a> {
     /// The one session to ask; all if `None`.
     pub asked: Option<SessionId>,
     pub pulsed: &'a Pulsed,
+    /// A detach has timed out, and its removal may still be under way in the guest's kernel.
+    pub is_leaving: bool,
 }
 
 impl HvmGuest<'_> {
     /// Why it does not use one of `devices`, which are assigned to it.
     pub fn absence(&self, devices: &[Device]) -> io::Result<Option<Absence>> {
-        self.absence_after(devices, false)
+        self.look(devices, self.asked, false, PATIENCE)
     }
 
-    fn absence_after(&self, devices: &[Device], rescan: bool) -> io::Result<Option<Absence>> {
+    /// The same, and whether libxl lists in vain what the guest does not see.
+    pub fn diagnosis(&self, devices: &[Device]) -> io::Result<Option<Absence>> {
+        let absence = self.absence(devices)?;
+        let stale = match absence {
+            Some(Absence::Unseen { .. }) => self.stale(devices),
+            _ => Vec::new(),
+        };
+        let stale = stale.first().map(|device| Absence::Stale {
+            device: device.to_string(),
+        });
+        Ok(stale.or(absence))
+    }
+
+    fn look(
+        &self,
+        devices: &[Device],
+        asked: Option<SessionId>,
+        rescan: bool,
+        patience: Duration,
+    ) -> io::Result<Option<Absence>> {
         if devices.is_empty() {
             return Ok(None);
         }
-        let buses = look(self.carrier, self.domid, self.asked, rescan).buses;
+        let seen = look(self.carrier, self.domid, asked, rescan, patience);
         // A process in a container may see less than others.
-        let widest = buses.into_iter().max_by_key(|bus| bus.devices.len());
+        let widest = seen.buses.into_iter().max_by_key(|bus| bus.devices.len());
         let ids = devices
             .iter()
             .map(|d| Some((d, self.toolstack.in_dom0(d).id?)));
@@ -83,17 +104,22 @@ impl HvmGuest<'_> {
         let failed = DeviceProblem::Link;
         let started = Instant::now();
         // One that ran may have been resumed a moment ago.
-        let pulse_at = if slept { Duration::ZERO } else { patience / 4 };
-        let mut rescanned = false;
-        let mut first = true;
+        let pulse_at = if slept {
+            Duration::ZERO
+        } else {
+            LIBXL_LOOKS.min(patience / 4)
+        };
+        let (mut first, mut rescanned) = (true, self.is_leaving);
         loop {
-            let late = started.elapsed() >= patience / 2;
-            let absence = self
-                .absence_after(devices, late && !rescanned)
-                .map_err(failed)?;
+            let left = patience.saturating_sub(started.elapsed());
+            let late = left < patience / 2;
+            // The one session may see less than others.
+            let asked = self.asked.filter(|_| !late);
+            let (scan, cap) = (late && !rescanned, PATIENCE.min(left.max(PACE)));
+            let absence = self.look(devices, asked, scan, cap).map_err(failed)?;
             rescanned |= late;
             let Some(absence) = absence else {
-                self.pulsed().remove(&self.domid);
+                self.has_found();
                 return Ok(!first);
             };
             if first {
@@ -101,28 +127,40 @@ impl HvmGuest<'_> {
             }
             first = false;
             if started.elapsed() >= pulse_at && self.pulsed().insert(self.domid) {
-                self.toolstack
-                    .wake(self.domid, GuestKind::Hvm)
-                    .map_err(failed)?;
+                let woken = self.toolstack.wake(self.domid, GuestKind::Hvm);
+                woken.map_err(failed)?;
             }
-            let left = patience.saturating_sub(started.elapsed());
             if left.is_zero() {
                 return Err(DeviceProblem::NotFound { absence, patience });
             }
-            std::thread::sleep(PACE.min(left));
+            let pace = match absence {
+                Absence::Unmapped { .. } | Absence::Stale { .. } => (4 * PACE).min(patience / 8),
+                _ => PACE,
+            };
+            std::thread::sleep(pace.min(left));
         }
     }
 
     /// Wakes it if it does not see one of `devices`, which may have been plugged before it ran.
     pub fn wake_if_unseen(&self, devices: &[Device]) -> io::Result<()> {
-        let unseen = matches!(self.absence(devices)?, Some(Absence::Unseen { .. }));
-        match unseen && self.pulsed().insert(self.domid) {
-            true => self.toolstack.wake(self.domid, GuestKind::Hvm),
-            false => Ok(()),
+        match self.absence(devices)? {
+            Some(Absence::Unseen { .. }) if self.pulsed().insert(self.domid) => {
+                self.toolstack.wake(self.domid, GuestKind::Hvm)
+            }
+            Some(_) => Ok(()),
+            None => {
+                self.has_found();
+                Ok(())
+            }
         }
     }
 
-    fn pulsed(&self) -> std::sync::MutexGuard<'_, BTreeSet<u32>> {
+    /// The next arrival is another one.
+    pub fn has_found(&self) {
+        self.pulsed().remove(&self.domid);
+    }
+
+    fn pulsed(&self) -> MutexGuard<'_, BTreeSet<u32>> {
         self.pulsed.lock().unwrap_or_else(|e| e.into_inner())
     }
 
@@ -134,10 +172,16 @@ impl HvmGuest<'_> {
         let rest = |least: Duration| patience.saturating_sub(started.elapsed()).max(least);
         let is_listed = || self.is_listed(device);
         if said.is_none() && wait(rest(PACE), PACE, || Ok(!is_listed()?))? {
+            self.has_found();
             return Ok(());
         }
-        let is_gone = || Ok(!is_listed()? || !self.is_emulated(device)?);
+        // It may not have heard of it, for the reason that `connect` has.
+        if let Err(e) = self.toolstack.wake(self.domid, GuestKind::Hvm) {
+            log::warn!("domain {}: {e}", self.domid);
+        }
+        let is_gone = || Ok(!is_listed()? || !self.may_be_emulated(device));
         if wait(rest(LIBXL_LOOKS), PACE, is_gone)? {
+            self.has_found();
             return self.strike(device);
         }
         let said = said.map_or_else(String::new, |e| format!("{e}; "));
@@ -151,10 +195,14 @@ impl HvmGuest<'_> {
         ))
     }
 
-    /// Takes it off libxl's list if it stands there.
-    fn strike(&self, device: &Device) -> io::Result<()> {
+    /// Takes a device that has left off libxl's list if it stands there.
+    pub fn strike(&self, device: &Device) -> io::Result<()> {
         if !self.is_listed(device)? {
             return Ok(());
+        }
+        // Forced on a device that is there, it would leave QEMU's mappings behind.
+        if self.may_be_emulated(device) {
+            return Err(io::Error::other("the guest's device model has it"));
         }
         log::warn!(
             "domain {}: PCI device {device} has left the guest, and libxl lists it still: it is struck off",
@@ -169,24 +217,14 @@ impl HvmGuest<'_> {
         }
     }
 
-    /// Strikes those of `listed` off that the device model does not have; what is left. Where it cannot be asked, libxl is believed.
-    pub fn without_stale(&self, listed: Vec<Device>) -> io::Result<Vec<Device>> {
-        // The guest's word costs less, and is enough where all is well.
-        let lacks_one = |listed: &[Device]| matches!(self.absence(listed), Ok(Some(_)));
-        if listed.is_empty() || !lacks_one(&listed) {
-            return Ok(listed);
-        }
-        let mut here = Vec::new();
-        for device in listed {
-            // Not in the middle of libxl's own work: someone may be detaching it by hand.
-            let is_there = |device: &Device| self.is_emulated(device).unwrap_or(true);
-            if is_there(&device) || wait(LIBXL_LOOKS, PACE, || Ok(is_there(&device)))? {
-                here.push(device);
-            } else {
-                self.strike(&device)?;
-            }
-        }
-        Ok(here)
+    /// Those of `listed` that the device model does not have; none where it cannot be asked.
+    pub fn stale(&self, listed: &[Device]) -> Vec<Device> {
+        // Not in the middle of libxl's own work: someone may be detaching it by hand.
+        let is_stale = |device: &&Device| {
+            !self.may_be_emulated(device)
+                && !wait(LIBXL_LOOKS, PACE, || Ok(self.may_be_emulated(device))).unwrap_or(true)
+        };
+        listed.iter().filter(is_stale).cloned().collect()
     }
 
     fn is_listed(&self, device: &Device) -> io::Result<bool> {
@@ -194,9 +232,12 @@ impl HvmGuest<'_> {
         Ok(listed.iter().any(|d| d.bdf == device.bdf))
     }
 
-    fn is_emulated(&self, device: &Device) -> io::Result<bool> {
-        let emulated = self.toolstack.emulated(self.domid)?;
-        Ok(find(&emulated, device).is_some())
+    /// True also where the device model cannot be asked.
+    fn may_be_emulated(&self, device: &Device) -> bool {
+        let emulated = self.toolstack.emulated(self.domid);
+        emulated
+            .inspect_err(|e| log::debug!("domain {}: {e}", self.domid))
+            .map_or(true, |all| find(&all, device).is_some())
     }
 
     /// For people: what the guest does with a device that it should give up.
@@ -204,12 +245,10 @@ impl HvmGuest<'_> {
         let Some(id) = self.toolstack.in_dom0(device).id else {
             return "dom0 does not know it".into();
         };
-        let buses = look(self.carrier, self.domid, self.asked, false).buses;
-        let on_bus = buses
-            .iter()
-            .flat_map(|bus| &bus.devices)
-            .find(|d| d.id() == id);
-        match (buses.is_empty(), on_bus.map(|d| d.driver.as_deref())) {
+        let seen = look(self.carrier, self.domid, self.asked, false, LIBXL_LOOKS);
+        let mut on_bus = seen.buses.iter().flat_map(|bus| &bus.devices);
+        let on_bus = on_bus.find(|d| d.id() == id);
+        match (seen.buses.is_empty(), on_bus.map(|d| d.driver.as_deref())) {
             (true, _) => "its device model has it still; look into the guest's kernel log".into(),
             (_, Some(Some(driver))) => format!(
                 "its driver {driver} there has not given it up; if something uses it, end that, or the device leaves whenever that ends"
@@ -227,15 +266,17 @@ fn find<'e>(emulated: &'e [Emulated], device: &Device) -> Option<&'e Emulated> {
     emulated.iter().find(|e| e.id == id)
 }
 
-/// There may be several of a kind.
+/// There may be several of a kind: the slot that libxl knows comes first.
 fn by_bus(bus: &Bus, wanted: &[(&Device, (u16, u16))]) -> Option<Absence> {
-    let mut there: BTreeMap<(u16, u16), Vec<&BusDevice>> = BTreeMap::new();
-    for device in bus.devices.iter().rev() {
-        there.entry(device.id()).or_default().push(device);
-    }
+    let mut free: Vec<&BusDevice> = bus.devices.iter().collect();
     wanted.iter().find_map(|(device, id)| {
+        let slot = device.vslot.map(|slot| format!("0000:00:{slot:02x}."));
+        let in_slot = |d: &&BusDevice| slot.as_ref().is_some_and(|s| d.address.starts_with(s));
+        let fits = |d: &&BusDevice| d.id() == *id;
+        let found = free.iter().position(|d| fits(d) && in_slot(d));
+        let found = found.or_else(|| free.iter().position(fits));
         let device = device.to_string();
-        match there.get_mut(id).and_then(Vec::pop) {
+        match found.map(|index| free.remove(index)) {
             None => Some(Absence::Unseen { device }),
             Some(found) if found.unplaced > 0 => Some(Absence::NoRoom {
                 device,

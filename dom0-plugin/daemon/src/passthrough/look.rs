@@ -7,7 +7,7 @@ use channel::image::SessionId;
 use std::time::Duration;
 
 /// How long a session may take to look: as long as a busy guest takes for it, and no longer where its process hangs.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What was told.
 #[derive(Debug, Default)]
@@ -18,8 +18,14 @@ pub struct Seen {
     pub silent: usize,
 }
 
-/// Has the domain's sessions look, or only `asked`; after a scan for new devices if `rescan`.
-pub fn look(carrier: &dyn Carrier, domid: u32, asked: Option<SessionId>, rescan: bool) -> Seen {
+/// Has the domain's sessions look, or only `asked`; after a scan for new devices if `rescan`. Each has `patience`.
+pub fn look(
+    carrier: &dyn Carrier,
+    domid: u32,
+    asked: Option<SessionId>,
+    rescan: bool,
+    patience: Duration,
+) -> Seen {
     let sessions = match carrier.sessions(domid) {
         Ok(sessions) => sessions.announced,
         Err(e) => {
@@ -31,7 +37,7 @@ pub fn look(carrier: &dyn Carrier, domid: u32, asked: Option<SessionId>, rescan:
         .into_iter()
         .filter(|a| asked.is_none_or(|id| id == a.session))
         .partition(|a| a.bus.is_some());
-    let looks = in_parallel(tell, |a| carrier.look(domid, a.session, rescan, PATIENCE));
+    let looks = in_parallel(tell, |a| carrier.look(domid, a.session, rescan, patience));
     let mut seen = Seen {
         silent: cannot.len(),
         ..Seen::default()

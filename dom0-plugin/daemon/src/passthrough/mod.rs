@@ -30,6 +30,7 @@ pub mod guest;
 pub mod holders;
 pub mod hvm;
 pub mod kind;
+pub mod leaving;
 pub mod look;
 pub mod policy;
 pub mod pv;

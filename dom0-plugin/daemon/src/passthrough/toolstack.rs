@@ -45,10 +45,21 @@ pub struct InDom0 {
     pub driver: Option<String>,
     /// Its vendor and device ids, as of when dom0's kernel found it.
     pub id: Option<(u16, u16)>,
+    /// Its base class.
+    pub class: Option<u8>,
     /// Bytes of its largest memory BAR.
     pub largest_bar: u64,
     /// Its configuration space reads as ones: it has fallen off the bus, or does not come out of a reset.
     pub is_dead: bool,
+}
+
+impl InDom0 {
+    /// Whether it may be what programs compute on: anything but what is known for something else (storage, network, sound, bridges,
+    /// ports, system, serial buses, wireless).
+    pub fn may_compute(&self) -> bool {
+        const OTHERS: [u8; 8] = [0x01, 0x02, 0x04, 0x06, 0x07, 0x08, 0x0c, 0x0d];
+        self.class.is_none_or(|class| !OTHERS.contains(&class))
+    }
 }
 
 /// Assigns devices, and tells which are.

@@ -54,7 +54,8 @@ impl Server {
             Ok(sessions) => sessions,
             Err(e) => return log::warn!("domain {domid}: its sessions cannot be read: {e}"),
         };
-        if !sessions.announced.is_empty() {
+        let is_quiet = |a: &Announcement| a.state == Residence::Attached;
+        if !sessions.announced.is_empty() && sessions.announced.iter().all(is_quiet) {
             self.greet(domid);
         }
         self.one.complaints().retain(|(of, key)| {
@@ -97,13 +98,21 @@ impl Server {
         }
     }
 
-    /// Once for each domain, in the background: its sessions are asked.
+    /// Once for each domain, in the background: its sessions are asked. Those that are about to be served see to it themselves.
     fn greet(self: &Arc<Self>, domid: u32) {
         let mut greeted = self.greeted.lock().unwrap_or_else(PoisonError::into_inner);
-        if greeted.insert(domid) {
-            let server = self.clone();
-            std::thread::spawn(move || server.one.devices.greet(domid));
+        if greeted.contains(&domid) {
+            return;
         }
+        let Some(lock) = self.locks.serving(domid) else {
+            return;
+        };
+        greeted.insert(domid);
+        let server = self.clone();
+        std::thread::spawn(move || {
+            server.one.devices.greet(domid);
+            drop(lock);
+        });
     }
 
     /// Says once that a session waits for nothing: what is written there comes back as an event.
@@ -247,6 +256,10 @@ impl Server {
                     }
                 }
                 match server.one.devices.bring_back(domid, None) {
+                    Ok(_) if server.one.devices.is_leaving(domid) => {
+                        server.look(domid);
+                        pause = LONGEST_RETRY;
+                    }
                     Ok(_) => return server.look(domid),
                     Err(e) => {
                         log::error!("{e}");

@@ -217,8 +217,12 @@ fn look(store: &XenStore, domid: u32, id: SessionId) -> io::Result<Found> {
 
 /// The guest's texts in it are shown to people.
 fn bus(text: &str) -> Option<Bus> {
-    let text: Vec<String> = text.lines().map(text::clean).collect();
-    text.join("\n").parse().ok()
+    let line = |line: &str| {
+        let words: Vec<String> = line.split(' ').map(text::clean).collect();
+        words.join(" ")
+    };
+    let lines: Vec<String> = text.lines().map(line).collect();
+    lines.join("\n").parse().ok()
 }
 
 /// Lines for people.

@@ -9,7 +9,7 @@ use super::watches::Watches;
 use channel::bus::Bus;
 use channel::layout::Layout;
 use channel::link::{Announcement, Link, Peer};
-use channel::xenstore::session::{ALIVE, CHANNEL, ERROR, PROTOCOL, REQUEST};
+use channel::xenstore::session::{ALIVE, CHANNEL, ERROR, PCI, PROTOCOL, REQUEST};
 use channel::xenstore::{self, PublishedChannel};
 use protocol::text;
 use std::io;
@@ -71,13 +71,15 @@ impl XenPeer {
         if self.announcement.bus.is_none() {
             return Ok(None);
         }
-        if self.read(REQUEST)?.is_some_and(|now| !now.is_empty()) {
-            return Err(io::ErrorKind::ResourceBusy.into());
-        }
-        self.request(match rescan {
+        let request = match rescan {
             true => xenstore::request::RESCAN,
             false => xenstore::request::LOOK,
-        })?;
+        };
+        // Another request is never overwritten. One that overwrites this leaves no `pci`.
+        let (node, seen) = (self.node(REQUEST), self.node(PCI));
+        if !self.store.write_over(&node, "", request, &seen)? {
+            return Err(io::ErrorKind::ResourceBusy.into());
+        }
         self.acknowledged(patience)?;
         let now = session(&self.store, self.domid, self.announcement.session)?;
         Ok(now.and_then(|a| a.bus))

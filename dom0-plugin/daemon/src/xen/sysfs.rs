@@ -20,16 +20,18 @@ pub fn in_dom0(folder: &Path) -> InDom0 {
         resets: folder.join("reset").exists(),
         driver: driver.and_then(|d| Some(d.file_name()?.to_string_lossy().into_owned())),
         id: id("vendor").zip(id("device")),
+        class: hexadecimal(text("class").trim()).map(|class| (class >> 16) as u8),
         largest_bar: largest_bar(&text("resource")),
         is_dead: is_dead(folder),
     }
 }
 
-/// The ids in `vendor` and `device` are remembered; `config` is read from the device. No device has a vendor of ones.
+/// The ids in `vendor` and `device` are remembered; `config` is read from the device. A virtual function has ids of ones, and is not
+/// dead: the whole header has to be.
 fn is_dead(folder: &Path) -> bool {
-    let mut first = [0; 4];
-    let read = fs::File::open(folder.join("config")).and_then(|mut f| f.read_exact(&mut first));
-    read.is_ok() && first == [0xff; 4]
+    let mut header = [0; 64];
+    let read = fs::File::open(folder.join("config")).and_then(|mut f| f.read_exact(&mut header));
+    read.is_ok() && header == [0xff; 64]
 }
 
 /// In bytes, of those in memory; `start end flags` in each line.
@@ -59,15 +61,20 @@ mod tests {
         let write = |name: &str, bytes: &[u8]| fs::write(folder.join(name), bytes).unwrap();
         write("vendor", b"0x10de\n");
         write("device", b"0x2335\n");
-        write("config", &[0xde, 0x10, 0x35, 0x23, 0, 0]);
+        write("config", &[0x10; 64]);
+        write("class", b"0x030200\n");
         write(
             "resource",
             b"0x200000000 0x2ffffffff 0x14220c\n0x0 0x0 0x0\n0xc000 0x10000bfff 0x40101\n",
         );
         let seen = in_dom0(&folder);
         assert_eq!(seen.id, Some((0x10de, 0x2335)));
-        assert_eq!(seen.largest_bar, 4 << 30);
+        assert_eq!((seen.class, seen.largest_bar), (Some(3), 4 << 30));
         assert!(seen.exists && !seen.is_dead && !seen.resets);
+        let mut virtual_function = [0xff; 64];
+        virtual_function[4..].fill(0);
+        write("config", &virtual_function);
+        assert!(!in_dom0(&folder).is_dead);
         write("config", &[0xff; 64]);
         assert!(in_dom0(&folder).is_dead);
         fs::remove_dir_all(&folder).unwrap();

@@ -22,6 +22,9 @@ const MAX_DEVICES: u32 = 64;
 /// `xl` itself waits 10 s for a guest (`LIBXL_DESTROY_TIMEOUT`), twice in a detach.
 const XL_PATIENCE: Duration = Duration::from_secs(60);
 
+/// QEMU answers at once unless it hangs; libxl waits for it without end.
+const MONITOR_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Stock `xl`.
 pub struct Xl {
     store: Arc<XenStore>,
@@ -76,8 +79,8 @@ impl Toolstack for Xl {
     }
 
     fn emulated(&self, domid: u32) -> io::Result<Vec<Emulated>> {
-        let list = self.run(&["qemu-monitor-command", &domid.to_string(), hvm::LIST])?;
-        Ok(hvm::emulated(&list))
+        let arguments = ["qemu-monitor-command", &domid.to_string(), hvm::LIST];
+        hvm::emulated(&command::run("xl", &arguments, &[], MONITOR_PATIENCE)?)
     }
 
     fn wake(&self, domid: u32, kind: GuestKind) -> io::Result<()> {

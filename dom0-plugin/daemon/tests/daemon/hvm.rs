@@ -226,6 +226,78 @@ fn a_device_that_has_gone_is_not_reported_as_back() {
 }
 
 #[test]
+fn a_device_that_leaves_long_after_the_detach_comes_back() {
+    let (host, toolstack, program) = guest(Some(bus(0, &[])));
+    toolstack.pci().detach_fails = true;
+    let (talk, stopped) = stopped(&host);
+    stopped.unwrap_err();
+    drop(talk);
+    eventually("the program goes on", || program.bytes().is_some());
+    eventually("its record says that it may leave yet", || {
+        host.daemon.devices.is_leaving(0) && toolstack.pci().away == [Device::at(GPU)]
+    });
+    let warned = found(&examine(&host), "warning");
+    assert!(
+        warned.iter().any(|w| w.contains("was to leave")),
+        "{warned:?}"
+    );
+    // Now it does, and libxl does not notice.
+    program.state().bus = Some(Bus::default());
+    unplug(&mut toolstack.pci(), &Device::at(GPU));
+    let mut pci = toolstack.pci();
+    let back = program.clone();
+    pci.when_woken = Some(Box::new(move || back.state().bus = Some(bus(0, &[]))));
+    drop(pci);
+    assert!(host.daemon.devices.bring_back(0, None).unwrap());
+    assert_eq!(
+        (done(&toolstack, "drop"), done(&toolstack, "attach")),
+        (1, 1)
+    );
+    assert_eq!(toolstack.pci().assigned, [Device::at(GPU)]);
+    assert!(toolstack.pci().away.is_empty() && !host.daemon.devices.is_leaving(0));
+}
+
+#[test]
+fn a_device_that_left_without_a_record_is_attached_at_the_next_attempt() {
+    let (host, toolstack, program) = guest(Some(bus(0, &[])));
+    host.request("detach").unwrap();
+    program.state().bus = Some(Bus::default());
+    unplug(&mut toolstack.pci(), &Device::at(GPU));
+    host.request("attach").unwrap_err();
+    assert_eq!(toolstack.pci().away, [Device::at(GPU)]);
+    let back = program.clone();
+    toolstack.pci().when_woken = Some(Box::new(move || back.state().bus = Some(bus(0, &[]))));
+    eventually("it is served", || {
+        let _ = host.request("attach");
+        program.bytes().is_some()
+    });
+    assert_eq!(
+        (done(&toolstack, "drop"), done(&toolstack, "attach")),
+        (1, 1)
+    );
+}
+
+#[test]
+fn a_device_model_that_does_not_answer_loses_nobody_a_device() {
+    let (host, toolstack, program) = guest(Some(bus(0, &[])));
+    let mut pci = toolstack.pci();
+    (pci.detach_fails, pci.emulated) = (true, None);
+    drop(pci);
+    let (talk, stopped) = stopped(&host);
+    stopped.unwrap_err();
+    drop(talk);
+    eventually("the program goes on", || program.bytes().is_some());
+    assert_eq!(done(&toolstack, "drop"), 0);
+}
+
+#[test]
+fn of_other_devices_the_users_do_not_matter() {
+    let (host, toolstack, _program) = guest(Some(bus(0, &[("nvme", 3)])));
+    toolstack.pci().in_dom0.class = Some(0x01);
+    assert_eq!(examine(&host)["can_migrate"], true);
+}
+
+#[test]
 fn a_driver_that_others_use_is_found_before_anything_is_stopped() {
     let busy = [("nvidia", 3), ("nvidia_uvm", 1)];
     let (host, toolstack, program) = guest(Some(bus(0, &busy)));

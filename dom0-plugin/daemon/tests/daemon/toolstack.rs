@@ -66,6 +66,7 @@ impl Default for Pci {
                 resets: true,
                 driver: Some("pciback".into()),
                 id: Some(ID),
+                class: Some(0x03),
                 largest_bar: 1 << 20,
                 is_dead: false,
             },

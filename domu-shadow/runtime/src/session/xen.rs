@@ -33,7 +33,7 @@ pub(super) struct XenRendezvous {
     port: Option<u32>,
     /// The last request that was read.
     asked: String,
-    /// The domain's number when it was last looked at.
+    /// The domain's number when the session was last announced.
     domid: Option<String>,
 }
 
@@ -47,7 +47,6 @@ impl XenRendezvous {
             .watch(&format!("{path}/{REQUEST}"), "request")
             .map_err(to_io)?;
         remove_at_exit(&path);
-        let domid = store.read_text(DOMID).map_err(to_io)?;
         Ok(XenRendezvous {
             store,
             path,
@@ -55,7 +54,7 @@ impl XenRendezvous {
             mark: identity.session.0,
             port: None,
             asked: String::new(),
-            domid,
+            domid: None,
         })
     }
 
@@ -139,7 +138,9 @@ impl Rendezvous for XenRendezvous {
                 }
                 t.write(&node(PROTOCOL), xenstore::format_versions(a.protocol))
             })
-            .map_err(to_io)
+            .map_err(to_io)?;
+        self.domid = self.store.read_text(DOMID).map_err(to_io)?;
+        Ok(())
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
@@ -219,14 +220,14 @@ impl Rendezvous for XenRendezvous {
     }
 
     fn looked(&mut self) -> io::Result<()> {
-        self.answer(&self.asked, None, true)
+        // Whatever else was asked meanwhile stays.
+        self.answer(xenstore::request::LOOK, None, true)?;
+        self.answer(xenstore::request::RESCAN, None, true)
     }
 
     fn is_other_domain(&mut self) -> bool {
         let now = self.store.read_text(DOMID).ok().flatten();
-        let is_other = now.is_some() && self.domid.is_some() && now != self.domid;
-        self.domid = now.or(self.domid.take());
-        is_other
+        now.is_some() && self.domid.is_some() && now != self.domid
     }
 }
 
