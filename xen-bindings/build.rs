@@ -1,6 +1,6 @@
 //! Generates the raw bindings from the Xen headers installed on the build machine (Debian: `libxen-dev`).
 //!
-//! The four libraries with a stable ABI become structs of function pointers that are filled with `dlopen` at run
+//! The five libraries with a stable ABI become structs of function pointers that are filled with `dlopen` at run
 //! time; from `xenguest.h` and `xenctrl.h` only types and constants are taken, because the plugin finds those
 //! functions in the process it is preloaded into.
 
@@ -35,6 +35,13 @@ fn main() {
         "foreignmemory",
         "xenforeignmemory.h",
         "xenforeignmemory_(open|close|map|unmap)",
+    );
+
+    library(
+        &out,
+        "devicemodel",
+        "xendevicemodel.h",
+        "xendevicemodel_(open|close|set_isa_irq_level)",
     );
 
     let guest = builder("#include <xenctrl.h>\n#include <xenguest.h>\n")

@@ -22,6 +22,7 @@
 //! | [`message`], `answers` | what the entries mean; a step's figures |
 //! | [`image`] | contents: batches, extents, digests, the manifest |
 //! | [`layout`] | what lies where in the shared pages |
+//! | [`bus`] | what a session sees on its guest's PCI bus |
 //! | [`link`] | what a carrier provides: pages, a doorbell, a place to meet |
 //! | [`port`] | one end of an open link: both rings and the doorbell |
 //! | [`guest`], [`host`] | the two ends of the protocol |
@@ -32,6 +33,7 @@
 //! nor a GPU's.
 
 mod answers;
+pub mod bus;
 pub mod doorbell;
 pub mod guest;
 pub mod host;

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::bus::Bus;
 use crate::image::SessionId;
 use crate::layout::Layout;
 use crate::memory::SharedRegion;
@@ -106,6 +107,9 @@ pub struct Announcement {
     /// What a driver's own checkpoint would have to carry, as of the last time it was announced.
     #[serde(default)]
     pub left: LeftToDriver,
+    /// What it sees on the guest's PCI bus, as of the last time it was asked; `None` where it cannot look.
+    #[serde(default)]
+    pub bus: Option<Bus>,
 }
 
 impl Announcement {
@@ -169,6 +173,10 @@ pub enum Request {
     Close,
     /// The session's nodes are gone: the domain is a new one. Announce again.
     Announce,
+    /// Look at the PCI bus and tell.
+    Look,
+    /// The same, after the guest's kernel has looked for devices that it does not know.
+    Rescan,
 }
 
 /// The guest's meeting place with dom0 (XenStore, or a socket for loopback).
@@ -194,6 +202,14 @@ pub trait Rendezvous {
     }
     /// Says why the last request failed, and acknowledges it, with nothing of an earlier `publish` left.
     fn fail(&mut self, reason: &str) -> io::Result<()>;
+    /// Whether the domain is another one than at the last announcement, as far as can be told: it was moved or restored.
+    fn is_other_domain(&mut self) -> bool {
+        false
+    }
+    /// Acknowledges a `Look` or `Rescan`, what it saw being announced. An open link stays open.
+    fn looked(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// dom0's end of a rendezvous: one session it may open.
@@ -254,6 +270,7 @@ mod tests {
                 blocked: None,
                 others: Others::default(),
                 left: LeftToDriver::default(),
+                bus: None,
             };
             announcement.choose_protocol(ours)
         };

@@ -23,6 +23,7 @@ pub mod session {
     pub const HOLDERS: &str = "holders";
     pub const INSTANCE: &str = "instance";
     pub const LEFT: &str = "left";
+    pub const PCI: &str = "pci";
     pub const PID: &str = "pid";
     pub const PROGRAM: &str = "program";
     /// Written last, removed with the session: it is announced as long as this is there.
@@ -46,7 +47,9 @@ pub mod control {
 /// Values of a session's `request`; the empty text means that it is done.
 pub mod request {
     pub const CLOSE: &str = "close";
+    pub const LOOK: &str = "look";
     pub const OPEN: &str = "open";
+    pub const RESCAN: &str = "rescan";
 }
 
 /// A domain's home: where the guest's own relative paths start.

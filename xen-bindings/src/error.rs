@@ -65,6 +65,21 @@ pub enum ForeignMemoryError {
     },
 }
 
+/// What a device model would do for a guest failed.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceModelError {
+    #[error(transparent)]
+    Library(#[from] LibraryError),
+    #[error("cannot open /dev/xen/privcmd: {0}")]
+    Open(#[source] io::Error),
+    #[error("cannot set ISA interrupt {irq} of domain {domid}: {source}")]
+    IsaIrq {
+        domid: u16,
+        irq: u8,
+        source: io::Error,
+    },
+}
+
 /// An event channel operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum EventChannelError {

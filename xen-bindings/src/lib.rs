@@ -6,6 +6,7 @@
 //! | [`GrantToken`] | a page granted for as long as this process runs | `libxengnttab.so.1` |
 //! | [`GrantMap`] | pages another domain granted, mapped here | `libxengnttab.so.1` |
 //! | [`ForeignMemory`] | any pages of another domain, mapped for reading | `libxenforeignmemory.so.1` |
+//! | [`DeviceModel`] | an HVM guest's interrupt lines | `libxendevicemodel.so.1` |
 //! | [`EventChannel`] | one event channel port, with a descriptor to poll | `libxenevtchn.so.1` |
 //! | [`Store`], [`Nodes`], [`Transaction`] | XenStore: watches, nodes, transactions | `libxenstore.so.4` |
 //! | [`guest`] | types of `xenguest.h` and the table of versions whose prototypes are known | none |
@@ -16,6 +17,7 @@
 //! Memory shared with another domain is only ever given out as a raw pointer and a length, or copied out: the peer may
 //! change every byte at any time, so no reference or slice may be formed over it.
 
+mod device_model;
 mod error;
 mod event_channel;
 mod foreign_memory;
@@ -31,7 +33,10 @@ mod store;
 pub mod sys;
 mod transaction;
 
-pub use error::{EventChannelError, ForeignMemoryError, GrantError, LibraryError, StoreError};
+pub use device_model::{ACPI_IRQ, DeviceModel};
+pub use error::{
+    DeviceModelError, EventChannelError, ForeignMemoryError, GrantError, LibraryError, StoreError,
+};
 pub use event_channel::EventChannel;
 pub use foreign_memory::{ForeignMap, ForeignMemory};
 pub use grant_map::GrantMap;

@@ -9,6 +9,7 @@ use crate::sys;
 static GNTTAB: OnceLock<sys::gnttab::Api> = OnceLock::new();
 static EVTCHN: OnceLock<sys::evtchn::Api> = OnceLock::new();
 static FOREIGNMEMORY: OnceLock<sys::foreignmemory::Api> = OnceLock::new();
+static DEVICEMODEL: OnceLock<sys::devicemodel::Api> = OnceLock::new();
 static STORE: OnceLock<sys::store::Api> = OnceLock::new();
 
 pub(crate) fn gnttab() -> Result<&'static sys::gnttab::Api, LibraryError> {
@@ -29,6 +30,13 @@ pub(crate) fn foreignmemory() -> Result<&'static sys::foreignmemory::Api, Librar
     // SAFETY: the symbols have the prototypes of xenforeignmemory.h, whose ABI is stable within the SONAME.
     open(&FOREIGNMEMORY, &["libxenforeignmemory.so.1"], |l| unsafe {
         sys::foreignmemory::Api::from_library(l)
+    })
+}
+
+pub(crate) fn devicemodel() -> Result<&'static sys::devicemodel::Api, LibraryError> {
+    // SAFETY: the symbols have the prototypes of xendevicemodel.h, whose ABI is stable within the SONAME.
+    open(&DEVICEMODEL, &["libxendevicemodel.so.1"], |l| unsafe {
+        sys::devicemodel::Api::from_library(l)
     })
 }
 

@@ -19,7 +19,7 @@ macro_rules! opaque_debug {
         }
     )*};
 }
-opaque_debug!(gnttab evtchn store foreignmemory);
+opaque_debug!(gnttab evtchn store foreignmemory devicemodel);
 
 /// `xengnttab.h`
 pub mod gnttab {
@@ -39,6 +39,11 @@ pub mod store {
 /// `xenforeignmemory.h`
 pub mod foreignmemory {
     include!(concat!(env!("OUT_DIR"), "/foreignmemory.rs"));
+}
+
+/// `xendevicemodel.h`
+pub mod devicemodel {
+    include!(concat!(env!("OUT_DIR"), "/devicemodel.rs"));
 }
 
 /// Types and constants of `xenguest.h` and `xenctrl.h`

@@ -15,8 +15,11 @@ pub(super) struct OpenLink {
     pub(super) slots: Slots,
     /// A command that came in the middle of a step, to be obeyed next.
     called_off: Option<ToGuest>,
-    /// A request that came meanwhile: it ends the link.
+    /// A request that came meanwhile: it ends the link, but a look.
     request: Option<Request>,
+    /// A look that was asked for in the middle of a step, which it does not end.
+    later: Option<Request>,
+    in_step: bool,
     timeouts: GuestTimeouts,
 }
 
@@ -28,8 +31,17 @@ impl OpenLink {
             slots,
             called_off: None,
             request: None,
+            later: None,
+            in_step: false,
             timeouts,
         }
+    }
+}
+
+impl OpenLink {
+    /// A look that no command came after.
+    pub(super) fn take_later(&mut self) -> Option<Request> {
+        self.later.take()
     }
 }
 
@@ -51,6 +63,10 @@ impl Conversation<'_> {
     /// that fires for our own acknowledgement, and the wait goes on.
     fn stirred(&mut self) -> Result<(), Interrupt> {
         match self.rendezvous.next()? {
+            Some(look @ (Request::Look | Request::Rescan)) if self.link.in_step => {
+                self.link.later = Some(look);
+                Ok(())
+            }
             Some(request) => {
                 self.link.request = Some(request);
                 Err(Interrupt::Request)
@@ -79,6 +95,17 @@ impl Conversation<'_> {
     /// The next command, within `patience`. Slots that earlier steps left at dom0 come back meanwhile.
     pub(super) fn command(&mut self, patience: Duration) -> Result<ToGuest, Interrupt> {
         self.link.slots.next_step();
+        self.link.in_step = false;
+        if let Some(look) = self.link.later.take() {
+            self.link.request = Some(look);
+            return Err(Interrupt::Request);
+        }
+        let command = self.next_command(patience);
+        self.link.in_step = command.is_ok();
+        command
+    }
+
+    fn next_command(&mut self, patience: Duration) -> Result<ToGuest, Interrupt> {
         if let Some(command) = self.link.called_off.take() {
             return Ok(command);
         }

@@ -33,6 +33,8 @@ pub struct Session<W: Workload> {
     pages: usize,
     timeouts: GuestTimeouts,
     state: State<W>,
+    /// A look that was asked for while a link was open, and is still to be done.
+    later: Option<Request>,
 }
 
 impl<W: Workload> Session<W> {
@@ -44,6 +46,7 @@ impl<W: Workload> Session<W> {
             pages: pages.clamp(MIN_PAGES, MAX_PAGES),
             timeouts: GuestTimeouts::default(),
             state: State::Running,
+            later: None,
         }
     }
 
@@ -65,15 +68,25 @@ impl<W: Workload> Session<W> {
         &mut self,
         rendezvous: &mut dyn Rendezvous,
     ) -> io::Result<std::convert::Infallible> {
+        self.announcement.bus = self.workload.bus(false);
         self.announce(rendezvous)?;
         loop {
             match rendezvous.next()? {
                 Some(Request::Open) => {
                     while let End::Reopened = self.open(rendezvous)? {}
                     self.announce(rendezvous)?;
+                    if let Some(look) = self.later.take() {
+                        self.look(rendezvous, look)?;
+                    }
                 }
                 Some(Request::Close) => rendezvous.close(None)?,
-                Some(Request::Announce) => self.announce(rendezvous)?,
+                Some(Request::Announce) => {
+                    self.announcement.bus = self.workload.bus(false);
+                    self.announce(rendezvous)?;
+                }
+                Some(request @ (Request::Look | Request::Rescan)) => {
+                    self.look(rendezvous, request)?;
+                }
                 None => {
                     // The reason a program cannot move appears while it runs: look now and then.
                     if !wait_readable(&[rendezvous.fd()], Some(LOOK))? && self.has_news() {
@@ -91,10 +104,21 @@ impl<W: Workload> Session<W> {
     }
 
     fn announce(&mut self, rendezvous: &mut dyn Rendezvous) -> io::Result<()> {
+        // A state that was asked for travels detached.
+        if rendezvous.is_other_domain() && matches!(self.state, State::Running) {
+            self.workload.moved_unasked();
+        }
         self.announcement.state = self.state.residence();
         self.announcement.blocked = self.workload.blocked();
         self.announcement.left = self.workload.left_to_driver();
         rendezvous.announce(&self.announcement)
+    }
+
+    /// Tells what is on the PCI bus.
+    fn look(&mut self, rendezvous: &mut dyn Rendezvous, request: Request) -> io::Result<()> {
+        self.announcement.bus = self.workload.bus(request == Request::Rescan);
+        self.announce(rendezvous)?;
+        rendezvous.looked()
     }
 
     /// Shares pages and serves the link until it ends.
@@ -123,6 +147,7 @@ impl<W: Workload> Session<W> {
         rendezvous.publish(&*link)?;
         let mut open_link = OpenLink::new(Port::guest(link, layout), self.timeouts);
         let mut end = self.obey_commands(rendezvous, &mut open_link);
+        self.later = open_link.take_later();
         match std::mem::replace(&mut self.state, State::Running) {
             State::Copying(copying) => self.workload.give_up(copying),
             State::Quiesced(quiesced, _) => {
@@ -148,7 +173,7 @@ impl<W: Workload> Session<W> {
 
     /// Waits for a request after the link broke. If the domain has moved, that is how the session learns of it, and
     /// then it must not touch the port.
-    fn last_word(&self, rendezvous: &mut dyn Rendezvous, broken: End) -> End {
+    fn last_word(&mut self, rendezvous: &mut dyn Rendezvous, broken: End) -> End {
         let deadline = Instant::now().checked_add(self.timeouts.silence);
         loop {
             match rendezvous.next() {
@@ -156,6 +181,7 @@ impl<W: Workload> Session<W> {
                 Ok(Some(Request::Announce)) => return End::Moved,
                 Ok(Some(Request::Open)) => return End::Reopened,
                 Ok(None) => {}
+                Ok(Some(look @ (Request::Look | Request::Rescan))) => self.later = Some(look),
                 Err(_) => return broken,
             }
             let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
@@ -203,6 +229,11 @@ impl<W: Workload> Session<W> {
                     Some(Request::Close) => return End::Closed,
                     Some(Request::Announce) => return End::Moved,
                     Some(Request::Open) => return End::Reopened,
+                    Some(request @ (Request::Look | Request::Rescan)) => {
+                        if let Err(e) = self.look(rendezvous, request) {
+                            return End::Broken(e.into());
+                        }
+                    }
                     // A workload's own invention.
                     None => {}
                 },

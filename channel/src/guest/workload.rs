@@ -6,6 +6,7 @@ use super::interrupt::Interrupt;
 use super::keep_alive::KeepAlive;
 use crate::BoxError;
 use crate::answers::{Begun, Fetched, Opened, RoundDone, Stopped, Unloaded};
+use crate::bus::Bus;
 use crate::link::{LeftToDriver, Others};
 use crate::message::ToGuest;
 use std::time::Duration;
@@ -57,6 +58,13 @@ pub trait Workload {
     fn left_to_driver(&self) -> LeftToDriver {
         LeftToDriver::default()
     }
+    /// What it sees on the guest's PCI bus, after the kernel has looked for new devices if `rescan`; `None` where it cannot look.
+    fn bus(&self, rescan: bool) -> Option<Bus> {
+        let _ = rescan;
+        None
+    }
+    /// The domain is a new one, and nobody had asked for the state before: what was on a GPU is not there any more.
+    fn moved_unasked(&mut self) {}
     /// Starts a capture.
     fn begin(
         &mut self,

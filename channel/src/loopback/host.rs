@@ -86,6 +86,21 @@ impl LoopbackPeer {
         Ok(())
     }
 
+    /// Has the program look at its PCI bus, and takes what it announces then.
+    pub fn look(&mut self, rescan: bool, patience: Duration) -> io::Result<()> {
+        let request = if rescan {
+            Request::Rescan
+        } else {
+            Request::Look
+        };
+        self.ask(request)?;
+        match hear(&self.socket, Instant::now() + patience)? {
+            (Told::Announce(a), _) => self.announcement = a,
+            (other, _) => return Err(unexpected(&other)),
+        }
+        Ok(())
+    }
+
     fn ask(&self, request: Request) -> io::Result<()> {
         socket::send(&self.socket, &Asked { request }, &[])
     }

@@ -240,6 +240,7 @@ impl Rig {
             generation: 0,
             blocked: None,
             others: Default::default(),
+            bus: None,
             left: Default::default(),
         };
         let mut rendezvous = LoopbackRendezvous::connect(&socket).unwrap();

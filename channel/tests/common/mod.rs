@@ -54,6 +54,7 @@ pub fn announcement() -> Announcement {
         generation: 0,
         blocked: None,
         others: Default::default(),
+        bus: None,
         left: Default::default(),
     }
 }

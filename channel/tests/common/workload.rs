@@ -5,6 +5,7 @@ use super::rng::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use xl_gpu_channel::bus::Bus;
 use xl_gpu_channel::guest::{
     BatchSender, Begun, Fetched, Fetcher, KeepAlive, Opened, RoundDone, StepError, Stopped,
     Unloaded, Workload,
@@ -18,6 +19,8 @@ pub struct Program {
     pub objects: Option<Objects>,
     /// The gate is closed.
     pub held: bool,
+    /// It has woken up elsewhere, and nobody had asked.
+    pub moved: bool,
     /// Steps that failed on purpose.
     pub failures: usize,
 }
@@ -162,6 +165,17 @@ impl Workload for Memory {
 
     fn blocked(&self) -> Option<String> {
         None
+    }
+
+    fn bus(&self, rescan: bool) -> Option<Bus> {
+        Some(Bus {
+            may_rescan: rescan,
+            ..Bus::default()
+        })
+    }
+
+    fn moved_unasked(&mut self) {
+        self.program.lock().unwrap().moved = true;
     }
 
     fn begin(&mut self, _: &mut KeepAlive<'_>) -> Result<(Begun, Self::Copying), StepError> {

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod daemon;
+mod looks;
 
 use common::rng::Rng;
 use common::workload::{Memory, Shared, some_objects};

@@ -163,6 +163,7 @@ fn measure(
         generation: 0,
         blocked: None,
         others: Default::default(),
+        bus: None,
         left: Default::default(),
     };
     let socket = path.clone();

@@ -1,6 +1,7 @@
 //! How the daemon meets guests: through XenStore and grants ([`super::xen`]), or loopback ([`super::loopback`]).
 
 use super::passthrough::toolstack::Toolstack;
+use channel::bus::Bus;
 use channel::image::{SessionId, SessionKey};
 use channel::link::{Announcement, Peer, Residence};
 use protocol::progress::Progress;
@@ -131,6 +132,15 @@ pub trait Carrier: Send + Sync {
     fn peer(&self, domid: u32, session: SessionId) -> io::Result<Box<dyn Peer>>;
     /// Whether the session says that it shares pages now.
     fn is_open(&self, domid: u32, session: SessionId) -> io::Result<bool>;
+    /// Has a session that tells of its guest's PCI bus look at it, after a scan for new devices if `rescan`; `None` where it does not
+    /// tell. A session in the middle of a step answers after it.
+    fn look(
+        &self,
+        domid: u32,
+        session: SessionId,
+        rescan: bool,
+        patience: Duration,
+    ) -> io::Result<Option<Bus>>;
     /// Waits until the session says itself that it is `wanted`, for at most `patience`; whether it does, or has gone.
     fn await_state(
         &self,

@@ -3,6 +3,7 @@
 //! All of them belong to one domain, number 0, called `loopback`.
 
 use super::carrier::{Carrier, Domain, Event, MAX_HOLDERS, MAX_SESSIONS, Nonsense, Sessions};
+use channel::bus::Bus;
 use channel::image::SessionId;
 use channel::layout::Layout;
 use channel::link::{Announcement, Link, Others, Peer, Residence, wait_readable};
@@ -262,6 +263,20 @@ impl Carrier for LoopbackCarrier {
     fn is_open(&self, _: u32, session: SessionId) -> io::Result<bool> {
         let program = self.program(session);
         Ok(program.is_ok_and(|p| p.open.load(Ordering::Relaxed)))
+    }
+
+    fn look(
+        &self,
+        _: u32,
+        session: SessionId,
+        rescan: bool,
+        patience: Duration,
+    ) -> io::Result<Option<Bus>> {
+        let program = self.program(session)?;
+        let mut peer = lock(&program.peer);
+        peer.look(rescan, patience)?;
+        program.learn(&peer);
+        Ok(program.announcement().bus)
     }
 
     fn await_state(

@@ -15,6 +15,7 @@
 //! | [`residency`] | contents that arrive after the gate has opened, and the calls that wait for them |
 //! | [`delta`] | finding which chunks of memory changed, on the device |
 //! | [`mover`] | the phases of a move, as types |
+//! | `pci` | what is on the guest's PCI bus |
 //! | [`vendor`] | what vendors' libraries open, and leave behind |
 //! | [`reserve`] | descriptors and address space, held while no driver is there |
 //! | [`session`] | the thread that dom0 talks to |
@@ -31,6 +32,7 @@ pub mod gate;
 pub mod gpu_api;
 pub mod locks;
 pub mod mover;
+mod pci;
 pub mod phase_timer;
 pub mod poll;
 pub mod process_exit;

@@ -1,9 +1,13 @@
 //! PCI devices that have to leave with the domain, or that it is to get.
 
 use super::patient::Patient;
+use crate::passthrough::absence::Absence;
 use crate::passthrough::device::Device;
+use crate::passthrough::holders;
 use crate::passthrough::toolstack::{Configuration, InDom0, Toolstack};
+use crate::passthrough::verdict::{Verdict, verdict};
 use protocol::diagnosis::Finding;
+use protocol::text;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -50,22 +54,26 @@ fn examine(patient: &Patient, toolstack: &dyn Toolstack) -> std::io::Result<Vec<
         .collect();
     if !assigned.is_empty() {
         findings.extend(would_go(patient, &assigned));
-        if !patient.devices.is_connected(domid).unwrap_or(false) {
-            findings.push(
-                Finding::error(
-                    "PCI devices",
-                    "the guest has not taken those assigned to it, and would not give them up",
-                )
-                .remedy("load xen-pcifront in the guest, and look into its kernel's log"),
-            );
-        }
         findings.extend(
             assigned
                 .iter()
                 .flat_map(|d| in_dom0(d, &toolstack.in_dom0(d))),
         );
         findings.extend(same_chip(patient, &assigned));
+        findings.extend(has_them(patient, &assigned));
+        if patient.devices.is_leaving(domid) {
+            findings.push(
+                Finding::warning(
+                    "PCI devices",
+                    "one was to leave and has not: it may yet, whenever what uses its driver in the guest ends",
+                )
+                .remedy("end that in the guest; xl-gpud brings the device back when it has left"),
+            );
+        }
     }
+    let would_come = away.iter().chain(&by_policy);
+    let would_come = would_come.filter(|d| !assigned.iter().any(|a| a.bdf == d.bdf));
+    findings.extend(would_come.flat_map(|d| can_come(patient, toolstack, d)));
     if !assigned.is_empty() || !away.is_empty() || !by_policy.is_empty() {
         findings.extend(programs(patient));
         findings.extend(match toolstack.configuration(domid) {
@@ -74,6 +82,85 @@ fn examine(patient: &Patient, toolstack: &dyn Toolstack) -> std::io::Result<Vec<
         });
     }
     Ok(findings)
+}
+
+/// Whether the guest uses them, and would give them up.
+fn has_them(patient: &Patient, assigned: &[Device]) -> Vec<Finding> {
+    let domid = patient.domid;
+    if patient.busy.is_some() && !patient.by_plugin() {
+        // Its sessions are not disturbed.
+        return Vec::new();
+    }
+    match patient.devices.absence(domid, assigned) {
+        Ok(None) => {}
+        Ok(Some(Absence::NotTaken)) => {
+            let what = "the guest has not taken those assigned to it, and would not give them up";
+            let finding = Finding::error("PCI devices", what);
+            return vec![finding.remedy(Absence::NotTaken.remedy())];
+        }
+        Ok(Some(absence)) => {
+            let finding = Finding::error("PCI devices", absence.to_string());
+            return vec![finding.remedy(absence.remedy())];
+        }
+        Err(e) => {
+            let finding = Finding::error("PCI devices", e.problem.to_string());
+            return vec![finding.remedy("xl pci-list shows whether the toolstack can")];
+        }
+    }
+    let (users, silent) = patient.devices.holders(domid, assigned);
+    if users.is_empty() {
+        let finding = || {
+            Finding::note(
+                &format!("guest of domain {domid}"),
+                format!("whether something else there uses the device's driver is not known: {silent} of its sessions do not tell"),
+            )
+            .remedy("in the guest: lsmod shows who uses the driver's modules")
+        };
+        return (silent > 0).then(finding).into_iter().collect();
+    }
+    let (subject, what) = (
+        format!("guest of domain {domid}"),
+        format!(
+            "something beside its GPU sessions uses the device's driver, which would not let it go: {}",
+            holders::names(&users)
+        ),
+    );
+    // The administrator's command may be there to end just that.
+    let has_hook = patient.devices.policy().before_detach.is_set();
+    let finding = match has_hook {
+        true => Finding::warning(&subject, what),
+        false => Finding::error(&subject, what),
+    };
+    vec![finding.remedy(holders::remedy(&users))]
+}
+
+/// Whether a device that the domain has not could be given to it.
+fn can_come(patient: &Patient, toolstack: &dyn Toolstack, device: &Device) -> Vec<Finding> {
+    let subject = format!("PCI device {device}");
+    let mut findings = Vec::new();
+    match verdict(toolstack, patient.domid, device, "") {
+        Verdict::Sound { .. } => {}
+        wrong => findings.push(
+            Finding::warning(&subject, "the domain is to have it, and cannot be given it")
+                .remedy(wrong.to_string()),
+        ),
+    }
+    let bar = toolstack.in_dom0(device).largest_bar;
+    let buses = patient.announced.iter().filter_map(|a| a.bus.as_ref());
+    let window = buses.filter_map(|bus| bus.window).max();
+    if let Some(window) = window.filter(|window| *window < bar) {
+        let absence = Absence::NoRoom {
+            device: device.to_string(),
+            bytes: bar,
+        };
+        let what = format!(
+            "its memory takes {}, and the largest window of the guest's PCI bus has {}",
+            text::bytes(bar),
+            text::bytes(window)
+        );
+        findings.push(Finding::error(&subject, what).remedy(absence.remedy()));
+    }
+    findings
 }
 
 /// Whether xl-gpu would have them detached.
@@ -127,6 +214,13 @@ fn in_dom0(device: &Device, seen: &InDom0) -> Vec<Finding> {
         findings.push(
             Finding::error(&subject, "dom0 does not see it any more")
                 .remedy("look into dom0's kernel log"),
+        );
+        return findings;
+    }
+    if seen.is_dead {
+        findings.push(
+            Finding::error(&subject, "its configuration space reads as ones")
+                .remedy(Verdict::Dead.to_string()),
         );
         return findings;
     }

@@ -30,6 +30,12 @@ impl Device {
         }
     }
 
+    /// What libxl calls it in the device model: `PCI_PT_QDEV_ID` of `libxl_pci.c`, without the PCI domain.
+    pub fn emulated_id(&self) -> String {
+        let at = self.bdf.split_once(':').map_or(&*self.bdf, |(_, at)| at);
+        format!("pci-pt-{}", at.replace(':', "_"))
+    }
+
     /// PCI_SPEC_STRING of xl-pci-configuration(5), for the same assignment again.
     pub fn spec(&self) -> String {
         let mut spec = match &self.name {
@@ -85,6 +91,7 @@ mod tests {
     fn the_same_assignment_again() {
         let mut device = Device::at("0000:3b:00.0");
         assert_eq!(device.spec(), "0000:3b:00.0");
+        assert_eq!(device.emulated_id(), "pci-pt-3b_00.0");
         device.options = "msitranslate=0,power_mgmt=0,permissive=1,rdm_policy=strict".into();
         device.vslot = Some(0x1a);
         assert_eq!(

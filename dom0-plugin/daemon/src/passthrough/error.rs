@@ -1,5 +1,9 @@
 //! Why a domain's PCI devices could not be detached or attached.
 
+use super::absence::Absence;
+use super::holders;
+use super::verdict::Verdict;
+use channel::bus::Module;
 use std::io;
 use std::time::Duration;
 
@@ -23,8 +27,22 @@ pub enum DeviceProblem {
     Link(#[source] io::Error),
     #[error("PCI device {device} was not detached: {error}")]
     NotDetached { device: String, error: io::Error },
-    #[error("PCI device {device} was not attached: {error}{}", advice(.error))]
-    NotAttached { device: String, error: io::Error },
+    #[error("PCI device {device} was not attached: {error}; {verdict}")]
+    NotAttached {
+        device: String,
+        error: io::Error,
+        verdict: Verdict,
+    },
+    #[error(
+        "{absence} within {patience:?}: {}; the programs' images are kept, and xl-gpu attach tries again",
+        .absence.remedy()
+    )]
+    NotFound {
+        absence: Absence,
+        patience: Duration,
+    },
+    #[error("the guest would not give its PCI devices up, something uses their driver: {}; {}", holders::names(.0), holders::remedy(.0))]
+    InUse(Vec<Module>),
     #[error(
         "the guest has not taken its PCI devices within {0:?}; is the module xen-pcifront loaded there?"
     )]
@@ -43,14 +61,5 @@ impl DeviceProblem {
             domid,
             problem: self,
         }
-    }
-}
-
-fn advice(e: &io::Error) -> &'static str {
-    match e.to_string().contains("Operation not supported") {
-        true => {
-            "; was the domain built for passthrough? A configuration without pci=[…] needs the line passthrough=\"enabled\""
-        }
-        false => "; xl pci-assignable-list shows what can be attached",
     }
 }

@@ -7,22 +7,33 @@
 //!  send_away: record, hook, xl pci-detach
 //!  log-dirty, memory, suspend ─────────────────> libxl builds the domain and assigns what its configuration lists
 //!                                                 the guest runs, its sessions answer
-//!  (if it is resumed here: bring_back)           bring_back: wake pcifront, or attach by policy; hook
+//!  (if it is resumed here: bring_back)           bring_back: wake the guest, or attach by policy; hook
 //!                                                 sessions are served
 //! ```
 //!
 //! The configuration leaves before the devices are detached, so it lists them (libxl compares it with XenStore when `xl` asks
 //! for it). On the other host libxl assigns the devices of the same address or, better, of the same name
 //! (`xl pci-assignable-add -n`, `pci=["name=…"]`): nothing has to be mapped here. But it makes pcifront's nodes while the
-//! guest does not run yet, and Linux, when it is resumed, looks at none that it did not know: it has to be woken.
+//! guest does not run yet, and Linux, when it is resumed, looks at none that it did not know: it has to be woken. What the kinds of guests
+//! do is in [`pv`] and [`hvm`]; [`guest`] chooses.
 //!
 //! What was taken stands in XenStore with the domain, so that it comes back even if this daemon dies in between, and is
 //! forgotten with a domain that has left.
 
+pub mod absence;
 pub mod chip;
 pub mod command;
 pub mod device;
 pub mod devices;
 pub mod error;
+pub mod guest;
+pub mod holders;
+pub mod hvm;
+pub mod kind;
+pub mod leaving;
+pub mod look;
 pub mod policy;
+pub mod pv;
 pub mod toolstack;
+pub mod verdict;
+pub mod wait;

@@ -74,6 +74,11 @@ impl Policy {
 }
 
 impl Hook {
+    /// Whether there is one.
+    pub fn is_set(&self) -> bool {
+        !self.command.is_empty()
+    }
+
     /// Runs it, if there is one.
     pub fn run(
         &self,

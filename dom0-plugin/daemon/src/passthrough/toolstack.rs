@@ -2,18 +2,8 @@
 
 use super::chip::Gpu;
 use super::device::Device;
+use super::kind::GuestKind;
 use std::io;
-
-/// The type of a guest, as libxl's node `type` has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GuestKind {
-    /// Paravirtual: Linux's pcifront takes part in attaching and detaching devices.
-    Pv,
-    /// Paravirtual in a hardware container.
-    Pvh,
-    /// Hardware-virtualised: a device model stands for the devices.
-    Hvm,
-}
 
 /// Where pciback and pcifront are with each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +14,15 @@ pub enum Link {
     Waiting,
     /// The guest has its devices.
     Connected,
+}
+
+/// A device that an HVM guest's device model passes through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Emulated {
+    /// libxl's name for it.
+    pub id: String,
+    /// The guest has given its BARs addresses and switched them on, or it has none.
+    pub is_mapped: bool,
 }
 
 /// What a domain's configuration says of PCI devices, as it would travel now.
@@ -44,6 +43,23 @@ pub struct InDom0 {
     pub resets: bool,
     /// Name of its driver.
     pub driver: Option<String>,
+    /// Its vendor and device ids, as of when dom0's kernel found it.
+    pub id: Option<(u16, u16)>,
+    /// Its base class.
+    pub class: Option<u8>,
+    /// Bytes of its largest memory BAR.
+    pub largest_bar: u64,
+    /// Its configuration space reads as ones: it has fallen off the bus, or does not come out of a reset.
+    pub is_dead: bool,
+}
+
+impl InDom0 {
+    /// Whether it may be what programs compute on: anything but what is known for something else (storage, network, sound, bridges,
+    /// ports, system, serial buses, wireless).
+    pub fn may_compute(&self) -> bool {
+        const OTHERS: [u8; 8] = [0x01, 0x02, 0x04, 0x06, 0x07, 0x08, 0x0c, 0x0d];
+        self.class.is_none_or(|class| !OTHERS.contains(&class))
+    }
 }
 
 /// Assigns devices, and tells which are.
@@ -52,14 +68,20 @@ pub trait Toolstack: Send + Sync {
     fn assigned(&self, domid: u32) -> io::Result<Vec<Device>>;
     /// The guest's type, which says how it meets them.
     fn kind(&self, domid: u32) -> io::Result<GuestKind>;
-    /// How far guest and dom0 have come with them.
+    /// How far a paravirtual guest and dom0 have come with them.
     fn link(&self, domid: u32) -> io::Result<Link>;
-    /// Has a guest look that missed its devices' coming: the nodes of a domain just restored were there before it ran.
-    fn wake(&self, domid: u32) -> io::Result<()>;
+    /// What an HVM guest's device model passes through.
+    fn emulated(&self, domid: u32) -> io::Result<Vec<Emulated>>;
+    /// Has a guest of that kind look that missed its devices' coming: those of a domain just restored were there before it ran.
+    fn wake(&self, domid: u32, kind: GuestKind) -> io::Result<()>;
     /// Assigns a device.
     fn attach(&self, domid: u32, device: &Device) -> io::Result<()>;
     /// Takes a device from the domain.
     fn detach(&self, domid: u32, device: &Device) -> io::Result<()>;
+    /// Takes a device off the domain's list that its device model does not have any more.
+    fn drop_stale(&self, domid: u32, device: &Device) -> io::Result<()>;
+    /// The domain that a device is assigned to.
+    fn owner(&self, device: &Device) -> io::Result<Option<u32>>;
     /// What its configuration says of them. An error of kind `NotFound` where the toolstack itself is missing.
     fn configuration(&self, domid: u32) -> io::Result<Configuration>;
     /// Whether dom0 can reset a device between two owners, and the driver that has it now, where that can be told.

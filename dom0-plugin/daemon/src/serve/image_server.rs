@@ -109,7 +109,7 @@ impl ImageServer {
         let serving = Serving {
             ready: &mut || {
                 lap(if tells { Part::Connect } else { Part::Resume });
-                if self.devices.bring_back(domid)? {
+                if self.devices.bring_back(domid, Some(key.session))? {
                     lap(Part::Attach);
                 }
                 Ok(())

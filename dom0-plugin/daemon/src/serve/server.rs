@@ -10,6 +10,7 @@ use channel::image::SessionKey;
 use channel::link::{Announcement, Residence};
 use protocol::status::{PublishedState, Purpose};
 use spool::Image;
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub struct Server {
     ended: Arc<EndedSessions>,
     locks: Arc<DomainLocks>,
     publisher: Arc<Publisher>,
+    /// Domains with sessions whose devices were looked after.
+    greeted: Mutex<BTreeSet<u32>>,
 }
 
 impl Server {
@@ -37,6 +40,7 @@ impl Server {
             ended: Arc::new(ended),
             locks,
             publisher,
+            greeted: Mutex::default(),
         }
     }
 
@@ -50,6 +54,10 @@ impl Server {
             Ok(sessions) => sessions,
             Err(e) => return log::warn!("domain {domid}: its sessions cannot be read: {e}"),
         };
+        let is_quiet = |a: &Announcement| a.state == Residence::Attached;
+        if !sessions.announced.is_empty() && sessions.announced.iter().all(is_quiet) {
+            self.greet(domid);
+        }
         self.one.complaints().retain(|(of, key)| {
             let still =
                 |a: &Announcement| a.session == key.session && a.state != Residence::Attached;
@@ -88,6 +96,23 @@ impl Server {
                 },
             }
         }
+    }
+
+    /// Once for each domain, in the background: its sessions are asked. Those that are about to be served see to it themselves.
+    fn greet(self: &Arc<Self>, domid: u32) {
+        let mut greeted = self.greeted.lock().unwrap_or_else(PoisonError::into_inner);
+        if greeted.contains(&domid) {
+            return;
+        }
+        let Some(lock) = self.locks.serving(domid) else {
+            return;
+        };
+        greeted.insert(domid);
+        let server = self.clone();
+        std::thread::spawn(move || {
+            server.one.devices.greet(domid);
+            drop(lock);
+        });
     }
 
     /// Says once that a session waits for nothing: what is written there comes back as an event.
@@ -230,7 +255,11 @@ impl Server {
                         continue;
                     }
                 }
-                match server.one.devices.bring_back(domid) {
+                match server.one.devices.bring_back(domid, None) {
+                    Ok(_) if server.one.devices.is_leaving(domid) => {
+                        server.look(domid);
+                        pause = LONGEST_RETRY;
+                    }
                     Ok(_) => return server.look(domid),
                     Err(e) => {
                         log::error!("{e}");
@@ -245,5 +274,8 @@ impl Server {
     /// The domain is no more.
     pub fn forget(&self, domid: u32) {
         self.one.complaints().retain(|(of, _)| *of != domid);
+        let mut greeted = self.greeted.lock().unwrap_or_else(PoisonError::into_inner);
+        greeted.remove(&domid);
+        self.one.devices.forget(domid);
     }
 }

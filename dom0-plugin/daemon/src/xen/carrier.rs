@@ -8,6 +8,7 @@ use super::toolstack::Xl;
 use super::watches::Watches;
 use crate::carrier::{Carrier, Domain, Event, Sessions};
 use crate::passthrough::toolstack::Toolstack;
+use channel::bus::Bus;
 use channel::image::SessionId;
 use channel::link::{Peer, Residence};
 use channel::xenstore;
@@ -52,6 +53,22 @@ impl XenCarrier {
             told: Mutex::default(),
         };
         Ok((carrier, events))
+    }
+
+    fn xen_peer(&self, domid: u32, session: SessionId) -> io::Result<XenPeer> {
+        let announcement = domains::session(&self.store, domid, session)?.ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("session {session} is not announced in domain {domid}"),
+            )
+        })?;
+        Ok(XenPeer::new(
+            self.store.clone(),
+            self.watches.clone(),
+            self.pages.clone(),
+            domid,
+            announcement,
+        ))
     }
 
     /// Writes to the administrator's folder, unless the domain has gone.
@@ -99,24 +116,22 @@ impl Carrier for XenCarrier {
     }
 
     fn peer(&self, domid: u32, session: SessionId) -> io::Result<Box<dyn Peer>> {
-        let announcement = domains::session(&self.store, domid, session)?.ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::NotFound,
-                format!("session {session} is not announced in domain {domid}"),
-            )
-        })?;
-        Ok(Box::new(XenPeer::new(
-            self.store.clone(),
-            self.watches.clone(),
-            self.pages.clone(),
-            domid,
-            announcement,
-        )))
+        Ok(Box::new(self.xen_peer(domid, session)?))
     }
 
     fn is_open(&self, domid: u32, session: SessionId) -> io::Result<bool> {
         let channel = format!("{}/{session}/{CHANNEL}", xenstore::sessions(domid));
         self.store.read(&channel).map(|node| node.is_some())
+    }
+
+    fn look(
+        &self,
+        domid: u32,
+        session: SessionId,
+        rescan: bool,
+        patience: Duration,
+    ) -> io::Result<Option<Bus>> {
+        self.xen_peer(domid, session)?.look(rescan, patience)
     }
 
     fn await_state(

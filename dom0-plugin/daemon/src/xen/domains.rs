@@ -4,6 +4,7 @@ use super::presence::Alive;
 use super::store::XenStore;
 use super::watches::{Watch, Watches};
 use crate::carrier::{Event, MAX_HOLDERS, MAX_SESSIONS, Nonsense, Sessions};
+use channel::bus::Bus;
 use channel::image::SessionId;
 use channel::link::{Announcement, LeftToDriver, Others};
 use channel::xenstore;
@@ -200,6 +201,10 @@ fn look(store: &XenStore, domid: u32, id: SessionId) -> io::Result<Found> {
                 Some(text) => xenstore::parse_left(&text).ok_or_else(|| nonsense(LEFT, &text))?,
                 None => LeftToDriver::default(),
             },
+            bus: match read(PCI)? {
+                Some(text) => Some(bus(&text).ok_or_else(|| nonsense(PCI, &text))?),
+                None => None,
+            },
         };
         // State and generation belong together: an image is dropped or served by what they say. The guest
         // writes both in one transaction, so an unchanged generation means that they were read as one.
@@ -208,6 +213,16 @@ fn look(store: &XenStore, domid: u32, id: SessionId) -> io::Result<Found> {
         }
     }
     Err(nonsense(GENERATION, "changes all the time"))
+}
+
+/// The guest's texts in it are shown to people.
+fn bus(text: &str) -> Option<Bus> {
+    let line = |line: &str| {
+        let words: Vec<String> = line.split(' ').map(text::clean).collect();
+        words.join(" ")
+    };
+    let lines: Vec<String> = text.lines().map(line).collect();
+    lines.join("\n").parse().ok()
 }
 
 /// Lines for people.

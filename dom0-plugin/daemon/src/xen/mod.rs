@@ -8,11 +8,14 @@ mod carrier;
 mod configuration;
 mod domains;
 mod helper;
+mod hvm;
 mod link;
 mod pages;
 mod peer;
 mod presence;
+mod pv;
 mod store;
+mod sysfs;
 mod toolstack;
 mod watches;
 

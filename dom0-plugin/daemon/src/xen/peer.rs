@@ -6,9 +6,10 @@ use super::pages::Pages;
 use super::presence::{Alive, Presence};
 use super::store::XenStore;
 use super::watches::Watches;
+use channel::bus::Bus;
 use channel::layout::Layout;
 use channel::link::{Announcement, Link, Peer};
-use channel::xenstore::session::{ALIVE, CHANNEL, ERROR, PROTOCOL, REQUEST};
+use channel::xenstore::session::{ALIVE, CHANNEL, ERROR, PCI, PROTOCOL, REQUEST};
 use channel::xenstore::{self, PublishedChannel};
 use protocol::text;
 use std::io;
@@ -63,6 +64,25 @@ impl XenPeer {
             true => Ok(()),
             false => Err(self.gone()),
         }
+    }
+
+    /// Has the session look at its guest's PCI bus, unless it is asked something else at the moment.
+    pub fn look(&self, rescan: bool, patience: Duration) -> io::Result<Option<Bus>> {
+        if self.announcement.bus.is_none() {
+            return Ok(None);
+        }
+        let request = match rescan {
+            true => xenstore::request::RESCAN,
+            false => xenstore::request::LOOK,
+        };
+        // Another request is never overwritten. One that overwrites this leaves no `pci`.
+        let (node, seen) = (self.node(REQUEST), self.node(PCI));
+        if !self.store.write_over(&node, "", request, &seen)? {
+            return Err(io::ErrorKind::ResourceBusy.into());
+        }
+        self.acknowledged(patience)?;
+        let now = session(&self.store, self.domid, self.announcement.session)?;
+        Ok(now.and_then(|a| a.bus))
     }
 
     fn presence(&self) -> io::Result<Presence> {

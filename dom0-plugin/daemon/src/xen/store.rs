@@ -69,6 +69,27 @@ impl XenStore {
         self.under(guard, |t| t.write(path, value))
     }
 
+    /// Writes `path`, and removes `stale`, if `path` holds `expected`; whether it did.
+    pub fn write_over(
+        &self,
+        path: &str,
+        expected: &str,
+        value: &str,
+        stale: &str,
+    ) -> io::Result<bool> {
+        self.writing
+            .transaction(|t| {
+                if t.read_text(path)?.as_deref() != Some(expected) {
+                    return Ok(false);
+                }
+                if t.read(stale)?.is_some() {
+                    t.remove(stale)?;
+                }
+                t.write(path, value).map(|()| true)
+            })
+            .map_err(to_io)
+    }
+
     /// Writes what `path` holds once more, so that watches of it fire. In a transaction: another write that comes in between
     /// is not undone.
     pub fn touch(&self, path: &str) -> io::Result<bool> {

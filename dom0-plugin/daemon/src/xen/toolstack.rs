@@ -5,11 +5,12 @@
 
 use super::domains::guard;
 use super::store::XenStore;
-use super::{configuration, helper};
+use super::{configuration, helper, hvm, pv, sysfs};
 use crate::passthrough::chip::{self, Gpu};
 use crate::passthrough::command;
 use crate::passthrough::device::Device;
-use crate::passthrough::toolstack::{Configuration, GuestKind, InDom0, Link, Toolstack};
+use crate::passthrough::kind::GuestKind;
+use crate::passthrough::toolstack::{Configuration, Emulated, InDom0, Link, Toolstack};
 use channel::xenstore;
 use std::io;
 use std::path::Path;
@@ -20,8 +21,9 @@ use std::time::Duration;
 const MAX_DEVICES: u32 = 64;
 /// `xl` itself waits 10 s for a guest (`LIBXL_DESTROY_TIMEOUT`), twice in a detach.
 const XL_PATIENCE: Duration = Duration::from_secs(60);
-/// `XenbusStateConnected` of `xen/include/public/io/xenbus.h`.
-const CONNECTED: &str = "4";
+
+/// QEMU answers at once unless it hangs; libxl waits for it without end.
+const MONITOR_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Stock `xl`.
 pub struct Xl {
@@ -39,21 +41,13 @@ impl Xl {
     }
 }
 
-fn backend(domid: u32) -> String {
-    format!("{}/backend/pci/{domid}/0", xenstore::home(0))
-}
-
-fn frontend(domid: u32) -> String {
-    format!("{}/device/pci/0", xenstore::home(domid))
-}
-
 fn record(domid: u32) -> String {
     format!("{}/{}", xenstore::control(domid), xenstore::control::PCI)
 }
 
 impl Toolstack for Xl {
     fn assigned(&self, domid: u32) -> io::Result<Vec<Device>> {
-        let folder = backend(domid);
+        let folder = pv::backend(domid);
         let read = |name: String| self.store.read(&format!("{folder}/{name}"));
         let count = read("num_devs".into())?.and_then(|n| n.parse().ok());
         let mut devices = Vec::new();
@@ -74,30 +68,27 @@ impl Toolstack for Xl {
     }
 
     fn kind(&self, domid: u32) -> io::Result<GuestKind> {
-        match self.store.read(&format!("/libxl/{domid}/type"))?.as_deref() {
-            Some("pv") => Ok(GuestKind::Pv),
-            Some("pvh") => Ok(GuestKind::Pvh),
-            _ => Ok(GuestKind::Hvm),
-        }
+        let node = format!("/libxl/{domid}/type");
+        let kind = self.store.read(&node)?.unwrap_or_default();
+        kind.parse()
+            .map_err(|e| io::Error::other(format!("{node}: {e}")))
     }
 
     fn link(&self, domid: u32) -> io::Result<Link> {
-        let ends = [backend(domid), frontend(domid)];
-        let mut states = Vec::new();
-        for end in ends {
-            states.push(self.store.read(&format!("{end}/state"))?);
-        }
-        Ok(match &states[..] {
-            [None, _] => Link::None,
-            [Some(back), Some(front)] if back == CONNECTED && front == CONNECTED => Link::Connected,
-            _ => Link::Waiting,
-        })
+        pv::link(&self.store, domid)
     }
 
-    fn wake(&self, domid: u32) -> io::Result<()> {
-        // The same value again: Linux looks at a device of which a node fires, but not at the folder above.
-        let state = format!("{}/state", frontend(domid));
-        self.store.touch(&state).map(drop)
+    fn emulated(&self, domid: u32) -> io::Result<Vec<Emulated>> {
+        let arguments = ["qemu-monitor-command", &domid.to_string(), hvm::LIST];
+        hvm::emulated(&command::run("xl", &arguments, &[], MONITOR_PATIENCE)?)
+    }
+
+    fn wake(&self, domid: u32, kind: GuestKind) -> io::Result<()> {
+        match kind {
+            GuestKind::Pv => pv::wake(&self.store, domid),
+            GuestKind::Pvh => Ok(()),
+            GuestKind::Hvm => hvm::wake(domid),
+        }
     }
 
     fn attach(&self, domid: u32, device: &Device) -> io::Result<()> {
@@ -110,18 +101,28 @@ impl Toolstack for Xl {
             .map(drop)
     }
 
+    fn drop_stale(&self, domid: u32, device: &Device) -> io::Result<()> {
+        self.run(&["pci-detach", "-f", &domid.to_string(), &device.bdf])
+            .map(drop)
+    }
+
+    fn owner(&self, device: &Device) -> io::Result<Option<u32>> {
+        for domid in self.store.list(&pv::backends())? {
+            if let Ok(domid) = domid.parse()
+                && self.assigned(domid)?.iter().any(|d| d.bdf == device.bdf)
+            {
+                return Ok(Some(domid));
+            }
+        }
+        Ok(None)
+    }
+
     fn configuration(&self, domid: u32) -> io::Result<Configuration> {
         configuration::parse(&self.run(&["list", "-l", &domid.to_string()])?)
     }
 
     fn in_dom0(&self, device: &Device) -> InDom0 {
-        let folder = Path::new("/sys/bus/pci/devices").join(&device.bdf);
-        let driver = std::fs::read_link(folder.join("driver")).ok();
-        InDom0 {
-            exists: folder.exists(),
-            resets: folder.join("reset").exists(),
-            driver: driver.and_then(|d| Some(d.file_name()?.to_string_lossy().into_owned())),
-        }
+        sysfs::in_dom0(&Path::new(chip::SYSFS).join(&device.bdf))
     }
 
     fn gpus(&self) -> Vec<Gpu> {

@@ -11,12 +11,12 @@ use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::sync::atomic::AtomicBool;
 
-const GPU: &str = "0000:3b:00.0";
+pub const GPU: &str = "0000:3b:00.0";
 const HELPER: &str = "/bin/true";
 
 /// When the daemon is not just looking whether a session is to be served, as it does for a moment whenever one has come or was
 /// asked something.
-fn examine(host: &Host) -> Value {
+pub fn examine(host: &Host) -> Value {
     let request = json!({"op": "doctor", "domain": "loopback", "save_helper": HELPER});
     let diagnosis = RefCell::new(Value::Null);
     eventually("nothing is being served", || {
@@ -30,7 +30,7 @@ fn examine(host: &Host) -> Value {
 }
 
 /// What of `severity` was found, as it is shown.
-fn found(diagnosis: &Value, severity: &str) -> Vec<String> {
+pub fn found(diagnosis: &Value, severity: &str) -> Vec<String> {
     let findings = diagnosis["findings"].as_array().unwrap().iter();
     findings
         .filter(|f| f["severity"] == severity)
@@ -42,7 +42,7 @@ fn found(diagnosis: &Value, severity: &str) -> Vec<String> {
 }
 
 /// The one error, which the pre-flight refuses with too, before the program is touched.
-fn refused(host: &Host) -> String {
+pub fn refused(host: &Host) -> String {
     let diagnosis = examine(host);
     let errors = found(&diagnosis, "error");
     assert_eq!(errors.len(), 1, "{diagnosis:#}");
@@ -58,7 +58,7 @@ pub fn with_device() -> (Host, FakeToolstack) {
     with_device_and(|_| ())
 }
 
-fn with_device_and(change: impl FnOnce(&mut daemon::config::Config)) -> (Host, FakeToolstack) {
+pub fn with_device_and(change: impl FnOnce(&mut daemon::config::Config)) -> (Host, FakeToolstack) {
     let toolstack = FakeToolstack::default();
     toolstack.pci().assigned = vec![Device::at(GPU)];
     let given = toolstack.clone();

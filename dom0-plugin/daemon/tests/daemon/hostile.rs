@@ -18,6 +18,7 @@ fn announcement(seed: u8) -> Announcement {
         generation: u64::MAX - 1,
         blocked: None,
         others: Default::default(),
+        bus: None,
         left: Default::default(),
     }
 }

@@ -5,6 +5,7 @@ mod chips;
 mod doctor;
 mod host;
 mod hostile;
+mod hvm;
 mod left_to_driver;
 mod locks;
 mod manual;

@@ -1,5 +1,6 @@
 //! A program whose GPU state is a map of byte vectors.
 
+use channel::bus::Bus;
 use channel::guest::{
     BatchSender, Begun, Fetched, Fetcher, KeepAlive, Opened, RoundDone, Session, StepError,
     Stopped, Unloaded, Workload,
@@ -12,6 +13,7 @@ use channel::link::{Announcement, LeftToDriver, Others, Residence};
 use channel::loopback::LoopbackRendezvous;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -29,6 +31,10 @@ pub struct State {
     pub dirty: BTreeSet<u64>,
     pub blocked: Option<String>,
     pub others: Others,
+    /// What it sees on its guest's PCI bus; it has no device files of its own open while it is detached.
+    pub bus: Option<Bus>,
+    /// Times that it was to scan the bus.
+    pub rescans: std::sync::atomic::AtomicU32,
     /// Left to a driver's own checkpoint.
     pub left: LeftToDriver,
     pub refuse_stop: bool,
@@ -86,6 +92,7 @@ pub fn announcement(session: SessionId, program: &str) -> Announcement {
         generation: 0,
         blocked: None,
         others: Default::default(),
+        bus: None,
         left: Default::default(),
     }
 }
@@ -254,6 +261,18 @@ impl Workload for Fake {
 
     fn left_to_driver(&self) -> LeftToDriver {
         self.0.state().left
+    }
+
+    fn bus(&self, rescan: bool) -> Option<Bus> {
+        let state = self.0.state();
+        if rescan {
+            state.rescans.fetch_add(1, Ordering::Relaxed);
+        }
+        let mut bus = state.bus.clone()?;
+        if state.objects.is_none() {
+            bus.own = 0;
+        }
+        Some(bus)
     }
 
     fn begin(&mut self, _: &mut KeepAlive<'_>) -> Result<(Begun, ()), StepError> {

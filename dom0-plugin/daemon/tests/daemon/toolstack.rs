@@ -4,21 +4,37 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use channel::bus::Bus;
 use channel::image::SessionId;
 use channel::link::{Peer, Residence};
 use daemon::carrier::{Carrier, Domain, Sessions};
 use daemon::loopback::LoopbackCarrier;
 use daemon::passthrough::chip::Gpu;
 use daemon::passthrough::device::Device;
-use daemon::passthrough::toolstack::{Configuration, GuestKind, InDom0, Link, Toolstack};
+use daemon::passthrough::kind::GuestKind;
+use daemon::passthrough::toolstack::{Configuration, Emulated, InDom0, Link, Toolstack};
 use protocol::progress::Progress;
 use protocol::status::PublishedState;
+
+/// Vendor and device of the domain's device.
+pub const ID: (u16, u16) = (0x1234, 0x11e8);
 
 /// What the test and the toolstack share.
 pub struct Pci {
     pub assigned: Vec<Device>,
     pub away: Vec<Device>,
+    pub kind: GuestKind,
     pub link: Link,
+    /// What an HVM guest's device model has; `None`: it cannot be asked.
+    pub emulated: Option<Vec<Emulated>>,
+    /// Called when an HVM guest is woken.
+    pub when_woken: Option<Box<dyn Fn() + Send>>,
+    /// `xl` gives up before the guest lets go.
+    pub detach_fails: bool,
+    /// What `xl pci-attach` says instead of attaching.
+    pub attach_fails: Option<String>,
+    /// Who has the device.
+    pub owner: Option<u32>,
     /// `None`: there is no `xl`.
     pub configuration: Option<Configuration>,
     pub in_dom0: InDom0,
@@ -34,7 +50,13 @@ impl Default for Pci {
         Pci {
             assigned: Vec::new(),
             away: Vec::new(),
+            kind: GuestKind::Pv,
             link: Link::Connected,
+            emulated: Some(Vec::new()),
+            when_woken: None,
+            detach_fails: false,
+            attach_fails: None,
+            owner: None,
             configuration: Some(Configuration {
                 passthrough: true,
                 devices: 1,
@@ -43,6 +65,10 @@ impl Default for Pci {
                 exists: true,
                 resets: true,
                 driver: Some("pciback".into()),
+                id: Some(ID),
+                class: Some(0x03),
+                largest_bar: 1 << 20,
+                is_dead: false,
             },
             gpus: Vec::new(),
             libxenguest: "/usr/lib/libxenguest.so.4.17".into(),
@@ -60,27 +86,59 @@ impl FakeToolstack {
     }
 }
 
+fn plug(pci: &mut Pci, device: &Device) {
+    if let Some(emulated) = &mut pci.emulated {
+        emulated.push(Emulated {
+            id: device.emulated_id(),
+            is_mapped: true,
+        });
+    }
+}
+
+/// The guest ejects it.
+pub fn unplug(pci: &mut Pci, device: &Device) {
+    if let Some(emulated) = &mut pci.emulated {
+        emulated.retain(|e| e.id != device.emulated_id());
+    }
+}
+
 impl Toolstack for FakeToolstack {
     fn assigned(&self, _: u32) -> io::Result<Vec<Device>> {
         Ok(self.pci().assigned.clone())
     }
 
     fn kind(&self, _: u32) -> io::Result<GuestKind> {
-        Ok(GuestKind::Pv)
+        Ok(self.pci().kind)
     }
 
     fn link(&self, _: u32) -> io::Result<Link> {
         Ok(self.pci().link)
     }
 
-    fn wake(&self, _: u32) -> io::Result<()> {
-        self.pci().link = Link::Connected;
+    fn emulated(&self, _: u32) -> io::Result<Vec<Emulated>> {
+        let unasked = || io::Error::other("no monitor");
+        self.pci().emulated.clone().ok_or_else(unasked)
+    }
+
+    fn wake(&self, _: u32, kind: GuestKind) -> io::Result<()> {
+        let mut pci = self.pci();
+        match kind {
+            GuestKind::Hvm => {
+                pci.done.push("pulse".into());
+                pci.when_woken.iter().for_each(|woken| woken());
+            }
+            _ => pci.link = Link::Connected,
+        }
         Ok(())
     }
 
     fn attach(&self, _: u32, device: &Device) -> io::Result<()> {
         let mut pci = self.pci();
         pci.done.push(format!("attach {}", device.bdf));
+        if let Some(said) = &pci.attach_fails {
+            return Err(io::Error::other(said.clone()));
+        }
+        plug(&mut pci, device);
         pci.assigned.push(device.clone());
         Ok(())
     }
@@ -88,8 +146,23 @@ impl Toolstack for FakeToolstack {
     fn detach(&self, _: u32, device: &Device) -> io::Result<()> {
         let mut pci = self.pci();
         pci.done.push(format!("detach {}", device.bdf));
+        if pci.detach_fails {
+            return Err(io::Error::other("timed out"));
+        }
+        pci.assigned.retain(|d| d != device);
+        unplug(&mut pci, device);
+        Ok(())
+    }
+
+    fn drop_stale(&self, _: u32, device: &Device) -> io::Result<()> {
+        let mut pci = self.pci();
+        pci.done.push(format!("drop {}", device.bdf));
         pci.assigned.retain(|d| d != device);
         Ok(())
+    }
+
+    fn owner(&self, _: &Device) -> io::Result<Option<u32>> {
+        Ok(self.pci().owner)
     }
 
     fn configuration(&self, _: u32) -> io::Result<Configuration> {
@@ -156,6 +229,16 @@ impl Carrier for WithDevices {
 
     fn is_open(&self, domid: u32, session: SessionId) -> io::Result<bool> {
         self.programs.is_open(domid, session)
+    }
+
+    fn look(
+        &self,
+        domid: u32,
+        session: SessionId,
+        rescan: bool,
+        patience: Duration,
+    ) -> io::Result<Option<Bus>> {
+        self.programs.look(domid, session, rescan, patience)
     }
 
     fn await_state(

@@ -121,6 +121,7 @@ fn serve(meeting: &Meeting) {
         generation: 0,
         blocked: None,
         others: Default::default(),
+        bus: None,
         left: Default::default(),
     };
     let mut session = Session::new(

@@ -4,11 +4,14 @@ use super::fetch::fetch_all;
 use super::identity::Identity;
 use super::send::Sender;
 use super::step::{alive_while, failed, step};
+use crate::blocked;
 use crate::clock::Moment;
 use crate::delta::sink::Sink;
 use crate::mover::{self, Capture, Detached, PostCopy, Quiesced};
+use crate::pci;
 use crate::process_exit;
 use crate::vendor::foreign;
+use channel::bus::Bus;
 use channel::guest::{
     BatchSender, Begun, Fetched, Fetcher, Interrupt, KeepAlive, Opened, RoundDone, StepError,
     Stopped, Unloaded, Whole, Workload,
@@ -21,6 +24,10 @@ use std::time::{Duration, Instant};
 
 /// Environment variable: `0` has buffers sent whole, and none compared on the device.
 const DELTA_ENV: &str = "XL_GPU_DELTA";
+
+/// The program may not have noticed yet: nothing tells it, and its driver only when it is called.
+const LOST: &str = "the domain was saved, restored or migrated without xl-gpu while the program had its state on the GPU: \
+                    what was there is lost, and the program has to be started anew";
 
 /// Capture and restore by the [`mover`].
 pub(super) struct GpuWorkload {
@@ -164,6 +171,16 @@ impl Workload for GpuWorkload {
 
     fn left_to_driver(&self) -> LeftToDriver {
         mover::left_to_driver()
+    }
+
+    fn bus(&self, rescan: bool) -> Option<Bus> {
+        pci::bus(rescan)
+    }
+
+    fn moved_unasked(&mut self) {
+        if foreign::holds_nodes() {
+            blocked::block(LOST);
+        }
     }
 
     fn begin(&mut self, pulse: &mut KeepAlive<'_>) -> Result<(Begun, Capture), StepError> {

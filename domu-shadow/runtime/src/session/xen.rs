@@ -14,6 +14,9 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use xen_bindings::{GrantToken, Store, StoreError};
 
+/// Of this domain, relative to its home.
+const DOMID: &str = "domid";
+
 /// True where this machine is a Xen guest that can talk to XenStore.
 pub(super) fn in_guest() -> bool {
     Path::new("/dev/xen/xenbus").exists() || Path::new("/proc/xen/xenbus").exists()
@@ -30,6 +33,8 @@ pub(super) struct XenRendezvous {
     port: Option<u32>,
     /// The last request that was read.
     asked: String,
+    /// The domain's number when the session was last announced.
+    domid: Option<String>,
 }
 
 impl XenRendezvous {
@@ -49,6 +54,7 @@ impl XenRendezvous {
             mark: identity.session.0,
             port: None,
             asked: String::new(),
+            domid: None,
         })
     }
 
@@ -115,6 +121,7 @@ impl Rendezvous for XenRendezvous {
                     (a.left != LeftToDriver::default()).then(|| xenstore::format_left(a.left));
                 for (name, value) in [
                     (LEFT, left),
+                    (PCI, a.bus.as_ref().map(ToString::to_string)),
                     (HOLDERS, others),
                     (UNSEEN, unseen),
                     (xenstore::session::ALIVE, alive),
@@ -131,7 +138,9 @@ impl Rendezvous for XenRendezvous {
                 }
                 t.write(&node(PROTOCOL), xenstore::format_versions(a.protocol))
             })
-            .map_err(to_io)
+            .map_err(to_io)?;
+        self.domid = self.store.read_text(DOMID).map_err(to_io)?;
+        Ok(())
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
@@ -160,8 +169,10 @@ impl Rendezvous for XenRendezvous {
                 match request {
                     xenstore::request::OPEN => return Ok(Some(Request::Open)),
                     xenstore::request::CLOSE => return Ok(Some(Request::Close)),
+                    xenstore::request::LOOK => return Ok(Some(Request::Look)),
+                    xenstore::request::RESCAN => return Ok(Some(Request::Rescan)),
                     other => self.fail(&format!(
-                        "unknown request `{}`: expected `open` or `close`",
+                        "unknown request `{}`: expected `open`, `close`, `look` or `rescan`",
                         other.escape_default()
                     ))?,
                 }
@@ -206,6 +217,17 @@ impl Rendezvous for XenRendezvous {
     fn fail(&mut self, reason: &str) -> io::Result<()> {
         let request = self.asked.clone();
         self.answer(&request, Some((ERROR, reason)), false)
+    }
+
+    fn looked(&mut self) -> io::Result<()> {
+        // Whatever else was asked meanwhile stays.
+        self.answer(xenstore::request::LOOK, None, true)?;
+        self.answer(xenstore::request::RESCAN, None, true)
+    }
+
+    fn is_other_domain(&mut self) -> bool {
+        let now = self.store.read_text(DOMID).ok().flatten();
+        now.is_some() && self.domid.is_some() && now != self.domid
     }
 }
 

@@ -209,6 +209,12 @@ fn named<'l>(
         .collect()
 }
 
+/// Whether a driver has a GPU's device nodes open in this process.
+pub fn holds_nodes() -> bool {
+    !loaded::loaded().nodes.is_empty()
+        || cuda::is_through_front() && !cuda::nodes(&Snapshot::take()).is_empty()
+}
+
 /// Other processes that hold the GPU and have no session.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Others {

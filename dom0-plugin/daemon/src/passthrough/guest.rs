@@ -1,0 +1,104 @@
+//! How a guest of each kind meets its devices.
+
+use super::absence::Absence;
+use super::device::Device;
+use super::error::DeviceProblem;
+use super::hvm::{HvmGuest, Pulsed};
+use super::kind::GuestKind;
+use super::pv::PvGuest;
+use super::toolstack::Toolstack;
+use crate::carrier::Carrier;
+use channel::image::SessionId;
+use std::io;
+use std::time::Duration;
+
+/// A guest, by its kind.
+pub enum Guest<'a> {
+    Pv(PvGuest<'a>),
+    /// It has no devices.
+    Pvh,
+    Hvm(HvmGuest<'a>),
+}
+
+impl<'a> Guest<'a> {
+    /// Of domain `domid`. `asked`: the session to ask what it sees; all if `None`.
+    pub fn of(
+        domid: u32,
+        carrier: &'a dyn Carrier,
+        toolstack: &'a dyn Toolstack,
+        asked: Option<SessionId>,
+        pulsed: &'a Pulsed,
+        is_leaving: bool,
+    ) -> io::Result<Self> {
+        Ok(match toolstack.kind(domid)? {
+            GuestKind::Pv => Guest::Pv(PvGuest { domid, toolstack }),
+            GuestKind::Pvh => Guest::Pvh,
+            GuestKind::Hvm => Guest::Hvm(HvmGuest {
+                domid,
+                carrier,
+                toolstack,
+                asked,
+                pulsed,
+                is_leaving,
+            }),
+        })
+    }
+
+    /// Why it does not use one of `devices`, which are assigned to it; `None` where it has them all.
+    pub fn absence(&self, devices: &[Device]) -> io::Result<Option<Absence>> {
+        match self {
+            Guest::Pv(guest) => guest.absence(),
+            Guest::Pvh => Ok(None),
+            Guest::Hvm(guest) => guest.diagnosis(devices),
+        }
+    }
+
+    /// Waits until it has `devices`; whether that was needed. `slept`: they may have come before it ran.
+    pub fn connect(
+        &self,
+        devices: &[Device],
+        slept: bool,
+        patience: Duration,
+    ) -> Result<bool, DeviceProblem> {
+        match self {
+            Guest::Pv(guest) => guest.connect(slept, patience),
+            Guest::Pvh => Ok(false),
+            Guest::Hvm(guest) => guest.connect(devices, slept, patience),
+        }
+    }
+
+    /// Takes a device away, and waits until it has gone.
+    pub fn detach(&self, device: &Device, patience: Duration) -> io::Result<()> {
+        match self {
+            Guest::Pv(guest) => guest.detach(device, patience),
+            Guest::Pvh => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "how a PVH guest gives a device up is not known to this xl-gpud",
+            )),
+            Guest::Hvm(guest) => guest.detach(device, patience),
+        }
+    }
+
+    /// Those of `listed` that have left it without libxl's notice.
+    pub fn stale(&self, listed: &[Device]) -> Vec<Device> {
+        match self {
+            Guest::Hvm(guest) => guest.stale(listed),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Takes a device that has left off libxl's list.
+    pub fn strike(&self, device: &Device) -> io::Result<()> {
+        match self {
+            Guest::Hvm(guest) => guest.strike(device),
+            _ => Ok(()),
+        }
+    }
+
+    /// It was just given a device: what it missed before does not count.
+    pub fn was_given(&self) {
+        if let Guest::Hvm(guest) = self {
+            guest.has_found();
+        }
+    }
+}
