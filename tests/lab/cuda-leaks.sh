@@ -1,5 +1,4 @@
 # A CUDA program whose driver keeps its device open, so that the PCI device cannot leave: the migration is refused, the program goes on.
-# pci: yes
 # long: yes
 . $LIB/program.sh
 . $LIB/pci.sh

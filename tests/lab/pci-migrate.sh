@@ -1,6 +1,5 @@
 # An OpenCL and a CUDA program in a guest with a PCI device: stock Xen refuses to migrate it. With the plugin they move, by stock xl migrate
 # and through a file, and the guest has the device again; a receiver that dies when the device is on its way out costs nothing.
-# pci: yes
 # timeout: 500
 . $LIB/program.sh
 . $LIB/pci.sh

@@ -1,6 +1,5 @@
 # PCI devices by xl-gpu.conf: a guest that arrives without its device gets it by pci_attach, hooks run on both sides; one that could
 # never take it is refused with the line to add.
-# pci: yes
 # timeout: 400
 . $LIB/program.sh
 . $LIB/pci.sh

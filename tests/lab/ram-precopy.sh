@@ -1,6 +1,5 @@
 # RAM is copied while the guest has its PCI device: after the last round the receiver compares every page with the sender's (--debug),
 # and two programs check what they wrote. And a migration that loses pages on purpose, which has to be noticed.
-# pci: yes
 # timeout: 600
 . $LIB/program.sh
 . $LIB/pci.sh
