@@ -5,8 +5,8 @@
 . $LIB/program.sh
 gpud_start
 guest_start gpu 320
-# Moves by our copies: pieces of more than 1 MiB.
-small="--mib 15 --hot 3 --cold-every 5"
+# Moves by our copies: pieces of more than 1 MiB. An emulated interpreter of kernels is slow: few words change.
+small="--mib 15 --hot 3 --one-in 16 --cold-every 5"
 DRIVER=cuda program_start gpu first $small
 DRIVER=cuda PROGRAM=both program_start gpu both $small
 DRIVER=stub program_start gpu opencl $small

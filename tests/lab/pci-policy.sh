@@ -1,6 +1,5 @@
 # PCI devices by xl-gpu.conf: a guest that arrives without its device gets it by pci_attach, hooks run on both sides; one that could
-# never take it is refused with the line to add. And a guest with a device goes through a file.
-# pci: yes
+# never take it is refused with the line to add.
 # timeout: 400
 . $LIB/program.sh
 . $LIB/pci.sh
@@ -27,12 +26,6 @@ with_plugin migrate gpu -C /root/gpu.cfg
 pci_moved gpu wave "after a migration"
 cat /run/hooks
 [ "$(cat /run/hooks)" = "$(printf '%s gpu '"$DEVICE"'\n' before after)" ]
-
-echo "--- through a file"
-with_plugin timed "xl save" xl save gpu /var/tmp/gpu.save
-with_plugin timed "xl restore" xl restore /var/tmp/gpu.save
-rm -f /var/tmp/gpu.save
-pci_moved gpu wave "after save and restore"
 program_result gpu wave
 guest_stop gpu
 

@@ -8,9 +8,10 @@
  * Started from u(0, i) = f(i) + g(i) and u(1, i) = f(i+1) + g(i-1), two travelling waves, the state after any number of
  * steps is known without repeating them (d'Alembert): u(t, i) = f(i+t) + g(i-t). Each string is two buffers, u(t) and u(t-1).
  *
- * One string is "hot" and steps all the time; the others step once in a while, and all once more at the end.
+ * One string is "hot" and steps all the time; the others step once in a while, and all once more at the end. Of their memory one word
+ * in N is a point (all, if not said otherwise); the rest stays as it is.
  *
- *     wave [--mib TOTAL] [--hot MIB] [--steps N | --seconds S] [--pause-ms N] [--cold-every N]
+ *     wave [--mib TOTAL] [--hot MIB] [--one-in N] [--steps N | --seconds S] [--pause-ms N] [--cold-every N]
  *
  * Without --steps or --seconds it runs until SIGTERM. Then it checks every word on the CPU and prints
  * "PROGRAM OK <digest>", or "PROGRAM FAILED ..." with exit status 1. Any failing OpenCL call ends it with status 2.
@@ -27,7 +28,7 @@ static const char *const SOURCE =
     "}\n";
 
 struct string {
-    size_t points;
+    size_t words, points;
     uint64_t time;    /* the buffer [time % 2] holds u(time), the other one u(time - 1) */
     cl_mem buffer[2];
 };
@@ -40,14 +41,15 @@ static void check(cl_int error, const char *call)
     }
 }
 
-static struct string create(cl_context context, size_t mib)
+static struct string create(cl_context context, size_t mib, size_t one_in)
 {
-    struct string s = {.points = (mib << 20) / 2 / sizeof(uint32_t), .time = 1};
-    uint32_t *u = malloc(s.points * sizeof *u);
+    size_t words = (mib << 20) / 2 / sizeof(uint32_t);
+    struct string s = {.words = words, .points = words / one_in, .time = 1};
+    uint32_t *u = malloc(words * sizeof *u);
     for (int t = 0; t < 2; t++) {
         cl_int error;
-        state(u, s.points, (uint64_t)t);
-        s.buffer[t] = clCreateBuffer(context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, s.points * sizeof *u, u, &error);
+        state(u, words, s.points, (uint64_t)t);
+        s.buffer[t] = clCreateBuffer(context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, words * sizeof *u, u, &error);
         check(error, "clCreateBuffer");
     }
     free(u);
@@ -65,12 +67,12 @@ static void step(struct string *s, cl_command_queue queue, cl_kernel kernel)
 
 static size_t verify(const struct string *s, int number, cl_command_queue queue, uint64_t *digest)
 {
-    size_t wrong = 0, bytes = s->points * sizeof(uint32_t);
+    size_t wrong = 0, bytes = s->words * sizeof(uint32_t);
     uint32_t *got = malloc(bytes);
     for (int back = 0; back < 2; back++) {
         uint64_t t = s->time - (uint64_t)back;
         check(clEnqueueReadBuffer(queue, s->buffer[t % 2], CL_TRUE, 0, bytes, got, 0, NULL, NULL), "clEnqueueReadBuffer");
-        wrong += wrong_words(got, s->points, t, number, digest);
+        wrong += wrong_words(got, s->words, s->points, t, number, digest);
     }
     free(got);
     return wrong;
@@ -112,9 +114,9 @@ int main(int argc, char **argv)
     cl_kernel kernel = build(context, dev);
 
     struct string strings[1 + COLD_STRINGS];
-    strings[0] = create(context, wave.hot_mib);
+    strings[0] = create(context, wave.hot_mib, wave.one_in);
     for (int i = 1; i <= COLD_STRINGS; i++)
-        strings[i] = create(context, (wave.mib - wave.hot_mib) / COLD_STRINGS);
+        strings[i] = create(context, (wave.mib - wave.hot_mib) / COLD_STRINGS, wave.one_in);
     wave_begins(&wave);
     while (wave_goes_on(&wave)) {
         int cold = cold_string(&wave);

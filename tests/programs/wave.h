@@ -12,7 +12,7 @@
 #define COLD_STRINGS 4
 
 struct wave {
-    size_t mib, hot_mib;
+    size_t mib, hot_mib, one_in;
     uint64_t steps, cold_every;
     double limit, pause;
     /* So far. */
@@ -37,19 +37,20 @@ static double seconds(void)
 
 static struct wave wave_asked(int argc, char **argv)
 {
-    struct wave wave = {.mib = 64, .hot_mib = 8};
+    struct wave wave = {.mib = 64, .hot_mib = 8, .one_in = 1};
     for (int i = 1; i + 1 < argc; i += 2) {
         const char *value = argv[i + 1];
         if (!strcmp(argv[i], "--mib")) wave.mib = strtoul(value, NULL, 10);
         else if (!strcmp(argv[i], "--hot")) wave.hot_mib = strtoul(value, NULL, 10);
+        else if (!strcmp(argv[i], "--one-in")) wave.one_in = strtoul(value, NULL, 10);
         else if (!strcmp(argv[i], "--steps")) wave.steps = strtoull(value, NULL, 10);
         else if (!strcmp(argv[i], "--seconds")) wave.limit = strtod(value, NULL);
         else if (!strcmp(argv[i], "--pause-ms")) wave.pause = strtod(value, NULL) / 1e3;
         else if (!strcmp(argv[i], "--cold-every")) wave.cold_every = strtoull(value, NULL, 10);
         else argc = 0;
     }
-    if (argc % 2 == 0 || wave.hot_mib == 0 || wave.hot_mib + COLD_STRINGS > wave.mib) {
-        fprintf(stderr, "usage: wave [--mib TOTAL] [--hot MIB] [--steps N | --seconds S] [--pause-ms N] [--cold-every N]\n");
+    if (argc % 2 == 0 || wave.hot_mib == 0 || wave.one_in == 0 || wave.hot_mib + COLD_STRINGS > wave.mib) {
+        fprintf(stderr, "usage: wave [--mib TOTAL] [--hot MIB] [--one-in N] [--steps N | --seconds S] [--pause-ms N] [--cold-every N]\n");
         exit(2);
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
@@ -70,8 +71,8 @@ static uint32_t g(size_t i)
     return v ^ (v >> 13);
 }
 
-/* u(t, 0 .. points - 1) */
-static void state(uint32_t *u, size_t points, uint64_t t)
+/* u(t, 0 .. points - 1), and behind it what never changes */
+static void state(uint32_t *u, size_t words, size_t points, uint64_t t)
 {
     size_t right = t % points, left = (points - t % points) % points;
     for (size_t i = 0; i < points; i++) {
@@ -79,6 +80,7 @@ static void state(uint32_t *u, size_t points, uint64_t t)
         right = right + 1 == points ? 0 : right + 1;
         left = left + 1 == points ? 0 : left + 1;
     }
+    for (size_t i = points; i < words; i++) u[i] = f(i);
 }
 
 static void wave_begins(struct wave *wave)
@@ -119,15 +121,15 @@ static void stepped(struct wave *wave)
 #define NO_DIGEST 14695981039346656037u
 
 /* How many words are not as they are at that time; `digest` takes in all of them (FNV-1a over words). */
-static size_t wrong_words(const uint32_t *got, size_t points, uint64_t t, int number, uint64_t *digest)
+static size_t wrong_words(const uint32_t *got, size_t words, size_t points, uint64_t t, int number, uint64_t *digest)
 {
     size_t wrong = 0;
-    uint32_t *expected = malloc(points * sizeof *expected);
-    state(expected, points, t);
-    for (size_t i = 0; i < points; i++) {
+    uint32_t *expected = malloc(words * sizeof *expected);
+    state(expected, words, points, t);
+    for (size_t i = 0; i < words; i++) {
         *digest = (*digest ^ got[i]) * 1099511628211u;
         if (got[i] != expected[i] && wrong++ == 0)
-            printf("string %d at time %" PRIu64 ": point %zu is %08x, not %08x\n", number, t, i, got[i], expected[i]);
+            printf("string %d at time %" PRIu64 ": word %zu is %08x, not %08x\n", number, t, i, got[i], expected[i]);
     }
     free(expected);
     return wrong;

@@ -22,9 +22,10 @@ guest_has_device() {
     xl pci-list "$1" | grep -q "$DEVICE" && guest "$1" 'grep -qs 0x11e8 /sys/bus/pci/devices/*/device'
 }
 
-# pci_moved NAME PROGRAM WHEN: after a move the guest has its device again, the program its GPU state, and it goes on
+# pci_moved NAME "PROGRAM..." WHEN: after a move the guest has its device again, its programs their GPU state, and they go on
 pci_moved() {
+    local program programs=($2)
     wait_until 60 guest_has_device "$1" || { echo "$1 has no device $3"; xl pci-list "$1"; return 1; }
-    wait_until 90 has_sessions "$1" attached 1
-    program_goes_on "$1" "$2" "$3, with the device"
+    wait_until 90 has_sessions "$1" attached ${#programs[@]}
+    for program in "${programs[@]}"; do program_goes_on "$1" "$program" "$3, with the device"; done
 }

@@ -22,7 +22,7 @@ static cl_command_queue queue;
 static cl_kernel opencl_step;
 
 struct string {
-    size_t points, time; /* [time % 2] holds u(time), the other one u(time - 1) */
+    size_t words, points, time; /* [time % 2] holds u(time), the other one u(time - 1) */
     CUdeviceptr cuda[2];
     cl_mem opencl[2];
 };
@@ -46,16 +46,17 @@ static void open_opencl(void)
     OK(clReleaseProgram(program));
 }
 
-static struct string create(size_t mib)
+static struct string create(size_t mib, size_t one_in)
 {
-    struct string s = {.points = (mib << 20) / 2 / 4, .time = 1};
-    uint32_t *u = malloc(s.points * 4);
+    size_t words = (mib << 20) / 2 / 4;
+    struct string s = {.words = words, .points = words / one_in, .time = 1};
+    uint32_t *u = malloc(words * 4);
     for (int t = 0; t < 2; t++) {
         cl_int error;
-        state(u, s.points, (uint64_t)t);
-        OK(cuMemAlloc(&s.cuda[t], s.points * 4));
-        OK(cuMemcpyHtoD(s.cuda[t], u, s.points * 4));
-        s.opencl[t] = clCreateBuffer(opencl, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, s.points * 4, u, &error);
+        state(u, words, s.points, (uint64_t)t);
+        OK(cuMemAlloc(&s.cuda[t], words * 4));
+        OK(cuMemcpyHtoD(s.cuda[t], u, words * 4));
+        s.opencl[t] = clCreateBuffer(opencl, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, words * 4, u, &error);
         OK(error);
     }
     free(u);
@@ -81,13 +82,13 @@ static void finish(void)
 static size_t verify(const struct string *s, int number, uint64_t *digest)
 {
     size_t wrong = 0;
-    uint32_t *got = malloc(s->points * 4);
+    uint32_t *got = malloc(s->words * 4);
     for (int back = 0; back < 2; back++) {
         uint64_t t = s->time - (uint64_t)back;
-        OK(cuMemcpyDtoH(got, s->cuda[t % 2], s->points * 4));
-        wrong += wrong_words(got, s->points, t, number, digest);
-        OK(clEnqueueReadBuffer(queue, s->opencl[t % 2], CL_TRUE, 0, s->points * 4, got, 0, NULL, NULL));
-        wrong += wrong_words(got, s->points, t, number, digest);
+        OK(cuMemcpyDtoH(got, s->cuda[t % 2], s->words * 4));
+        wrong += wrong_words(got, s->words, s->points, t, number, digest);
+        OK(clEnqueueReadBuffer(queue, s->opencl[t % 2], CL_TRUE, 0, s->words * 4, got, 0, NULL, NULL));
+        wrong += wrong_words(got, s->words, s->points, t, number, digest);
     }
     free(got);
     return wrong;
@@ -100,7 +101,7 @@ int main(int argc, char **argv)
     OK(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
     cuda_step = kernel("wave_step");
     open_opencl();
-    struct string hot = create(wave.hot_mib), cold = create(wave.mib - wave.hot_mib);
+    struct string hot = create(wave.hot_mib, wave.one_in), cold = create(wave.mib - wave.hot_mib, wave.one_in);
     wave_begins(&wave);
     while (wave_goes_on(&wave)) {
         step(&hot);

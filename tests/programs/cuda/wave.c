@@ -1,7 +1,7 @@
 /*
  * wave: the program of ../wave.c on CUDA; its result proves that no step was lost, repeated or done on stale data.
  *
- *     wave [--mib TOTAL] [--hot MIB] [--steps N | --seconds S] [--pause-ms N] [--cold-every N]
+ *     wave [--mib TOTAL] [--hot MIB] [--one-in N] [--steps N | --seconds S] [--pause-ms N] [--cold-every N]
  *
  * Without --steps or --seconds it runs until SIGTERM. Then it checks every word on the CPU and prints
  * "PROGRAM OK <digest>", or "PROGRAM FAILED ..." with exit status 1. A failing CUDA call ends it with that, too.
@@ -13,18 +13,18 @@
 enum { STRINGS = 1 + COLD_STRINGS + 1, SMALL = 64 << 10 };
 
 struct string {
-    uint64_t points, time; /* [time % 2] holds u(time), the other one u(time - 1) */
+    uint64_t words, points, time; /* [time % 2] holds u(time), the other one u(time - 1) */
     CUdeviceptr at[2];
 };
 
-static struct string create(size_t bytes)
+static struct string create(size_t bytes, size_t one_in)
 {
-    struct string s = {.points = bytes / 2 / 4, .time = 1};
-    uint32_t *u = malloc(s.points * 4);
+    struct string s = {.words = bytes / 2 / 4, .points = bytes / 2 / 4 / one_in, .time = 1};
+    uint32_t *u = malloc(s.words * 4);
     for (int t = 0; t < 2; t++) {
-        state(u, s.points, (uint64_t)t);
-        OK(cuMemAlloc(&s.at[t], s.points * 4));
-        OK(cuMemcpyHtoD(s.at[t], u, s.points * 4));
+        state(u, s.words, s.points, (uint64_t)t);
+        OK(cuMemAlloc(&s.at[t], s.words * 4));
+        OK(cuMemcpyHtoD(s.at[t], u, s.words * 4));
     }
     free(u);
     return s;
@@ -40,11 +40,11 @@ static void step(struct string *s, CUfunction function, CUstream stream)
 static size_t verify(const struct string *s, int number, uint64_t *digest)
 {
     size_t wrong = 0;
-    uint32_t *got = malloc(s->points * 4);
+    uint32_t *got = malloc(s->words * 4);
     for (int back = 0; back < 2; back++) {
         uint64_t t = s->time - (uint64_t)back;
-        OK(cuMemcpyDtoH(got, s->at[t % 2], s->points * 4));
-        wrong += wrong_words(got, s->points, t, number, digest);
+        OK(cuMemcpyDtoH(got, s->at[t % 2], s->words * 4));
+        wrong += wrong_words(got, s->words, s->points, t, number, digest);
     }
     free(got);
     return wrong;
@@ -61,9 +61,9 @@ int main(int argc, char **argv)
     printf("device: %s\n", name);
     OK(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
     CUfunction function = kernel("wave_step");
-    strings[0] = create(wave.hot_mib << 20);
-    for (int i = 1; i <= COLD_STRINGS; i++) strings[i] = create((wave.mib - wave.hot_mib) / COLD_STRINGS << 20);
-    strings[STRINGS - 1] = create(SMALL);
+    strings[0] = create(wave.hot_mib << 20, wave.one_in);
+    for (int i = 1; i <= COLD_STRINGS; i++) strings[i] = create((wave.mib - wave.hot_mib) / COLD_STRINGS << 20, wave.one_in);
+    strings[STRINGS - 1] = create(SMALL, 1);
     wave_begins(&wave);
     while (wave_goes_on(&wave)) {
         int cold = cold_string(&wave);
