@@ -1,6 +1,6 @@
-# The same for an HVM guest of two processors.
+# The same for an HVM guest.
 # script: no-session.sh
-# set: GUEST_TYPE=hvm GUEST_VCPUS=2
+# set: GUEST_TYPE=hvm
 # pci: yes
 # long: yes
 # timeout: 600

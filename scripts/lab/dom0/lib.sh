@@ -62,9 +62,9 @@ guest_config() {
     shift $(($# > 2 ? 2 : $#))
     [ "$GUEST_TYPE" = pv ] || set -- 'tsc_mode="native"' "$@"
     if [ "$GUEST_TYPE" = hvm ]; then
-        kernel=vmlinuz
-        # Emulated nested paging ends guests when they are restored, emulated AVX2 ends programs.
-        set -- 'hap=0' 'cpuid="host,avx=0,avx2=0"' 'vga="none"' 'vnc=0' 'sdl=0' 'usb=0' "$@"
+        # As alike as can be: see guest_start_booted. Emulated nested paging ends guests when they are restored, emulated AVX2 ends programs.
+        kernel=vmlinuz memory=$((memory > 256 ? memory : 256)) GUEST_VCPUS=${GUEST_VCPUS:-2}
+        set -- 'passthrough="enabled"' 'hap=0' 'cpuid="host,avx=0,avx2=0"' 'vga="none"' 'vnc=0' 'sdl=0' 'usb=0' "$@"
     fi
     cat >"/root/$name.cfg" <<C
 name = "$name"
@@ -105,15 +105,15 @@ guest_start() {
 # guest_start_booted NAME: as the like of it was once it had booted, which takes an HVM guest minutes. One with a device boots each time.
 guest_start_booted() {
     local image
-    image=/var/tmp/booted-$({ grep -v '^name' "/root/$1.cfg"; cat /run/stage.id; } | md5sum | cut -c1-16)
+    image=/var/tmp/booted-$({ grep -v '^name' "/root/$1.cfg" | sort -u; cat /run/stage.id; } | md5sum | cut -c1-16)
     if [ -e "$image" ]; then
-        timed "xl restore $1 (booted before)" xl restore "/root/$1.cfg" "$image"
+        timed "xl restore $1 (booted before)" xl restore "/root/$1.cfg" "$image" 2>/dev/null
     else
         timed "xl create $1" xl create -q "/root/$1.cfg"
         timed "$1 takes commands" guest --timeout 150 "$1" true
         if grep -q '^pci' "/root/$1.cfg"; then return; fi
         rm -f /var/tmp/booted-*
-        xl save -c "$1" "$image.new"
+        timed "xl save $1 (booted)" xl save -c "$1" "$image.new" 2>/dev/null
         mv "$image.new" "$image"
     fi
     guest "$1" true

@@ -13,7 +13,7 @@ pci_assignable() {
 pci_guest() {
     pci_assignable
     if [ "$GUEST_TYPE" = hvm ]; then
-        guest_start "$1" "${2:-384}" 'passthrough = "enabled"' "${@:3}"
+        guest_start "$1" "${2:-384}" "${@:3}"
         timed "xl pci-attach $1" xl pci-attach "$1" "$DEVICE"
     else
         guest_start "$1" "${2:-384}" "pci = [ \"$DEVICE\" ]" "${@:3}"
