@@ -1,0 +1,6 @@
+# The same for an HVM guest.
+# script: kills.sh
+# set: GUEST_TYPE=hvm
+# pci: yes
+# long: yes
+# timeout: 2400
