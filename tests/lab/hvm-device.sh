@@ -31,10 +31,18 @@ pci_dma gpu
 
 echo "--- tried all the same, for the sake of a command of the administrator's"
 configured 'pci_before_detach = ["/bin/true"]'
-fails "a driver that waits for its last user" with_plugin migrate gpu
-grep -a 'has not let go of it' /tmp/failed.log
-# Its driver now lets go, and the device leaves, which nobody waits for any more.
+fails "a driver whose device is in use, and a command that changes nothing" with_plugin migrate gpu
+grep -a 'would not give its PCI devices up, something uses their driver: edu_held (1 references)' /tmp/failed.log
 unuse
+
+echo "--- a driver that waits for what nobody can see"
+configured
+holds() { guest gpu "echo $1 >/sys/module/edu_held/parameters/holds"; }
+holds Y
+fails "a removal that does not end" with_plugin migrate gpu
+grep -a 'has not let go of it' /tmp/failed.log
+# It ends now, and the device leaves, for which nobody waits any more.
+holds N
 pci_moved gpu wave "after its driver has let go"
 
 echo "--- a guest that hears no hotplug"

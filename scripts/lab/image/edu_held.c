@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
-// A driver of QEMU's `edu` device that lets it go as a GPU's does: its remove() waits until nobody has /dev/edu_held open. Linux' hotplug
-// waits with it, and Xen's toolstack gives up.
+// A driver of QEMU's `edu` device that lets it go as a GPU's does: its remove() waits until nobody has /dev/edu_held open; or,
+// for a reason that no reference shows, while the parameter `holds` is set. Linux' hotplug waits with it, and Xen's toolstack gives up.
 #include <linux/delay.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
 #include <linux/pci.h>
 
 static atomic_t users;
+static bool holds;
+module_param(holds, bool, 0644);
+
+static bool in_use(void)
+{
+	return atomic_read(&users) || READ_ONCE(holds);
+}
 
 static int held_open(struct inode *inode, struct file *file)
 {
@@ -30,9 +37,9 @@ static int held_probe(struct pci_dev *device, const struct pci_device_id *id)
 
 static void held_remove(struct pci_dev *device)
 {
-	if (atomic_read(&users))
+	if (in_use())
 		pci_warn(device, "is to be removed while it is in use\n");
-	while (atomic_read(&users))
+	while (in_use())
 		msleep(50);
 	pci_disable_device(device);
 }
