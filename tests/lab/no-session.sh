@@ -9,7 +9,7 @@ intact() {
     guest plain 'sha256sum -c --status /tmp/sum && kill -0 $(cat /tmp/pid)' || { echo "$1: the guest has changed"; return 1; }
     echo "intact after $1"
 }
-for pages in 1 64 512; do guest plain "/opt/xl-gpu-tests/pin /dev/xvda $pages"; done
+for pages in 1 64 512; do guest plain "/opt/xl-gpu-tests/pin /dev/xvde $pages"; done
 
 migrate plain
 intact "a migration"

@@ -15,8 +15,8 @@ gpud_config "pci_attach = { gpu = [\"$DEVICE\"], bare = [\"$DEVICE\"] }" \
 trap 'rm -f /etc/xen/xl-gpu.conf' EXIT
 gpud_start
 
-guest_start gpu 192 'passthrough = "enabled"'
-guest gpu modprobe xen-pcifront
+guest_start gpu 192 'passthrough="enabled"'
+[ "$GUEST_TYPE" = hvm ] || guest gpu modprobe xen-pcifront
 xl pci-attach gpu "$DEVICE"
 wait_until 10 guest_has_device gpu
 program_start gpu wave --mib 8 --hot 1
@@ -30,7 +30,7 @@ program_result gpu wave
 guest_stop gpu
 
 echo "--- a guest that cannot take it"
-guest_start bare 192
+guest_start bare 192 'passthrough = "disabled"'
 program_start bare wave --mib 5 --hot 1
 wait_until 60 has_sessions bare attached 1
 source=$(domid bare)

@@ -6,22 +6,6 @@ guest_start gpu 192
 program_start gpu wave --mib 8 --hot 1
 source=$(domid gpu)
 
-# fails WHAT COMMAND...: it must fail, and the program go on in the same domain
-fails() {
-    local what=$1
-    shift
-    echo "--- $what"
-    if "$@" >/tmp/failed.log 2>&1; then
-        echo "did not fail"
-        return 1
-    fi
-    grep -aE 'xl-gpu|rror|resum' /tmp/failed.log | tail -n 6 || true
-    wait_until 60 test "$(domid gpu 2>/dev/null)" = "$source"
-    if [ -e /run/xl-gpud.pid ]; then wait_until 90 has_sessions gpu attached 1; fi
-    program_goes_on gpu wave "after: $what"
-    [ "$(xl list | awk 'NR > 1 && $1 != "Domain-0"' | wc -l)" = 1 ] || { xl list; return 1; }
-}
-
 cat >/run/helper-without-daemon <<'S'
 #!/bin/sh
 XL_GPU_SOCKET=/run/nowhere exec /usr/lib/xl-gpu/libxl-save-helper "$@"

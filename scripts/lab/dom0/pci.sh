@@ -9,13 +9,22 @@ pci_assignable() {
     xl pci-assignable-list | grep -q "$DEVICE" || xl pci-assignable-add "$DEVICE"
 }
 
-# pci_guest NAME [MIB] [LINE...]: start a guest that has the device
+# pci_guest NAME [MIB] [LINE...]: start a guest that has the device; an HVM guest gets it once it has booted
 pci_guest() {
     pci_assignable
-    guest_start "$1" "${2:-384}" "pci = [ \"$DEVICE\" ]" "${@:3}"
-    guest "$1" modprobe xen-pcifront
+    if [ "$GUEST_TYPE" = hvm ]; then
+        guest_start "$1" "${2:-384}" "${@:3}"
+        timed "xl pci-attach $1" xl pci-attach "$1" "$DEVICE"
+    else
+        guest_start "$1" "${2:-384}" "pci = [ \"$DEVICE\" ]" "${@:3}"
+        guest "$1" modprobe xen-pcifront
+    fi
     wait_until 10 guest_has_device "$1"
+    pci_dma "$1"
 }
+
+# pci_dma NAME: the device does its work there; a PV guest's programs cannot tell it where their memory is
+pci_dma() { [ "$GUEST_TYPE" = pv ] || guest "$1" /usr/lib/xl-lab/guest/edu; }
 
 # guest_has_device NAME: its kernel sees it, and libxl lists it
 guest_has_device() {
@@ -28,4 +37,5 @@ pci_moved() {
     wait_until 60 guest_has_device "$1" || { echo "$1 has no device $3"; xl pci-list "$1"; return 1; }
     wait_until 90 has_sessions "$1" attached ${#programs[@]}
     for program in "${programs[@]}"; do program_goes_on "$1" "$program" "$3, with the device"; done
+    pci_dma "$1"
 }

@@ -37,6 +37,22 @@ program_result() {
 # program_kill GUEST NAME: it has no time to take anything along
 program_kill() { guest "$1" "kill -KILL \$(cat /tmp/$2.pid)"; }
 
+# fails WHAT COMMAND...: it must fail, and the program `wave` go on in the same domain of `gpu`, $source
+fails() {
+    local what=$1
+    shift
+    echo "--- $what"
+    if "$@" >/tmp/failed.log 2>&1; then
+        echo "did not fail"
+        return 1
+    fi
+    grep -aE 'xl-gpu|rror|resum' /tmp/failed.log | tail -n 6 || true
+    wait_until 60 test "$(domid gpu 2>/dev/null)" = "$source"
+    if [ -e /run/xl-gpud.pid ]; then wait_until 90 has_sessions gpu attached 1; fi
+    program_goes_on gpu wave "after: $what"
+    [ "$(xl list | awk 'NR > 1 && $1 != "Domain-0"' | wc -l)" = 1 ] || { xl list; return 1; }
+}
+
 # sessions GUEST STATE: how many of its sessions are in that state
 sessions() {
     local status
