@@ -134,10 +134,10 @@ impl HvmGuest<'_> {
                 return Err(DeviceProblem::NotFound { absence, patience });
             }
             let pace = match absence {
-                Absence::Unmapped { .. } | Absence::Stale { .. } => (4 * PACE).min(patience / 8),
+                Absence::Unmapped { .. } | Absence::Stale { .. } => 4 * PACE,
                 _ => PACE,
             };
-            std::thread::sleep(pace.min(left));
+            std::thread::sleep(pace.min(patience / 8).min(left));
         }
     }
 

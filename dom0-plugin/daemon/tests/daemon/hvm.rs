@@ -236,6 +236,7 @@ fn a_device_that_leaves_long_after_the_detach_comes_back() {
     eventually("its record says that it may leave yet", || {
         host.daemon.devices.is_leaving(0) && toolstack.pci().away == [Device::at(GPU)]
     });
+    host.daemon.devices.bring_back(0, None).unwrap();
     let warned = found(&examine(&host), "warning");
     assert!(
         warned.iter().any(|w| w.contains("was to leave")),
