@@ -232,11 +232,13 @@ impl Devices {
                 "domain {domid}: PCI device {device} was to leave and has not: it may yet, whenever what uses its driver in the guest ends"
             );
         }
-        log::info!(
-            "domain {domid}: it has its {} PCI devices back after {:?}",
-            devices.len(),
-            started.elapsed()
-        );
+        if still.is_empty() {
+            log::info!(
+                "domain {domid}: it has its {} PCI devices back after {:?}",
+                devices.len(),
+                started.elapsed()
+            );
+        }
         Ok(true)
     }
 

@@ -254,7 +254,10 @@ impl HvmGuest<'_> {
                 "its driver {driver} there has not given it up; if something uses it, end that, or the device leaves whenever that ends"
             ),
             (_, Some(None)) => {
-                "it is on the guest's bus without a driver: did the guest hear of it (ACPI)?".into()
+                // The kernel takes the driver off the list before it asks it to let go.
+                "its driver there is letting go of it and waits for whoever uses it, or there is no driver and the guest did not hear \
+                 of the removal (ACPI); its kernel log tells"
+                    .into()
             }
             (_, None) => "the guest's kernel has removed it, and has not ejected it".into(),
         }
