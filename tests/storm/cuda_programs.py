@@ -43,7 +43,7 @@ OWN = {
 FEW_CALLS = {"tiny": "calls=400", "vmm": "calls=2", "arrays": "calls=5", "contexts": "calls=7", "modules": "calls=20", "looks_up": "calls=11",
              "proc_address": "calls=7", "errors": "calls=5", "lists": "calls=7"}
 # Over before they were moved at a slower rate, on a GPU.
-SHORT = ["arrays", "errors", "forks", "launches", "streams"]
+SHORT = ["arrays", "errors", "forks", "launches", "pointers", "streams"]
 
 
 def lacking(needs):
