@@ -107,12 +107,18 @@ impl Server {
         let Some(lock) = self.locks.serving(domid) else {
             return;
         };
-        greeted.insert(domid);
         let server = self.clone();
-        std::thread::spawn(move || {
+        let greeting = move || {
             server.one.devices.greet(domid);
             drop(lock);
-        });
+        };
+        match std::thread::Builder::new().spawn(greeting) {
+            Ok(_) => drop(greeted.insert(domid)),
+            // At the next look, then.
+            Err(e) => {
+                log::warn!("domain {domid}: its devices are not looked after: no thread: {e}")
+            }
+        }
     }
 
     /// Says once that a session waits for nothing: what is written there comes back as an event.
