@@ -8,7 +8,8 @@ pub fn text(diagnosis: &Diagnosis) -> String {
     let mut out = String::new();
     for finding in &diagnosis.findings {
         let severity = format!("{}:", finding.severity);
-        let _ = writeln!(out, "{severity:<9}{}: {}", finding.subject, finding.what);
+        let (subject, what, code) = (&finding.subject, &finding.what, finding.code);
+        let _ = writeln!(out, "{severity:<9}{subject}: {what} [{code}]");
         if !finding.remedy.is_empty() {
             let _ = writeln!(out, "{:<9}-> {}", "", finding.remedy);
         }
@@ -28,7 +29,7 @@ pub fn text(diagnosis: &Diagnosis) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::diagnosis::Finding;
+    use protocol::diagnosis::{Code, Finding};
 
     #[test]
     fn a_finding_goes_with_its_remedy() {
@@ -37,11 +38,13 @@ mod tests {
             name: "web".into(),
             sessions: 1,
             can_migrate: false,
-            findings: vec![Finding::error("spool", "too small").remedy("make it larger")],
+            findings: vec![
+                Finding::error(Code::SpoolFull, "spool", "too small").remedy("make it larger"),
+            ],
         };
         assert_eq!(
             text(&diagnosis),
-            "error:   spool: too small\n         -> make it larger\nweb (5), 1 GPU sessions: cannot migrate now\n"
+            "error:   spool: too small [spool-full]\n         -> make it larger\nweb (5), 1 GPU sessions: cannot migrate now\n"
         );
     }
 }

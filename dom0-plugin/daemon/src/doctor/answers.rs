@@ -2,7 +2,7 @@
 
 use super::patient::{Answer, Patient};
 use crate::driver_costs::Way;
-use protocol::diagnosis::Finding;
+use protocol::diagnosis::{Code, Finding};
 use protocol::text;
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ const FEW_PAGES: usize = 128;
 pub fn silent(_: &Patient, answers: &[Answer]) -> Vec<Finding> {
     let failed = |a: &Answer| {
         let reason = a.begun.as_ref().err()?.to_string();
-        let finding = Finding::error(&a.who, &*reason);
+        let finding = Finding::error(Code::SessionSilent, &a.who, &*reason);
         Some(match reason.contains("pages with dom0") {
             true => finding.remedy(MORE_GRANTS),
             false => finding,
@@ -33,6 +33,7 @@ pub fn few_pages(_: &Patient, answers: &[Answer]) -> Vec<Finding> {
         let (_, pages) = a.begun.as_ref().ok()?;
         (*pages < FEW_PAGES).then(|| {
             Finding::warning(
+                Code::FewPages,
                 &a.who,
                 format!("it shares {pages} pages only: the copy will be slow"),
             )
@@ -52,7 +53,8 @@ pub fn left_to_driver(_: &Patient, answers: &[Answer]) -> Vec<Finding> {
         (left.bytes >= MUCH || left.pinned >= MUCH).then(|| {
             let left = text::left_to_driver(left).unwrap_or_default();
             Finding::note(
-                &a.who,
+Code::LeftToDriver,
+&a.who,
                 format!("{left}: about {out:.1} s to take off the GPU and {back:.1} s back, while the program waits"),
             )
             .remedy("memory of cuMemAlloc and cuMemCreate moves while the program runs; that of pools, arrays and small pieces does not")
@@ -73,8 +75,13 @@ pub fn held_by_others(patient: &Patient, answers: &[Answer]) -> Vec<Finding> {
             holder.as_str(),
         );
         let finding = match leaves {
-            true => Finding::error(&subject, format!("{what}, and has no GPU session")),
+            true => Finding::error(
+                Code::OthersHoldGpu,
+                &subject,
+                format!("{what}, and has no GPU session"),
+            ),
             false => Finding::warning(
+                Code::OthersHoldGpu,
                 &subject,
                 format!("{what}, and has no GPU session: nothing of it moves"),
             ),
@@ -83,6 +90,7 @@ pub fn held_by_others(patient: &Patient, answers: &[Answer]) -> Vec<Finding> {
     }
     findings.extend(answers.iter().filter(|a| a.others.unseen > 0).map(|a| {
         Finding::note(
+            Code::OthersUnseen,
             &a.who,
             format!(
                 "it may not look at {} other processes: whether they hold the GPU is not known",

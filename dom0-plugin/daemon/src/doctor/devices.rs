@@ -6,7 +6,7 @@ use crate::passthrough::device::Device;
 use crate::passthrough::holders;
 use crate::passthrough::toolstack::{Configuration, InDom0, Toolstack};
 use crate::passthrough::verdict::{Verdict, verdict};
-use protocol::diagnosis::Finding;
+use protocol::diagnosis::{Code, Finding};
 use protocol::text;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -25,6 +25,7 @@ pub fn devices(patient: &Patient) -> Vec<Finding> {
         Ok(findings) => findings,
         Err(e) => vec![
             Finding::error(
+                Code::DevicesUnreadable,
                 "PCI devices",
                 format!("those of domain {} cannot be read: {e}", patient.domid),
             )
@@ -43,6 +44,7 @@ fn examine(patient: &Patient, toolstack: &dyn Toolstack) -> std::io::Result<Vec<
         .filter(|d| !assigned.iter().any(|a| a.bdf == d.bdf))
         .map(|d| {
             Finding::warning(
+                Code::DeviceAway,
                 &format!("PCI device {d}"),
                 "it was detached for a migration and is not back yet",
             )
@@ -64,7 +66,8 @@ fn examine(patient: &Patient, toolstack: &dyn Toolstack) -> std::io::Result<Vec<
         if patient.devices.is_leaving(domid) {
             findings.push(
                 Finding::warning(
-                    "PCI devices",
+Code::DeviceLeaving,
+"PCI devices",
                     "one was to leave and has not: it may yet, whenever what uses its driver in the guest ends",
                 )
                 .remedy("end that in the guest; xl-gpud brings the device back when it has left"),
@@ -95,15 +98,19 @@ fn has_them(patient: &Patient, assigned: &[Device]) -> Vec<Finding> {
         Ok(None) => {}
         Ok(Some(Absence::NotTaken)) => {
             let what = "the guest has not taken those assigned to it, and would not give them up";
-            let finding = Finding::error("PCI devices", what);
+            let finding = Finding::error(Code::DeviceNotTaken, "PCI devices", what);
             return vec![finding.remedy(Absence::NotTaken.remedy())];
         }
         Ok(Some(absence)) => {
-            let finding = Finding::error("PCI devices", absence.to_string());
+            let finding = Finding::error(Code::DeviceAbsent, "PCI devices", absence.to_string());
             return vec![finding.remedy(absence.remedy())];
         }
         Err(e) => {
-            let finding = Finding::error("PCI devices", e.problem.to_string());
+            let finding = Finding::error(
+                Code::DevicesUnreadable,
+                "PCI devices",
+                e.problem.to_string(),
+            );
             return vec![finding.remedy("xl pci-list shows whether the toolstack can")];
         }
     }
@@ -111,7 +118,8 @@ fn has_them(patient: &Patient, assigned: &[Device]) -> Vec<Finding> {
     if users.is_empty() {
         let finding = || {
             Finding::note(
-                &format!("guest of domain {domid}"),
+Code::DeviceUsersUnknown,
+&format!("guest of domain {domid}"),
                 format!("whether something else there uses the device's driver is not known: {silent} of its sessions do not tell"),
             )
             .remedy("in the guest: lsmod shows who uses the driver's modules")
@@ -128,8 +136,8 @@ fn has_them(patient: &Patient, assigned: &[Device]) -> Vec<Finding> {
     // The administrator's command may be there to end just that.
     let has_hook = patient.devices.policy().before_detach.is_set();
     let finding = match has_hook {
-        true => Finding::warning(&subject, what),
-        false => Finding::error(&subject, what),
+        true => Finding::warning(Code::DeviceInUse, &subject, what),
+        false => Finding::error(Code::DeviceInUse, &subject, what),
     };
     vec![finding.remedy(holders::remedy(&users))]
 }
@@ -141,8 +149,12 @@ fn can_come(patient: &Patient, toolstack: &dyn Toolstack, device: &Device) -> Ve
     match verdict(toolstack, patient.domid, device, "") {
         Verdict::Sound { .. } => {}
         wrong => findings.push(
-            Finding::warning(&subject, "the domain is to have it, and cannot be given it")
-                .remedy(wrong.to_string()),
+            Finding::warning(
+                Code::DeviceNotGivable,
+                &subject,
+                "the domain is to have it, and cannot be given it",
+            )
+            .remedy(wrong.to_string()),
         ),
     }
     let bar = toolstack.in_dom0(device).largest_bar;
@@ -158,7 +170,7 @@ fn can_come(patient: &Patient, toolstack: &dyn Toolstack, device: &Device) -> Ve
             text::bytes(bar),
             text::bytes(window)
         );
-        findings.push(Finding::error(&subject, what).remedy(absence.remedy()));
+        findings.push(Finding::error(Code::DeviceNoRoom, &subject, what).remedy(absence.remedy()));
     }
     findings
 }
@@ -168,6 +180,7 @@ fn would_go(patient: &Patient, assigned: &[Device]) -> Option<Finding> {
     let names: Vec<String> = assigned.iter().map(ToString::to_string).collect();
     let finding = |what: &str| {
         Finding::error(
+            Code::DeviceStays,
             &format!("PCI devices {}", names.join(", ")),
             format!("{what}, and Xen refuses to track the writes of a domain with a device"),
         )
@@ -195,6 +208,7 @@ fn same_chip(patient: &Patient, assigned: &[Device]) -> Option<Finding> {
     let chips: Vec<String> = chips.iter().map(ToString::to_string).collect();
     (!chips.is_empty()).then(|| {
         Finding::note(
+            Code::SameChip,
             &format!("domain {}", patient.domid),
             format!(
                 "its CUDA programs go on on the same chip only: {}",
@@ -212,21 +226,30 @@ fn in_dom0(device: &Device, seen: &InDom0) -> Vec<Finding> {
     let mut findings = Vec::new();
     if !seen.exists {
         findings.push(
-            Finding::error(&subject, "dom0 does not see it any more")
-                .remedy("look into dom0's kernel log"),
+            Finding::error(
+                Code::DeviceMissing,
+                &subject,
+                "dom0 does not see it any more",
+            )
+            .remedy("look into dom0's kernel log"),
         );
         return findings;
     }
     if seen.is_dead {
         findings.push(
-            Finding::error(&subject, "its configuration space reads as ones")
-                .remedy(Verdict::Dead.to_string()),
+            Finding::error(
+                Code::DeviceDead,
+                &subject,
+                "its configuration space reads as ones",
+            )
+            .remedy(Verdict::Dead.to_string()),
         );
         return findings;
     }
     if let Some(driver) = seen.driver.as_ref().filter(|d| *d != "pciback") {
         findings.push(
             Finding::error(
+                Code::DeviceDriver,
                 &subject,
                 format!("dom0's driver {driver} has it, not pciback"),
             )
@@ -236,6 +259,7 @@ fn in_dom0(device: &Device, seen: &InDom0) -> Vec<Finding> {
     if !seen.resets {
         findings.push(
             Finding::warning(
+                Code::DeviceNoReset,
                 &subject,
                 "dom0 cannot reset it: what the guest left in it stays, and it may not start again",
             )
@@ -245,6 +269,7 @@ fn in_dom0(device: &Device, seen: &InDom0) -> Vec<Finding> {
     if device.name.is_none() {
         findings.push(
             Finding::note(
+                Code::DeviceAddress,
                 &subject,
                 "the other host has to have one at the same address that is assignable",
             )
@@ -268,6 +293,7 @@ fn programs(patient: &Patient) -> Vec<Finding> {
         .filter(|(_, program)| !runs(program))
         .map(|(setting, program)| {
             Finding::error(
+                Code::HookNotRunnable,
                 &format!("{setting} of xl-gpu.conf"),
                 format!("{program} cannot be run"),
             )
@@ -291,6 +317,7 @@ fn has_line(
     };
     Some(
         Finding::error(
+            Code::PassthroughOff,
             &format!("configuration of domain {}", patient.domid),
             format!("{wanted}, and a domain built without {LINE} cannot take it"),
         )
@@ -301,7 +328,7 @@ fn has_line(
 }
 
 fn cannot_be_asked(e: &std::io::Error) -> Finding {
-    let finding = Finding::error("xl", format!("it cannot be asked: {e}"));
+    let finding = Finding::error(Code::XlUnusable, "xl", format!("it cannot be asked: {e}"));
     match e.kind() {
         std::io::ErrorKind::NotFound => {
             finding.remedy("install Xen's tools: devices are detached and attached by xl")

@@ -1,7 +1,7 @@
 //! The host: who works on the domain, and what the toolstack would run.
 
 use super::patient::{Asked, Patient};
-use protocol::diagnosis::Finding;
+use protocol::diagnosis::{Code, Finding};
 use std::path::Path;
 use xen_bindings::guest::Version;
 
@@ -12,6 +12,7 @@ pub fn busy(patient: &Patient) -> Vec<Finding> {
     }
     let finding = patient.busy.map(|what| {
         Finding::error(
+            Code::DomainBusy,
             &format!("domain {}", patient.domid),
             format!("it is busy: {what}"),
         )
@@ -31,17 +32,18 @@ pub fn save_helper(patient: &Patient) -> Vec<Finding> {
     let subject = "LIBXL_SAVE_HELPER";
     let finding = match save_helper {
         None => Finding::warning(
-            subject,
+Code::HelperUnset,
+subject,
             "it is not set here: from this shell xl would run the stock helper, and refuse nothing, but move no GPU state",
         )
         .remedy("export LIBXL_SAVE_HELPER=/usr/lib/xl-gpu/libxl-save-helper, for every session: scripts/install --enable"),
         Some(path) if !Path::new(path).exists() => {
-            Finding::error(subject, format!("it names {path}, which is not there"))
+            Finding::error(Code::HelperMissing, subject, format!("it names {path}, which is not there"))
                 .remedy("scripts/install puts it there")
         }
         Some(path) => match Path::new(path).with_file_name("libxl_gpu_plugin.so").exists() {
             true => return Vec::new(),
-            false => Finding::warning(subject, format!("there is no plugin beside {path}"))
+            false => Finding::warning(Code::PluginMissing, subject, format!("there is no plugin beside {path}"))
                 .remedy("scripts/install puts libxl_gpu_plugin.so there; XL_GPU_PLUGIN names another place"),
         },
     };
@@ -57,10 +59,15 @@ pub fn libxenguest(patient: &Patient) -> Vec<Finding> {
         return Vec::new();
     }
     let finding = match toolstack.libxenguest() {
-        Err(e) => Finding::warning("libxl-save-helper", format!("it cannot be looked at: {e}")),
+        Err(e) => Finding::warning(
+            Code::HelperUnreadable,
+            "libxl-save-helper",
+            format!("it cannot be looked at: {e}"),
+        ),
         Ok(path) => match Version::from_library_path(&path) {
             Some(version) if version.is_known() => return Vec::new(),
             _ => Finding::error(
+                Code::LibxenguestUnknown,
                 &path,
                 format!(
                     "it is not one of {} to {}: the plugin leaves GPU state alone beside it",

@@ -3,13 +3,14 @@
 use super::patient::Patient;
 use crate::carrier::who;
 use channel::link::{Announcement, Residence};
-use protocol::diagnosis::Finding;
+use protocol::diagnosis::{Code, Finding};
 use protocol::status::Purpose;
 
 /// Nodes that no session can be made of.
 pub fn nonsense(patient: &Patient) -> Vec<Finding> {
     let finding = |odd: &crate::carrier::Nonsense| {
         Finding::error(
+            Code::SessionNonsense,
             &format!("session {} of domain {}", odd.node, patient.domid),
             format!("it makes no sense ({})", odd.reason),
         )
@@ -45,7 +46,11 @@ fn is_blocked(a: &Announcement) -> Option<Finding> {
         .blocked
         .as_ref()
         .filter(|_| a.state == Residence::Attached)?;
-    let finding = Finding::error(&who(a), format!("it cannot be moved: {reason}"));
+    let finding = Finding::error(
+        Code::SessionBlocked,
+        &who(a),
+        format!("it cannot be moved: {reason}"),
+    );
     Some(finding.remedy("end the program, or what it uses of that kind, and try again"))
 }
 
@@ -55,6 +60,7 @@ fn speaks_another(a: &Announcement) -> Option<Finding> {
         return None;
     }
     let finding = Finding::error(
+        Code::SessionProtocol,
         &who(a),
         format!(
             "it speaks channel protocol {oldest} to {newest}, this xl-gpud {} to {}",
@@ -82,7 +88,8 @@ fn of_detached(patient: &Patient, a: &Announcement) -> Finding {
     let who = who(a);
     match image {
         None => Finding::error(
-            &who,
+Code::ImageMissing,
+&who,
             format!(
                 "it is {} and its image is not here: nothing could be moved of it",
                 a.state
@@ -93,15 +100,17 @@ fn of_detached(patient: &Patient, a: &Announcement) -> Finding {
             patient.domid, a.session
         )),
         Some(image) if image.serving => Finding::warning(
-            &who,
+Code::SessionArriving,
+&who,
             "it is still arriving: its state is being given back",
         )
         .remedy("a migration waits for it, and up to timeout_busy of xl-gpu.conf without progress"),
         Some(image) if image.purpose == Purpose::Held && a.state == Residence::Detached => {
-            Finding::note(&who, "it is detached by request; its image travels as it is")
+            Finding::note(Code::SessionDetached, &who, "it is detached by request; its image travels as it is")
         }
         Some(_) => Finding::warning(
-            &who,
+Code::ImageWaiting,
+&who,
             format!("it is {}, and its image waits to be served", a.state),
         )
         .remedy(format!("xl-gpu status {} says why it waits", patient.domid)),
@@ -113,6 +122,7 @@ pub fn none(patient: &Patient) -> Vec<Finding> {
     match patient.announced.is_empty() && patient.nonsense.is_empty() {
         false => Vec::new(),
         true => vec![Finding::note(
+            Code::NoSession,
             &format!("domain {}", patient.domid),
             "it has no GPU session: xl-gpu leaves it alone",
         )],

@@ -1,7 +1,7 @@
 //! Whether what is on the GPU now finds room here.
 
 use super::patient::{Answer, Patient};
-use protocol::diagnosis::Finding;
+use protocol::diagnosis::{Code, Finding};
 use protocol::text::bytes;
 
 /// The domain's quota, and memory and disk of this host. Zeros take no space, so less may do; nobody knows before.
@@ -13,7 +13,8 @@ pub fn room(patient: &Patient, answers: &[Answer]) -> Vec<Finding> {
     if room.quota < resident {
         findings.push(
             Finding::error(
-                "spool",
+Code::SpoolQuota,
+"spool",
                 format!(
                     "{} are on the GPU, and images of the domain may take {} more (spool_guest_quota)",
                     bytes(resident),
@@ -34,7 +35,8 @@ pub fn room(patient: &Patient, answers: &[Answer]) -> Vec<Finding> {
         );
         findings.push(
             Finding::error(
-                "spool",
+Code::SpoolFull,
+"spool",
                 format!(
                     "{} are on the GPU, and there is room for {} in memory (spool_memory) and {disk} in {dir}",
                     bytes(resident),

@@ -36,7 +36,13 @@ pub fn found(diagnosis: &Value, severity: &str) -> Vec<String> {
         .filter(|f| f["severity"] == severity)
         .map(|f| {
             let text = |name: &str| f[name].as_str().unwrap();
-            format!("{}: {}; {}", text("subject"), text("what"), text("remedy"))
+            let code = text("code");
+            format!(
+                "{}: {}; {} [{code}]",
+                text("subject"),
+                text("what"),
+                text("remedy")
+            )
         })
         .collect()
 }
