@@ -37,7 +37,8 @@ pub fn devices(patient: &Patient) -> Vec<Finding> {
 fn examine(patient: &Patient, toolstack: &dyn Toolstack) -> std::io::Result<Vec<Finding>> {
     let (domid, policy) = (patient.domid, patient.devices.policy());
     let assigned = toolstack.assigned(domid)?;
-    let away = toolstack.away(domid)?;
+    let record = toolstack.record(domid)?.into_iter();
+    let away: Vec<Device> = record.map(|taken| taken.device).collect();
     let by_policy = policy.to_attach(toolstack, domid)?;
     let mut findings: Vec<Finding> = away
         .iter()

@@ -2,17 +2,20 @@
 
 use super::absence::Absence;
 use super::chip::{Chip, Gpu, NVIDIA};
+use super::departure::Departure;
 use super::device::Device;
 use super::error::{DeviceError, DeviceProblem};
 use super::guest::Guest;
 use super::holders::unexplained;
+use super::homecoming::{Found, Homecoming};
 use super::hvm::Pulsed;
-use super::leaving::Leaving;
 use super::look::{PATIENCE, look};
 use super::policy::Policy;
+use super::standing::Standings;
+use super::taken::Taken;
 use super::toolstack::{InDom0, Toolstack};
-use super::verdict::verdict;
 use super::wait::wait;
+use super::waits::Waits;
 use crate::carrier::Carrier;
 use channel::bus::Module;
 use channel::image::SessionId;
@@ -30,7 +33,7 @@ pub struct Devices {
     /// One at a time with a domain's devices.
     locks: Mutex<BTreeMap<u32, Arc<Mutex<()>>>>,
     pulsed: Pulsed,
-    leaving: Leaving,
+    waits: Waits,
 }
 
 impl Devices {
@@ -41,7 +44,7 @@ impl Devices {
             policy,
             locks: Mutex::default(),
             pulsed: Pulsed::default(),
-            leaving: Leaving::default(),
+            waits: Waits::default(),
         }
     }
 
@@ -68,7 +71,7 @@ impl Devices {
         domid: u32,
         asked: Option<SessionId>,
     ) -> Result<Guest<'s>, DeviceError> {
-        let leaving = self.leaving.any(domid);
+        let leaving = self.is_leaving(domid);
         Guest::of(
             domid,
             &*self.carrier,
@@ -113,11 +116,9 @@ impl Devices {
         };
         let lock = self.lock_of(domid);
         let _alone = lock.lock().unwrap_or_else(|e| e.into_inner());
+        self.waits.forget(domid);
         self.policy.before_detach.run(toolstack, domid, &devices)?;
-        let guest = self.guest(toolstack, domid, None)?;
-        toolstack
-            .set_away(domid, &devices)
-            .map_err(|e| DeviceProblem::Unnoted(e).of(domid))?;
+        let departure = Departure::begin(toolstack, domid, &devices)?;
         // Its sessions have given theirs up: whoever is left holds it.
         let mut holders = Vec::new();
         let given_up = wait(HOLDERS, HOLDERS / 4, || {
@@ -127,19 +128,8 @@ impl Devices {
         if !given_up.unwrap_or(true) {
             return Err(DeviceProblem::InUse(holders).of(domid));
         }
-        for device in devices.iter().rev() {
-            let started = Instant::now();
-            let detached = guest.detach(device, self.policy.timeout);
-            self.leaving.note(domid, device, detached.is_err());
-            detached.map_err(|error| {
-                let device = device.to_string();
-                DeviceProblem::NotDetached { device, error }.of(domid)
-            })?;
-            log::info!(
-                "domain {domid}: PCI device {device} detached in {:?}",
-                started.elapsed()
-            );
-        }
+        let guest = self.guest(toolstack, domid, None)?;
+        departure.detach(&guest, self.policy.timeout)?;
         Ok(devices)
     }
 
@@ -149,131 +139,112 @@ impl Devices {
         let Some(toolstack) = self.toolstack() else {
             return Ok(false);
         };
+        let called = Instant::now();
         let lock = self.lock_of(domid);
         let _alone = lock.lock().unwrap_or_else(|e| e.into_inner());
-        let started = Instant::now();
+        let patience = self.policy.timeout;
+        match self.waits.since(domid, called) {
+            Some(None) => return Ok(false),
+            Some(Some(absence)) => {
+                return Err(DeviceProblem::NotFound { absence, patience }.of(domid));
+            }
+            None => {}
+        }
         let unread = |e| DeviceProblem::Unread(e).of(domid);
-        let away = toolstack.away(domid).map_err(unread)?;
-        let listed = toolstack.assigned(domid).map_err(unread)?;
-        let by_policy = match away.is_empty() && listed.is_empty() {
+        let standings = Standings::read(toolstack, domid).map_err(unread)?;
+        let by_policy = match standings.is_empty() {
             true => self.policy.to_attach(toolstack, domid).map_err(unread)?,
             false => Vec::new(),
         };
-        if away.is_empty() && listed.is_empty() && by_policy.is_empty() {
+        if standings.is_empty() && by_policy.is_empty() {
             return Ok(false);
         }
         let guest = self.guest(toolstack, domid, asked)?;
-        let unnoted = |e| DeviceProblem::Unnoted(e).of(domid);
-        let (mut away, mut here) = (away, listed);
-        if !away.is_empty() {
-            let stale = guest.stale(&here);
-            away.extend(without(stale.clone(), &away));
-            if !stale.is_empty() {
-                toolstack.set_away(domid, &away).map_err(unnoted)?;
-            }
-            for device in &stale {
-                guest.strike(device).map_err(|error| {
-                    let device = device.to_string();
-                    DeviceProblem::NotDetached { device, error }.of(domid)
-                })?;
-            }
-            here = without(here, &stale);
+        let (homecoming, began) = (
+            self.homecoming(toolstack, &guest, standings),
+            Instant::now(),
+        );
+        let found = homecoming.complete(&by_policy);
+        match &found {
+            Ok(_) => self.waits.ended(domid, began, None),
+            Err(DeviceError {
+                problem: DeviceProblem::NotFound { absence, .. },
+                ..
+            }) => self.waits.ended(domid, began, Some(absence.clone())),
+            Err(_) => {}
         }
-        // One that has not left yet is back, as long as it stays.
-        let is_settled = |d: &Device| self.leaving.is_settled(domid, d) && is_one_of(d, &here);
-        let settled = away.iter().all(is_settled);
-        let missing = match away.is_empty() {
-            false => without(away.clone(), &here),
-            true => by_policy,
-        };
-        for device in &missing {
-            toolstack.attach(domid, device).map_err(|error| {
-                let verdict = verdict(toolstack, domid, device, &error.to_string());
-                let device = device.to_string();
-                DeviceProblem::NotAttached {
-                    device,
-                    error,
-                    verdict,
-                }
-                .of(domid)
-            })?;
-        }
-        let given = match missing.is_empty() {
-            true => here,
-            false => {
-                guest.was_given();
-                toolstack.assigned(domid).map_err(unread)?
-            }
-        };
-        // One that was running when its device came has heard of it.
-        let connected = guest.connect(&given, missing.is_empty(), self.policy.timeout);
-        let woken = connected.map_err(|problem| {
-            // What has left without anybody's notice is to come back at the next attempt.
-            if away.is_empty() && matches!(problem, DeviceProblem::NotFound { .. }) {
-                let stale = guest.stale(&given);
-                if let Err(e) = toolstack.set_away(domid, &stale) {
-                    log::warn!("domain {domid}: {e}");
-                }
-            }
-            problem.of(domid)
-        })?;
-        if settled && missing.is_empty() && !woken {
+        if found? == Found::Nothing {
             return Ok(false);
         }
-        let devices = toolstack.assigned(domid).map_err(unread)?;
-        self.policy.after_attach.run(toolstack, domid, &devices)?;
-        missing
-            .iter()
-            .for_each(|d| self.leaving.note(domid, d, false));
-        let still = self.leaving.settle(domid, away);
-        toolstack.set_away(domid, &still).map_err(unnoted)?;
-        for device in &still {
-            log::warn!(
-                "domain {domid}: PCI device {device} was to leave and has not: it may yet, whenever what uses its driver in the guest ends"
-            );
-        }
-        if still.is_empty() {
-            log::info!(
-                "domain {domid}: it has its {} PCI devices back after {:?}",
-                devices.len(),
-                started.elapsed()
-            );
-        }
+        log::info!(
+            "domain {domid}: it has its PCI devices after {:?}",
+            began.elapsed()
+        );
         Ok(true)
+    }
+
+    fn homecoming<'a>(
+        &'a self,
+        toolstack: &'a dyn Toolstack,
+        guest: &'a Guest<'a>,
+        standings: Standings,
+    ) -> Homecoming<'a> {
+        Homecoming {
+            toolstack,
+            policy: &self.policy,
+            domid: guest.domid(),
+            guest,
+            standings,
+        }
     }
 
     /// The domain is no more.
     pub fn forget(&self, domid: u32) {
         let mut pulsed = self.pulsed.lock().unwrap_or_else(|e| e.into_inner());
         pulsed.remove(&domid);
-        self.leaving.forget(domid);
+        self.waits.forget(domid);
     }
 
     /// Whether a device of the domain was to leave, has not, and may yet.
     pub fn is_leaving(&self, domid: u32) -> bool {
-        self.leaving.any(domid)
+        let record = self.toolstack().map(|t| t.record(domid));
+        match record {
+            Some(Ok(record)) => record.iter().any(Taken::may_leave),
+            Some(Err(e)) => {
+                log::warn!("domain {domid}: {e}");
+                false
+            }
+            None => false,
+        }
     }
 
     /// Sees to it that an HVM guest which has just come learns of its devices, also where no session waits for them: it would hear of
-    /// no later coming and going either.
+    /// no later coming and going either. What it has lost without anybody's notice goes on record, to be brought back.
     pub fn greet(&self, domid: u32) {
         let Some(toolstack) = self.toolstack() else {
             return;
         };
         let lock = self.lock_of(domid);
         let _alone = lock.lock().unwrap_or_else(|e| e.into_inner());
-        let woken = match toolstack.assigned(domid) {
-            Ok(devices) if devices.is_empty() => return,
-            Ok(devices) => match self.guest(toolstack, domid, None) {
-                Ok(Guest::Hvm(guest)) => guest.wake_if_unseen(&devices),
-                Ok(_) => return,
-                Err(e) => return log::warn!("{e}"),
-            },
-            Err(e) => Err(e),
-        };
-        if let Err(e) = woken {
-            log::warn!("domain {domid}: {e}");
+        if let Err(e) = self.greet_alone(toolstack, domid) {
+            log::warn!("{e}");
         }
+    }
+
+    fn greet_alone(&self, toolstack: &dyn Toolstack, domid: u32) -> Result<(), DeviceError> {
+        let unread = |e| DeviceProblem::Unread(e).of(domid);
+        let standings = Standings::read(toolstack, domid).map_err(unread)?;
+        if standings.listed.is_empty() {
+            return Ok(());
+        }
+        let guest = self.guest(toolstack, domid, None)?;
+        let sees_all = guest.wake_if_unseen(&standings.listed);
+        let sees_all = sees_all.map_err(|e| DeviceProblem::Link(e).of(domid))?;
+        // With a record, they are brought back anyway.
+        if !sees_all && self.policy.detach && standings.record.is_empty() {
+            self.homecoming(toolstack, &guest, standings).note_stale()?;
+        }
+        Ok(())
     }
 
     /// Why the guest does not use one of `devices`, which are assigned to it, and would not give it up; `None` where it has them all.
@@ -326,14 +297,4 @@ impl Devices {
             seen.silent,
         )
     }
-}
-
-fn is_one_of(device: &Device, devices: &[Device]) -> bool {
-    devices.iter().any(|d| d.bdf == device.bdf)
-}
-
-fn without(devices: Vec<Device>, others: &[Device]) -> Vec<Device> {
-    let mut left = devices;
-    left.retain(|d| !is_one_of(d, others));
-    left
 }

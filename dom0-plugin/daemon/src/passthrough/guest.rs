@@ -16,7 +16,7 @@ use std::time::Duration;
 pub enum Guest<'a> {
     Pv(PvGuest<'a>),
     /// It has no devices.
-    Pvh,
+    Pvh(u32),
     Hvm(HvmGuest<'a>),
 }
 
@@ -32,7 +32,7 @@ impl<'a> Guest<'a> {
     ) -> io::Result<Self> {
         Ok(match toolstack.kind(domid)? {
             GuestKind::Pv => Guest::Pv(PvGuest { domid, toolstack }),
-            GuestKind::Pvh => Guest::Pvh,
+            GuestKind::Pvh => Guest::Pvh(domid),
             GuestKind::Hvm => Guest::Hvm(HvmGuest {
                 domid,
                 carrier,
@@ -44,11 +44,29 @@ impl<'a> Guest<'a> {
         })
     }
 
+    /// Its domain.
+    pub fn domid(&self) -> u32 {
+        match self {
+            Guest::Pv(guest) => guest.domid,
+            Guest::Pvh(domid) => *domid,
+            Guest::Hvm(guest) => guest.domid,
+        }
+    }
+
+    /// Wakes it if it does not see one of `devices`, which may have been plugged before it ran; whether it sees them all.
+    pub fn wake_if_unseen(&self, devices: &[Device]) -> io::Result<bool> {
+        match self {
+            Guest::Hvm(guest) => guest.wake_if_unseen(devices),
+            // pcifront is woken for whoever waits for it.
+            Guest::Pv(_) | Guest::Pvh(_) => Ok(true),
+        }
+    }
+
     /// Why it does not use one of `devices`, which are assigned to it; `None` where it has them all.
     pub fn absence(&self, devices: &[Device]) -> io::Result<Option<Absence>> {
         match self {
             Guest::Pv(guest) => guest.absence(),
-            Guest::Pvh => Ok(None),
+            Guest::Pvh(_) => Ok(None),
             Guest::Hvm(guest) => guest.diagnosis(devices),
         }
     }
@@ -62,7 +80,7 @@ impl<'a> Guest<'a> {
     ) -> Result<bool, DeviceProblem> {
         match self {
             Guest::Pv(guest) => guest.connect(slept, patience),
-            Guest::Pvh => Ok(false),
+            Guest::Pvh(_) => Ok(false),
             Guest::Hvm(guest) => guest.connect(devices, slept, patience),
         }
     }
@@ -71,7 +89,7 @@ impl<'a> Guest<'a> {
     pub fn detach(&self, device: &Device, patience: Duration) -> io::Result<()> {
         match self {
             Guest::Pv(guest) => guest.detach(device, patience),
-            Guest::Pvh => Err(io::Error::new(
+            Guest::Pvh(_) => Err(io::Error::new(
                 io::ErrorKind::Unsupported,
                 "how a PVH guest gives a device up is not known to this xl-gpud",
             )),

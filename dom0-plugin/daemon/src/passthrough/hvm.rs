@@ -141,18 +141,17 @@ impl HvmGuest<'_> {
         }
     }
 
-    /// Wakes it if it does not see one of `devices`, which may have been plugged before it ran.
-    pub fn wake_if_unseen(&self, devices: &[Device]) -> io::Result<()> {
-        match self.absence(devices)? {
+    /// Wakes it if it does not see one of `devices`, which may have been plugged before it ran; whether it has them all.
+    pub fn wake_if_unseen(&self, devices: &[Device]) -> io::Result<bool> {
+        let absence = self.absence(devices)?;
+        match absence {
             Some(Absence::Unseen { .. }) if self.pulsed().insert(self.domid) => {
-                self.toolstack.wake(self.domid, GuestKind::Hvm)
+                self.toolstack.wake(self.domid, GuestKind::Hvm)?;
             }
-            Some(_) => Ok(()),
-            None => {
-                self.has_found();
-                Ok(())
-            }
+            Some(_) => {}
+            None => self.has_found(),
         }
+        Ok(absence.is_none())
     }
 
     /// The next arrival is another one.
@@ -217,14 +216,26 @@ impl HvmGuest<'_> {
         }
     }
 
-    /// Those of `listed` that the device model does not have; none where it cannot be asked.
+    /// Those of `listed` that libxl lists and the device model does not have; none where it cannot be asked.
     pub fn stale(&self, listed: &[Device]) -> Vec<Device> {
-        // Not in the middle of libxl's own work: someone may be detaching it by hand.
-        let is_stale = |device: &&Device| {
-            !self.may_be_emulated(device)
-                && !wait(LIBXL_LOOKS, PACE, || Ok(self.may_be_emulated(device))).unwrap_or(true)
+        let mut stale = listed.to_vec();
+        let mut sieve = || -> io::Result<bool> {
+            let emulated = self.toolstack.emulated(self.domid)?;
+            stale.retain(|device| find(&emulated, device).is_none());
+            if !stale.is_empty() {
+                let listed = self.toolstack.assigned(self.domid)?;
+                stale.retain(|device| listed.iter().any(|d| d.bdf == device.bdf));
+            }
+            Ok(stale.is_empty())
         };
-        listed.iter().filter(is_stale).cloned().collect()
+        // Not in the middle of libxl's own work: someone may be detaching it by hand.
+        match wait(LIBXL_LOOKS, PACE, &mut sieve) {
+            Ok(_) => stale,
+            Err(e) => {
+                log::debug!("domain {}: {e}", self.domid);
+                Vec::new()
+            }
+        }
     }
 
     fn is_listed(&self, device: &Device) -> io::Result<bool> {

@@ -17,23 +17,27 @@
 //! guest does not run yet, and Linux, when it is resumed, looks at none that it did not know: it has to be woken. What the kinds of guests
 //! do is in [`pv`] and [`hvm`]; [`guest`] chooses.
 //!
-//! What was taken stands in XenStore with the domain, so that it comes back even if this daemon dies in between, and is
-//! forgotten with a domain that has left.
+//! What was taken stands in XenStore with the domain ([`taken`]), so that it comes back even if this daemon dies in between, and is
+//! forgotten with a domain that has left. Where a device is at each moment is a [`standing`].
 
 pub mod absence;
 pub mod chip;
 pub mod command;
+pub mod departure;
 pub mod device;
 pub mod devices;
 pub mod error;
 pub mod guest;
 pub mod holders;
+pub mod homecoming;
 pub mod hvm;
 pub mod kind;
-pub mod leaving;
 pub mod look;
 pub mod policy;
 pub mod pv;
+pub mod standing;
+pub mod taken;
 pub mod toolstack;
 pub mod verdict;
 pub mod wait;
+pub mod waits;

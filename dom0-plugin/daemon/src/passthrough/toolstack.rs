@@ -3,6 +3,7 @@
 use super::chip::Gpu;
 use super::device::Device;
 use super::kind::GuestKind;
+use super::taken::Taken;
 use std::io;
 
 /// Where pciback and pcifront are with each other.
@@ -96,7 +97,7 @@ pub trait Toolstack: Send + Sync {
     fn name(&self, domid: u32) -> io::Result<String>;
     /// Devices that were taken for a migration, and are to come back if the domain stays. Kept with the domain, over a
     /// restart of the daemon.
-    fn away(&self, domid: u32) -> io::Result<Vec<Device>>;
+    fn record(&self, domid: u32) -> io::Result<Vec<Taken>>;
     /// Sets that list.
-    fn set_away(&self, domid: u32, devices: &[Device]) -> io::Result<()>;
+    fn set_record(&self, domid: u32, record: &[Taken]) -> io::Result<()>;
 }

@@ -111,6 +111,8 @@ impl Server {
         let greeting = move || {
             server.one.devices.greet(domid);
             drop(lock);
+            // What it has lost is on record now.
+            server.devices_when_resumed(domid);
         };
         match std::thread::Builder::new().spawn(greeting) {
             Ok(_) => drop(greeted.insert(domid)),
@@ -228,9 +230,9 @@ impl Server {
     /// Brings devices back in the background as soon as the domain runs, if it ever does again; nothing to do where none were
     /// taken. Sessions that are served bring them back sooner.
     pub fn devices_when_resumed(self: &Arc<Self>, domid: u32) {
-        match self.one.carrier.toolstack().map(|t| t.away(domid)) {
+        match self.one.carrier.toolstack().map(|t| t.record(domid)) {
             None => return,
-            Some(Ok(away)) if away.is_empty() => return,
+            Some(Ok(record)) if record.is_empty() => return,
             Some(Ok(_)) => {}
             Some(Err(e)) => log::error!("domain {domid}: {e}"),
         }
@@ -246,8 +248,8 @@ impl Server {
                 let Some(_lock) = server.locks.serving(domid) else {
                     continue;
                 };
-                match toolstack.away(domid) {
-                    Ok(away) if away.is_empty() => return,
+                match toolstack.record(domid) {
+                    Ok(record) if record.is_empty() => return,
                     Ok(_) => {}
                     Err(e) => log::warn!("domain {domid}: {e}"),
                 }

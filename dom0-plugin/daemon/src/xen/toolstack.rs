@@ -10,6 +10,7 @@ use crate::passthrough::chip::{self, Gpu};
 use crate::passthrough::command;
 use crate::passthrough::device::Device;
 use crate::passthrough::kind::GuestKind;
+use crate::passthrough::taken::Taken;
 use crate::passthrough::toolstack::{Configuration, Emulated, InDom0, Link, Toolstack};
 use channel::xenstore;
 use std::io;
@@ -41,7 +42,7 @@ impl Xl {
     }
 }
 
-fn record(domid: u32) -> String {
+fn record_node(domid: u32) -> String {
     format!("{}/{}", xenstore::control(domid), xenstore::control::PCI)
 }
 
@@ -156,23 +157,23 @@ impl Toolstack for Xl {
         Ok(name.unwrap_or_default())
     }
 
-    fn away(&self, domid: u32) -> io::Result<Vec<Device>> {
-        match self.store.read(&record(domid))? {
+    fn record(&self, domid: u32) -> io::Result<Vec<Taken>> {
+        match self.store.read(&record_node(domid))? {
             None => Ok(Vec::new()),
             Some(text) => serde_json::from_str(&text)
-                .map_err(|e| io::Error::other(format!("{}: {e}", record(domid)))),
+                .map_err(|e| io::Error::other(format!("{}: {e}", record_node(domid)))),
         }
     }
 
-    fn set_away(&self, domid: u32, devices: &[Device]) -> io::Result<()> {
-        let (guard, path) = (guard(domid), record(domid));
-        let there = match devices {
+    fn set_record(&self, domid: u32, record: &[Taken]) -> io::Result<()> {
+        let (guard, path) = (guard(domid), record_node(domid));
+        let there = match record {
             [] => self.store.remove_under(&guard, &path)?,
             _ => self
                 .store
-                .write_under(&guard, &path, &serde_json::to_string(devices)?)?,
+                .write_under(&guard, &path, &serde_json::to_string(record)?)?,
         };
-        match there || devices.is_empty() {
+        match there || record.is_empty() {
             true => Ok(()),
             false => Err(io::ErrorKind::NotFound.into()),
         }

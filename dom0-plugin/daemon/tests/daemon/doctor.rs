@@ -67,17 +67,20 @@ pub fn with_device() -> (Host, FakeToolstack) {
 pub fn with_device_and(change: impl FnOnce(&mut daemon::config::Config)) -> (Host, FakeToolstack) {
     let toolstack = FakeToolstack::default();
     toolstack.pci().assigned = vec![Device::at(GPU)];
-    let given = toolstack.clone();
-    let host = Host::over(
+    (over(&toolstack, change), toolstack)
+}
+
+pub fn over(toolstack: &FakeToolstack, change: impl FnOnce(&mut daemon::config::Config)) -> Host {
+    let toolstack = toolstack.clone();
+    Host::over(
         |programs| {
             Box::new(WithDevices {
                 programs,
-                toolstack: given,
+                toolstack,
             })
         },
         |config, _| change(config),
-    );
-    (host, toolstack)
+    )
 }
 
 #[test]
@@ -277,13 +280,13 @@ fn the_save_that_passes_sends_the_device_away_and_brings_it_back() {
     assert_eq!(begun.unwrap()["devices"], 1);
     talk.ask(json!({"op": "stop"})).unwrap();
     assert_eq!(toolstack.pci().done, [format!("detach {GPU}")]);
-    assert_eq!(toolstack.pci().away, [Device::at(GPU)]);
+    assert_eq!(toolstack.pci().away(), [Device::at(GPU)]);
     // The helper dies: the domain runs on here.
     drop(talk);
     eventually("the program goes on", || program.bytes().is_some());
     assert_eq!(program.bytes(), Some(objects(1, 2)));
     assert_eq!(toolstack.pci().done[1], format!("attach {GPU}"));
-    eventually("its record is gone", || toolstack.pci().away.is_empty());
+    eventually("its record is gone", || toolstack.pci().record.is_empty());
     drop(writer);
     drained.join().unwrap();
 }

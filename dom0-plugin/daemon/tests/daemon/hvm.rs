@@ -1,20 +1,18 @@
-//! An HVM guest's device: it arrives when the guest has it, and leaves when the guest lets go.
+//! An HVM guest's device arrives when the guest has it.
 
-use crate::doctor::{GPU, examine, found, refused, with_device_and};
-use crate::host::{Host, Talk, eventually};
+use crate::doctor::{GPU, examine, found, over, refused};
+use crate::host::{Host, eventually};
 use crate::program::{Program, objects};
-use crate::toolstack::{FakeToolstack, ID, unplug};
+use crate::toolstack::{FakeToolstack, ID, Pci};
 use channel::bus::{Bus, BusDevice, Module};
 use daemon::passthrough::device::Device;
 use daemon::passthrough::kind::GuestKind;
 use daemon::passthrough::toolstack::Emulated;
-use serde_json::json;
-use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// The guest's bus with the device on it.
-fn bus(unplaced: u64, modules: &[(&str, u32)]) -> Bus {
+pub fn bus(unplaced: u64, modules: &[(&str, u32)]) -> Bus {
     let module = |(name, references): &(&str, u32)| Module {
         name: (*name).into(),
         references: *references,
@@ -33,43 +31,45 @@ fn bus(unplaced: u64, modules: &[(&str, u32)]) -> Bus {
 }
 
 /// A host with an HVM guest that has the device by libxl's list and QEMU's, and a program whose session sees `bus`.
-fn guest(bus: Option<Bus>) -> (Host, FakeToolstack, Program) {
+pub fn guest(bus: Option<Bus>) -> (Host, FakeToolstack, Program) {
     guest_with(bus, |_| ())
 }
 
-fn guest_with(
+pub fn guest_with(
     bus: Option<Bus>,
     change: impl FnOnce(&mut daemon::config::Config),
 ) -> (Host, FakeToolstack, Program) {
-    let (host, toolstack) = with_device_and(|config| {
-        config.pci_timeout = Duration::from_millis(400);
-        change(config);
-    });
-    let mut pci = toolstack.pci();
-    pci.kind = GuestKind::Hvm;
-    pci.emulated = Some(vec![Emulated {
-        id: Device::at(GPU).emulated_id(),
-        is_mapped: true,
-    }]);
-    drop(pci);
+    let (host, toolstack) = found_with(|_| (), change);
     let program = Program::start_with(&host.programs, 1, objects(1, 2), |s| s.bus = bus);
     host.expect_sessions(1);
     (host, toolstack, program)
 }
 
-fn done(toolstack: &FakeToolstack, what: &str) -> usize {
-    let pci = toolstack.pci();
-    pci.done.iter().filter(|d| d.starts_with(what)).count()
+/// A host whose daemon finds an HVM guest with the device when it starts, and what `set` changes.
+pub fn found_with(
+    set: impl FnOnce(&mut Pci),
+    change: impl FnOnce(&mut daemon::config::Config),
+) -> (Host, FakeToolstack) {
+    let toolstack = FakeToolstack::default();
+    let mut pci = toolstack.pci();
+    pci.kind = GuestKind::Hvm;
+    pci.assigned = vec![Device::at(GPU)];
+    pci.emulated = Some(vec![Emulated {
+        id: Device::at(GPU).emulated_id(),
+        is_mapped: true,
+    }]);
+    set(&mut pci);
+    drop(pci);
+    let host = over(&toolstack, |config| {
+        config.pci_timeout = Duration::from_millis(400);
+        change(config);
+    });
+    (host, toolstack)
 }
 
-/// A save that comes to the stop; its stream is read by nobody in particular.
-fn stopped(host: &Host) -> (Talk, Result<serde_json::Value, String>) {
-    let (mut reader, writer) = std::io::pipe().unwrap();
-    std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
-    let (mut talk, begun) = host.save(writer.as_fd());
-    begun.unwrap();
-    let stopped = talk.ask(json!({"op": "stop"}));
-    (talk, stopped)
+pub fn done(toolstack: &FakeToolstack, what: &str) -> usize {
+    let pci = toolstack.pci();
+    pci.done.iter().filter(|d| d.starts_with(what)).count()
 }
 
 #[test]
@@ -165,161 +165,10 @@ fn where_no_session_tells_the_device_model_does() {
 }
 
 #[test]
-fn a_guest_that_ejects_after_libxl_has_given_up_has_let_go() {
-    let (host, toolstack, program) = guest_with(Some(bus(0, &[])), |config| {
-        config.pci_timeout = Duration::from_secs(20);
-    });
-    toolstack.pci().detach_fails = true;
-    let late = toolstack.clone();
-    let ejecting = std::thread::spawn(move || {
-        eventually("libxl has given up", || done(&late, "detach") == 1);
-        unplug(&mut late.pci(), &Device::at(GPU));
-    });
-    let (talk, stopped) = stopped(&host);
-    stopped.unwrap();
-    ejecting.join().unwrap();
-    assert_eq!(done(&toolstack, "drop"), 1, "libxl's list was stale");
-    assert!(toolstack.pci().assigned.is_empty());
-    drop(talk);
-    eventually("the program goes on", || program.bytes().is_some());
-    assert_eq!(done(&toolstack, "attach"), 1);
-}
-
-#[test]
-fn a_device_that_stays_is_reported_with_what_the_guest_does() {
-    let (host, toolstack, program) = guest(Some(bus(0, &[])));
-    toolstack.pci().detach_fails = true;
-    let (talk, stopped) = stopped(&host);
-    let error = stopped.unwrap_err();
-    assert!(error.contains("timed out"), "{error}");
-    assert!(
-        error.contains("its driver stub there has not given it up"),
-        "{error}"
-    );
-    drop(talk);
-    eventually("the program goes on", || program.bytes().is_some());
-    assert_eq!(done(&toolstack, "attach") + done(&toolstack, "drop"), 0);
-}
-
-#[test]
-fn a_device_that_has_gone_is_not_reported_as_back() {
-    let (host, toolstack, program) = guest(Some(bus(0, &[])));
-    toolstack.pci().detach_fails = true;
-    let (talk, stopped) = stopped(&host);
-    stopped.unwrap_err();
-    // Now it goes, and libxl does not notice.
-    unplug(&mut toolstack.pci(), &Device::at(GPU));
-    program.state().bus = Some(Bus::default());
-    let refused = toolstack.clone();
-    refused.pci().attach_fails = Some("already assigned".into());
-    drop(talk);
-    eventually("it was struck off", || done(&toolstack, "drop") == 1);
-    eventually("it was tried", || done(&toolstack, "attach") >= 1);
-    assert!(program.bytes().is_none(), "served without its device");
-    let found = program.clone();
-    let mut pci = toolstack.pci();
-    pci.attach_fails = None;
-    pci.when_woken = Some(Box::new(move || found.state().bus = Some(bus(0, &[]))));
-    drop(pci);
-    eventually("the program goes on", || program.bytes().is_some());
-    assert_eq!(toolstack.pci().assigned, [Device::at(GPU)]);
-}
-
-#[test]
-fn a_device_that_leaves_long_after_the_detach_comes_back() {
-    let (host, toolstack, program) = guest(Some(bus(0, &[])));
-    toolstack.pci().detach_fails = true;
-    let (talk, stopped) = stopped(&host);
-    stopped.unwrap_err();
-    drop(talk);
-    eventually("the program goes on", || program.bytes().is_some());
-    eventually("its record says that it may leave yet", || {
-        host.daemon.devices.is_leaving(0) && toolstack.pci().away == [Device::at(GPU)]
-    });
-    host.daemon.devices.bring_back(0, None).unwrap();
-    let warned = found(&examine(&host), "warning");
-    assert!(
-        warned.iter().any(|w| w.contains("was to leave")),
-        "{warned:?}"
-    );
-    // Now it does, and libxl does not notice.
-    program.state().bus = Some(Bus::default());
-    unplug(&mut toolstack.pci(), &Device::at(GPU));
-    let mut pci = toolstack.pci();
-    let back = program.clone();
-    pci.when_woken = Some(Box::new(move || back.state().bus = Some(bus(0, &[]))));
-    drop(pci);
-    assert!(host.daemon.devices.bring_back(0, None).unwrap());
-    assert_eq!(
-        (done(&toolstack, "drop"), done(&toolstack, "attach")),
-        (1, 1)
-    );
-    assert_eq!(toolstack.pci().assigned, [Device::at(GPU)]);
-    assert!(toolstack.pci().away.is_empty() && !host.daemon.devices.is_leaving(0));
-}
-
-#[test]
-fn a_device_that_left_without_a_record_is_attached_at_the_next_attempt() {
-    let (host, toolstack, program) = guest(Some(bus(0, &[])));
-    host.request("detach").unwrap();
-    program.state().bus = Some(Bus::default());
-    unplug(&mut toolstack.pci(), &Device::at(GPU));
-    host.request("attach").unwrap_err();
-    assert_eq!(toolstack.pci().away, [Device::at(GPU)]);
-    let back = program.clone();
-    toolstack.pci().when_woken = Some(Box::new(move || back.state().bus = Some(bus(0, &[]))));
-    eventually("it is served", || {
-        let _ = host.request("attach");
-        program.bytes().is_some()
-    });
-    assert_eq!(
-        (done(&toolstack, "drop"), done(&toolstack, "attach")),
-        (1, 1)
-    );
-}
-
-#[test]
-fn a_device_model_that_does_not_answer_loses_nobody_a_device() {
-    let (host, toolstack, program) = guest(Some(bus(0, &[])));
-    let mut pci = toolstack.pci();
-    (pci.detach_fails, pci.emulated) = (true, None);
-    drop(pci);
-    let (talk, stopped) = stopped(&host);
-    stopped.unwrap_err();
-    drop(talk);
-    eventually("the program goes on", || program.bytes().is_some());
-    assert_eq!(done(&toolstack, "drop"), 0);
-}
-
-#[test]
 fn of_other_devices_the_users_do_not_matter() {
     let (host, toolstack, _program) = guest(Some(bus(0, &[("nvme", 3)])));
     toolstack.pci().in_dom0.class = Some(0x01);
     assert_eq!(examine(&host)["can_migrate"], true);
-}
-
-#[test]
-fn a_driver_that_others_use_is_found_before_anything_is_stopped() {
-    let busy = [("nvidia", 3), ("nvidia_uvm", 1)];
-    let (host, toolstack, program) = guest(Some(bus(0, &busy)));
-    let refusal = refused(&host);
-    for part in ["nvidia (3 references)", "nvidia-persistenced"] {
-        assert!(refusal.contains(part), "{refusal}");
-    }
-    // Its own files explain them.
-    program.state().bus.as_mut().unwrap().own = 4;
-    assert_eq!(examine(&host)["can_migrate"], true);
-    // Which it has given up by then.
-    let (talk, stopped) = stopped(&host);
-    let error = stopped.unwrap_err();
-    assert!(
-        error.contains("something uses their driver: nvidia"),
-        "{error}"
-    );
-    assert!(toolstack.pci().done.is_empty(), "nothing was detached");
-    drop(talk);
-    eventually("the program goes on", || program.bytes().is_some());
-    assert_eq!(program.bytes(), Some(objects(1, 2)));
 }
 
 #[test]
@@ -343,7 +192,7 @@ fn what_is_wrong_with_a_device_is_said_and_the_image_kept() {
         let (host, toolstack, program) = guest(Some(bus(0, &[])));
         host.request("detach").unwrap();
         let mut pci = toolstack.pci();
-        pci.away = std::mem::take(&mut pci.assigned);
+        pci.take_all();
         pci.attach_fails = Some("it failed".into());
         let sound = pci.in_dom0.clone();
         drop(pci);
@@ -369,7 +218,7 @@ fn what_is_wrong_with_a_device_is_said_and_the_image_kept() {
 fn a_device_that_the_guest_s_window_cannot_take_is_refused() {
     let (host, toolstack, program) = guest(Some(bus(0, &[])));
     let mut pci = toolstack.pci();
-    pci.away = std::mem::take(&mut pci.assigned);
+    pci.take_all();
     pci.in_dom0.largest_bar = 256 << 30;
     drop(pci);
     let told = found(&examine(&host), "error");

@@ -48,7 +48,7 @@ fn an_attempt_to_serve_that_falls_into_a_claim_is_made_after_it() {
 #[test]
 fn devices_that_are_away_stay_so_while_somebody_has_the_domain() {
     let toolstack = FakeToolstack::default();
-    toolstack.pci().away = vec![Device::at("0000:3b:00.0")];
+    toolstack.pci().record = vec![Device::at("0000:3b:00.0").into()];
     let given = toolstack.clone();
     // A daemon that finds them so brings them back soon.
     let host = Host::over(

@@ -2,6 +2,7 @@
 
 mod aborts;
 mod chips;
+mod departures;
 mod doctor;
 mod host;
 mod hostile;

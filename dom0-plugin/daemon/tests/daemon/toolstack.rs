@@ -12,6 +12,7 @@ use daemon::loopback::LoopbackCarrier;
 use daemon::passthrough::chip::Gpu;
 use daemon::passthrough::device::Device;
 use daemon::passthrough::kind::GuestKind;
+use daemon::passthrough::taken::Taken;
 use daemon::passthrough::toolstack::{Configuration, Emulated, InDom0, Link, Toolstack};
 use protocol::progress::Progress;
 use protocol::status::PublishedState;
@@ -22,7 +23,9 @@ pub const ID: (u16, u16) = (0x1234, 0x11e8);
 /// What the test and the toolstack share.
 pub struct Pci {
     pub assigned: Vec<Device>,
-    pub away: Vec<Device>,
+    pub record: Vec<Taken>,
+    /// The record when a device was last detached.
+    pub record_at_detach: Vec<Taken>,
     pub kind: GuestKind,
     pub link: Link,
     /// What an HVM guest's device model has; `None`: it cannot be asked.
@@ -45,11 +48,26 @@ pub struct Pci {
     pub done: Vec<String>,
 }
 
+impl Pci {
+    /// As after a detach: they are on record, and nobody has them.
+    pub fn take_all(&mut self) {
+        let taken = std::mem::take(&mut self.assigned);
+        taken.iter().for_each(|device| unplug(self, device));
+        self.record = taken.into_iter().map(Taken::from).collect();
+    }
+
+    /// Which are on record.
+    pub fn away(&self) -> Vec<Device> {
+        self.record.iter().map(|t| t.device.clone()).collect()
+    }
+}
+
 impl Default for Pci {
     fn default() -> Self {
         Pci {
             assigned: Vec::new(),
-            away: Vec::new(),
+            record: Vec::new(),
+            record_at_detach: Vec::new(),
             kind: GuestKind::Pv,
             link: Link::Connected,
             emulated: Some(Vec::new()),
@@ -146,6 +164,7 @@ impl Toolstack for FakeToolstack {
     fn detach(&self, _: u32, device: &Device) -> io::Result<()> {
         let mut pci = self.pci();
         pci.done.push(format!("detach {}", device.bdf));
+        pci.record_at_detach = pci.record.clone();
         if pci.detach_fails {
             return Err(io::Error::other("timed out"));
         }
@@ -190,12 +209,12 @@ impl Toolstack for FakeToolstack {
         Ok("loopback".into())
     }
 
-    fn away(&self, _: u32) -> io::Result<Vec<Device>> {
-        Ok(self.pci().away.clone())
+    fn record(&self, _: u32) -> io::Result<Vec<Taken>> {
+        Ok(self.pci().record.clone())
     }
 
-    fn set_away(&self, _: u32, devices: &[Device]) -> io::Result<()> {
-        self.pci().away = devices.to_vec();
+    fn set_record(&self, _: u32, record: &[Taken]) -> io::Result<()> {
+        self.pci().record = record.to_vec();
         Ok(())
     }
 }
