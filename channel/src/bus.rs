@@ -10,6 +10,8 @@ use std::str::FromStr;
 pub const MAX_DEVICES: usize = 24;
 /// Longest text, in bytes: xenstored takes 2048 of a guest in one node, with all that belongs to it.
 const MAX_TEXT: usize = 1200;
+/// Goes before the name of a driver that is not there. No module's word: an earlier version skips it.
+const WAS: &str = "was:";
 /// Most modules of a device's driver that are told of.
 pub const MAX_MODULES: usize = 8;
 
@@ -22,11 +24,14 @@ pub struct Bus {
     pub may_rescan: bool,
     /// Bytes of the largest window that a root bus has for devices' memory; `None` where the process may not see addresses.
     pub window: Option<u64>,
+    /// Devices that were left out, because not all would fit.
+    #[serde(default)]
+    pub cut: u32,
     pub devices: Vec<BusDevice>,
 }
 
 /// A device on it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BusDevice {
     /// PCI's vendor id.
     pub vendor: u16,
@@ -38,6 +43,9 @@ pub struct BusDevice {
     pub unplaced: u64,
     /// Its driver; none if it has none.
     pub driver: Option<String>,
+    /// The driver that one of its kind had when this process used it, where it has none now.
+    #[serde(default)]
+    pub was: Option<String>,
     /// The driver's module and those that use it, if they are modules at all.
     pub modules: Vec<Module>,
 }
@@ -52,8 +60,13 @@ pub struct Module {
 
 impl Bus {
     /// Without the last devices, if all would not fit one node.
-    pub fn cut(mut self) -> Bus {
-        while self.to_string().len() > MAX_TEXT && self.devices.pop().is_some() {}
+    pub fn fitting(mut self) -> Bus {
+        let left_out = self.devices.len().saturating_sub(MAX_DEVICES);
+        self.devices.truncate(MAX_DEVICES);
+        self.cut += left_out as u32;
+        while self.to_string().len() > MAX_TEXT && self.devices.pop().is_some() {
+            self.cut += 1;
+        }
         self
     }
 }
@@ -70,13 +83,17 @@ impl BusDevice {
 #[error("expected `OWN RESCAN WINDOW` and a line for each device")]
 pub struct NoBus;
 
-/// One line for the process, one for each device: `OWN 0|1 WINDOW|-`, then `VVVV:DDDD ADDRESS UNPLACED DRIVER|- MODULE=REFERENCES …`.
+/// One line for the process, one for each device: `OWN 0|1 WINDOW|- [CUT]`, then
+/// `VVVV:DDDD ADDRESS UNPLACED DRIVER|- [was:DRIVER] MODULE=REFERENCES …`.
 impl fmt::Display for Bus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} ", self.own, u8::from(self.may_rescan))?;
         match self.window {
             Some(bytes) => write!(f, "{bytes}")?,
             None => f.write_str("-")?,
+        }
+        if self.cut > 0 {
+            write!(f, " {}", self.cut)?;
         }
         for d in &self.devices {
             let driver = d.driver.as_deref().unwrap_or("-");
@@ -85,6 +102,9 @@ impl fmt::Display for Bus {
                 &d.address,
             );
             write!(f, "\n{id} {at} {} {driver}", d.unplaced)?;
+            if let Some(was) = &d.was {
+                write!(f, " {WAS}{was}")?;
+            }
             for m in &d.modules {
                 write!(f, " {}={}", m.name, m.references)?;
             }
@@ -107,11 +127,14 @@ impl FromStr for Bus {
             "-" => None,
             bytes => Some(bytes.parse().map_err(|_| NoBus)?),
         };
+        // Not there in an earlier version's, nor where all fit.
+        let cut = words.next().and_then(|n| n.parse().ok()).unwrap_or(0);
         let devices = lines.take(MAX_DEVICES).map(|l| device(l).ok_or(NoBus));
         Ok(Bus {
             own,
             may_rescan,
             window,
+            cut,
             devices: devices.collect::<Result<_, _>>()?,
         })
     }
@@ -125,6 +148,9 @@ fn device(line: &str) -> Option<BusDevice> {
     let address = words.next()?.to_owned();
     let unplaced = words.next()?.parse().ok()?;
     let driver = Some(words.next()?).filter(|name| *name != "-");
+    let mut words = words.peekable();
+    let was = words.next_if(|word| word.starts_with(WAS));
+    let was = was.map(|word| word[WAS.len()..].to_owned());
     let module = |word: &str| {
         let (name, references) = word.split_once('=')?;
         Some(Module {
@@ -138,6 +164,7 @@ fn device(line: &str) -> Option<BusDevice> {
         address,
         unplaced,
         driver: driver.map(str::to_owned),
+        was,
         modules: words.take(MAX_MODULES).filter_map(module).collect(),
     })
 }
@@ -158,10 +185,12 @@ mod tests {
             address: "0000:00:05.0".into(),
             unplaced: 0,
             driver: Some("nvidia".into()),
+            was: None,
             modules: vec![module("nvidia", 3), module("nvidia_uvm", 1)],
         };
         let plain = BusDevice {
             driver: None,
+            was: Some("nvidia".into()),
             modules: Vec::new(),
             unplaced: 4 << 30,
             ..gpu.clone()
@@ -172,6 +201,7 @@ mod tests {
                 own: 7,
                 may_rescan: true,
                 window: Some(8 << 30),
+                cut: 3,
                 devices: vec![gpu, plain],
             },
         ] {
@@ -185,8 +215,10 @@ mod tests {
             devices: crowd,
             ..bus
         };
-        let cut = all.cut();
-        assert!(cut.to_string().len() <= MAX_TEXT && cut.devices.len() > 20);
+        let fitting = all.fitting();
+        assert!(fitting.to_string().len() <= MAX_TEXT && fitting.devices.len() > 20);
+        assert_eq!(fitting.devices.len() + fitting.cut as usize, 99);
+        assert_eq!(fitting.to_string().parse(), Ok(fitting));
         for bad in [
             "",
             "x 0 -",

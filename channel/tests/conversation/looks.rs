@@ -1,6 +1,7 @@
 //! What a session tells unasked of its state: its guest's PCI bus, and that it woke up elsewhere.
 
 use xl_gpu_channel::host::one_by_one;
+use xl_gpu_channel::link::wait_readable;
 
 use crate::*;
 
@@ -40,6 +41,70 @@ fn a_look_disturbs_nothing() {
     peer.close(session.into_link(), AGES).unwrap();
     drop(peer);
     guest.ended();
+}
+
+/// Is asked to look when the link has broken: only then it is asked for a request without being readable.
+struct Late {
+    inner: LoopbackRendezvous,
+    is_open: bool,
+    looked: mpsc::Sender<()>,
+}
+
+impl Rendezvous for Late {
+    fn announce(&mut self, announcement: &Announcement) -> io::Result<()> {
+        self.inner.announce(announcement)
+    }
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.inner.fd()
+    }
+    fn next(&mut self) -> io::Result<Option<Request>> {
+        let is_readable = wait_readable(&[self.inner.fd()], Some(Duration::ZERO))?;
+        if self.is_open && !is_readable {
+            self.is_open = false;
+            return Ok(Some(Request::Look));
+        }
+        self.inner.next()
+    }
+    fn share(&mut self, pages: usize) -> io::Result<Box<dyn GuestLink>> {
+        self.inner.share(pages)
+    }
+    fn publish(&mut self, link: &dyn GuestLink) -> io::Result<()> {
+        self.is_open = true;
+        self.inner.publish(link)
+    }
+    fn close(&mut self, link: Option<Box<dyn GuestLink>>) -> io::Result<()> {
+        self.inner.close(link)
+    }
+    fn fail(&mut self, reason: &str) -> io::Result<()> {
+        self.inner.fail(reason)
+    }
+    fn looked(&mut self) -> io::Result<()> {
+        self.looked.send(()).map_err(io::Error::other)
+    }
+}
+
+/// dom0 would take it for one that is busy, for good.
+#[test]
+fn a_look_that_outlives_its_link_is_answered() {
+    let meeting = Meeting::new();
+    let (looked, looks) = mpsc::channel();
+    let mut late = Late {
+        inner: LoopbackRendezvous::connect(&meeting.path).unwrap(),
+        is_open: false,
+        looked,
+    };
+    let soon = Duration::from_millis(10);
+    let (memory, _program) = Memory::new(some_objects(1));
+    let mut session = Session::new(memory, announcement(), 20).with_timeouts(GuestTimeouts {
+        silence: soon,
+        idle: soon,
+    });
+    let running = std::thread::spawn(move || session.run(&mut late).kind());
+    let mut peer = meeting.listener.accept(AGES).unwrap();
+    let opened = open(&mut peer);
+    looks.recv_timeout(AGES).expect("it is answered");
+    drop((opened, peer));
+    running.join().unwrap();
 }
 
 /// The nodes are gone once; then dom0 is.

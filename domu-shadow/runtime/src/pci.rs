@@ -4,11 +4,12 @@
 use crate::fork;
 use crate::vendor::foreign::SESSION_THREAD;
 use crate::vendor::snapshot::Snapshot;
-use channel::bus::{Bus, BusDevice, MAX_DEVICES, MAX_MODULES, Module};
+use channel::bus::{Bus, BusDevice, MAX_MODULES, Module};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -35,20 +36,60 @@ pub fn bus(rescan: bool) -> Option<Bus> {
     if rescan {
         scan(sysfs.join(RESCAN));
     }
-    let devices = devices(sysfs)?;
+    let mut devices = devices(sysfs)?;
     if devices.is_empty() {
         // A sandbox's: every guest has some.
         return None;
     }
     let iomem = fs::read_to_string("/proc/iomem").unwrap_or_default();
     let own = Snapshot::take().devices().count();
+    let mut known = BOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    known.compare(&mut devices, own > 0);
+    drop(known);
     let bus = Bus {
         own: own.try_into().unwrap_or(u32::MAX),
         may_rescan: File::options().write(true).open(sysfs.join(RESCAN)).is_ok(),
         window: largest_window(&iomem),
+        cut: 0,
         devices,
     };
-    Some(bus.cut())
+    Some(bus.fitting())
+}
+
+/// Which drivers devices had. It travels with the process: a device that has just come is on the bus a while before its driver has it.
+static BOUND: Mutex<Bound> = Mutex::new(Bound(BTreeMap::new()));
+
+/// By vendor and device id: the driver, and how many it had at once.
+struct Bound(BTreeMap<(u16, u16), (String, usize)>);
+
+impl Bound {
+    /// Marks devices that have no driver and had one, and learns. What is seen while this process uses its GPU is how things are; else
+    /// a driver may be on its way.
+    fn compare(&mut self, devices: &mut [BusDevice], in_use: bool) {
+        let mut now = BTreeMap::<(u16, u16), (String, usize)>::new();
+        for device in devices.iter() {
+            if let Some(driver) = &device.driver {
+                let (_, count) = now.entry(device.id()).or_insert((driver.clone(), 0));
+                *count += 1;
+            }
+        }
+        if in_use {
+            self.0.clear();
+        }
+        for (id, (driver, count)) in &now {
+            let known = self.0.entry(*id).or_insert((driver.clone(), 0));
+            known.1 = known.1.max(*count);
+        }
+        for (id, (driver, count)) in &self.0 {
+            let missing = count - now.get(id).map_or(0, |(_, count)| *count);
+            let without = devices
+                .iter_mut()
+                .filter(|d| d.id() == *id && d.driver.is_none());
+            without
+                .take(missing)
+                .for_each(|d| d.was = Some(driver.clone()));
+        }
+    }
 }
 
 /// On a thread of its own, one at a time: the kernel lets nobody scan while a driver's removal blocks, and who waits there cannot be
@@ -92,8 +133,7 @@ fn devices(sysfs: &Path) -> Option<Vec<BusDevice>> {
     seen.sort_by(|(a_is_other, a), (b_is_other, b)| {
         (a_is_other, &a.address).cmp(&(b_is_other, &b.address))
     });
-    let devices = seen.into_iter().map(|(_, device)| device);
-    Some(devices.take(MAX_DEVICES).collect())
+    Some(seen.into_iter().map(|(_, device)| device).collect())
 }
 
 fn device(sysfs: &Path, folder: &Path, address: &str) -> Option<BusDevice> {
@@ -109,6 +149,7 @@ fn device(sysfs: &Path, folder: &Path, address: &str) -> Option<BusDevice> {
         address: address.to_owned(),
         unplaced: unplaced(&fs::read_to_string(folder.join("resource")).unwrap_or_default()),
         driver: name(&driver),
+        was: None,
         modules: name(&driver.join("module"))
             .map(|module| modules(sysfs, module))
             .unwrap_or_default(),
@@ -235,6 +276,57 @@ mod tests {
         let counts: Vec<_> = found[0].modules.iter().map(|m| m.references).collect();
         assert_eq!(counts, [3, 0, 1], "nvidia, nvidia_drm, nvidia_uvm");
         assert!(found[1].modules.is_empty());
+    }
+
+    #[test]
+    fn a_driver_that_is_still_to_come_is_named() {
+        let device = |device, driver: Option<&str>| BusDevice {
+            device,
+            driver: driver.map(str::to_owned),
+            ..BusDevice::default()
+        };
+        let mut bound = Bound(BTreeMap::new());
+        let mut look = |kinds: &[(u16, Option<&str>)], in_use| {
+            let devices = kinds.iter().map(|(kind, driver)| device(*kind, *driver));
+            let mut devices: Vec<BusDevice> = devices.collect();
+            bound.compare(&mut devices, in_use);
+            devices.into_iter().map(|d| d.was).collect::<Vec<_>>()
+        };
+        let (nvidia, some) = (Some("nvidia"), Some("nvidia".to_owned()));
+        assert_eq!(
+            look(&[(1, None), (2, None)], false),
+            [None, None],
+            "nobody knows"
+        );
+        assert_eq!(look(&[(1, nvidia), (1, nvidia), (1, None)], false)[2], None);
+        // All have left; they come, and their driver takes one after the other.
+        assert_eq!(look(&[], false), []);
+        assert_eq!(look(&[(1, None), (2, None)], false), [some.clone(), None]);
+        assert_eq!(
+            look(&[(1, nvidia), (1, None), (1, None)], false),
+            [None, some.clone(), None]
+        );
+        // While the GPU is used, one without a driver is meant to have none.
+        assert_eq!(look(&[(1, nvidia), (1, None)], true), [None, None]);
+        assert_eq!(look(&[(1, nvidia), (1, None)], false), [None, None]);
+    }
+
+    /// Whoever opens it to write waits for a reader, as one who scans waits for a driver's removal.
+    #[test]
+    fn a_scan_that_blocks_holds_up_nothing() {
+        let folder = std::env::temp_dir().join(format!("xl-gpu-scan-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (blocks, plain) = (folder.join("blocks"), folder.join("plain"));
+        let made = std::process::Command::new("mkfifo").arg(&blocks).status();
+        assert!(made.unwrap().success());
+        scan(blocks.clone());
+        scan(plain.clone());
+        assert!(!plain.exists(), "one at a time");
+        assert_eq!(fs::read_to_string(&blocks).unwrap(), "1");
+        while !plain.exists() {
+            scan(plain.clone());
+        }
+        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

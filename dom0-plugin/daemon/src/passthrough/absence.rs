@@ -15,9 +15,16 @@ pub enum Absence {
     Unmapped { device: String },
     /// libxl lists it, and the device model does not have it.
     Stale { device: String },
+    /// It is on an HVM guest's bus, and the driver that had it does not have it yet.
+    Unbound { device: String, driver: String },
 }
 
 impl Absence {
+    /// Whether the guest has it all the same: the rest is its driver's.
+    pub fn is_on_bus(&self) -> bool {
+        matches!(self, Absence::Unbound { .. })
+    }
+
     /// What to do about it.
     pub fn remedy(&self) -> String {
         match self {
@@ -34,6 +41,7 @@ impl Absence {
             }
             Absence::Unmapped { .. } => "load the device's driver in the guest, and look into its kernel's log".into(),
             Absence::Stale { device } => format!("xl pci-detach -f DOMAIN {device}, then xl pci-attach"),
+            Absence::Unbound { driver, .. } => format!("look into the guest's kernel log for what {driver} says of it"),
         }
     }
 }
@@ -56,6 +64,10 @@ impl fmt::Display for Absence {
             Absence::Stale { device } => write!(
                 f,
                 "PCI device {device} is listed and the guest's device model does not have it"
+            ),
+            Absence::Unbound { device, driver } => write!(
+                f,
+                "the guest's driver {driver} has not taken PCI device {device}"
             ),
         }
     }

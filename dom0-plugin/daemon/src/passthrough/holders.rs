@@ -81,9 +81,9 @@ mod tests {
                 vendor: ID.0,
                 device: ID.1,
                 address: "0000:00:05.0".into(),
-                unplaced: 0,
                 driver: Some("nvidia".into()),
                 modules: modules.iter().map(module).collect(),
+                ..BusDevice::default()
             }],
             ..Bus::default()
         }

@@ -8,10 +8,10 @@ use super::device::Device;
 use super::error::DeviceProblem;
 use super::kind::GuestKind;
 use super::look::{PATIENCE, look};
+use super::on_bus::{Answer, answer, unbound};
 use super::toolstack::{Emulated, Toolstack};
 use super::wait::wait;
 use crate::carrier::Carrier;
-use channel::bus::{Bus, BusDevice};
 use channel::image::SessionId;
 use std::collections::BTreeSet;
 use std::io;
@@ -42,7 +42,8 @@ pub struct HvmGuest<'a> {
 impl HvmGuest<'_> {
     /// Why it does not use one of `devices`, which are assigned to it.
     pub fn absence(&self, devices: &[Device]) -> io::Result<Option<Absence>> {
-        self.look(devices, self.asked, false, PATIENCE)
+        let absence = self.look(devices, self.asked, false, PATIENCE)?;
+        Ok(absence.filter(|absence| !absence.is_on_bus()))
     }
 
     /// The same, and whether libxl lists in vain what the guest does not see.
@@ -68,16 +69,20 @@ impl HvmGuest<'_> {
         if devices.is_empty() {
             return Ok(None);
         }
-        let seen = look(self.carrier, self.domid, asked, rescan, patience);
+        let buses = look(self.carrier, self.domid, asked, rescan, patience).buses;
         // A process in a container may see less than others.
-        let widest = seen.buses.into_iter().max_by_key(|bus| bus.devices.len());
+        let widest = buses.iter().max_by_key(|bus| bus.devices.len());
         let ids = devices
             .iter()
             .map(|d| Some((d, self.toolstack.in_dom0(d).id?)));
-        match (widest, ids.collect::<Option<Vec<_>>>()) {
-            (Some(bus), Some(wanted)) => Ok(by_bus(&bus, &wanted)),
-            _ => self.by_device_model(devices),
-        }
+        let (Some(bus), Some(wanted)) = (widest, ids.collect::<Option<Vec<_>>>()) else {
+            return self.by_device_model(devices);
+        };
+        Ok(match answer(bus, &wanted) {
+            Answer::Absent(absence) => Some(absence),
+            Answer::There => unbound(&buses, &wanted),
+            Answer::Unclear => self.by_device_model(devices)?,
+        })
     }
 
     fn by_device_model(&self, devices: &[Device]) -> io::Result<Option<Absence>> {
@@ -93,7 +98,7 @@ impl HvmGuest<'_> {
         Ok(absent)
     }
 
-    /// Waits until it has found `devices`; whether that was needed. `slept`: they may have been plugged before it ran. The interrupt
+    /// Waits until it has found `devices`, and their drivers have them again as before; whether that was needed. `slept`: they may have been plugged before it ran. The interrupt
     /// that told of them was then lost: it was high already when Linux bound it again, and no edge comes after that.
     pub fn connect(
         &self,
@@ -109,15 +114,15 @@ impl HvmGuest<'_> {
         } else {
             LIBXL_LOOKS.min(patience / 4)
         };
-        let (mut first, mut rescanned) = (true, self.is_leaving);
+        let (mut first, mut on_bus, mut rescanned) = (true, false, self.is_leaving);
         loop {
             let left = patience.saturating_sub(started.elapsed());
             let late = left < patience / 2;
             // The one session may see less than others.
             let asked = self.asked.filter(|_| !late);
-            let (scan, cap) = (late && !rescanned, PATIENCE.min(left.max(PACE)));
+            let (scan, cap) = (late && !on_bus && !rescanned, PATIENCE.min(left.max(PACE)));
             let absence = self.look(devices, asked, scan, cap).map_err(failed)?;
-            rescanned |= late;
+            rescanned |= scan;
             let Some(absence) = absence else {
                 self.has_found();
                 return Ok(!first);
@@ -125,8 +130,14 @@ impl HvmGuest<'_> {
             if first {
                 log::info!("domain {}: {absence} yet", self.domid);
             }
-            first = false;
-            if started.elapsed() >= pulse_at && self.pulsed().insert(self.domid) {
+            (first, on_bus) = (false, absence.is_on_bus());
+            if on_bus && left.is_zero() {
+                // A driver that does not come keeps nobody from trying.
+                log::warn!("domain {}: {absence}; {}", self.domid, absence.remedy());
+                self.has_found();
+                return Ok(true);
+            }
+            if !on_bus && started.elapsed() >= pulse_at && self.pulsed().insert(self.domid) {
                 let woken = self.toolstack.wake(self.domid, GuestKind::Hvm);
                 woken.map_err(failed)?;
             }
@@ -278,25 +289,4 @@ impl HvmGuest<'_> {
 fn find<'e>(emulated: &'e [Emulated], device: &Device) -> Option<&'e Emulated> {
     let id = device.emulated_id();
     emulated.iter().find(|e| e.id == id)
-}
-
-/// There may be several of a kind: the slot that libxl knows comes first.
-fn by_bus(bus: &Bus, wanted: &[(&Device, (u16, u16))]) -> Option<Absence> {
-    let mut free: Vec<&BusDevice> = bus.devices.iter().collect();
-    wanted.iter().find_map(|(device, id)| {
-        let slot = device.vslot.map(|slot| format!("0000:00:{slot:02x}."));
-        let in_slot = |d: &&BusDevice| slot.as_ref().is_some_and(|s| d.address.starts_with(s));
-        let fits = |d: &&BusDevice| d.id() == *id;
-        let found = free.iter().position(|d| fits(d) && in_slot(d));
-        let found = found.or_else(|| free.iter().position(fits));
-        let device = device.to_string();
-        match found.map(|index| free.remove(index)) {
-            None => Some(Absence::Unseen { device }),
-            Some(found) if found.unplaced > 0 => Some(Absence::NoRoom {
-                device,
-                bytes: found.unplaced,
-            }),
-            Some(_) => None,
-        }
-    })
 }

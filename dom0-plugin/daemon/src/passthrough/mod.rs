@@ -33,6 +33,7 @@ pub mod homecoming;
 pub mod hvm;
 pub mod kind;
 pub mod look;
+pub mod on_bus;
 pub mod policy;
 pub mod pv;
 pub mod standing;

@@ -179,7 +179,7 @@ mod tests {
             (vec![second.clone()], vec![first.clone()])
         );
         standings.set_removal(&second, Pending);
-        assert_eq!(standings.that_are(Leaving), [second.clone()]);
+        assert_eq!(standings.that_are(Leaving), std::slice::from_ref(&second));
         // Both have left the guest, and nobody had taken the first.
         standings.note_gone(vec![first.clone(), second.clone()]);
         let stale = standings.that_are(Stale);

@@ -247,6 +247,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_last_of_many_modules_is_not_lost() {
+        let modules: Vec<String> = (0..8)
+            .map(|n| format!("module_of_a_long_name_{n}=1"))
+            .collect();
+        let line = format!("10de:2335 0000:00:05.0 0 nvidia {}", modules.join(" "));
+        assert!(text::clean(&line).len() < line.len());
+        let seen = bus(&format!("0 0 -\n{line}")).unwrap();
+        assert_eq!(seen.devices[0].modules.len(), 8);
+        let seen = bus("0 0 -\n10de:2335 0000:00:05.0 0 \x1b[2J").unwrap();
+        assert_eq!(seen.devices[0].driver.as_deref(), Some("?[2J"));
+    }
+
+    #[test]
     fn nonsense_is_shown_clean() {
         let error = number::<u32>("pid", "1\x1b[2J").unwrap_err();
         assert_eq!(error.to_string(), "node `pid` holds `1?[2J`");

@@ -8,7 +8,7 @@ use channel::bus::{Bus, BusDevice, Module};
 use daemon::passthrough::device::Device;
 use daemon::passthrough::kind::GuestKind;
 use daemon::passthrough::toolstack::Emulated;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The guest's bus with the device on it.
@@ -25,6 +25,7 @@ pub fn bus(unplaced: u64, modules: &[(&str, u32)]) -> Bus {
             unplaced,
             driver: Some("stub".into()),
             modules: modules.iter().map(module).collect(),
+            ..BusDevice::default()
         }],
         ..Bus::default()
     }
@@ -146,6 +147,60 @@ fn a_guest_without_room_for_the_device_keeps_its_image() {
     });
 }
 
+/// Its driver takes seconds for it, and a program that is served before finds no GPU.
+#[test]
+fn a_guest_whose_driver_takes_the_device_a_while_later_is_served_then() {
+    let without_driver = || {
+        let mut bus = bus(0, &[]);
+        (bus.devices[0].driver, bus.devices[0].was) = (None, Some("stub".into()));
+        bus
+    };
+    let (host, toolstack, program) = guest_with(Some(bus(0, &[])), |config| {
+        config.pci_timeout = Duration::from_secs(60);
+    });
+    host.request("detach").unwrap();
+    program.state().bus = Some(without_driver());
+    assert_eq!(
+        examine(&host)["can_migrate"],
+        true,
+        "the device is there, and could leave"
+    );
+    std::thread::scope(|scope| {
+        let attach = scope.spawn(|| host.request("attach"));
+        let looks = || program.state().looks.load(Ordering::Relaxed);
+        let before = looks();
+        eventually("it is waited for", || looks() >= before + 3);
+        assert_eq!(
+            program.state().opened,
+            0,
+            "served before its driver was there"
+        );
+        program.state().bus = Some(bus(0, &[]));
+        attach.join().unwrap().unwrap();
+    });
+    assert_eq!(program.bytes(), Some(objects(1, 2)));
+    assert_eq!(program.state().rescans.load(Ordering::Relaxed), 0);
+    // Longer than that nobody waits.
+    let (host, _, program) = guest(Some(bus(0, &[])));
+    host.request("detach").unwrap();
+    program.state().bus = Some(without_driver());
+    host.request("attach").unwrap();
+    assert_eq!(program.bytes(), Some(objects(1, 2)));
+    assert!(toolstack.pci().done.is_empty(), "nobody woke it");
+}
+
+/// An emulated device of the same kind stands in another slot than libxl's.
+#[test]
+fn where_the_bus_is_unclear_the_device_model_is_asked() {
+    let (host, toolstack, _program) = guest(Some(bus(0, &[])));
+    toolstack.pci().assigned[0].vslot = Some(5);
+    assert_eq!(examine(&host)["can_migrate"], true);
+    toolstack.pci().assigned[0].vslot = Some(6);
+    assert_eq!(examine(&host)["can_migrate"], true, "QEMU has it");
+    toolstack.pci().emulated = Some(Vec::new());
+    assert!(refused(&host).contains("device model does not have it"));
+}
+
 #[test]
 fn where_no_session_tells_the_device_model_does() {
     let (host, toolstack, program) = guest(None);
@@ -242,4 +297,21 @@ fn a_dead_device_refuses() {
     let (host, toolstack, _program) = guest(Some(bus(0, &[])));
     toolstack.pci().in_dom0.is_dead = true;
     assert!(refused(&host).contains("configuration space reads as ones"));
+}
+
+/// Whoever works on the domain writes requests of his own.
+#[test]
+fn sessions_that_somebody_works_on_are_not_asked_to_look() {
+    let (host, _, program) = guest(Some(bus(0, &[])));
+    let looks = || program.state().looks.load(Ordering::Relaxed);
+    assert_eq!(examine(&host)["can_migrate"], true);
+    let lock = host.daemon.alone(0, "a test", &AtomicBool::new(false));
+    let before = looks();
+    let errors = found(&examine(&host), "error");
+    assert!(errors[0].contains("busy: a test"), "{errors:?}");
+    host.daemon.server.look(0);
+    assert_eq!(looks(), before);
+    drop(lock);
+    assert_eq!(examine(&host)["can_migrate"], true);
+    assert!(looks() > before);
 }

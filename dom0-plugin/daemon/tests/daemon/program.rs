@@ -33,6 +33,8 @@ pub struct State {
     pub others: Others,
     /// What it sees on its guest's PCI bus; it has no device files of its own open while it is detached.
     pub bus: Option<Bus>,
+    /// Times that it was to look at it.
+    pub looks: std::sync::atomic::AtomicU32,
     /// Times that it was to scan the bus.
     pub rescans: std::sync::atomic::AtomicU32,
     /// Left to a driver's own checkpoint.
@@ -265,6 +267,7 @@ impl Workload for Fake {
 
     fn bus(&self, rescan: bool) -> Option<Bus> {
         let state = self.0.state();
+        state.looks.fetch_add(1, Ordering::Relaxed);
         if rescan {
             state.rescans.fetch_add(1, Ordering::Relaxed);
         }
