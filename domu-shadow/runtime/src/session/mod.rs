@@ -10,6 +10,7 @@ mod identity;
 mod send;
 mod slot_bytes;
 mod step;
+mod this_domain;
 mod workload;
 mod xen;
 

@@ -5,6 +5,7 @@
 
 use super::grant_link::{DOM0, GrantLink};
 use super::identity::{Identity, Instance};
+use super::this_domain::ThisDomain;
 use channel::link::{Announcement, GuestLink, LeftToDriver, Rendezvous, Request};
 use channel::xenstore::session::*;
 use channel::xenstore::{self, PublishedChannel, SESSIONS};
@@ -13,9 +14,6 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use xen_bindings::{GrantToken, Store, StoreError};
-
-/// Of this domain, relative to its home.
-const DOMID: &str = "domid";
 
 /// True where this machine is a Xen guest that can talk to XenStore.
 pub(super) fn in_guest() -> bool {
@@ -33,8 +31,6 @@ pub(super) struct XenRendezvous {
     port: Option<u32>,
     /// The last request that was read.
     asked: String,
-    /// The domain's number when the session was last announced.
-    domid: Option<String>,
 }
 
 impl XenRendezvous {
@@ -54,12 +50,15 @@ impl XenRendezvous {
             mark: identity.session.0,
             port: None,
             asked: String::new(),
-            domid: None,
         })
     }
 
     fn node(&self, name: &str) -> String {
         format!("{}/{name}", self.path)
+    }
+
+    fn this_domain(&self) -> Option<ThisDomain> {
+        ThisDomain::read(|path| self.store.read_text(path).ok().flatten())
     }
 
     fn token(&self) -> Option<GrantToken> {
@@ -139,7 +138,10 @@ impl Rendezvous for XenRendezvous {
                 t.write(&node(PROTOCOL), xenstore::format_versions(a.protocol))
             })
             .map_err(to_io)?;
-        self.domid = self.store.read_text(DOMID).map_err(to_io)?;
+        if let Some(domain) = self.this_domain() {
+            let mut announced_in = ANNOUNCED_IN.lock().unwrap_or_else(PoisonError::into_inner);
+            *announced_in = Some(domain);
+        }
         Ok(())
     }
 
@@ -226,8 +228,9 @@ impl Rendezvous for XenRendezvous {
     }
 
     fn is_other_domain(&mut self) -> bool {
-        let now = self.store.read_text(DOMID).ok().flatten();
-        now.is_some() && self.domid.is_some() && now != self.domid
+        let announced_in = ANNOUNCED_IN.lock().unwrap_or_else(PoisonError::into_inner);
+        let domains = self.this_domain().zip(announced_in.as_ref());
+        domains.is_some_and(|(now, before)| now.is_other_than(before))
     }
 }
 
@@ -259,6 +262,9 @@ fn to_text(token: &GrantToken) -> String {
 /// Lets dom0 see that this process runs, whatever becomes of a connection; `None` before the first announcement, and where the
 /// guest's limit of grants is used up.
 static ALIVE: Mutex<Option<GrantToken>> = Mutex::new(None);
+
+/// The domain in which the session was last announced, whatever becomes of a connection.
+static ANNOUNCED_IN: Mutex<Option<ThisDomain>> = Mutex::new(None);
 
 /// Nodes to remove when this process exits, and the process they belong to (not a fork's child).
 static LEFT_BEHIND: Mutex<Option<(u32, String)>> = Mutex::new(None);
