@@ -8,16 +8,39 @@ use crate::capture_sink::Records;
 use crate::passthrough::chip::{Chip, Gpu};
 use channel::image::{Batch, BatchBuilder, BatchError, SessionKey};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use stream::{MAX_PAYLOAD, NOTICE_OBJECT, SendError};
 
 /// Longest notice that is read, in bytes.
 const LONGEST: u64 = 64 << 10;
 
-/// The chips that the domain's programs cannot do without.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The GPUs that the domain's programs were on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
-    /// Of each GPU that is assigned to the domain; a driver's checkpoint goes on on the same chip only.
+    /// Those that programs cannot do without: a driver's checkpoint goes on on the same chip only.
+    #[serde(default)]
     pub chips: Vec<Chip>,
+    /// All that are assigned to the domain. OpenCL programs can go on on others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<Chip>,
+}
+
+/// This host has GPUs, and none of a kind that programs were on. They may go on all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherModel {
+    wanted: Chip,
+    here: String,
+}
+
+impl fmt::Display for OtherModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let OtherModel { wanted, here } = self;
+        write!(
+            f,
+            "its programs were on {wanted}, and this host has {here}: OpenCL programs go on there if the guest has its driver and they \
+             did not bring kernels as binaries; else they wait, their images are kept, and xl-gpu attach tries again"
+        )
+    }
 }
 
 /// This host has none of the chip that the programs were on.
@@ -66,14 +89,16 @@ impl Notice {
         Ok(())
     }
 
-    /// Compares with the host's GPUs.
+    /// Compares with the host's GPUs: what is to be said of them.
     ///
     /// # Errors
-    /// A chip of which there is none, while there are others for guests.
-    pub fn check(&self, here: &[Gpu]) -> Result<(), OtherChip> {
+    /// A chip of which there is none and that programs cannot do without, while there are others for guests.
+    pub fn check(&self, here: &[Gpu]) -> Result<Option<OtherModel>, OtherChip> {
         let has = |chip: &Chip| here.iter().any(|gpu| gpu.chip.is_same_as(chip));
-        let Some(wanted) = self.chips.iter().find(|chip| !has(chip)) else {
-            return Ok(());
+        let missing = |chips: &[Chip]| chips.iter().find(|chip| !has(chip)).cloned();
+        let (chip, gpu) = (missing(&self.chips), missing(&self.gpus));
+        let Some(wanted) = chip.clone().or(gpu) else {
+            return Ok(None);
         };
         let others: Vec<String> = here
             .iter()
@@ -82,12 +107,16 @@ impl Notice {
             .collect();
         if others.is_empty() {
             log::warn!("no {wanted} is seen here: programs that were on one wait until there is");
-            return Ok(());
+            return Ok(None);
         }
-        Err(OtherChip {
-            wanted: Box::new(wanted.clone()),
-            here: others.join(", "),
-        })
+        let here = others.join(", ");
+        match chip {
+            Some(wanted) => Err(OtherChip {
+                wanted: Box::new(wanted),
+                here,
+            }),
+            None => Ok(Some(OtherModel { wanted, here })),
+        }
     }
 }
 
@@ -115,6 +144,7 @@ mod tests {
     fn another_chip_is_refused_with_both_names() {
         let notice = Notice {
             chips: vec![chip(1), chip(2)],
+            ..Notice::default()
         };
         notice.check(&[gpu(2, true), gpu(1, false)]).unwrap();
         let error = notice.check(&[gpu(1, true), gpu(3, true)]).unwrap_err();
@@ -132,11 +162,31 @@ mod tests {
     }
 
     #[test]
+    fn another_model_is_told_of_where_programs_may_go_on() {
+        let notice = Notice {
+            chips: vec![chip(1)],
+            gpus: vec![chip(1), chip(2)],
+        };
+        assert_eq!(notice.check(&[gpu(2, true), gpu(1, true)]).unwrap(), None);
+        let told = notice
+            .check(&[gpu(1, true), gpu(3, true)])
+            .unwrap()
+            .unwrap();
+        let told = told.to_string();
+        assert!(told.contains("were on GPU 2 [10de:0002]"), "{told}");
+        assert!(told.contains("has GPU 1 [10de:0001] at"), "{told}");
+        notice.check(&[gpu(2, true)]).unwrap_err();
+        assert_eq!(notice.check(&[]).unwrap(), None);
+    }
+
+    #[test]
     fn nonsense_is_no_notice() {
-        assert_eq!(Notice::parse(b"{}"), None);
+        assert_eq!(Notice::parse(b"[1]"), None);
+        assert_eq!(Notice::parse(b"{}"), Some(Notice::default()));
         assert_eq!(Notice::parse(&vec![b' '; 1 << 20]), None);
         let notice = Notice {
             chips: vec![chip(1)],
+            ..Notice::default()
         };
         let later = br#"{"chips":[{"vendor":4318,"device":1,"name":"GPU 1","more":2}],"new":[]}"#;
         assert_eq!(Notice::parse(later), Some(notice));

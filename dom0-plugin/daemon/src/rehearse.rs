@@ -66,7 +66,7 @@ pub fn run(
     let max_object = daemon.settings.limits.batch.max_object_bytes;
     let (stopped, arrived) = std::thread::scope(|scope| {
         let receiver = scope.spawn(|| {
-            let receiving = Receiving::new(&elsewhere, domid, max_object, &Vec::new);
+            let receiving = Receiving::new(&elsewhere, domid, max_object, &|_| Ok(()));
             receive(receiving, reader.into(), cancelled)
         });
         let sent = send(daemon, domid, only, writer.into(), cancelled);

@@ -16,7 +16,7 @@ use super::slots::ReadHook;
 use super::stream_cursor::{Part, StreamCursor};
 use super::stream_fd::StreamFd;
 use protocol::conversation::Done;
-use protocol::helper::Request;
+use protocol::helper::{HandedBack, Request};
 use stream::libxc::{END, IMAGE_HEADER_BYTES};
 use stream::{RecordHeader, TYPE_DATA, TYPE_HEAD, TYPE_SEAL};
 
@@ -236,7 +236,7 @@ impl Restore {
             header = self.consume(header).map_err(RestoreError::NotTaken)?;
         } else if header.record_type == END && self.has_image {
             // END does not follow the GPU's records directly; the daemon has to say whether they are complete.
-            self.ask::<RecordHeader>(&Request::Records(header), WORK)
+            self.ask::<HandedBack>(&Request::Records(header), WORK)
                 .map_err(RestoreError::NotComplete)?;
         }
         self.cursor.record_header(header);
@@ -252,7 +252,13 @@ impl Restore {
             client.call::<Done>(&request, Some(self.stream.as_fd()), FIRST_WORD, &|| false)?;
             self.client = Some(client);
         }
-        let next: RecordHeader = self.ask(&Request::Records(header), WORK)?;
+        let HandedBack {
+            header: next,
+            warning,
+        } = self.ask(&Request::Records(header), WORK)?;
+        if let Some(warning) = warning {
+            say!(Warning, "domain {}: {warning}", self.domid);
+        }
         match OURS.contains(&next.record_type) {
             true => Err(ClientError::HandedBack(next.record_type)),
             false => Ok(next),

@@ -29,8 +29,7 @@ pub enum Request {
     },
     /// First line on the restoring side, with the stream's descriptor.
     Restore { domid: u32 },
-    /// A record of ours stands in the stream, its header already read: the reply is the header of the
-    /// first record that is not ours.
+    /// A record of ours stands in the stream, its header already read: the reply is [`HandedBack`].
     Records(RecordHeader),
     /// The stream stands at a record boundary, and RAM is about to be pre-copied: write the head of the GPU's image now, so
     /// that a receiver that does not know it refuses before all that.
@@ -57,6 +56,17 @@ pub struct Sessions {
     pub devices: u32,
     /// How RAM is to be pre-copied before devices are detached; without it not at all.
     pub ram: Option<RamLimits>,
+}
+
+/// Reply to [`Request::Records`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandedBack {
+    /// Of the first record that is not ours.
+    #[serde(flatten)]
+    pub header: RecordHeader,
+    /// For the administrator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
 }
 
 /// Reply to [`Request::Precopy`].
@@ -136,14 +146,26 @@ mod tests {
 
     #[test]
     fn replies() {
-        let parse = |s: &str| serde_json::from_str::<Reply<RecordHeader>>(s);
-        assert_eq!(
-            parse(r#"{"ok":{"type":1,"length":9}}"#).unwrap(),
-            Reply::Ok(RecordHeader {
+        let parse = |s: &str| serde_json::from_str::<Reply<HandedBack>>(s);
+        for (warning, text) in [
+            (None, r#"{"ok":{"type":1,"length":9}}"#),
+            (
+                Some("w".to_owned()),
+                r#"{"ok":{"type":1,"length":9,"warning":"w"}}"#,
+            ),
+        ] {
+            let header = RecordHeader {
                 record_type: 1,
-                length: 9
-            })
-        );
+                length: 9,
+            };
+            let handed_back = HandedBack { header, warning };
+            assert_eq!(
+                format!(r#"{{"ok":{}}}"#, json(&handed_back)),
+                text,
+                "an earlier plugin reads the header alone"
+            );
+            assert_eq!(parse(text).unwrap(), Reply::Ok(handed_back));
+        }
         assert_eq!(
             parse(r#"{"error":"no"}"#).unwrap(),
             Reply::Error("no".into())

@@ -12,6 +12,7 @@ use crate::doctor::checks;
 use crate::doctor::patient::{Answer, Asked, Patient};
 use crate::domain_lock::DomainLock;
 use crate::notice::Notice;
+use crate::passthrough::chip::Chip;
 use crate::peers::peers_to_capture;
 use crate::rounds::Rounds;
 use channel::guest::Begun;
@@ -171,24 +172,28 @@ fn session_report(key: SessionKey, announced: &[Announcement]) -> SessionReport 
     }
 }
 
-/// What the receiver has to have: nothing where no state of a driver's own goes along, or it stays here.
+/// What the receiver has to know: nothing where the programs' GPUs stay here, or have none that dom0 sees.
 fn notice(out: &Outgoing<'_>) -> Result<Option<Notice>, MigrationError> {
-    let mut sessions = out.report.sessions.iter();
-    if !out.leaves() || sessions.all(|s| s.left_to_driver.contexts == 0) {
+    if !out.leaves() {
         return Ok(None);
     }
     let devices = &out.daemon.devices;
-    let chips = devices.cuda_chips(&devices.assigned(out.domid)?);
-    if chips.is_empty() {
-        return Ok(None);
+    let gpus = devices.chips(&devices.assigned(out.domid)?);
+    let mut chips = gpus.clone();
+    let mut sessions = out.report.sessions.iter();
+    match sessions.any(|s| s.left_to_driver.contexts > 0) {
+        true => chips.retain(Chip::has_cuda),
+        false => chips.clear(),
     }
-    let names: Vec<String> = chips.iter().map(ToString::to_string).collect();
-    log::info!(
-        "domain {}: its programs go on on the same chip only: {}",
-        out.domid,
-        names.join(", ")
-    );
-    Ok(Some(Notice { chips }))
+    if !chips.is_empty() {
+        let names: Vec<String> = chips.iter().map(ToString::to_string).collect();
+        log::info!(
+            "domain {}: its programs go on on the same chip only: {}",
+            out.domid,
+            names.join(", ")
+        );
+    }
+    Ok((!gpus.is_empty()).then_some(Notice { chips, gpus }))
 }
 
 fn write_head(

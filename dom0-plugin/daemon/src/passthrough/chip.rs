@@ -12,7 +12,7 @@ pub const SYSFS: &str = "/sys/bus/pci/devices";
 const NAMES: [&str; 2] = ["/usr/share/misc/pci.ids", "/usr/share/hwdata/pci.ids"];
 
 /// PCI's vendor id.
-pub const NVIDIA: u16 = 0x10de;
+const NVIDIA: u16 = 0x10de;
 
 /// PCI's base classes of display controllers and of processing accelerators; the display controllers' class without a screen.
 const DISPLAY: u32 = 0x03;
@@ -35,6 +35,11 @@ impl Chip {
     /// Whether a driver's state goes from the one to the other.
     pub fn is_same_as(&self, other: &Chip) -> bool {
         (self.vendor, self.device) == (other.vendor, other.device)
+    }
+
+    /// Whether programs may use it by CUDA.
+    pub fn has_cuda(&self) -> bool {
+        self.vendor == NVIDIA
     }
 }
 

@@ -1,7 +1,7 @@
 //! Takes PCI devices from domains and gives them back.
 
 use super::absence::Absence;
-use super::chip::{Chip, Gpu, NVIDIA};
+use super::chip::{Chip, Gpu};
 use super::departure::Departure;
 use super::device::Device;
 use super::error::{DeviceError, DeviceProblem};
@@ -98,13 +98,18 @@ impl Devices {
         self.toolstack().map(Toolstack::gpus).unwrap_or_default()
     }
 
-    /// The chips of those of `devices` that are GPUs with CUDA.
-    pub fn cuda_chips(&self, devices: &[Device]) -> Vec<Chip> {
-        let is_one_of = |gpu: &Gpu| {
-            gpu.chip.vendor == NVIDIA && devices.iter().any(|device| device.bdf == gpu.bdf)
-        };
+    /// The chips of those of `devices` that are GPUs.
+    pub fn chips(&self, devices: &[Device]) -> Vec<Chip> {
+        let is_one_of = |gpu: &Gpu| devices.iter().any(|device| device.bdf == gpu.bdf);
         let gpus = self.gpus().into_iter();
         gpus.filter(is_one_of).map(|gpu| gpu.chip).collect()
+    }
+
+    /// Those with CUDA.
+    pub fn cuda_chips(&self, devices: &[Device]) -> Vec<Chip> {
+        let mut chips = self.chips(devices);
+        chips.retain(Chip::has_cuda);
+        chips
     }
 
     /// Has the guest's devices detached; what they are, in order. On an error some may have gone: [`Devices::bring_back`]

@@ -5,11 +5,12 @@ use super::receiving::{Received, Receiving};
 use super::sealed::Sealed;
 use crate::conversation::Conversation;
 use crate::daemon::Daemon;
-use protocol::helper::Request;
+use crate::notice::{Notice, OtherChip};
+use protocol::helper::{HandedBack, Request};
 use serde_json::json;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use stream::StreamEnd;
 use stream::libxc::END;
 use stream::{RecordHeader, is_gpu_type};
@@ -38,17 +39,27 @@ pub fn converse(daemon: &Arc<Daemon>, talk: &mut Conversation, domid: u32, fd: O
         Err(e) => return talk.refuse(&ReceiveError::Descriptor(e)),
     };
     let max_object = daemon.settings.limits.batch.max_object_bytes;
-    let here = || daemon.devices.gpus();
-    let receiving = Receiving::new(&daemon.images, domid, max_object, &here);
+    let warning = Mutex::new(None);
+    let host = |notice: &Notice| -> Result<(), OtherChip> {
+        if let Some(other) = notice.check(&daemon.devices.gpus())? {
+            log::warn!("domain {domid}: {other}");
+            let mut warning = warning.lock().unwrap_or_else(PoisonError::into_inner);
+            *warning = Some(other.to_string());
+        }
+        Ok(())
+    };
+    let receiving = Receiving::new(&daemon.images, domid, max_object, &host);
     let mut phase = Phase::Receiving(receiving);
     talk.answer(json!({}));
     let kept = loop {
         match talk.request::<Request>() {
             Ok(Some(Request::Records(header))) => {
                 match talk.work(&cancelled, || phase.records(&mut stream, header)) {
-                    Ok((next_phase, next)) => {
+                    Ok((next_phase, header)) => {
                         phase = next_phase;
-                        talk.answer(json!(next));
+                        let mut warning = warning.lock().unwrap_or_else(PoisonError::into_inner);
+                        let warning = warning.take();
+                        talk.answer(json!(HandedBack { header, warning }));
                     }
                     Err(e) => {
                         phase = Phase::Broken;

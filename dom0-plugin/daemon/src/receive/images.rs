@@ -2,12 +2,14 @@
 
 use crate::images::Images;
 use crate::notice::{Notice, OtherChip};
-use crate::passthrough::chip::Gpu;
 use channel::image::{Extent, ExtentKind, SessionKey};
 use protocol::report::GpuBytes;
 use spool::{Image, SpoolError};
 use std::collections::BTreeMap;
 use stream::{ImageSink, NOTICE_OBJECT, STOP_ROUND, Totals};
+
+/// What the host says to a notice.
+pub type Host<'h> = dyn Fn(&Notice) -> Result<(), OtherChip> + Sync + 'h;
 
 /// What a stream's records fill.
 pub struct ArrivingImages<'d> {
@@ -18,7 +20,7 @@ pub struct ArrivingImages<'d> {
     stop: u64,
     copies: u64,
     zero: u64,
-    here: &'d (dyn Fn() -> Vec<Gpu> + Sync),
+    host: &'d Host<'d>,
     told: Told,
 }
 
@@ -44,7 +46,7 @@ pub enum ArrivingError {
 
 impl<'d> ArrivingImages<'d> {
     /// None, beside those that `images` has of the domain.
-    pub fn new(images: &'d Images, domid: u32, here: &'d (dyn Fn() -> Vec<Gpu> + Sync)) -> Self {
+    pub fn new(images: &'d Images, domid: u32, host: &'d Host<'d>) -> Self {
         ArrivingImages {
             images,
             domid,
@@ -53,7 +55,7 @@ impl<'d> ArrivingImages<'d> {
             stop: 0,
             copies: 0,
             zero: 0,
-            here,
+            host,
             told: Told::Nothing,
         }
     }
@@ -66,9 +68,7 @@ impl<'d> ArrivingImages<'d> {
             (Told::Nothing, ExtentKind::Data) => {
                 self.told = Told::Notice;
                 // A later version's may say what is not known here.
-                Notice::parse(bytes).map_or(Ok(true), |notice| {
-                    notice.check(&(self.here)()).map(|()| true)
-                })
+                Notice::parse(bytes).map_or(Ok(true), |notice| (self.host)(&notice).map(|()| true))
             }
             (Told::Notice, ExtentKind::Drop) => Ok(true),
             _ => Ok(false),

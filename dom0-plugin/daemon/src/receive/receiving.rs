@@ -1,10 +1,9 @@
 //! Records come.
 
 use super::error::ReceiveError;
-use super::images::ArrivingImages;
+use super::images::{ArrivingImages, Host};
 use super::sealed::Sealed;
 use crate::images::Images;
-use crate::passthrough::chip::Gpu;
 use protocol::report::{Report, Role};
 use std::io::Read;
 use std::time::Instant;
@@ -28,16 +27,11 @@ pub enum Received<'d> {
 }
 
 impl<'d> Receiving<'d> {
-    /// Nothing has come yet. `here` tells the host's GPUs.
-    pub fn new(
-        images: &'d Images,
-        domid: u32,
-        max_object_bytes: u64,
-        here: &'d (dyn Fn() -> Vec<Gpu> + Sync),
-    ) -> Self {
+    /// Nothing has come yet. `host` compares its GPUs with the source's.
+    pub fn new(images: &'d Images, domid: u32, max_object_bytes: u64, host: &'d Host<'d>) -> Self {
         Receiving {
             receiver: Receiver::new(StreamLimits { max_object_bytes }),
-            arriving: Box::new(ArrivingImages::new(images, domid, here)),
+            arriving: Box::new(ArrivingImages::new(images, domid, host)),
             report: Report::new(Role::Destination, domid),
             started: Instant::now(),
         }

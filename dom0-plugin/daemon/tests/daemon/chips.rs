@@ -2,12 +2,13 @@
 
 use crate::doctor::with_device;
 use crate::host::Host;
-use crate::migration::{restore, save, stream_of};
+use crate::migration::{header, restore, save, stream_of};
 use crate::program::{Program, objects};
 use crate::toolstack::FakeToolstack;
 use channel::link::LeftToDriver;
 use daemon::passthrough::chip::{Chip, Gpu};
 use std::io::Read;
+use std::os::fd::AsFd;
 
 fn gpu(bdf: &str, device: u16) -> Gpu {
     Gpu {
@@ -142,8 +143,38 @@ fn doctor_says_which_chip_the_other_host_needs() {
     drop(program);
 }
 
+/// What the receiver says to the plugin when it has read the first records.
+fn first_word(stream: &[u8], gpus: &[Gpu]) -> serde_json::Value {
+    let (destination, _) = host(gpus);
+    let mut stream = stream_of(stream.to_vec());
+    let mut talk = destination.connect();
+    loop {
+        let next = header(&mut stream);
+        if next["type"].as_u64().unwrap() & 0x7fff_ff00 == 0x4750_5500 {
+            let restore = serde_json::json!({"op": "restore", "domid": 0});
+            talk.ask_with(restore, stream.as_fd()).unwrap();
+            let (kind, length) = (&next["type"], &next["length"]);
+            let records = serde_json::json!({"op": "records", "type": kind, "length": length});
+            return talk.ask(records).unwrap();
+        }
+        stream.read_exact(&mut [0; 16]).unwrap();
+    }
+}
+
+/// They may go on on another model, or not: xl says so while they still run at the source, and refuses nothing.
 #[test]
 fn programs_without_a_driver_s_own_state_need_no_chip() {
     let stream = sent(0, |bdf| gpu(bdf, 0x2335));
-    received(&stream, &[gpu("0000:01:00.0", 0x20b5)]).unwrap();
+    let other = [gpu("0000:01:00.0", 0x20b5)];
+    received(&stream, &other).unwrap();
+    let warning = first_word(&stream, &other)["warning"].to_string();
+    for part in [
+        "GPU 2335 [10de:2335]",
+        "GPU 20b5 [10de:20b5] at 0000:01:00.0",
+        "OpenCL programs go on there if",
+    ] {
+        assert!(warning.contains(part), "{warning}");
+    }
+    let same = first_word(&stream, &[gpu("0000:01:00.0", 0x2335)]);
+    assert_eq!(same.get("warning"), None);
 }

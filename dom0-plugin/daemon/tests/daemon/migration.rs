@@ -22,7 +22,7 @@ const END: RecordHeader = RecordHeader {
     length: 0,
 };
 
-fn header(from: &mut impl Read) -> Value {
+pub fn header(from: &mut impl Read) -> Value {
     let mut bytes = [0; 8];
     from.read_exact(&mut bytes).unwrap();
     let header = RecordHeader::from_bytes(bytes);
