@@ -6,10 +6,12 @@ use super::sealed::Sealed;
 use crate::conversation::Conversation;
 use crate::daemon::Daemon;
 use protocol::helper::Request;
+use protocol::report::Role;
 use serde_json::json;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 use stream::StreamEnd;
 use stream::libxc::END;
 use stream::{RecordHeader, is_gpu_type};
@@ -41,6 +43,15 @@ pub fn converse(daemon: &Arc<Daemon>, talk: &mut Conversation, domid: u32, fd: O
     let here = || daemon.devices.gpus();
     let receiving = Receiving::new(&daemon.images, domid, max_object, &here);
     let mut phase = Phase::Receiving(receiving);
+    let mut begun = Some((daemon.report(Role::Destination, domid), Instant::now()));
+    // What is told after the first failure follows from it.
+    let mut lost = |reason: &dyn ToString| {
+        let Some((mut report, since)) = begun.take() else {
+            return;
+        };
+        report.total_s = Some(since.elapsed().as_secs_f64());
+        daemon.reports.lost(report, reason);
+    };
     talk.answer(json!({}));
     let kept = loop {
         match talk.request::<Request>() {
@@ -51,6 +62,7 @@ pub fn converse(daemon: &Arc<Daemon>, talk: &mut Conversation, domid: u32, fd: O
                         talk.answer(json!(next));
                     }
                     Err(e) => {
+                        lost(&e);
                         phase = Phase::Broken;
                         log::error!("domain {domid}: {e}");
                         talk.refuse(&e);
@@ -64,18 +76,21 @@ pub fn converse(daemon: &Arc<Daemon>, talk: &mut Conversation, domid: u32, fd: O
                 }
                 Err(e) => {
                     log::error!("domain {domid}: {e}");
+                    lost(&e);
                     talk.refuse(&e);
                     break false;
                 }
             },
             Ok(Some(Request::Done { rc, .. })) => {
                 log::warn!("domain {domid}: the restore failed ({rc}); its images are dropped");
+                lost(&"the restore failed; the toolstack's log says why");
                 talk.answer(json!({}));
                 break false;
             }
             Ok(Some(other)) => talk.refuse(&format!("{other:?} does not belong here")),
             Ok(None) => {
                 log::warn!("domain {domid}: the restore was aborted; its images are dropped");
+                lost(&"the restore was aborted");
                 break false;
             }
             Err(e) => {
