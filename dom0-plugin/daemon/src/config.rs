@@ -9,6 +9,7 @@ use serde::Deserialize;
 use spool::SpoolConfig;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use thiserror::Error;
@@ -81,6 +82,9 @@ pub struct Config {
     /// Command, with its arguments, to run after devices have been attached.
     #[serde(deserialize_with = "values::command")]
     pub pci_after_attach: Vec<String>,
+    /// Where Prometheus is answered, if at all.
+    #[serde(deserialize_with = "values::listen_at")]
+    pub metrics: Option<SocketAddr>,
 }
 
 impl Default for Config {
@@ -107,6 +111,7 @@ impl Default for Config {
             pci_attach: BTreeMap::new(),
             pci_before_detach: Vec::new(),
             pci_after_attach: Vec::new(),
+            metrics: None,
         }
     }
 }
@@ -209,6 +214,7 @@ mod tests {
             pci_attach = { vm = ["0000:3b:00.0", "0000:3c:00.1"] }
             pci_before_detach = ["/bin/true", "x"]
             pci_after_attach = ["/bin/false"]
+            metrics = "[::1]:9417"
             "#,
         );
         let expected = Config {
@@ -236,6 +242,7 @@ mod tests {
             )]),
             pci_before_detach: vec!["/bin/true".into(), "x".into()],
             pci_after_attach: vec!["/bin/false".into()],
+            metrics: Some("[::1]:9417".parse().unwrap()),
         };
         assert_eq!(config.unwrap(), expected);
         let SpoolConfig {
@@ -245,6 +252,15 @@ mod tests {
         } = expected.spool();
         assert_eq!((memory_bytes, guest_bytes), (2 << 30, 1 << 40));
         assert_eq!(dir, Path::new("/srv/spool"));
+    }
+
+    #[test]
+    fn a_bare_port_is_this_hosts_own() {
+        let metrics = |text: &str| parse(text).unwrap().metrics;
+        let here = Some("127.0.0.1:9417".parse().unwrap());
+        assert_eq!(metrics("metrics = 9417"), here);
+        assert_eq!(metrics("metrics = \"127.0.0.1:9417\""), here);
+        assert_eq!(metrics("metrics = \"\""), None);
     }
 
     #[test]
@@ -278,6 +294,11 @@ mod tests {
             ("pci_before_detach = [\"true\"]", 1, "absolute path"),
             ("pci_after_attach = \"/bin/true\"", 1, "a sequence"),
             ("pci_detach = \"yes\"", 1, "a boolean"),
+            ("metrics = 0", 1, "an address such as"),
+            ("metrics = 65536", 1, "an address such as"),
+            ("metrics = \"localhost\"", 1, "an address such as"),
+            ("metrics = \"127.0.0.1\"", 1, "an address such as"),
+            ("metrics = true", 1, "an address such as"),
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(
@@ -309,6 +330,6 @@ mod tests {
             .collect();
         assert_eq!(parse(&example).unwrap(), Config::default());
         let names = |text: &str| text.lines().filter(|line| line.contains(" = ")).count();
-        assert_eq!(names(&example), 21, "all of them");
+        assert_eq!(names(&example), 22, "all of them");
     }
 }

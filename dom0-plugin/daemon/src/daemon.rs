@@ -13,6 +13,7 @@ use crate::serve::image_server::ImageServer;
 use crate::serve::server::Server;
 use crate::settings::Settings;
 use channel::image::{SessionId, SessionKey};
+use protocol::report::{Report, Role};
 use protocol::status::Purpose;
 use spool::{Image, SpoolError};
 use std::sync::atomic::AtomicBool;
@@ -165,9 +166,46 @@ impl Daemon {
         self.images.insert(domid, key, image, purpose)
     }
 
+    /// The report of a migration that begins now, with the domain's name and UUID, where they are known.
+    pub fn report(&self, role: Role, domid: u32) -> Report {
+        let mut report = Report::new(role, domid);
+        self.label(&mut report);
+        report
+    }
+
+    /// Puts the domain's name and UUID into its report. Both are for people: what cannot be read is left out.
+    pub fn label(&self, report: &mut Report) {
+        let domains = self.carrier.domains().unwrap_or_default();
+        let found = domains.into_iter().find(|d| d.domid == report.domid);
+        let name = found.map(|d| d.name).unwrap_or_default();
+        // What libxl appends to the name while the domain comes.
+        report.name = name.strip_suffix("--incoming").unwrap_or(&name).to_owned();
+        let identity = self.carrier.identity(report.domid).ok().flatten();
+        report.uuid = identity.as_deref().and_then(uuid).map(str::to_owned);
+    }
+
     /// What a domain's images are labelled with.
     pub fn identity(&self, domid: u32) -> Result<Option<String>, SpoolError> {
         let identity = self.carrier.identity(domid);
         identity.map_err(|error| SpoolError::Owner { domid, error })
+    }
+}
+
+/// The UUID in the path that a domain's node `vm` has: `/vm/UUID`, with a number behind it after a move.
+fn uuid(path: &str) -> Option<&str> {
+    path.strip_prefix("/vm/")?.get(..36)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::uuid;
+
+    #[test]
+    fn a_domain_keeps_its_uuid_over_moves() {
+        let id = "6f2c7a0e-93a4-4bd2-8e3b-0d8d5b7f5a11";
+        assert_eq!(uuid(&format!("/vm/{id}")), Some(id));
+        assert_eq!(uuid(&format!("/vm/{id}-1")), Some(id));
+        assert_eq!(uuid("/vm/short"), None);
+        assert_eq!(uuid("/local/domain/1"), None);
     }
 }

@@ -25,6 +25,7 @@
 //! | [`domain_lock`] | one thing at a time with a domain |
 //! | [`publisher`] | what is told of a domain in XenStore |
 //! | [`laps`], [`reports`], [`ram_report`] | where the time of a migration went |
+//! | [`history`], [`tallies`] | what is kept and counted of those that are over |
 //! | [`rounds`], [`cost_model`] | when pre-copy is over, by what a stop would cost |
 //! | [`steering`], [`moving`] | a migration under way, and the operator's orders to it; all of them |
 //! | [`capture_sink`] | where captured bytes go: image and stream |
@@ -37,6 +38,7 @@
 //! | [`migrate`], [`receive`] | the two ends of a save or migration |
 //! | [`rehearse`], [`manual`], [`status`] | what the command line and XenStore nodes ask for |
 //! | [`conversation`], [`socket`], [`events`] | who asks |
+//! | [`metrics`] | Prometheus, if it may |
 //!
 //! Threads, no async: one for events, one for each connection, one for each session while it is worked on.
 //! [`domain_lock`] keeps them from meeting in one domain.
@@ -52,11 +54,13 @@ pub mod doctor;
 pub mod domain_lock;
 pub mod driver_costs;
 pub mod events;
+pub mod history;
 pub mod image_source;
 pub mod images;
 pub mod laps;
 pub mod loopback;
 pub mod manual;
+pub mod metrics;
 pub mod migrate;
 pub mod moving;
 pub mod notice;
@@ -77,4 +81,5 @@ pub mod socket;
 pub mod status;
 pub mod steering;
 pub mod stopping;
+pub mod tallies;
 pub mod xen;

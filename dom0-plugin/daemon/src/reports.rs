@@ -3,9 +3,12 @@
 //! The source knows the phases up to the suspend, the destination what came and how long the programs waited: each
 //! writes its half, `xl-gpu report` shows it.
 
+use super::history::Histories;
 use super::laps::Laps;
+use super::tallies::Tallies;
 use channel::guest::Opened;
 use channel::image::SessionKey;
+use protocol::history::Migration;
 use protocol::report::Report;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,20 +26,25 @@ struct Entry {
     laps: Option<Laps>,
 }
 
-/// The last report of each domain, in memory and in a folder.
+/// The last report of each domain, in memory and in a folder; what is kept of earlier ones, and counted of all.
 pub struct Reports {
     folder: Option<PathBuf>,
     last: Mutex<BTreeMap<u32, Entry>>,
+    histories: Histories,
+    tallies: Tallies,
 }
 
 impl Reports {
     /// Reports kept in `folder`, those of an earlier daemon included; in memory only where it is `None`.
-    pub fn new(folder: Option<PathBuf>) -> Self {
+    /// Migrations that are over go into `histories`.
+    pub fn new(folder: Option<PathBuf>, histories: Histories) -> Self {
         let last = folder.as_deref().map(load).unwrap_or_default();
         let entry = |report: Report| (report.domid, Entry { report, laps: None });
         Reports {
             folder,
             last: Mutex::new(last.into_iter().map(entry).collect()),
+            histories,
+            tallies: Tallies::default(),
         }
     }
 
@@ -47,7 +55,39 @@ impl Reports {
     /// Replaces the domain's report. `laps` run on until its programs do.
     pub fn put(&self, report: Report, laps: Option<Laps>) {
         self.save(&report);
+        self.note(&report);
         self.last().insert(report.domid, Entry { report, laps });
+    }
+
+    /// The domain was not let go, and nothing was done with it: its last report stays.
+    pub fn refused(&self, mut report: Report, reason: &dyn ToString) {
+        report.refused = true;
+        self.lost(report, reason);
+    }
+
+    /// A migration has failed that leaves no report: only that it did is noted.
+    pub fn lost(&self, mut report: Report, reason: &dyn ToString) {
+        report.ok = Some(false);
+        report.error = Some(reason.to_string());
+        self.note(&report);
+    }
+
+    fn note(&self, report: &Report) {
+        if let Some(migration) = Migration::of(report)
+            && self.histories.note(migration.clone())
+        {
+            self.tallies.migration(&migration, &report.gpu_bytes);
+        }
+    }
+
+    /// The migrations of earlier times.
+    pub fn histories(&self) -> &Histories {
+        &self.histories
+    }
+
+    /// What has been counted since the daemon began.
+    pub fn tallies(&self) -> &Tallies {
+        &self.tallies
     }
 
     /// The domain's last report.
@@ -79,6 +119,7 @@ impl Reports {
                 report.blackout = laps.of(whole);
             }
             let paused = Duration::from_nanos(opened.downtime_ns);
+            self.tallies.blackout(whole, paused);
             longest(&mut report.vm_downtime_s, paused);
         })
     }
@@ -101,6 +142,7 @@ impl Reports {
         }
         change(report);
         self.save(report);
+        self.note(report);
         Some(report.clone())
     }
 
@@ -151,7 +193,7 @@ mod tests {
             session: SessionId([7; 16]),
             generation: 2,
         };
-        let reports = Reports::new(Some(folder.clone()));
+        let reports = Reports::new(Some(folder.clone()), Histories::default());
         let mut report = Report::new(Role::Destination, 9);
         report.sessions.push(SessionReport {
             key,
@@ -168,7 +210,9 @@ mod tests {
         };
         reports.opened(9, &key, &opened, &Laps::start());
         reports.arrived(9, &key, Duration::from_secs(1));
-        let again = Reports::new(Some(folder.clone())).get(9).unwrap();
+        let again = Reports::new(Some(folder.clone()), Histories::default())
+            .get(9)
+            .unwrap();
         std::fs::remove_dir_all(folder).unwrap();
         assert_eq!(again.blackout.whole(), Some(Duration::from_millis(1500)));
         assert_eq!(again.vm_downtime_s, Some(0.5));

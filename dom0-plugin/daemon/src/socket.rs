@@ -179,6 +179,9 @@ fn obey(daemon: &Arc<Daemon>, talk: &Conversation, control: Control) -> Result<V
             let report = daemon.reports.get(domid);
             json!(report.ok_or(Refusal::NoReport(domid))?)
         }
+        Control::History { domain } => {
+            json!(status::history(daemon, domain.as_deref()).map_err(Refusal::Domains)?)
+        }
         Control::Doctor {
             domain,
             save_helper,

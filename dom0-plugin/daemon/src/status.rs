@@ -5,6 +5,7 @@ use super::daemon::Daemon;
 use super::domain_lock::{Busy, LockPatience};
 use channel::image::SessionId;
 use channel::link::{LeftToDriver, Residence};
+use protocol::history::History;
 use protocol::status::{DomainStatus, SessionStatus, Status, Usage};
 use protocol::text;
 use std::io;
@@ -26,7 +27,7 @@ pub fn status(daemon: &Daemon) -> io::Result<Status> {
     }
     let memory = daemon.images.spool().memory();
     Ok(Status {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: version::VERSION.to_owned(),
         carrier: daemon.carrier.name().to_owned(),
         spool_memory: Usage {
             used: memory.used(),
@@ -100,6 +101,18 @@ fn domain_status(daemon: &Daemon, domid: u32, name: String) -> DomainStatus {
         images,
         report: daemon.reports.get(domid),
     }
+}
+
+/// The last migrations, of one domain where one is named. The number of a domain that is here stands for its name.
+pub fn history(daemon: &Daemon, domain: Option<&str>) -> io::Result<History> {
+    let histories = daemon.reports.histories();
+    let number = domain.and_then(|wanted| wanted.parse::<u32>().ok());
+    let Some(domid) = number else {
+        return Ok(histories.of(domain));
+    };
+    let mut domains = daemon.carrier.domains()?.into_iter();
+    let found = domains.find(|d| d.domid == domid);
+    Ok(histories.of(found.as_ref().map(|d| &*d.name).or(domain)))
 }
 
 /// What a dead process left could not be removed.

@@ -28,6 +28,11 @@ pub enum Control {
         /// The domain.
         domid: u32,
     },
+    /// The last migrations.
+    History {
+        /// Name, UUID or number of a domain; without it, those of all.
+        domain: Option<String>,
+    },
     /// Why the domain could not migrate now.
     Doctor {
         /// Its name or number.

@@ -10,6 +10,7 @@
 //! | [`progress`] | a migration under way |
 //! | [`blackout`] | the parts of the time in which programs' GPU calls were blocked |
 //! | [`report`] | what a migration cost |
+//! | [`history`] | migrations that are over |
 //! | [`diagnosis`] | why a domain could not migrate |
 //! | [`xenstore`] | paths and nodes in XenStore, for guests too |
 //! | [`text`] | text for people |
@@ -21,6 +22,7 @@ pub mod control;
 pub mod conversation;
 pub mod diagnosis;
 pub mod helper;
+pub mod history;
 pub mod progress;
 pub mod ram;
 pub mod report;

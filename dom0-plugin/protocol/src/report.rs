@@ -129,15 +129,27 @@ pub struct SessionReport {
 /// One migration as one end saw it. Times in seconds; those that this end does not know are absent.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
+    /// What tells it from others: microseconds from 1970 to when it began.
+    #[serde(default)]
+    pub id: u64,
     /// Which end.
     pub role: Role,
     /// The domain, on this host.
     pub domid: u32,
+    /// Its name.
+    #[serde(default)]
+    pub name: String,
+    /// Its UUID, where it has one.
+    #[serde(default)]
+    pub uuid: Option<String>,
     /// Whether it went through, as far as this end knows; absent while it is under way.
     pub ok: Option<bool>,
     /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The checks before it found an error: nothing was stopped.
+    #[serde(default)]
+    pub refused: bool,
     /// When it began, in seconds since 1970.
     pub started: u64,
     /// The sessions.
@@ -163,6 +175,9 @@ pub struct Report {
     pub blackout: Blackout,
     /// Of it, the time the VCPUs were paused.
     pub vm_downtime_s: Option<f64>,
+    /// When the programs' GPU calls began to wait, in seconds since the migration began.
+    #[serde(default)]
+    pub stop_start_s: Option<f64>,
     /// The whole stop, detaching included.
     pub stop_s: Option<f64>,
     /// PCI devices that were detached.
@@ -180,13 +195,14 @@ pub struct Report {
 impl Report {
     /// An empty report of a migration that begins now.
     pub fn new(role: Role, domid: u32) -> Self {
-        let started = std::time::SystemTime::now()
+        let now = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
-            .map_or(0, |d| d.as_secs());
+            .unwrap_or_default();
         Report {
+            id: u64::try_from(now.as_micros()).unwrap_or(u64::MAX),
             role,
             domid,
-            started,
+            started: now.as_secs(),
             ..Report::default()
         }
     }
@@ -198,6 +214,9 @@ pub struct RamReport {
     /// The plugin's figures.
     #[serde(flatten)]
     pub figures: RamFigures,
+    /// When each pass began, in seconds since the migration did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pass_starts_s: Vec<f64>,
     /// From the first device's detaching to the suspended guest: what the copy of its memory adds to the GPU's absence.
     pub detach_to_suspend_s: Option<f64>,
 }

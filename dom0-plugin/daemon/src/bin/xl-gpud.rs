@@ -5,32 +5,41 @@ use clap::Parser;
 use daemon::carrier::Carrier;
 use daemon::config::Config;
 use daemon::daemon::Daemon;
+use daemon::history::Histories;
 use daemon::images::Images;
 use daemon::loopback::LoopbackCarrier;
 use daemon::reports::Reports;
 use daemon::settings::Settings;
 use daemon::xen::XenCarrier;
-use daemon::{events, socket};
+use daemon::{events, metrics, socket, status};
 use protocol::conversation::SOCKET_VARIABLE;
 use rustix::fs::{Access, FlockOperation, access, flock};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use spool::Spool;
 use std::fs::File;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
+
+/// Where files are kept over restarts of the host.
+const STATE_DIR: &str = "/var/lib/xl-gpu";
 
 /// Moves the GPU state of Xen guests along with xl migrate, save and restore.
 ///
 /// Runs in dom0, as root, in the foreground. Guests' sessions are found in XenStore, the plugin in
 /// libxl-save-helper and the command xl-gpu connect to its socket.
 #[derive(Parser)]
-#[command(name = "xl-gpud", version)]
+#[command(name = "xl-gpud", version = version::VERSION)]
 struct Arguments {
     /// Folder for the socket, reports and images in memory
     #[arg(long, value_name = "DIR", default_value = "/run/xl-gpu")]
     run_dir: PathBuf,
+    /// Folder for the history of migrations [default: /var/lib/xl-gpu, the run folder with --loopback]
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
     /// Socket to listen at [default: gpud.sock in the run folder]
     #[arg(long, value_name = "PATH", env = SOCKET_VARIABLE)]
     socket: Option<PathBuf>,
@@ -94,15 +103,25 @@ fn main() -> anyhow::Result<()> {
         }
     };
     let spool = Spool::lasting(spool, arguments.run_dir.join("spool"))?;
+    let state_dir = arguments
+        .state_dir
+        .unwrap_or_else(|| match arguments.loopback.is_some() {
+            true => arguments.run_dir.clone(),
+            false => PathBuf::from(STATE_DIR),
+        });
+    let histories = Histories::in_file(state_dir.join("history.jsonl"));
     let daemon = Daemon::new(
         carrier,
         Images::new(spool),
-        Reports::new(Some(arguments.run_dir.join("reports"))),
+        Reports::new(Some(arguments.run_dir.join("reports")), histories),
         Settings::from(&config),
     );
+    if let Some(address) = config.metrics {
+        answer_prometheus(&daemon, address);
+    }
     log::info!(
         "xl-gpud {} serves {} sessions, listens at {}",
-        env!("CARGO_PKG_VERSION"),
+        version::VERSION,
         daemon.carrier.name(),
         socket_path.display()
     );
@@ -112,6 +131,34 @@ fn main() -> anyhow::Result<()> {
         .spawn(move || socket::serve(&serving, &listener))?;
     events::handle(&daemon, &happening);
     anyhow::bail!("the connection to XenStore is lost")
+}
+
+/// In a thread of its own. Domains are moved with or without it.
+fn answer_prometheus(daemon: &Arc<Daemon>, address: SocketAddr) {
+    let listener = match metrics::http::bind(address) {
+        Ok(listener) => listener,
+        Err(e) => {
+            return log::error!("metrics: cannot listen at {address}: {e}; nobody is told any");
+        }
+    };
+    match address.ip().is_loopback() {
+        true => log::info!("metrics: http://{address}/metrics"),
+        false => log::warn!("metrics: whoever reaches http://{address}/metrics may read them"),
+    }
+    let daemon = daemon.clone();
+    let page = move || match status::status(&daemon) {
+        Ok(status) => metrics::page::page(&status, daemon.reports.tallies()),
+        Err(e) => {
+            log::warn!("metrics: the domains cannot be read: {e}");
+            String::new()
+        }
+    };
+    let serving = std::thread::Builder::new()
+        .name("metrics".into())
+        .spawn(move || metrics::http::serve(&listener, page));
+    if let Err(e) = serving {
+        log::error!("metrics: no thread can be had: {e}");
+    }
 }
 
 /// Open files as many as the kernel allows: sessions take some each, and a guest decides how many sessions it has.

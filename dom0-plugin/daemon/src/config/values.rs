@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -173,4 +174,39 @@ pub fn command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>
         )),
         _ => Ok(words),
     }
+}
+
+/// Where to listen: a port of the loopback interface, or an address with a port.
+struct ListenAt;
+
+const LISTEN_AT: &str =
+    "an address such as \"127.0.0.1:9417\", a port of it from 1 to 65535, or \"\" for none";
+
+impl Visitor<'_> for ListenAt {
+    type Value = Option<SocketAddr>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(LISTEN_AT)
+    }
+
+    fn visit_i64<E: de::Error>(self, port: i64) -> Result<Self::Value, E> {
+        match u16::try_from(port) {
+            Ok(port @ 1..) => Ok(Some((Ipv4Addr::LOCALHOST, port).into())),
+            _ => Err(E::custom(format_args!("expected {LISTEN_AT}"))),
+        }
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        match text.parse() {
+            Ok(address) => Ok(Some(address)),
+            Err(_) if text.is_empty() => Ok(None),
+            Err(_) => Err(E::custom(format_args!("expected {LISTEN_AT}"))),
+        }
+    }
+}
+
+pub fn listen_at<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<SocketAddr>, D::Error> {
+    deserializer.deserialize_any(ListenAt)
 }

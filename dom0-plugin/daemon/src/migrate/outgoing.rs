@@ -55,7 +55,7 @@ impl Outgoing<'_> {
     /// The helper has pre-copied RAM a bit further.
     pub fn ram(&mut self, figures: RamFigures) {
         let ram = self.report.ram.get_or_insert_default();
-        ram_report::learn(ram, self.domid, figures);
+        ram_report::learn(ram, self.domid, figures, self.started.elapsed());
     }
 
     /// What the stop will cost, and the bytes that drivers' own checkpoints will then have written to the guest's memory, as far as

@@ -18,7 +18,7 @@ use crate::rounds::Rounds;
 use channel::guest::Begun;
 use channel::image::{SessionId, SessionKey};
 use channel::link::{Announcement, Residence};
-use protocol::report::{Report, Role, SessionReport};
+use protocol::report::{Role, SessionReport};
 use protocol::status::PublishedState;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -59,7 +59,11 @@ impl<'d> PreFlight<'d> {
         if patient.announced.is_empty() && patient.nonsense.is_empty() {
             return Ok(None);
         }
-        checks::refuse(domid, &checks::seen(&patient))?;
+        let report = daemon.report(role, domid);
+        if let Err(refused) = checks::refuse(domid, &checks::seen(&patient)) {
+            daemon.reports.refused(report, &refused);
+            return Err(refused.into());
+        }
         let stream = StreamEnd::new(stream, cancelled.clone()).map_err(MigrationError::Stream)?;
         let devices = daemon.devices.assigned(domid)?.len();
         let budget = daemon.settings.precopy.budget;
@@ -69,7 +73,7 @@ impl<'d> PreFlight<'d> {
             cancelled: cancelled.clone(),
             under_way: daemon.moving.begin(domid, budget, cancelled.clone()),
             devices,
-            report: Report::new(role, domid),
+            report,
             started: Instant::now(),
         };
         daemon.publisher.tell(domid, PublishedState::Migrating);
@@ -91,6 +95,7 @@ impl<'d> PreFlight<'d> {
         };
         let answers = Answer::of_all(&capture, &begun);
         if let Err(e) = checks::refuse(out.domid, &checks::answered(patient, &answers)) {
+            out.report.refused = true;
             return Err(Aborted::undo(out, lock, capture, e));
         }
         let stored: Vec<SessionKey> = announced

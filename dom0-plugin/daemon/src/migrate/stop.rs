@@ -57,6 +57,9 @@ impl<'a, 'd> Stop<'a, 'd> {
         report.stops = Some(at_rest.tries);
         report.compare_s = Some(Duration::from_nanos(stop.compare_ns).as_secs_f64());
         report.compared_bytes = Some(stop.examined);
+        let blocked = self.laps.so_far().known();
+        let began = self.out.started.elapsed().saturating_sub(blocked);
+        report.stop_start_s = Some(began.as_secs_f64());
         self.note();
         Ok(())
     }

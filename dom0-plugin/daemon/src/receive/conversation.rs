@@ -7,10 +7,12 @@ use crate::conversation::Conversation;
 use crate::daemon::Daemon;
 use crate::notice::{Notice, OtherChip};
 use protocol::helper::{HandedBack, Request};
+use protocol::report::Role;
 use serde_json::json;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 use stream::StreamEnd;
 use stream::libxc::END;
 use stream::{RecordHeader, is_gpu_type};
@@ -50,6 +52,15 @@ pub fn converse(daemon: &Arc<Daemon>, talk: &mut Conversation, domid: u32, fd: O
     };
     let receiving = Receiving::new(&daemon.images, domid, max_object, &host);
     let mut phase = Phase::Receiving(receiving);
+    let mut begun = Some((daemon.report(Role::Destination, domid), Instant::now()));
+    // What is told after the first failure follows from it.
+    let mut lost = |reason: &dyn ToString| {
+        let Some((mut report, since)) = begun.take() else {
+            return;
+        };
+        report.total_s = Some(since.elapsed().as_secs_f64());
+        daemon.reports.lost(report, reason);
+    };
     talk.answer(json!({}));
     let kept = loop {
         match talk.request::<Request>() {
@@ -62,6 +73,7 @@ pub fn converse(daemon: &Arc<Daemon>, talk: &mut Conversation, domid: u32, fd: O
                         talk.answer(json!(HandedBack { header, warning }));
                     }
                     Err(e) => {
+                        lost(&e);
                         phase = Phase::Broken;
                         log::error!("domain {domid}: {e}");
                         talk.refuse(&e);
@@ -75,18 +87,21 @@ pub fn converse(daemon: &Arc<Daemon>, talk: &mut Conversation, domid: u32, fd: O
                 }
                 Err(e) => {
                     log::error!("domain {domid}: {e}");
+                    lost(&e);
                     talk.refuse(&e);
                     break false;
                 }
             },
             Ok(Some(Request::Done { rc, .. })) => {
                 log::warn!("domain {domid}: the restore failed ({rc}); its images are dropped");
+                lost(&"the restore failed; the toolstack's log says why");
                 talk.answer(json!({}));
                 break false;
             }
             Ok(Some(other)) => talk.refuse(&format!("{other:?} does not belong here")),
             Ok(None) => {
                 log::warn!("domain {domid}: the restore was aborted; its images are dropped");
+                lost(&"the restore was aborted");
                 break false;
             }
             Err(e) => {

@@ -45,7 +45,8 @@ impl Sealed {
     /// The domain is whole: its images are kept for it, and served from now on.
     pub fn keep(self, daemon: &Daemon) -> Result<(), ReceiveError> {
         let domid = self.report.domid;
-        let (images, report) = self.finish()?;
+        let (images, mut report) = self.finish()?;
+        daemon.label(&mut report);
         let keys: Vec<SessionKey> = images.keys().copied().collect();
         for (key, image) in images {
             if let Err(e) = daemon.keep(domid, key, image, Purpose::Serve) {

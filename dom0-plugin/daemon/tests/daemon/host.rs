@@ -4,6 +4,7 @@ use daemon::carrier::Carrier;
 use daemon::config::Config;
 use daemon::cost_model::Seen;
 use daemon::daemon::Daemon;
+use daemon::history::Histories;
 use daemon::images::Images;
 use daemon::loopback::LoopbackCarrier;
 use daemon::reports::Reports;
@@ -78,7 +79,7 @@ impl Host {
         let daemon = Daemon::new(
             carrier(met),
             Images::new(Spool::new(spool)),
-            Reports::new(None),
+            Reports::new(None, Histories::default()),
             Settings::from(&config),
         );
         let nothing = Some(Duration::ZERO);
