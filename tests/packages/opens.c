@@ -1,0 +1,19 @@
+/* opens LIBRARY...: which file dlopen() takes for each name. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <link.h>
+#include <stdio.h>
+
+int main(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        struct link_map *map;
+        void *library = dlopen(argv[i], RTLD_NOW);
+        if (!library || dlinfo(library, RTLD_DI_LINKMAP, &map)) {
+            printf("%s: %s\n", argv[i], dlerror());
+            continue;
+        }
+        printf("%s: %s\n", argv[i], map->l_name);
+    }
+    return 0;
+}
