@@ -1,20 +1,28 @@
 # Settings shared by the lab's scripts; sourced, never run.
 #
 # XL_GPU_IMAGE  the built image: hypervisor, kernel, root file system (read-only once built, shared by all instances)
+# XL_GPU_SUITE  dom0's Debian, and so its Xen: bookworm (default) or trixie. Kernel and guests are of the image named above with either.
 # LAB           one instance: its 9p share, sockets and logs; a second one beside it needs only another folder
 # shellcheck shell=bash disable=SC2034
 
 REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 IMAGE=${XL_GPU_IMAGE:-$REPO/.lab/image}
+SUITE=${XL_GPU_SUITE:-bookworm}
 LAB=${LAB:-$REPO/.lab}
 STAGE=$LAB/stage
 SHARE=$LAB/share
 SERIAL=$LAB/serial.log
 PIDFILE=$LAB/qemu.pid
-XEN=4.17
 
 say() { printf '[%s] %s\n' "${0##*/}" "$*" >&2; }
 die() { printf '[%s] error: %s\n' "${0##*/}" "$*" >&2; exit 1; }
+
+case $SUITE in
+bookworm) XEN=4.17 DOM0=$IMAGE ;;
+trixie) XEN=4.20 DOM0=$IMAGE-$SUITE ;;
+*) die "XL_GPU_SUITE is bookworm or trixie, not $SUITE" ;;
+esac
+
 now() { date +%s.%N; }
 # since START: seconds since `now` gave START
 since() { echo "scale=1; ($(now) - $1) / 1" | bc; }

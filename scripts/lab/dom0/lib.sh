@@ -5,7 +5,7 @@ trap 'echo "FAILED in line $LINENO (status $?): $BASH_COMMAND" >&2' ERR
 
 LIB=/usr/lib/xl-lab/dom0
 XL_GPU=/usr/lib/xl-gpu
-. /share/settings # GUEST_TYPE, but for a job that says which (run --set)
+. /share/settings # GUEST_TYPE, but for a job that says which (run --set); HAP
 export PATH=$PATH:$LIB:$XL_GPU
 
 # Starting a process takes a while under emulation: these need none.
@@ -62,9 +62,10 @@ guest_config() {
     shift $(($# > 2 ? 2 : $#))
     [ "$GUEST_TYPE" = pv ] || set -- 'tsc_mode="native"' "$@"
     if [ "$GUEST_TYPE" = hvm ]; then
-        # As alike as can be: see guest_start_booted. Emulated nested paging ends guests when they are restored, emulated AVX2 ends programs.
+        # As alike as can be: see guest_start_booted. Emulated nested paging ends guests when they are restored, where
+        # there is a choice; emulated AVX2 ends programs.
         kernel=vmlinuz memory=$((memory > 256 ? memory : 256)) GUEST_VCPUS=${GUEST_VCPUS:-2}
-        set -- 'passthrough="enabled"' 'hap=0' 'cpuid="host,avx=0,avx2=0"' 'vga="none"' 'vnc=0' 'sdl=0' 'usb=0' "$@"
+        set -- 'passthrough="enabled"' "hap=$HAP" 'cpuid="host,avx=0,avx2=0"' 'vga="none"' 'vnc=0' 'sdl=0' 'usb=0' "$@"
     fi
     cat >"/root/$name.cfg" <<C
 name = "$name"
