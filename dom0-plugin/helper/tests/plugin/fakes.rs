@@ -47,17 +47,22 @@ impl Outcome {
 impl Xen {
     /// Xen `4.minor`.
     pub fn version(minor: u32) -> Self {
-        Self::build(minor, false)
+        Self::build(minor, "")
     }
 
     /// Xen 4.17 with a libxenguest that reads the stream in other pieces.
     pub fn with_odd_reads() -> Self {
-        Self::build(17, true)
+        Self::build(17, "ODD_READS")
     }
 
-    fn build(minor: u32, odd: bool) -> Self {
+    /// Xen 4.22 with a libxenguest that writes the stream as the one in development does.
+    pub fn with_joined_writes() -> Self {
+        Self::build(22, "JOINED_WRITES")
+    }
+
+    fn build(minor: u32, variant: &str) -> Self {
         static BUILDING: Mutex<()> = Mutex::new(());
-        let name = format!("xen-4.{minor}{}", if odd { "-odd" } else { "" });
+        let name = format!("xen-4.{minor}-{variant}");
         let directory = scratch().join(name);
         let _one_at_a_time = BUILDING.lock().unwrap_or_else(|e| e.into_inner());
         if !directory.join("helper").exists() {
@@ -68,11 +73,7 @@ impl Xen {
             );
             let defines = [
                 format!("-DXEN_MINOR={minor}"),
-                if odd {
-                    "-DODD_READS".into()
-                } else {
-                    "-DEVEN".into()
-                },
+                format!("-DVARIANT_{variant}"),
             ];
             let library = |source: &str, soname: &str, against: &[&str]| {
                 let soname_option = format!("-Wl,-soname,{soname}");

@@ -30,7 +30,7 @@ unsigned guest_type(unsigned long pfn)
 {
     if (written[pfn])
         return PLAIN;
-    return pfn % 50 == 7 && !guest_hvm ? TABLE : pfn % 90 == 11 || (pfn >= 1200 && pfn < 2400) ? HOLE : PLAIN;
+    return pfn % 50 == 7 && !guest_hvm ? TABLE : (pfn % 90 == 11 && pfn < WHOLE) || (pfn >= 1200 && pfn < 2400) ? HOLE : PLAIN;
 }
 
 uint8_t *guest_page(unsigned long pfn) { return memory + pfn * PAGE; }

@@ -5,7 +5,7 @@
 #define GUEST_H
 #include <stdint.h>
 
-enum { PAGE = 4096, FRAMES = 1000 /* a paravirtual guest's frames begin here */ };
+enum { PAGE = 4096, FRAMES = 1000 /* a paravirtual guest's frames begin here */, WHOLE = 3584 /* no holes from here on */ };
 enum { PLAIN = 0, TABLE = 0x10000000, HOLE = 0xf0000000u };
 
 extern unsigned long guest_pages;

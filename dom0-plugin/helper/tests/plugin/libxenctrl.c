@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/uio.h>
 #include <unistd.h>
 #include "guest.c"
 
@@ -35,6 +36,17 @@ int write_exact(int fd, const void *data, size_t size)
         if (n <= 0)
             return -1;
         at += n;
+    }
+    return 0;
+}
+
+/* Alters the vector, as Xen's in development does. */
+int writev_exact(int fd, struct iovec *parts, int count)
+{
+    for (; count; parts++, count--) {
+        if (write_exact(fd, parts->iov_base, parts->iov_len))
+            return -1;
+        parts->iov_len = 0;
     }
     return 0;
 }

@@ -26,6 +26,22 @@ fn known_versions_carry_gpu_state() {
 }
 
 #[test]
+fn how_the_library_joins_its_writes_is_no_matter() {
+    let xen = Xen::with_joined_writes();
+    let daemon = Daemon::start(Manner {
+        sessions: 1,
+        ..Manner::default()
+    });
+    let (outcome, stream) = xen.with_plugin().daemon(&daemon.socket).save();
+    outcome.says("complete rc 0");
+    let (_, published) = Xen::version(22).stock().save();
+    assert_eq!(without_ours(&stream), published);
+    assert_ne!(stream, published);
+    let outcome = xen.with_plugin().daemon(&daemon.socket).restore(&stream);
+    outcome.says("complete rc 0");
+}
+
+#[test]
 fn unknown_versions_are_left_alone_with_one_line() {
     for minor in [13, 23] {
         let xen = Xen::version(minor);
