@@ -5,7 +5,7 @@ trap 'echo "FAILED in line $LINENO (status $?): $BASH_COMMAND" >&2' ERR
 
 LIB=/usr/lib/xl-lab/dom0
 XL_GPU=/usr/lib/xl-gpu
-. /share/settings # GUEST_TYPE, but for a job that says which (run --set); HAP
+. /share/settings # GUEST_TYPE, but for a job that says which (run --set); HAP, SUITE
 export PATH=$PATH:$LIB:$XL_GPU
 
 # Starting a process takes a while under emulation: these need none.
