@@ -1,6 +1,7 @@
 //! Looks at domains, and has what waits there served.
 
 use super::ended::EndedSessions;
+use super::followed::Followed;
 use super::image_server::{ImageServer, UNTIL_RESUMED};
 use crate::carrier::image_of;
 use crate::domain_lock::{DomainLock, DomainLocks};
@@ -29,6 +30,8 @@ pub struct Server {
     publisher: Arc<Publisher>,
     /// Domains with sessions whose devices were looked after.
     greeted: Mutex<BTreeSet<u32>>,
+    /// Domains with devices on record.
+    followed: Followed,
 }
 
 impl Server {
@@ -41,6 +44,7 @@ impl Server {
             locks,
             publisher,
             greeted: Mutex::default(),
+            followed: Followed::default(),
         }
     }
 
@@ -236,47 +240,70 @@ impl Server {
             Some(Ok(_)) => {}
             Some(Err(e)) => log::error!("domain {domid}: {e}"),
         }
+        if !self.followed.begin(domid) {
+            return;
+        }
         let server = self.clone();
-        std::thread::spawn(move || {
-            let Some(toolstack) = server.one.carrier.toolstack() else {
-                return;
+        let started = std::thread::Builder::new().spawn(move || server.follow_devices(domid));
+        if let Err(e) = started {
+            log::error!("domain {domid}: its devices stay away, no thread can be had: {e}");
+            self.followed.abandon(domid);
+        }
+    }
+
+    /// Until nothing of the domain's is on record, or there is no such domain.
+    fn follow_devices(self: &Arc<Self>, domid: u32) {
+        let Some(toolstack) = self.one.carrier.toolstack() else {
+            return;
+        };
+        let mut pause = LOOK;
+        loop {
+            if self.followed.pause(domid, pause) {
+                pause = LOOK;
+            }
+            // The next migration may have begun, and detached them for itself: then it brings them back.
+            let Some(_lock) = self.locks.serving(domid) else {
+                continue;
             };
-            let mut pause = LOOK;
-            loop {
-                std::thread::sleep(pause);
-                // The next migration may have begun, and detached them for itself: then it brings them back.
-                let Some(_lock) = server.locks.serving(domid) else {
+            let nothing = match toolstack.record(domid) {
+                Ok(record) => record.is_empty(),
+                Err(e) => {
+                    log::warn!("domain {domid}: {e}");
+                    false
+                }
+            };
+            let running = match nothing {
+                true => Ok(false),
+                false => toolstack.is_running(domid),
+            };
+            match running {
+                Ok(true) => {}
+                Ok(false) if self.followed.end_if(domid, nothing) => return,
+                Ok(false) => continue,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    return self.followed.abandon(domid);
+                }
+                Err(e) => {
+                    log::warn!("domain {domid}: {e}");
+                    pause = (pause * 2).min(LONGEST_RETRY);
                     continue;
-                };
-                match toolstack.record(domid) {
-                    Ok(record) if record.is_empty() => return,
-                    Ok(_) => {}
-                    Err(e) => log::warn!("domain {domid}: {e}"),
-                }
-                match toolstack.is_running(domid) {
-                    Ok(true) => {}
-                    Ok(false) => continue,
-                    Err(e) if e.kind() == io::ErrorKind::NotFound => return,
-                    Err(e) => {
-                        log::warn!("domain {domid}: {e}");
-                        pause = (pause * 2).min(LONGEST_RETRY);
-                        continue;
-                    }
-                }
-                match server.one.devices.bring_back(domid, None) {
-                    Ok(_) if server.one.devices.is_leaving(domid) => {
-                        server.look(domid);
-                        pause = LONGEST_RETRY;
-                    }
-                    Ok(_) => return server.look(domid),
-                    Err(e) => {
-                        log::error!("{e}");
-                        server.publisher.failed(domid, &e);
-                        pause = (pause * 2).min(LONGEST_RETRY);
-                    }
                 }
             }
-        });
+            pause = match self.one.devices.bring_back(domid, None) {
+                Ok(_) => {
+                    self.look(domid);
+                    match self.one.devices.is_leaving(domid) {
+                        true => LONGEST_RETRY,
+                        false => LOOK,
+                    }
+                }
+                Err(e) => {
+                    log::error!("{e}");
+                    self.publisher.failed(domid, &e);
+                    (pause * 2).min(LONGEST_RETRY)
+                }
+            };
+        }
     }
 
     /// The domain is no more.

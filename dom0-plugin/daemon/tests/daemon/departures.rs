@@ -192,6 +192,34 @@ fn a_removal_is_on_record_before_it_begins() {
     assert_eq!(pci.record, [recorded(Removal::Done)], "its end was seen");
 }
 
+/// An earlier attempt's removal is still under way; another device of the domain's could not be attached since.
+#[test]
+fn a_further_attempt_forgets_nothing_of_an_earlier_one() {
+    let other = Device::at("0000:3c:00.0");
+    let busy = [("nvidia", 3)];
+    let (host, toolstack, program) = guest(Some(bus(0, &busy)));
+    let mut pci = toolstack.pci();
+    pci.record = vec![recorded(Removal::Late), other.clone().into()];
+    pci.attach_fails = Some("its slot is being reset".into());
+    drop(pci);
+    program.state().bus.as_mut().unwrap().own = 3;
+    let (talk, refused) = stopped(&host);
+    let error = refused.unwrap_err();
+    assert!(error.contains("something uses their driver"), "{error}");
+    drop(talk);
+    eventually("its attach was tried", || done(&toolstack, "attach") > 0);
+    let expected = [recorded(Removal::Late), other.into()];
+    assert_eq!(toolstack.pci().record, expected);
+    let mut both = bus(0, &[]);
+    both.devices.push(both.devices[0].clone());
+    program.state().bus = Some(both);
+    toolstack.pci().attach_fails = None;
+    eventually("the program goes on", || program.bytes().is_some());
+    eventually("what may leave stays on record", || {
+        toolstack.pci().record == [recorded(Removal::Late)]
+    });
+}
+
 /// The daemon before this one died in the detach, or after it had timed out.
 #[test]
 fn a_removal_that_a_daemon_before_began_may_still_end() {
