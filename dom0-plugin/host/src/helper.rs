@@ -80,7 +80,10 @@ pub fn installed(usr: &Path) -> Vec<Helper> {
 
 /// Folders that may have one.
 pub fn folders(usr: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(usr.join("lib")).into_iter().flatten().flatten();
+    let entries = fs::read_dir(usr.join("lib"))
+        .into_iter()
+        .flatten()
+        .flatten();
     let versioned = entries
         .filter(|e| e.file_name().to_string_lossy().starts_with("xen-"))
         .map(|e| e.path().join("bin"));

@@ -73,7 +73,8 @@ fn saved_domain(cmdline: &[u8]) -> Option<u32> {
     if !name.starts_with(helper::NAME) || mode != "--save-domain" {
         return None;
     }
-    (text()?, text()?);
+    text()?;
+    text()?;
     text()?.parse().ok()
 }
 

@@ -12,6 +12,7 @@ use crate::passthrough::device::Device;
 use crate::passthrough::kind::GuestKind;
 use crate::passthrough::toolstack::{Configuration, Emulated, InDom0, Link, Toolstack};
 use channel::xenstore;
+use host::helper::Standing;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -131,6 +132,10 @@ impl Toolstack for Xl {
 
     fn libxenguest(&self) -> io::Result<String> {
         helper::libxenguest()
+    }
+
+    fn save_helper(&self) -> Option<Standing> {
+        Some(host::helper::running().ok()?.standing)
     }
 
     fn is_running(&self, domid: u32) -> io::Result<bool> {
