@@ -4,6 +4,7 @@ use super::passthrough::toolstack::Toolstack;
 use channel::bus::Bus;
 use channel::image::{SessionId, SessionKey};
 use channel::link::{Announcement, Peer, Residence};
+use host::save::Save;
 use protocol::progress::Progress;
 use protocol::status::PublishedState;
 use std::io;
@@ -21,6 +22,8 @@ pub enum Event {
     Sessions(u32),
     /// The administrator asks for something (`control/gpu-migration/request`).
     Request(u32, String),
+    /// A domain is being saved without the plugin.
+    BareSave(Save),
     /// The domain is no more.
     Gone(u32),
     /// Nothing more will come: the connection to XenStore is lost.

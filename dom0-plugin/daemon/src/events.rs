@@ -1,5 +1,6 @@
 //! What happens by itself: sessions come and go, nodes ask for something, domains end.
 
+use crate::bare_save;
 use crate::carrier::Event;
 use crate::daemon::Daemon;
 use crate::manual;
@@ -16,6 +17,7 @@ pub fn handle(daemon: &Arc<Daemon>, events: &Receiver<Event>) {
                 // Its own thread: a request lasts as long as the guest lets it.
                 std::thread::spawn(move || manual::from_store(&daemon, domid, &request));
             }
+            Event::BareSave(save) => bare_save::look(daemon, &save),
             Event::Gone(domid) => {
                 daemon.publisher.forget(domid);
                 daemon.server.forget(domid);

@@ -37,12 +37,14 @@
 //! | [`daemon`] | the services above, wired up for the operations below |
 //! | [`migrate`], [`receive`] | the two ends of a save or migration |
 //! | [`rehearse`], [`manual`], [`status`] | what the command line and XenStore nodes ask for |
+//! | [`bare_save`] | saves that run without the plugin |
 //! | [`conversation`], [`socket`], [`events`] | who asks |
 //! | [`metrics`] | Prometheus, if it may |
 //!
 //! Threads, no async: one for events, one for each connection, one for each session while it is worked on.
 //! [`domain_lock`] keeps them from meeting in one domain.
 
+pub mod bare_save;
 pub mod capture;
 pub mod capture_sink;
 pub mod carrier;

@@ -1,6 +1,7 @@
 //! The host: who works on the domain, and what the toolstack would run.
 
 use super::patient::{Asked, Patient};
+use host::helper::Standing;
 use protocol::diagnosis::{Code, Finding};
 use std::path::Path;
 use xen_bindings::guest::Version;
@@ -26,17 +27,18 @@ pub fn save_helper(patient: &Patient) -> Vec<Finding> {
     let Asked::Doctor { save_helper } = &patient.asked else {
         return Vec::new();
     };
-    if patient.devices.toolstack().is_none() {
+    let Some(toolstack) = patient.devices.toolstack() else {
         return Vec::new();
-    }
+    };
     let subject = "LIBXL_SAVE_HELPER";
     let finding = match save_helper {
+        None if toolstack.save_helper() == Some(Standing::Diverted) => return Vec::new(),
         None => Finding::warning(
-Code::HelperUnset,
-subject,
-            "it is not set here: from this shell xl would run the stock helper, and refuse nothing, but move no GPU state",
+            Code::HelperUnset,
+            subject,
+            "it is not set here, and Xen's own helper is in its place: from this shell xl would run it, and move no GPU state",
         )
-        .remedy("export LIBXL_SAVE_HELPER=/usr/lib/xl-gpu/libxl-save-helper, for every session: scripts/install --enable"),
+        .remedy("/usr/lib/xl-gpu/save-helper-diversion add puts the plugin into every save"),
         Some(path) if !Path::new(path).exists() => {
             Finding::error(Code::HelperMissing, subject, format!("it names {path}, which is not there"))
                 .remedy("scripts/install puts it there")

@@ -1,11 +1,11 @@
 //! Xen as the daemon's carrier.
 
-use super::domains;
 use super::pages::Pages;
 use super::peer::XenPeer;
 use super::store::{Nodes, XenStore};
 use super::toolstack::Xl;
 use super::watches::Watches;
+use super::{bare_saves, domains};
 use crate::carrier::{Carrier, Domain, Event, Sessions};
 use crate::passthrough::toolstack::Toolstack;
 use channel::bus::Bus;
@@ -40,6 +40,9 @@ impl XenCarrier {
         let watches = Watches::start()?;
         // Whoever looks at one event holds the next ones up, and what fires meanwhile is one entry in `watches`.
         let (sender, events) = sync_channel(1);
+        if let Err(e) = bare_saves::start(sender.clone()) {
+            log::warn!("saves without the plugin are seen at the suspend only: {e}");
+        }
         let (for_thread, watching) = (store.clone(), watches.clone());
         std::thread::Builder::new()
             .name("domains".into())

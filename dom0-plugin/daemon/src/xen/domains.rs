@@ -1,8 +1,9 @@
 //! Which domains there are, and what their nodes say.
 
+use super::bare_saves;
 use super::presence::Alive;
 use super::store::XenStore;
-use super::watches::{Watch, Watches};
+use super::watches::{Watch, Watches, shutdown};
 use crate::carrier::{Event, MAX_HOLDERS, MAX_SESSIONS, Nonsense, Sessions};
 use channel::bus::Bus;
 use channel::image::SessionId;
@@ -10,14 +11,17 @@ use channel::link::{Announcement, LeftToDriver, Others};
 use channel::xenstore;
 use channel::xenstore::session::*;
 use protocol::text;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Least time between two looks at what fired: bounds what a guest that writes all the time can cost.
 const PACE: Duration = Duration::from_millis(20);
+
+/// Least time between two looks at a domain's suspend.
+const SUSPEND_PACE: Duration = Duration::from_secs(1);
 
 /// A node that is there as long as the domain is.
 pub fn guard(domid: u32) -> String {
@@ -38,6 +42,7 @@ pub fn list(store: &XenStore) -> io::Result<BTreeSet<u32>> {
 /// writes all the time makes no queue.
 pub fn follow(store: &Arc<XenStore>, watches: &Watches, events: &SyncSender<Event>) {
     let mut known = BTreeSet::new();
+    let mut suspends = BTreeMap::new();
     match list(store) {
         Ok(now) => now
             .into_iter()
@@ -55,10 +60,13 @@ pub fn follow(store: &Arc<XenStore>, watches: &Watches, events: &SyncSender<Even
                     for &domid in now.difference(&known) {
                         watches.add(Watch::Data(domid));
                         watches.add(Watch::Control(domid));
+                        watches.add(Watch::Shutdown(domid));
                     }
                     for &domid in known.difference(&now) {
                         watches.remove(Watch::Data(domid));
                         watches.remove(Watch::Control(domid));
+                        watches.remove(Watch::Shutdown(domid));
+                        suspends.remove(&domid);
                         all.push(Event::Gone(domid));
                     }
                     known = now;
@@ -80,6 +88,14 @@ pub fn follow(store: &Arc<XenStore>, watches: &Watches, events: &SyncSender<Even
                     Ok(_) => {}
                     Err(e) => log::warn!("domain {domid}: {e}"),
                 },
+                Watch::Shutdown(domid) if known.contains(&domid) => {
+                    let node = store.read(&shutdown(domid));
+                    if matches!(node, Ok(Some(asked)) if asked == "suspend")
+                        && is_due(&mut suspends, domid)
+                    {
+                        all.extend(bare_saves::now(Some(domid)).map(Event::BareSave));
+                    }
+                }
                 _ => {}
             }
         }
@@ -91,6 +107,18 @@ pub fn follow(store: &Arc<XenStore>, watches: &Watches, events: &SyncSender<Even
         std::thread::sleep(PACE);
     }
     let _ = events.send(Event::Lost);
+}
+
+/// Whether to look for saves of the domain: not all the time, as its guest may write the node, too.
+fn is_due(last: &mut BTreeMap<u32, Instant>, domid: u32) -> bool {
+    let now = Instant::now();
+    let due = last
+        .get(&domid)
+        .is_none_or(|last| now.duration_since(*last) >= SUSPEND_PACE);
+    if due {
+        last.insert(domid, now);
+    }
+    due
 }
 
 /// Has sessions closed that a daemon before this one had open when it died: its mappings went with it.

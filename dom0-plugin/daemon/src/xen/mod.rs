@@ -4,6 +4,7 @@
 //! a write makes missing parents, so one that comes after a domain has gone would bring its folder back, and only a
 //! transaction (which `xenstore-rs` does not have) can check and write in one.
 
+mod bare_saves;
 mod carrier;
 mod configuration;
 mod domains;

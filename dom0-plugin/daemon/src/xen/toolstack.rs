@@ -13,6 +13,7 @@ use crate::passthrough::kind::GuestKind;
 use crate::passthrough::taken::Taken;
 use crate::passthrough::toolstack::{Configuration, Emulated, InDom0, Link, Toolstack};
 use channel::xenstore;
+use host::helper::Standing;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -132,6 +133,10 @@ impl Toolstack for Xl {
 
     fn libxenguest(&self) -> io::Result<String> {
         helper::libxenguest()
+    }
+
+    fn save_helper(&self) -> Option<Standing> {
+        Some(host::helper::running().ok()?.standing)
     }
 
     fn is_running(&self, domid: u32) -> io::Result<bool> {

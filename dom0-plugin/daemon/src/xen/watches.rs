@@ -25,6 +25,13 @@ pub enum Watch {
     Data(u32),
     /// `control/gpu-migration/request` of a domain, which the administrator writes; its siblings are ours.
     Control(u32),
+    /// `control/shutdown` of a domain: the toolstack asks the guest to suspend.
+    Shutdown(u32),
+}
+
+/// The node by which the toolstack asks a guest to suspend (Xen's `docs/misc/xenstore-paths.pandoc`).
+pub fn shutdown(domid: u32) -> String {
+    format!("{}/control/shutdown", xenstore::home(domid))
 }
 
 impl Watch {
@@ -38,6 +45,7 @@ impl Watch {
                 xenstore::control(domid),
                 xenstore::control::REQUEST
             ),
+            Watch::Shutdown(domid) => shutdown(domid),
         }
     }
 }

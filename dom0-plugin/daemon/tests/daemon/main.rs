@@ -1,6 +1,7 @@
 //! The daemon from its socket to the programs' bytes: real conversations, real streams, fake GPUs.
 
 mod aborts;
+mod bare_saves;
 mod chips;
 mod departures;
 mod doctor;

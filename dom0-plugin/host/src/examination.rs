@@ -1,0 +1,1 @@
+//! `xl-gpu doctor` without a domain: this host.
