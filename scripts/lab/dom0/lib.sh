@@ -5,7 +5,7 @@ trap 'echo "FAILED in line $LINENO (status $?): $BASH_COMMAND" >&2' ERR
 
 LIB=/usr/lib/xl-lab/dom0
 XL_GPU=/usr/lib/xl-gpu
-. /share/settings # GUEST_TYPE, but for a job that says which (run --set); HAP, SUITE
+. /share/settings # GUEST_TYPE, but for a job that says which (run --set); HAP, SUITE, DEVICE
 export PATH=$PATH:$LIB:$XL_GPU
 
 # Starting a process takes a while under emulation: these need none.
@@ -55,6 +55,13 @@ take_over_stage() {
 take_over_stage
 
 domid() { xl domid "$1"; }
+
+# on HOST COMMAND...: on the other machine of two, where the files of this folder are at hand, too
+on() {
+    local host=$1
+    shift
+    ssh "$host" "export PATIENCE=$PATIENCE GUEST_TYPE=$GUEST_TYPE; . $LIB/lib.sh; . $LIB/program.sh; . $LIB/pci.sh; $*"
+}
 
 # guest_config NAME [MIB] [LINE...]: write /root/NAME.cfg; more configuration lines may follow
 guest_config() {

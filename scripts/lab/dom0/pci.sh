@@ -1,7 +1,6 @@
-# The PCI device of a machine booted with --pci, for cases that pass it through. Sourced by a case: . $LIB/pci.sh
+# The PCI device of a machine booted with --pci, for cases that pass it through: $DEVICE, QEMU's `edu`, 1234:11e8.
+# Sourced by a case: . $LIB/pci.sh
 # shellcheck shell=bash
-
-DEVICE=0000:00:0a.0 # QEMU's `edu`, 1234:11e8
 
 # pci_assignable: pciback has it, so that it can be assigned
 pci_assignable() {
