@@ -2,10 +2,10 @@
 # Sourced by a case: . $LIB/pci.sh
 # shellcheck shell=bash
 
-# pci_assignable: pciback has it, so that it can be assigned
+# pci_assignable [NAME]: pciback has it, so that it can be assigned, by that name too
 pci_assignable() {
     modprobe xen-pciback
-    xl pci-assignable-list | grep -q "$DEVICE" || xl pci-assignable-add "$DEVICE"
+    xl pci-assignable-list | grep -q "$DEVICE" || xl pci-assignable-add ${1:+-n "$1"} "$DEVICE"
 }
 
 # pci_guest NAME [MIB] [LINE...]: start a guest that has the device; an HVM guest gets it once it has booted
