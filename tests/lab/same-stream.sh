@@ -3,7 +3,6 @@
 # no two migrations find the same memory.
 # long: yes
 # timeout: 600
-if [ "$GUEST_TYPE" != pv ]; then echo "only for PV guests"; exit; fi
 disks_let_go
 guest_start still 192
 # It suspends itself and is left paused in that hypercall: from there it can be suspended again without running.

@@ -1,0 +1,5 @@
+# The same for an HVM guest.
+# script: same-stream.sh
+# set: GUEST_TYPE=hvm
+# long: yes
+# timeout: 900
