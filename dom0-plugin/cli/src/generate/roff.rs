@@ -177,9 +177,19 @@ impl Page {
     }
 }
 
-/// Text in which a dash may be a hyphen.
+/// Text in which a dash may be a hyphen. Not every roff reads UTF-8.
 fn escaped(text: &str) -> String {
-    text.replace('\\', "\\e")
+    let mut out = String::new();
+    for c in text.chars() {
+        match c {
+            '\\' => out.push_str("\\e"),
+            c if c.is_ascii() => out.push(c),
+            c => {
+                let _ = write!(out, "\\[u{:04X}]", u32::from(c));
+            }
+        }
+    }
+    out
 }
 
 /// Text to be typed as it stands: a dash is a dash, and quotes are straight.
@@ -247,8 +257,8 @@ mod tests {
 
     #[test]
     fn a_line_of_text_is_no_request() {
-        let page = page("# x(1)\n\n## Use\n\n'quoted' begins\n\n.so does this\n");
+        let page = page("# x(1)\n\n## Use\n\n'quoted' begins\n\n.so does this…\n");
         assert!(page.contains("\n\\&'quoted' begins\n"), "{page}");
-        assert!(page.contains("\n\\&.so does this\n"), "{page}");
+        assert!(page.contains("\n\\&.so does this\\[u2026]\n"), "{page}");
     }
 }
