@@ -1,36 +1,41 @@
-//! The command line: one definition gives the parsing, `-h` and `--help`.
+//! The command line: one definition gives the parsing, `-h` and `--help`, the manual page and the completions.
 
-use crate::client::Client;
-use crate::{show, watch};
 use anyhow::Context;
 use channel::image::SessionId;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use protocol::control::{Control, Forgotten, Order, Outcome, Request};
-use protocol::conversation::{Done, SOCKET, SOCKET_VARIABLE};
-use protocol::diagnosis::Diagnosis;
-use protocol::report::Report;
+use protocol::control::Request;
+use protocol::conversation::{SOCKET, SOCKET_VARIABLE};
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 /// Shows and steers the GPU sessions of Xen guests.
 ///
 /// A program in a guest that runs with the shadow library announces a session; `xl migrate`, `xl save` and
 /// `xl restore` carry its GPU state along. This command asks the daemon xl-gpud, which must be running.
+///
+/// DOMAIN is a name or a number. Where it is in brackets, it may be left out if only one domain has GPU sessions.
 #[derive(Debug, Parser)]
-#[command(name = "xl-gpu", version, arg_required_else_help = true)]
+#[command(name = "xl-gpu", version = version::VERSION, arg_required_else_help = true)]
 pub struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    pub command: Command,
     /// Socket of xl-gpud
     #[arg(long, global = true, value_name = "PATH", env = SOCKET_VARIABLE, default_value = SOCKET)]
-    socket: PathBuf,
+    pub socket: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+pub enum Command {
     /// Show sessions, their programs, what cannot be moved and why
+    ///
+    /// Shows for each domain what is going on, its sessions with what is left to the driver's own checkpoint, its
+    /// images in the spool, and how the last request and the last migration ended.
+    ///
+    /// With `--watch` it shows the progress of migrations: round, bytes, those of them that travelled as references to equal
+    /// ones, zeros, rate, what is left to the driver, the blackout that is predicted if the programs were stopped now, and
+    /// the time until the budget can be reached.
     Status {
-        /// Name or number of a domain; without it all are shown
+        /// Without it all are shown
         domain: Option<String>,
         /// Go on showing what migrations are at: a display on a terminal, else a line for each change
         #[arg(long)]
@@ -40,8 +45,43 @@ enum Command {
         json: bool,
     },
     /// Show what the last migration of a domain cost, as this host saw it
+    ///
+    /// The source knows each pre-copy round, why pre-copy ended, the blackout that was predicted then, and how long each
+    /// part of the stop took. The destination knows how long the programs' calls were blocked, for how much of that the
+    /// VCPUs were paused, and how long the arrival took. The parts of the arrival and "elsewhere and in between" add up to
+    /// the blackout.
+    /// If several programs move, the figures are those of the one that waited longest.
+    ///
+    /// A clock of dom0 measures the parts. The program's own clock measures the blackout, and follows the other host's
+    /// clock after the move. So the two ends agree as well as the hosts' clocks do.
+    ///
+    /// If PCI devices were detached, it describes the domain's memory as well: each pass before the detach, what was found unchanged,
+    /// what was sent after the detach, and the time from the detach to the suspend.
     Report {
-        /// Name or number of the domain; may be left out where only one has GPU sessions
+        /// May be left out where only one has GPU sessions
+        domain: Option<String>,
+        /// As JSON
+        #[arg(long, conflicts_with_all = ["svg", "bundle"])]
+        json: bool,
+        /// Draw it into a file: when rounds and passes were sent, how fast, and what the blackout consisted of
+        #[arg(long, value_name = "FILE", conflicts_with = "bundle")]
+        svg: Option<PathBuf>,
+        /// Pack a bug report: versions, configuration, status, what doctor finds, reports, history and the daemon's log
+        ///
+        /// It holds names of domains and programs, and nothing of guests' memory or GPU contents. What cannot be had is
+        /// left out; the daemon need not run.
+        #[arg(long, conflicts_with = "domain")]
+        bundle: bool,
+        /// Where to put it [default: xl-gpu-report-DATE.tar.gz in this folder]
+        #[arg(long, value_name = "FILE", requires = "bundle")]
+        output: Option<PathBuf>,
+    },
+    /// Show how the last migrations ended, of one domain or of all
+    ///
+    /// Each host keeps 32 of each domain, by its name and UUID, over restarts. Failures and refusals are among them,
+    /// with the reason.
+    History {
+        /// Name, UUID or number
         domain: Option<String>,
         /// As JSON
         #[arg(long)]
@@ -50,10 +90,15 @@ enum Command {
     /// Say why a domain could not migrate now, and what to do about each reason
     ///
     /// Looks at its sessions and opens them, at its PCI devices, the spool and the toolstack; nothing is stopped for it. Every
-    /// migration looks at the same things before it begins. The exit status is 0 if it could migrate, 2 if it could
-    /// not, 1 if that could not be found out.
+    /// migration and save begins with the same checks, and the first error refuses it before anything is detached or
+    /// suspended. The environment of the `xl` to come is the one thing that cannot be known: `LIBXL_SAVE_HELPER` is looked at
+    /// as it is set here.
+    ///
+    /// Each finding is an error (a migration is refused), a warning or a note. It says what it is about, what was found, and
+    /// what to do. The word in brackets is its code, which stays the same over versions and is a heading of
+    /// docs/troubleshooting.md.
     Doctor {
-        /// Name or number of the domain
+        /// Name or number
         domain: String,
         /// As JSON
         #[arg(long)]
@@ -64,21 +109,25 @@ enum Command {
     /// `detach` captures the programs' GPU state into dom0's spool and unloads the driver: the GPU is free, GPU calls
     /// wait. `attach` gives the state back. `checkpoint` captures, and the programs go on.
     ///
-    /// The same as writing to /local/domain/<id>/control/gpu-migration/request in XenStore; this waits for the end.
+    /// The same as writing to /local/domain/ID/control/gpu-migration/request in XenStore; this waits for the end.
     Request {
-        /// checkpoint, detach or attach
-        #[arg(value_parser = parse_request)]
+        /// What to do
+        #[arg(value_parser = request_parser())]
         request: Request,
-        /// Name or number of the domain; may be left out where only one has GPU sessions
+        /// May be left out where only one has GPU sessions
         domain: Option<String>,
     },
     /// Keep a migration in pre-copy: rounds go on, the programs are not stopped, until `release` or `force`
+    ///
+    /// Rounds of the GPU (two a second at most) and of memory go on. Limits do not end a hold; `release`, `force` and
+    /// `abort` do.
     Hold(OneDomain),
     /// End a hold: the policy decides again when the programs are stopped
     Release(OneDomain),
     /// Have a migration stop the programs now, whatever blackout is predicted
     ///
-    /// A round that is under way is finished first: what it sends would have to be sent with the programs stopped.
+    /// Ends pre-copy of the GPU and of the guest's memory. A round that is under way is finished first: what it sends would
+    /// have to be sent with the programs stopped.
     Force(OneDomain),
     /// Give a migration up: `xl migrate` fails, and the programs go on where they are
     ///
@@ -88,9 +137,10 @@ enum Command {
     /// Move sessions out of and into this host, through real migration records, without Xen's help
     ///
     /// Pre-copy rounds, stop-and-copy, unload, and the restore from what came out at the other end: everything of a
-    /// migration but the domain. Shows whether a program can be moved, and what that will cost.
+    /// migration but the domain. Shows whether a program can be moved, and what that will cost. Its calls are blocked
+    /// meanwhile, as in a migration.
     MigrateLoopback {
-        /// Name or number of the domain; may be left out where only one has GPU sessions
+        /// May be left out where only one has GPU sessions
         domain: Option<String>,
         /// One session instead of all
         #[arg(long, value_name = "ID")]
@@ -101,10 +151,11 @@ enum Command {
     },
     /// Remove what a dead process left behind, and the images kept for it
     ///
-    /// A process that is killed cannot take its session back; until another session in the guest notices, or this
-    /// command is used, migrations of its domain are refused.
+    /// xl-gpud does that by itself when it looks at the domain and sees that the process has gone. It cannot see that of a
+    /// session whose guest had no grant left for it: migrations are then refused until another session starts in the guest,
+    /// or this command is used.
     Forget {
-        /// Name or number of the domain
+        /// Name or number
         domain: String,
         /// The session's id, as `xl-gpu status` shows it
         session: SessionId,
@@ -112,17 +163,22 @@ enum Command {
     /// Look into the GPU records of an `xl save` file; the daemon is not needed
     #[command(subcommand)]
     Stream(StreamCommand),
+    /// Write manual pages or completions, for packages
+    #[command(subcommand, hide = true)]
+    Generate(GenerateCommand),
 }
 
 #[derive(Debug, Args)]
-struct OneDomain {
-    /// Name or number of the domain; may be left out where only one has GPU sessions
-    domain: Option<String>,
+pub struct OneDomain {
+    /// May be left out where only one has GPU sessions
+    pub domain: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
-enum StreamCommand {
+pub enum StreamCommand {
     /// Check every GPU record, checksum and total of a saved domain
+    ///
+    /// Shows what each GPU API has in it, and for each round what was sent, what was zero and what travelled by reference.
     Verify {
         /// An `xl save` file, or a recorded migration stream; `-` for standard input
         file: PathBuf,
@@ -132,95 +188,25 @@ enum StreamCommand {
     },
 }
 
-fn parse_request(text: &str) -> anyhow::Result<Request> {
-    Request::parse(text).context("expected checkpoint, detach or attach")
+#[derive(Debug, Subcommand)]
+pub enum GenerateCommand {
+    /// Manual pages, as man(1) reads them
+    Man {
+        /// Folder, which is made if need be
+        folder: PathBuf,
+    },
+    /// Completions: `xl-gpu` for bash, `_xl-gpu` for zsh, `xl-gpu.fish` for fish
+    Completions {
+        /// Folder, which is made if need be
+        folder: PathBuf,
+    },
+    /// docs/xl-gpu.8.md
+    Markdown,
 }
 
-/// Exit status of `xl-gpu doctor` for a domain that could not migrate.
-const CANNOT_MIGRATE: u8 = 2;
-
-/// Does what was asked for.
-pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let connect = || Client::connect(&arguments.socket);
-    match arguments.command {
-        Command::Stream(StreamCommand::Verify { file, json }) => return verify(&file, json),
-        Command::Status {
-            domain,
-            watch,
-            json,
-        } => {
-            let mut client = connect()?;
-            let mut ask = || client.status(domain.as_deref());
-            match watch {
-                true => watch::watch(json, ask)?,
-                false => show::print(&ask()?, json, show::status::text)?,
-            }
-        }
-        Command::Report { domain, json } => {
-            let mut client = connect()?;
-            let domid = client.find(domain.as_deref())?;
-            let report: Report = client.ask(&Control::Report { domid })?;
-            show::print(&report, json, show::report::text)?;
-        }
-        Command::Doctor { domain, json } => {
-            let save_helper = std::env::var("LIBXL_SAVE_HELPER");
-            let save_helper = save_helper.ok().filter(|path| !path.is_empty());
-            let diagnosis: Diagnosis = connect()?.ask(&Control::Doctor {
-                domain,
-                save_helper,
-            })?;
-            show::print(&diagnosis, json, show::diagnosis::text)?;
-            if !diagnosis.can_migrate {
-                return Ok(ExitCode::from(CANNOT_MIGRATE));
-            }
-        }
-        Command::Request { domain, request } => {
-            let mut client = connect()?;
-            let domid = client.find(domain.as_deref())?;
-            let outcome: Outcome = client.ask(&Control::Request { domid, request })?;
-            show::print(&outcome, false, show::outcome)?;
-        }
-        Command::Hold(one) => steer(connect()?, one, Order::Hold)?,
-        Command::Release(one) => steer(connect()?, one, Order::Release)?,
-        Command::Force(one) => steer(connect()?, one, Order::Force)?,
-        Command::Abort(one) => steer(connect()?, one, Order::Abort)?,
-        Command::MigrateLoopback {
-            domain,
-            session,
-            json,
-        } => {
-            let mut client = connect()?;
-            let domid = client.find(domain.as_deref())?;
-            let report: Report = client.ask(&Control::MigrateLoopback { domid, session })?;
-            show::print(&report, json, show::report::text)?;
-        }
-        Command::Forget { domain, session } => {
-            let mut client = connect()?;
-            let domid = client.find(Some(&domain))?;
-            client.ask::<Forgotten>(&Control::Forget { domid, session })?;
-        }
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn steer(mut client: Client, one: OneDomain, order: Order) -> anyhow::Result<()> {
-    let domid = client.find(one.domain.as_deref())?;
-    client
-        .ask::<Done>(&Control::Steer { domid, order })
-        .map(drop)
-}
-
-fn verify(file: &std::path::Path, json: bool) -> anyhow::Result<ExitCode> {
-    let verified = if file == std::path::Path::new("-") {
-        stream::verify::verify(std::io::stdin().lock())
-    } else {
-        let opened = std::fs::File::open(file);
-        let opened = opened.with_context(|| format!("cannot read {}", file.display()))?;
-        stream::verify::verify(std::io::BufReader::with_capacity(1 << 20, opened))
-    };
-    let report = verified.with_context(|| format!("{}: not a sound stream", file.display()))?;
-    show::print(&report, json, ToString::to_string)?;
-    Ok(ExitCode::SUCCESS)
+fn request_parser() -> impl TypedValueParser<Value = Request> {
+    let words = PossibleValuesParser::new(["checkpoint", "detach", "attach"]);
+    words.try_map(|word| Request::parse(&word).context("expected checkpoint, detach or attach"))
 }
 
 #[cfg(test)]
@@ -241,5 +227,21 @@ mod tests {
             Command::Request { domain: Some(d), request: Request::Detach } if d == "web"
         ));
         assert!(Arguments::try_parse_from(["xl-gpu", "request", "destroy", "web"]).is_err());
+    }
+
+    /// `xl-gpu help` fits a terminal: each command has one short line.
+    #[test]
+    fn each_level_of_help_has_short_lines() {
+        fn check(command: &clap::Command) {
+            for sub in command.get_subcommands().filter(|c| !c.is_hide_set()) {
+                let about = sub.get_about().expect("a line about it").to_string();
+                assert!(about.len() <= 110 && !about.ends_with('.'), "{about}");
+                for argument in sub.get_arguments() {
+                    assert!(argument.get_help().is_some(), "{argument}");
+                }
+                check(sub);
+            }
+        }
+        check(&Arguments::command());
     }
 }

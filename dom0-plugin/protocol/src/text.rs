@@ -30,6 +30,21 @@ pub fn bytes(n: u64) -> String {
     }
 }
 
+/// A length of time as people read it.
+pub fn span(seconds: f64) -> String {
+    // More than anybody waits; what is not a number is none.
+    let whole = seconds.max(0.0) as u64;
+    match whole {
+        0 if seconds < 0.01 => format!("{:.1} ms", seconds.max(0.0) * 1e3),
+        0 => format!("{:.0} ms", seconds * 1e3),
+        1..10 => format!("{seconds:.2} s"),
+        10..120 => format!("{seconds:.1} s"),
+        120..7200 => format!("{} min {} s", whole / 60, whole % 60),
+        7200..172_800 => format!("{} h {} min", whole / 3600, whole / 60 % 60),
+        _ => format!("{} d {} h", whole / 86_400, whole / 3600 % 24),
+    }
+}
+
 /// What a session leaves to its driver's own checkpoint, as people read it; nothing where that is nothing.
 pub fn left_to_driver(left: LeftToDriver) -> Option<String> {
     if left == LeftToDriver::default() {
@@ -60,6 +75,23 @@ mod tests {
     fn nothing_reaches_the_terminal_but_letters() {
         assert_eq!(clean("a\x1b[31mb\r\nc\u{202e}d\u{9b}e"), "a?[31mb??c?d?e");
         assert_eq!(clean("größe 42 %"), "größe 42 %");
+    }
+
+    #[test]
+    fn times_have_as_many_digits_as_they_deserve() {
+        for (seconds, text) in [
+            (0.0, "0.0 ms"),
+            (0.00123, "1.2 ms"),
+            (0.3124, "312 ms"),
+            (2.5, "2.50 s"),
+            (45.25, "45.2 s"),
+            (605.0, "10 min 5 s"),
+            (7384.0, "2 h 3 min"),
+            (200_000.0, "2 d 7 h"),
+            (-1.0, "0.0 ms"),
+        ] {
+            assert_eq!(span(seconds), text);
+        }
     }
 
     #[test]

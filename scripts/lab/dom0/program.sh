@@ -56,10 +56,9 @@ fails() {
 # sessions GUEST STATE: how many of its sessions are in that state
 sessions() {
     local status
-    status=$(xl-gpu status) || return # says nothing: not a number that a case could wait for
-    awk -v name="$1 (" -v state="$2" '/^[^ ]/ { its = index($0, name) == 1 }
-        its && /^  session / && $NF == state { n++ }
-        END { print n + 0 }' <<<"$status"
+    status=$(xl-gpu status --json) || return # says nothing: not a number that a case could wait for
+    jq --arg name "$1" --arg state "$2" \
+        '[.domains[] | select(.name == $name).sessions[] | select(.state == $state)] | length' <<<"$status"
 }
 has_sessions() { [ "$(sessions "$1" "$2")" = "$3" ]; }
 

@@ -1,27 +1,38 @@
 //! `xl-gpu doctor`.
 
-use protocol::diagnosis::Diagnosis;
+use super::page::Width;
+use super::style::{BAD, FAINT, GOOD, HEADING, ODD, paint};
+use protocol::diagnosis::{Diagnosis, Severity};
 use std::fmt::Write as _;
 
 /// Findings, each with its remedy, and the verdict.
-pub fn text(diagnosis: &Diagnosis) -> String {
+pub fn text(diagnosis: &Diagnosis, width: Width) -> String {
     let mut out = String::new();
     for finding in &diagnosis.findings {
-        let severity = format!("{}:", finding.severity);
+        let style = match finding.severity {
+            Severity::Error => BAD,
+            Severity::Warning => ODD,
+            Severity::Note => FAINT,
+        };
         let (subject, what, code) = (&finding.subject, &finding.what, finding.code);
-        let _ = writeln!(out, "{severity:<9}{subject}: {what} [{code}]");
+        let found = width.wrap(9, &format!("{subject}: {what} [{code}]"));
+        let severity = format!("{:<9}", format!("{}:", finding.severity));
+        let _ = write!(out, "{}{}", paint(style, &severity), found.trim_start());
         if !finding.remedy.is_empty() {
-            let _ = writeln!(out, "{:<9}-> {}", "", finding.remedy);
+            let remedy = width.wrap(12, &finding.remedy);
+            let _ = write!(out, "{:<9}-> {}", "", remedy.trim_start());
         }
     }
     let verdict = match diagnosis.can_migrate {
-        true => "could migrate now",
-        false => "cannot migrate now",
+        true => paint(GOOD, "could migrate now"),
+        false => paint(BAD, "cannot migrate now"),
     };
+    let name = format!("{} ({})", diagnosis.name, diagnosis.domid);
+    let sessions = diagnosis.sessions;
     let _ = writeln!(
         out,
-        "{} ({}), {} GPU sessions: {verdict}",
-        diagnosis.name, diagnosis.domid, diagnosis.sessions
+        "{}, {sessions} GPU sessions: {verdict}",
+        paint(HEADING, &name)
     );
     out
 }
@@ -29,22 +40,36 @@ pub fn text(diagnosis: &Diagnosis) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use anstream::adapter::strip_str;
     use protocol::diagnosis::{Code, Finding};
 
-    #[test]
-    fn a_finding_goes_with_its_remedy() {
-        let diagnosis = Diagnosis {
+    fn diagnosis(what: &str) -> Diagnosis {
+        Diagnosis {
             domid: 5,
             name: "web".into(),
             sessions: 1,
             can_migrate: false,
-            findings: vec![
-                Finding::error(Code::SpoolFull, "spool", "too small").remedy("make it larger"),
-            ],
-        };
+            findings: vec![Finding::error(Code::SpoolFull, "spool", what).remedy("make it larger")],
+        }
+    }
+
+    #[test]
+    fn a_finding_goes_with_its_remedy_and_its_code() {
+        let shown = text(&diagnosis("too small"), Width::ENDLESS);
         assert_eq!(
-            text(&diagnosis),
+            strip_str(&shown).to_string(),
             "error:   spool: too small [spool-full]\n         -> make it larger\nweb (5), 1 GPU sessions: cannot migrate now\n"
+        );
+    }
+
+    #[test]
+    fn a_long_one_is_broken_and_indented() {
+        let shown = text(&diagnosis(&"too small ".repeat(20)), Width::TERMINAL);
+        let shown = strip_str(&shown).to_string();
+        assert!(shown.lines().all(|l| l.chars().count() <= 80), "{shown}");
+        assert!(
+            shown.lines().nth(1).unwrap().starts_with("         "),
+            "{shown}"
         );
     }
 }

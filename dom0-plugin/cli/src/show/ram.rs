@@ -1,7 +1,7 @@
 //! RAM pre-copy, as `xl-gpu report` shows it.
 
 use protocol::report::RamReport;
-use protocol::text::bytes;
+use protocol::text::{bytes, span};
 use std::fmt::Write as _;
 
 /// Bytes of a page of guest memory.
@@ -17,14 +17,14 @@ pub fn lines(ram: &RamReport) -> String {
     for (number, pass) in figures.passes.iter().enumerate() {
         line(
             &format!("RAM pass {}", number + 1),
-            format!("{} in {:.3} s", bytes(pass.bytes), pass.seconds),
+            format!("{} in {}", bytes(pass.bytes), span(pass.seconds)),
         );
     }
     if let Some(scan) = &figures.scan {
         let skipped = bytes(scan.unchanged.saturating_mul(PAGE));
         line(
             "RAM found unchanged",
-            format!("{skipped} in {:.3} s", scan.seconds),
+            format!("{skipped} in {}", span(scan.seconds)),
         );
     }
     if let Some(reason) = &figures.given_up {
@@ -34,7 +34,7 @@ pub fn lines(ram: &RamReport) -> String {
         line("RAM sent after the detach", bytes(sent));
     }
     if let Some(seconds) = ram.detach_to_suspend_s {
-        line("from detach to suspend", format!("{seconds:.3} s"));
+        line("from detach to suspend", span(seconds));
     }
     out
 }
@@ -54,11 +54,11 @@ mod tests {
         let shown = lines(&ram.unwrap());
         for part in [
             "RAM pass 1",
-            "256.0 MiB in 2.000 s",
+            "256.0 MiB in 2.00 s",
             "RAM pass 2",
-            "250.0 MiB in 0.250 s",
+            "250.0 MiB in 250 ms",
             "4096.0 KiB",
-            "1.500 s",
+            "1.50 s",
         ] {
             assert!(shown.contains(part), "{part} in {shown}");
         }

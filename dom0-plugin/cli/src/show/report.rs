@@ -1,23 +1,27 @@
 //! `xl-gpu report`.
 
-use super::ram;
+use super::history::moment;
+use super::page::Width;
+use super::style::{BAD, GOOD, HEADING, ODD, paint};
+use super::{part, ram};
 use protocol::blackout::Part;
 use protocol::report::{PrecopyEnd, Report};
-use protocol::text::{bytes, left_to_driver};
+use protocol::text::{bytes, left_to_driver, span};
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// How a migration went, as far as this end knows.
+/// How a migration went, as far as this end knows, in colour; why not is told beside it.
 pub fn outcome(report: &Report) -> String {
-    match (report.ok, &report.error) {
-        (Some(true), _) => "went through".into(),
-        (Some(false), Some(error)) => format!("failed: {error}"),
-        (Some(false), None) => "failed".into(),
+    match (report.ok, report.refused) {
+        (Some(true), _) => paint(GOOD, "went through"),
+        (Some(false), false) => paint(BAD, "failed"),
+        (Some(false), true) => paint(ODD, "refused"),
         (None, _) => "under way".into(),
     }
 }
 
-fn why(ended: PrecopyEnd) -> &'static str {
+/// Why pre-copy ended.
+pub fn why(ended: PrecopyEnd) -> &'static str {
     match ended {
         PrecopyEnd::Budget => "the predicted blackout was within the budget",
         PrecopyEnd::FixedCosts => "the fixed costs alone exceed the budget",
@@ -30,13 +34,21 @@ fn why(ended: PrecopyEnd) -> &'static str {
 }
 
 /// Sessions, rounds, and the times that are known.
-pub fn text(report: &Report) -> String {
+pub fn text(report: &Report, width: Width) -> String {
+    let name = match report.name.is_empty() {
+        true => format!("domain {}", report.domid),
+        false => format!("{} ({})", report.name, report.domid),
+    };
     let mut out = format!(
-        "domain {}, {}: {}\n",
-        report.domid,
+        "{}, {}, {} UTC: {}\n",
+        paint(HEADING, &name),
         report.role,
+        moment(report.started),
         outcome(report)
     );
+    if let Some(error) = &report.error {
+        out += &width.wrap(2, error);
+    }
     for session in &report.sessions {
         let _ = writeln!(
             out,
@@ -47,7 +59,7 @@ pub fn text(report: &Report) -> String {
             bytes(session.bytes)
         );
         if let Some(left) = left_to_driver(session.left_to_driver) {
-            let _ = writeln!(out, "    {left}");
+            out += &width.wrap(4, &left);
         }
     }
     let sent = &report.gpu_bytes;
@@ -68,7 +80,7 @@ pub fn text(report: &Report) -> String {
         let _ = writeln!(out, "  pre-copy ended: {}", why(ended));
     }
     if let Some(why) = &report.uncompared {
-        let _ = writeln!(out, "  {why}");
+        out += &width.wrap(2, why);
     }
     if let Some(stops) = report.stops.filter(|stops| *stops > 1) {
         let _ = writeln!(
@@ -77,34 +89,24 @@ pub fn text(report: &Report) -> String {
         );
     }
     let seconds = |time: Option<Duration>| time.map(|t| t.as_secs_f64());
-    let part = |part| seconds(report.blackout.get(part));
-    for (name, seconds) in [
-        ("predicted blackout", report.predicted_blackout_s),
-        ("GPU calls blocked", seconds(report.blackout.whole())),
-        ("of it VCPUs paused", report.vm_downtime_s),
-        ("stopping in all", report.stop_s),
-        ("draining queues", part(Part::Drain)),
-        ("last chunks", part(Part::Copy)),
-        ("of it only comparing", report.compare_s),
-        ("seal and record", part(Part::Seal)),
-        ("unloading the driver", part(Part::Unload)),
-        ("unmapping pages", part(Part::Close)),
-        ("detaching PCI devices", part(Part::Detach)),
-        ("memory without the GPU", part(Part::Memory)),
-        ("suspending", part(Part::Suspend)),
-        ("the rest of memory", part(Part::Transfer)),
-        ("resuming", part(Part::Resume)),
-        ("opening sessions", part(Part::Connect)),
-        ("attaching PCI devices", part(Part::Attach)),
-        ("loading the driver again", part(Part::Reload)),
-        ("elsewhere and in between", seconds(report.blackout.rest())),
-        ("until all had arrived", report.restore_s),
-        ("total here", report.total_s),
-    ] {
+    let mut line = |name: &str, seconds: Option<f64>| {
         if let Some(seconds) = seconds {
-            let _ = writeln!(out, "  {name:<28}{seconds:>12.3} s");
+            let _ = writeln!(out, "  {name:<28}{:>14}", span(seconds));
+        }
+    };
+    line("predicted blackout", report.predicted_blackout_s);
+    line("GPU calls blocked", seconds(report.blackout.whole()));
+    line("of it VCPUs paused", report.vm_downtime_s);
+    line("stopping in all", report.stop_s);
+    for part in Part::ALL {
+        line(part::name(part), seconds(report.blackout.get(part)));
+        if part == Part::Copy {
+            line("of it only comparing", report.compare_s);
         }
     }
+    line("elsewhere and in between", seconds(report.blackout.rest()));
+    line("until all had arrived", report.restore_s);
+    line("total here", report.total_s);
     out += &report.ram.as_ref().map(ram::lines).unwrap_or_default();
     out
 }
@@ -112,11 +114,13 @@ pub fn text(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use anstream::adapter::strip_str;
     use protocol::report::{GpuBytes, Role};
 
     #[test]
     fn a_report_lists_rounds_and_only_known_times() {
         let mut report = Report::new(Role::Source, 5);
+        report.started = 0;
         report.ok = Some(true);
         report.gpu_bytes = GpuBytes {
             precopy: vec![1024, 10],
@@ -125,16 +129,29 @@ mod tests {
             zero: 0,
         };
         report.total_s = Some(2.5);
-        let shown = text(&report);
+        let shown = strip_str(&text(&report, Width::TERMINAL)).to_string();
         assert!(
-            shown.starts_with("domain 5, source: went through\n"),
+            shown.starts_with("domain 5, source, 1970-01-01 00:00 UTC: went through\n"),
             "{shown}"
         );
         assert!(shown.contains("of it by reference"), "{shown}");
         assert!(shown.contains("20.0 KiB\n"), "{shown}");
         assert!(!shown.contains("as zeros"), "{shown}");
         assert!(shown.contains("pre-copy round 1"), "{shown}");
-        assert!(shown.contains("2.500 s"), "{shown}");
+        assert!(shown.contains("2.50 s"), "{shown}");
         assert!(!shown.contains("draining"), "{shown}");
+    }
+
+    #[test]
+    fn a_failure_says_why() {
+        let mut report = Report::new(Role::Source, 5);
+        (report.ok, report.name) = (Some(false), "web".into());
+        report.error = Some("the stream: Broken pipe".into());
+        let shown = strip_str(&text(&report, Width::TERMINAL)).to_string();
+        assert!(shown.contains("web (5), source, "), "{shown}");
+        assert!(
+            shown.contains(": failed\n  the stream: Broken pipe\n"),
+            "{shown}"
+        );
     }
 }

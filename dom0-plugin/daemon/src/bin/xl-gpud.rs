@@ -221,3 +221,22 @@ fn make_own(folder: &Path) -> anyhow::Result<()> {
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_manual_page_lists_each_option() {
+        let page = include_str!("../../../../docs/xl-gpud.8.md");
+        for argument in Arguments::command().get_arguments() {
+            let entry = match argument.get_long() {
+                Some("verbose") => "`-v`\n".to_owned(),
+                Some(long) => format!("`--{long}` *"),
+                None => continue,
+            };
+            assert!(page.contains(&entry), "{entry} in docs/xl-gpud.8.md");
+        }
+    }
+}

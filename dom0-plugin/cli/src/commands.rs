@@ -1,0 +1,119 @@
+//! Doing what was asked for.
+
+use crate::arguments::{Arguments, Command, GenerateCommand, OneDomain, StreamCommand};
+use crate::client::Client;
+use crate::exit::Exit;
+use crate::{bundle, generate, show, timeline, watch};
+use anyhow::Context;
+use protocol::control::{Control, Forgotten, Order, Outcome};
+use protocol::conversation::Done;
+use protocol::diagnosis::Diagnosis;
+use protocol::history::History;
+use protocol::report::Report;
+use std::path::Path;
+
+/// Does it.
+pub fn run(arguments: Arguments) -> anyhow::Result<Exit> {
+    let connect = || Client::connect(&arguments.socket);
+    match arguments.command {
+        Command::Stream(StreamCommand::Verify { file, json }) => verify(&file, json)?,
+        Command::Generate(what) => match what {
+            GenerateCommand::Man { folder } => generate::man(&folder)?,
+            GenerateCommand::Completions { folder } => generate::completions(&folder)?,
+            GenerateCommand::Markdown => show::print_text(&generate::markdown())?,
+        },
+        Command::Status {
+            domain,
+            watch,
+            json,
+        } => {
+            let mut client = connect()?;
+            let mut ask = || client.status(domain.as_deref());
+            match watch {
+                true => watch::watch(json, ask)?,
+                false => show::print(&ask()?, json, show::status::text)?,
+            }
+        }
+        Command::Report {
+            bundle: true,
+            output,
+            ..
+        } => {
+            let written = bundle::write(&arguments.socket, output)?;
+            show::print_text(&written)?;
+        }
+        Command::Report {
+            domain, json, svg, ..
+        } => {
+            let mut client = connect()?;
+            let domid = client.find(domain.as_deref())?;
+            let report: Report = client.ask(&Control::Report { domid })?;
+            match svg {
+                Some(file) => std::fs::write(&file, timeline::svg(&report))
+                    .with_context(|| format!("cannot write {}", file.display()))?,
+                None => show::print(&report, json, show::report::text)?,
+            }
+        }
+        Command::History { domain, json } => {
+            let history: History = connect()?.ask(&Control::History { domain })?;
+            show::print(&history, json, show::history::text)?;
+        }
+        Command::Doctor { domain, json } => {
+            let save_helper = std::env::var("LIBXL_SAVE_HELPER");
+            let save_helper = save_helper.ok().filter(|path| !path.is_empty());
+            let diagnosis: Diagnosis = connect()?.ask(&Control::Doctor {
+                domain,
+                save_helper,
+            })?;
+            show::print(&diagnosis, json, show::diagnosis::text)?;
+            if !diagnosis.can_migrate {
+                return Ok(Exit::CannotMigrate);
+            }
+        }
+        Command::Request { domain, request } => {
+            let mut client = connect()?;
+            let domid = client.find(domain.as_deref())?;
+            let outcome: Outcome = client.ask(&Control::Request { domid, request })?;
+            show::print_text(&show::outcome(&outcome))?;
+        }
+        Command::Hold(one) => steer(connect()?, one, Order::Hold)?,
+        Command::Release(one) => steer(connect()?, one, Order::Release)?,
+        Command::Force(one) => steer(connect()?, one, Order::Force)?,
+        Command::Abort(one) => steer(connect()?, one, Order::Abort)?,
+        Command::MigrateLoopback {
+            domain,
+            session,
+            json,
+        } => {
+            let mut client = connect()?;
+            let domid = client.find(domain.as_deref())?;
+            let report: Report = client.ask(&Control::MigrateLoopback { domid, session })?;
+            show::print(&report, json, show::report::text)?;
+        }
+        Command::Forget { domain, session } => {
+            let mut client = connect()?;
+            let domid = client.find(Some(&domain))?;
+            client.ask::<Forgotten>(&Control::Forget { domid, session })?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn steer(mut client: Client, one: OneDomain, order: Order) -> anyhow::Result<()> {
+    let domid = client.find(one.domain.as_deref())?;
+    client
+        .ask::<Done>(&Control::Steer { domid, order })
+        .map(drop)
+}
+
+fn verify(file: &Path, json: bool) -> anyhow::Result<()> {
+    let verified = if file == Path::new("-") {
+        stream::verify::verify(std::io::stdin().lock())
+    } else {
+        let opened = std::fs::File::open(file);
+        let opened = opened.with_context(|| format!("cannot read {}", file.display()))?;
+        stream::verify::verify(std::io::BufReader::with_capacity(1 << 20, opened))
+    };
+    let report = verified.with_context(|| format!("{}: not a sound stream", file.display()))?;
+    show::print(&report, json, |report, _| report.to_string())
+}
