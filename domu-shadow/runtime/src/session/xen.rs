@@ -202,6 +202,8 @@ impl Rendezvous for XenRendezvous {
             reference: *first,
             port,
             pages: references.len(),
+            // Who may open the devices could grant any page.
+            seal: None,
         };
         self.answer(
             xenstore::request::OPEN,

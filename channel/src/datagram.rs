@@ -1,4 +1,4 @@
-//! JSON datagrams with file descriptors over a Unix socket.
+//! JSON datagrams with file descriptors over a Unix socket (`SOCK_SEQPACKET`).
 
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -11,12 +11,13 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// Longest message.
+/// Longest message, in bytes.
 const MAX_MESSAGE: usize = 64 << 10;
 /// Most descriptors with one message.
 const MAX_FDS: usize = 3;
 
-pub(super) fn seqpacket() -> io::Result<OwnedFd> {
+/// A socket that is neither bound nor connected.
+pub fn seqpacket() -> io::Result<OwnedFd> {
     Ok(rustix::net::socket_with(
         AddressFamily::UNIX,
         SocketType::SEQPACKET,
@@ -25,16 +26,13 @@ pub(super) fn seqpacket() -> io::Result<OwnedFd> {
     )?)
 }
 
-pub(super) fn address(path: &Path) -> io::Result<SocketAddrUnix> {
+/// The address of the socket at `path`.
+pub fn address(path: &Path) -> io::Result<SocketAddrUnix> {
     Ok(SocketAddrUnix::new(path)?)
 }
 
 /// Sends one message; an error of kind `UnexpectedEof` where the peer has gone.
-pub(super) fn send(
-    socket: &OwnedFd,
-    message: &impl Serialize,
-    fds: &[BorrowedFd<'_>],
-) -> io::Result<()> {
+pub fn send(socket: impl AsFd, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let bytes = serde_json::to_vec(message)?;
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
@@ -56,23 +54,11 @@ pub(super) fn send(
 }
 
 /// The next message if one is there; an error of kind `UnexpectedEof` where the peer has gone.
-pub(super) fn receive<T: DeserializeOwned>(
-    socket: &OwnedFd,
-) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
-    let mut bytes = vec![0; MAX_MESSAGE];
+pub fn receive<T: DeserializeOwned>(socket: impl AsFd) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-    let got = match rustix::net::recvmsg(
-        socket.as_fd(),
-        &mut [IoSliceMut::new(&mut bytes)],
-        &mut ancillary,
-        flags,
-    ) {
-        Ok(got) => got,
-        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(None),
-        Err(rustix::io::Errno::CONNRESET) => return Err(io::ErrorKind::UnexpectedEof.into()),
-        Err(e) => return Err(e.into()),
+    let Some(message) = take(socket, &mut ancillary)? else {
+        return Ok(None);
     };
     let mut fds = Vec::new();
     for message in ancillary.drain() {
@@ -80,8 +66,32 @@ pub(super) fn receive<T: DeserializeOwned>(
             fds.extend(rights);
         }
     }
+    Ok(Some((message, fds)))
+}
+
+/// As [`receive`], of a peer that may pass no descriptors: the kernel drops what it passes all the same.
+pub fn receive_plain<T: DeserializeOwned>(socket: impl AsFd) -> io::Result<Option<T>> {
+    take(socket, &mut RecvAncillaryBuffer::new(&mut []))
+}
+
+fn take<T: DeserializeOwned>(
+    socket: impl AsFd,
+    ancillary: &mut RecvAncillaryBuffer<'_>,
+) -> io::Result<Option<T>> {
+    let mut bytes = vec![0; MAX_MESSAGE];
+    let got = match rustix::net::recvmsg(
+        socket,
+        &mut [IoSliceMut::new(&mut bytes)],
+        ancillary,
+        RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC,
+    ) {
+        Ok(got) => got,
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(None),
+        Err(rustix::io::Errno::CONNRESET) => return Err(io::ErrorKind::UnexpectedEof.into()),
+        Err(e) => return Err(e.into()),
+    };
     if got.bytes == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    Ok(Some((serde_json::from_slice(&bytes[..got.bytes])?, fds)))
+    Ok(Some(serde_json::from_slice(&bytes[..got.bytes])?))
 }
