@@ -30,6 +30,7 @@
 //! | [`loopback`] | the carrier without Xen: memfd, eventfd, a socket |
 //! | [`agent`] | the carrier of a program without rights: an agent lends it pages and a doorbell |
 //! | [`reference_seal`] | shows that the references in a directory are those that were granted |
+//! | [`this_domain`] | what tells a domain from the one before a move, by its nodes |
 //! | [`xenstore`] | names and values of the nodes by which the two ends meet over Xen |
 //!
 //! Xen's carrier, grants and event channels, is in the crates that call Xen's libraries. This one calls neither Xen's
@@ -52,6 +53,7 @@ pub mod message;
 pub mod port;
 pub mod reference_seal;
 pub mod ring;
+pub mod this_domain;
 pub mod xenstore;
 
 /// An error of whoever uses this crate, with its type: a spool's, a stream's, a driver's.

@@ -35,8 +35,9 @@ impl AgentRendezvous {
     pub fn connect(path: &Path) -> io::Result<Self> {
         let socket = datagram::seqpacket()?;
         rustix::net::connect(&socket, &datagram::address(path)?)?;
-        datagram::send(&socket, &Told::Hello { version: VERSION }, &[])?;
-        let (answer, fds) = answer(&socket)?;
+        // One that refuses at once has hung up by now, and its reason can still be read.
+        let said = datagram::send(&socket, &Told::Hello { version: VERSION }, &[]);
+        let (answer, fds) = answer(&socket).map_err(|e| said.err().unwrap_or(e))?;
         done(answer)?;
         let [requests] = descriptors(fds)?;
         Ok(AgentRendezvous {
