@@ -188,6 +188,20 @@ impl SessionNodes {
         self.answer(xenstore::request::RESCAN, None, true)
     }
 
+    /// The process whose nodes are there.
+    ///
+    /// # Errors
+    /// What XenStore said.
+    pub fn instance(&self) -> Result<Option<Instance>, StoreError> {
+        let text = self.store.read_text(&self.node(INSTANCE))?;
+        Ok(text.and_then(|text| Instance::parse(&text)))
+    }
+
+    /// Whether the session's nodes are there. What cannot be read is no proof that they are not.
+    pub fn is_announced(&self) -> bool {
+        !matches!(self.store.read(&self.node(PROTOCOL)), Ok(None))
+    }
+
     /// Whether the domain is another one than at the last announcement, as far as can be told.
     pub fn is_other_domain(&self) -> bool {
         let domains = self.domain().zip(self.announced_in.as_ref());
