@@ -1,5 +1,6 @@
 //! JSON datagrams with file descriptors over a Unix socket (`SOCK_SEQPACKET`).
 
+use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
@@ -46,9 +47,7 @@ pub fn send(socket: impl AsFd, message: &impl Serialize, fds: &[BorrowedFd<'_>])
         SendFlags::NOSIGNAL,
     ) {
         Ok(_) => Ok(()),
-        Err(rustix::io::Errno::PIPE | rustix::io::Errno::CONNRESET) => {
-            Err(io::ErrorKind::UnexpectedEof.into())
-        }
+        Err(Errno::PIPE | Errno::CONNRESET) => Err(io::ErrorKind::UnexpectedEof.into()),
         Err(e) => Err(e.into()),
     }
 }
@@ -79,19 +78,28 @@ fn take<T: DeserializeOwned>(
     ancillary: &mut RecvAncillaryBuffer<'_>,
 ) -> io::Result<Option<T>> {
     let mut bytes = vec![0; MAX_MESSAGE];
-    let got = match rustix::net::recvmsg(
-        socket,
-        &mut [IoSliceMut::new(&mut bytes)],
-        ancillary,
-        RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC,
-    ) {
-        Ok(got) => got,
-        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(None),
-        Err(rustix::io::Errno::CONNRESET) => return Err(io::ErrorKind::UnexpectedEof.into()),
+    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+    let mut once = || {
+        let mut to = [IoSliceMut::new(&mut bytes)];
+        rustix::net::recvmsg(&socket, &mut to, ancillary, flags)
+    };
+    // A peer that went before it had read everything; what it said last can be read after that.
+    let got = match once() {
+        Err(Errno::CONNRESET) => once(),
+        got => got,
+    };
+    let got = match got {
+        Ok(got) => got.bytes,
+        Err(Errno::AGAIN | Errno::INTR) => return Ok(None),
+        Err(Errno::CONNRESET) => return Err(io::ErrorKind::UnexpectedEof.into()),
         Err(e) => return Err(e.into()),
     };
-    if got.bytes == 0 {
+    if got == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    Ok(Some(serde_json::from_slice(&bytes[..got.bytes])?))
+    let message = serde_json::from_slice(&bytes[..got]);
+    // A message that is cut is nonsense, too, and not the end.
+    message
+        .map(Some)
+        .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
 }
