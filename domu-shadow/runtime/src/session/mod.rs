@@ -13,6 +13,7 @@ mod step;
 mod workload;
 mod xen;
 
+use crate::trusted_env;
 use crate::vendor::foreign::SESSION_THREAD;
 use channel::guest::Session;
 use channel::link::{Announcement, Residence};
@@ -47,8 +48,8 @@ pub fn start() {
         let stress = STRESS.get().and_then(|start| start()).map(Into::into);
         // Stress has its own way to end: with the whole move.
         let is_stress = stress.is_some();
-        let loopback = stress.or_else(|| std::env::var_os(SOCKET_ENV));
-        let agent = std::env::var_os(channel::agent::SOCKET_ENV);
+        let loopback = stress.or_else(|| trusted_env::var_os(SOCKET_ENV));
+        let agent = trusted_env::var_os(channel::agent::SOCKET_ENV);
         let Some(meeting) = Meeting::find(loopback, agent) else {
             log::debug!("no Xen guest and no {SOCKET_ENV}: nothing to migrate with");
             return;
