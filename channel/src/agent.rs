@@ -5,7 +5,7 @@
 //!     Hello ───────────────────────────────>
 //!     <───────────── Done, socket of requests
 //!     Announce ────────────────────────────>  writes the session's nodes ──>
-//!     <─────────────────────────────── Done
+//!     <───────────────────────────── Domain
 //!     <════ requests: Open ═════════════════  <─────────────── request := "open"
 //!     Share { pages } ─────────────────────>  grants pages, binds a port
 //!     <──────── Lent { pages }, pages, doorbell
@@ -22,7 +22,7 @@
 mod client;
 mod messages;
 
-pub use client::AgentRendezvous;
+pub use client::{AgentRendezvous, AnnouncedIn};
 pub use messages::{Answer, Asked, Told, VERSION};
 
 /// Where the agent listens.

@@ -8,23 +8,27 @@ use crate::layout::{MAX_PAGES, MIN_PAGES};
 use crate::link::{Announcement, GuestLink, Link, Rendezvous, Request, wait_readable};
 use crate::mapping::map;
 use crate::memory::SharedRegion;
+use crate::this_domain::ThisDomain;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long the agent may take for an answer. XenStore may be slow, and the domain may be suspended meanwhile.
 const ANSWER: Duration = Duration::from_secs(60);
 
+/// The domain in which a session was last announced, whatever becomes of a connection.
+pub type AnnouncedIn = Arc<Mutex<Option<ThisDomain>>>;
+
 /// Meets dom0 by way of the agent.
 pub struct AgentRendezvous {
     socket: OwnedFd,
     requests: OwnedFd,
-    /// The domain has become another one since the last announcement.
-    moved: bool,
+    announced_in: AnnouncedIn,
 }
 
 impl AgentRendezvous {
@@ -32,7 +36,7 @@ impl AgentRendezvous {
     ///
     /// # Errors
     /// What connecting said; the agent's reason where it refuses this program.
-    pub fn connect(path: &Path) -> io::Result<Self> {
+    pub fn connect(path: &Path, announced_in: &AnnouncedIn) -> io::Result<Self> {
         let socket = datagram::seqpacket()?;
         rustix::net::connect(&socket, &datagram::address(path)?)?;
         // One that refuses at once has hung up by now, and its reason can still be read.
@@ -43,7 +47,7 @@ impl AgentRendezvous {
         Ok(AgentRendezvous {
             socket,
             requests,
-            moved: false,
+            announced_in: announced_in.clone(),
         })
     }
 
@@ -54,6 +58,20 @@ impl AgentRendezvous {
 
     fn tell_only(&self, told: &Told) -> io::Result<()> {
         done(self.tell(told)?.0)
+    }
+
+    /// What is answered with a domain.
+    fn ask(&self, told: &Told) -> io::Result<Option<ThisDomain>> {
+        match self.tell(told)?.0 {
+            Answer::Domain(domain) => Ok(domain),
+            other => Err(instead(other)),
+        }
+    }
+
+    fn announced_in(&self) -> MutexGuard<'_, Option<ThisDomain>> {
+        self.announced_in
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -78,12 +96,22 @@ fn answer(socket: &OwnedFd) -> io::Result<(Answer, Vec<OwnedFd>)> {
 fn done(answer: Answer) -> io::Result<()> {
     match answer {
         Answer::Done => Ok(()),
-        Answer::Failed(reason) => Err(io::Error::other(format!("the agent: {reason}"))),
-        Answer::Refused(reason) => Err(io::Error::new(
+        other => Err(instead(other)),
+    }
+}
+
+/// An answer that is not the one hoped for.
+fn instead(answer: Answer) -> io::Error {
+    match answer {
+        Answer::Failed(reason) => io::Error::other(format!("the agent: {reason}")),
+        Answer::Refused(reason) => io::Error::new(
             io::ErrorKind::PermissionDenied,
             format!("the agent refuses it: {reason}"),
-        )),
-        other @ Answer::Lent { .. } => Err(unexpected(&other)),
+        ),
+        other => io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("unexpected {other:?} from the agent"),
+        ),
     }
 }
 
@@ -94,17 +122,11 @@ fn descriptors<const N: usize>(fds: Vec<OwnedFd>) -> io::Result<[OwnedFd; N]> {
     })
 }
 
-fn unexpected(answer: &Answer) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        format!("unexpected {answer:?} from the agent"),
-    )
-}
-
 impl Rendezvous for AgentRendezvous {
     fn announce(&mut self, announcement: &Announcement) -> io::Result<()> {
-        self.tell_only(&Told::Announce(Box::new(announcement.clone())))?;
-        self.moved = false;
+        if let Some(domain) = self.ask(&Told::Announce(Box::new(announcement.clone())))? {
+            *self.announced_in() = Some(domain);
+        }
         Ok(())
     }
 
@@ -114,10 +136,7 @@ impl Rendezvous for AgentRendezvous {
 
     fn next(&mut self) -> io::Result<Option<Request>> {
         let asked: Option<Asked> = datagram::receive_plain(&self.requests)?;
-        Ok(asked.map(|asked| {
-            self.moved |= asked.moved;
-            asked.request
-        }))
+        Ok(asked.map(|asked| asked.request))
     }
 
     fn share(&mut self, pages: usize) -> io::Result<Box<dyn GuestLink>> {
@@ -127,11 +146,7 @@ impl Rendezvous for AgentRendezvous {
                 (Answer::Lent { pages }, fds) if (MIN_PAGES..=MAX_PAGES).contains(&pages) => {
                     (pages, fds)
                 }
-                (other, _) => {
-                    return Err(done(other)
-                        .err()
-                        .unwrap_or_else(|| io::Error::other("nothing was lent")));
-                }
+                (other, _) => return Err(instead(other)),
             };
             let [file, doorbell] = descriptors(fds)?;
             match LentLink::new(&file, lent, doorbell) {
@@ -158,7 +173,10 @@ impl Rendezvous for AgentRendezvous {
     }
 
     fn is_other_domain(&mut self) -> bool {
-        self.moved
+        // An agent that is gone is noticed by whoever asks for more.
+        let now = self.ask(&Told::Where).ok().flatten();
+        let domains = now.zip(self.announced_in().clone());
+        domains.is_some_and(|(now, before)| now.is_other_than(&before))
     }
 
     fn looked(&mut self) -> io::Result<()> {

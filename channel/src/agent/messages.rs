@@ -1,6 +1,7 @@
 //! What a program and the agent say to each other.
 
 use crate::link::{Announcement, Request};
+use crate::this_domain::ThisDomain;
 use serde::{Deserialize, Serialize};
 
 /// Version of these messages. A program brings its library along (in a container, say), so the agent may be of another.
@@ -22,6 +23,8 @@ pub enum Told {
         /// 4 KiB each.
         pages: usize,
     },
+    /// Asks which domain this is.
+    Where,
     /// The lent pages are laid out.
     Publish,
     /// The lent pages are unmapped.
@@ -38,6 +41,8 @@ pub enum Told {
 pub enum Answer {
     /// To a `Hello`: with the socket on which requests come.
     Done,
+    /// To an `Announce` or a `Where`: which domain this is; `None` where it cannot be told.
+    Domain(Option<ThisDomain>),
     /// With two descriptors: the pages, to be mapped from offset 0, and the doorbell.
     Lent {
         /// 4 KiB each.
@@ -53,7 +58,4 @@ pub enum Answer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asked {
     pub request: Request,
-    /// The domain is another one than at the last announcement.
-    #[serde(default)]
-    pub moved: bool,
 }

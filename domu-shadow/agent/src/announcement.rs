@@ -42,7 +42,7 @@ fn vetted_bus(bus: &Bus, uid: u32) -> Option<Bus> {
         .replace(|c: char| c.is_control() && c != '\n', "?");
     let mut bus: Bus = clean.parse().ok()?;
     bus.may_rescan &= uid == 0;
-    Some(bus.cut())
+    Some(bus.fitting())
 }
 
 #[cfg(test)]
@@ -62,6 +62,7 @@ mod tests {
             address: "0000:00:05.0\0".into(),
             unplaced: 0,
             driver: Some("a\x1b[2J".into()),
+            was: None,
             modules: Vec::new(),
         };
         let told = Announcement {

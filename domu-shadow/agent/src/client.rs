@@ -11,6 +11,7 @@ use channel::datagram;
 use channel::image::SessionId;
 use channel::layout::MIN_PAGES;
 use channel::link::{Announcement, Request, Residence};
+use channel::this_domain::ThisDomain;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -57,6 +58,30 @@ struct Session {
     id: SessionId,
     place: Box<dyn Place>,
     state: Residence,
+    /// Where it was last announced.
+    domain: Option<ThisDomain>,
+}
+
+impl Session {
+    fn announce(
+        &mut self,
+        told: Announcement,
+        process: &Process,
+        xen: &dyn Xen,
+    ) -> io::Result<Answer> {
+        let vetted = vetted(told, process);
+        self.state = vetted.state;
+        self.place
+            .announce(&vetted, &process.instance, process.uid)?;
+        self.domain = xen.domain();
+        Ok(Answer::Domain(self.domain.clone()))
+    }
+
+    /// Whether the domain has become another one since, as far as can be told: its nodes are gone, or it says so.
+    fn has_moved(&self, xen: &dyn Xen) -> bool {
+        let domains = xen.domain().zip(self.domain.as_ref());
+        !self.place.is_announced() || domains.is_some_and(|(now, then)| now.is_other_than(then))
+    }
 }
 
 pub(crate) struct Client<'a> {
@@ -166,7 +191,6 @@ impl<'a> Client<'a> {
         while let Some(session) = &mut self.session
             && let Some(request) = session.place.next()?
         {
-            let moved = request == Request::Announce && session.place.is_other_domain();
             match request {
                 Request::Open => self.asked_to_open = true,
                 // dom0 has unmapped (or has never mapped). What the client does now cannot keep anything bound.
@@ -175,13 +199,9 @@ impl<'a> Client<'a> {
             }
             self.allowance.asked();
             let requests = self.requests.as_ref().expect("announced after its hello");
-            datagram::send(requests, &Asked { request, moved }, &[]).map_err(|e| {
-                match e.kind() {
-                    io::ErrorKind::WouldBlock => {
-                        End::Dropped("it does not read what dom0 asks".into())
-                    }
-                    _ => End::HungUp,
-                }
+            datagram::send(requests, &Asked { request }, &[]).map_err(|e| match e.kind() {
+                io::ErrorKind::WouldBlock => End::Dropped("it does not read what dom0 asks".into()),
+                _ => End::HungUp,
             })?;
         }
         Ok(())
@@ -190,9 +210,8 @@ impl<'a> Client<'a> {
     fn end_loan(&mut self) {
         self.lending = match std::mem::replace(&mut self.lending, Lending::Nothing) {
             Lending::Lent(loan) => {
-                let place = self.session.as_ref().map(|s| &s.place);
-                let moved = place.is_some_and(|p| !p.is_announced() || p.is_other_domain());
-                let bell = match moved {
+                let session = self.session.as_ref();
+                let bell = match session.is_some_and(|s| s.has_moved(self.xen)) {
                     true => loan.forget(),
                     false => loan.end(),
                 };
@@ -237,12 +256,10 @@ impl<'a> Client<'a> {
                 "the agent speaks version {VERSION}, and the program's library {version}: install the same xl-gpu in both"
             ))),
             (Told::Announce(announcement), true, None) => self.enter(*announcement).map(Ok),
-            (Told::Announce(a), true, Some(s)) if a.session == s.id => {
-                let vetted = vetted(*a, self.process);
-                s.state = vetted.state;
-                let (by, uid) = (&self.process.instance, self.process.uid);
-                done(s.place.announce(&vetted, by, uid))
-            }
+            (Told::Announce(a), true, Some(s)) if a.session == s.id => Ok(s
+                .announce(*a, self.process, self.xen)
+                .map(|answer| (answer, Vec::new()))),
+            (Told::Where, true, _) => Ok(Ok((Answer::Domain(self.xen.domain()), Vec::new()))),
             (Told::Share { pages }, true, Some(_)) => Ok(self.lend(pages)),
             (Told::Publish, true, Some(s)) => match &self.lending {
                 Lending::Lent(loan) if self.asked_to_open => {
@@ -290,7 +307,7 @@ impl<'a> Client<'a> {
     fn enter(&mut self, told: Announcement) -> Result<(Answer, Vec<OwnedFd>), End> {
         let dropped = |e: &dyn std::error::Error| End::Dropped(e.to_string());
         let id = told.session;
-        let mut place = self.xen.meet(id)?;
+        let place = self.xen.meet(id)?;
         // Of one who was here before this agent, or does without.
         let owner = place.owner()?;
         if owner.is_some_and(|owner| owner != self.process.instance) {
@@ -300,20 +317,20 @@ impl<'a> Client<'a> {
             log::info!("session {before}: its process runs another program");
             self.xen.remove(before)?;
         }
-        let vetted = vetted(told, self.process);
-        place.announce(&vetted, &self.process.instance, self.process.uid)?;
+        let session = self.session.insert(Session {
+            id,
+            place,
+            state: told.state,
+            domain: None,
+        });
+        let answer = session.announce(told, self.process, self.xen)?;
         log::info!(
             "session {id}: process {} of user {}, {}",
             self.process.instance.pid(),
             self.process.uid,
-            vetted.program
+            text(&self.process.program, REASON)
         );
-        self.session = Some(Session {
-            id,
-            place,
-            state: vetted.state,
-        });
-        Ok((Answer::Done, Vec::new()))
+        Ok((answer, Vec::new()))
     }
 
     fn lend(&mut self, pages: usize) -> io::Result<(Answer, Vec<OwnedFd>)> {

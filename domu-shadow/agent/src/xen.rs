@@ -2,6 +2,7 @@
 
 use channel::image::SessionId;
 use channel::link::{Announcement, GuestLink, Request};
+use channel::this_domain::ThisDomain;
 use channel::xenstore::PublishedChannel;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -13,6 +14,8 @@ use xen_session::nodes::{self, Announcer, SessionNodes};
 
 /// XenStore and Xen's devices.
 pub trait Xen: Send + Sync {
+    /// Which domain this is; `None` where it cannot be told.
+    fn domain(&self) -> Option<ThisDomain>;
     /// The place of a session.
     ///
     /// # Errors
@@ -81,8 +84,6 @@ pub trait Place: Send {
     /// # Errors
     /// What XenStore said.
     fn looked(&mut self) -> io::Result<()>;
-    /// Whether the domain is another one than at the last announcement, as far as its number tells.
-    fn is_other_domain(&self) -> bool;
     /// Whether the nodes are there. If not, the domain may be another one.
     fn is_announced(&self) -> bool;
 }
@@ -121,6 +122,10 @@ fn to_io(e: StoreError) -> io::Error {
 }
 
 impl Xen for Devices {
+    fn domain(&self) -> Option<ThisDomain> {
+        nodes::domain(&Store::open().ok()?)
+    }
+
     fn meet(&self, session: SessionId) -> io::Result<Box<dyn Place>> {
         Ok(Box::new(XenPlace(
             SessionNodes::connect(session).map_err(to_io)?,
@@ -196,10 +201,6 @@ impl Place for XenPlace {
     fn looked(&mut self) -> io::Result<()> {
         let _turn = one_at_a_time();
         self.0.looked().map_err(to_io)
-    }
-
-    fn is_other_domain(&self) -> bool {
-        self.0.is_other_domain()
     }
 
     fn is_announced(&self) -> bool {

@@ -18,8 +18,6 @@ pub struct SessionNodes {
     path: String,
     /// The last request that was read.
     asked: String,
-    /// The domain in which the session was last announced.
-    announced_in: Option<ThisDomain>,
 }
 
 /// What `announce` writes beside the announcement.
@@ -45,7 +43,6 @@ impl SessionNodes {
             store,
             path,
             asked: String::new(),
-            announced_in: None,
         })
     }
 
@@ -117,7 +114,6 @@ impl SessionNodes {
             }
             t.write(&node(PROTOCOL), xenstore::format_versions(a.protocol))
         })?;
-        self.announced_in = self.domain();
         Ok(())
     }
 
@@ -202,15 +198,9 @@ impl SessionNodes {
         !matches!(self.store.read(&self.node(PROTOCOL)), Ok(None))
     }
 
-    /// Whether the domain is another one than at the last announcement, as far as can be told.
-    pub fn is_other_domain(&self) -> bool {
-        let domains = self.domain().zip(self.announced_in.as_ref());
-        domains.is_some_and(|(now, before)| now.is_other_than(before))
-    }
-
     /// Which domain this is; `None` where it cannot be told.
     pub fn domain(&self) -> Option<ThisDomain> {
-        ThisDomain::read(|path| self.store.read_text(path).ok().flatten())
+        domain(&self.store)
     }
 }
 
@@ -219,6 +209,11 @@ impl AsFd for SessionNodes {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.store.as_fd()
     }
+}
+
+/// Which domain this is; `None` where it cannot be told.
+pub fn domain(store: &Store) -> Option<ThisDomain> {
+    ThisDomain::read(|path| store.read_text(path).ok().flatten())
 }
 
 /// A session that is announced in this domain.

@@ -1,7 +1,7 @@
 //! Other processes: this program again, in another role.
 
 use crate::announcement;
-use channel::agent::AgentRendezvous;
+use channel::agent::{AgentRendezvous, AnnouncedIn};
 use channel::image::SessionId;
 use channel::link::Rendezvous;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -78,7 +78,7 @@ fn other_process() {
         return;
     };
     let session = std::env::var(SESSION).unwrap().parse().unwrap();
-    let mut met = AgentRendezvous::connect(Path::new(&socket));
+    let mut met = AgentRendezvous::connect(Path::new(&socket), &AnnouncedIn::default());
     let announced = match &mut met {
         Ok(rendezvous) => rendezvous.announce(&announcement(session)),
         Err(e) => Err(std::io::Error::other(e.to_string())),

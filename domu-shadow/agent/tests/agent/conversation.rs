@@ -4,11 +4,11 @@ use crate::common::workload::{Memory, some_objects};
 use crate::common::{Store, limits, patient};
 use crate::{AGES, Agent, announcement, until};
 use agent::limits::Limits;
-use channel::agent::AgentRendezvous;
+use channel::agent::{AgentRendezvous, AnnouncedIn};
 use channel::guest::Session;
 use channel::host::{Attached, Detached, one_by_one};
 use channel::image::SessionId;
-use channel::link::Residence;
+use channel::link::{Rendezvous, Residence};
 
 #[test]
 fn a_session_moves_there_and_back_by_the_agent() {
@@ -19,7 +19,7 @@ fn a_session_moves_there_and_back_by_the_agent() {
     let mut session = Session::new(memory, announcement(id), 263);
     let socket = agent.socket.clone();
     std::thread::spawn(move || {
-        let mut rendezvous = AgentRendezvous::connect(&socket).unwrap();
+        let mut rendezvous = AgentRendezvous::connect(&socket, &AnnouncedIn::default()).unwrap();
         panic!("{}", session.run(&mut rendezvous));
     });
     until("an announcement", || xen.is_announced(id));
@@ -80,7 +80,7 @@ fn a_link_that_a_move_cut_off_is_never_ended() {
     let mut session = Session::new(memory, announcement(id), 20);
     let socket = agent.socket.clone();
     std::thread::spawn(move || {
-        let mut rendezvous = AgentRendezvous::connect(&socket).unwrap();
+        let mut rendezvous = AgentRendezvous::connect(&socket, &AnnouncedIn::default()).unwrap();
         panic!("{}", session.run(&mut rendezvous));
     });
     until("an announcement", || xen.is_announced(id));
@@ -96,4 +96,24 @@ fn a_link_that_a_move_cut_off_is_never_ended() {
     let (link, _) = xen.open(id).unwrap();
     xen.close(id, link);
     assert_eq!(xen.bound(), 1);
+}
+
+#[test]
+fn a_session_that_lost_the_agent_in_a_move_hears_of_it() {
+    let agent = Agent::start(Limits::default());
+    let announced_in = AnnouncedIn::default();
+    let told = announcement(SessionId([5; 16]));
+    let connect = || AgentRendezvous::connect(&agent.socket, &announced_in).unwrap();
+    let mut first = connect();
+    assert!(!first.is_other_domain());
+    first.announce(&told).unwrap();
+    drop(first);
+    let mut second = connect();
+    assert!(!second.is_other_domain());
+    drop(second);
+    agent.xen.migrate();
+    let mut third = connect();
+    assert!(third.is_other_domain());
+    third.announce(&told).unwrap();
+    assert!(!third.is_other_domain());
 }

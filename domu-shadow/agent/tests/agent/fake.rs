@@ -7,6 +7,7 @@ use channel::image::SessionId;
 use channel::layout::Layout;
 use channel::link::{Announcement, GuestLink, Link, Request};
 use channel::memory::SharedRegion;
+use channel::this_domain::ThisDomain;
 use channel::xenstore::PublishedChannel;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::mm::{MapFlags, ProtFlags};
@@ -43,7 +44,7 @@ pub struct FakeXen {
     nodes: Arc<Mutex<HashMap<SessionId, Nodes>>>,
     watches: Arc<Mutex<Vec<(SessionId, OwnedFd)>>>,
     pages: Mutex<Vec<Arc<Pages>>>,
-    domid: Arc<AtomicU32>,
+    domid: AtomicU32,
     /// Links that are granted and bound.
     bound: Arc<AtomicUsize>,
 }
@@ -155,6 +156,11 @@ impl FakeXen {
 }
 
 impl Xen for FakeXen {
+    fn domain(&self) -> Option<ThisDomain> {
+        let number = self.domid.load(Ordering::SeqCst).to_string();
+        ThisDomain::read(|node| (node == "domid").then(|| number.clone()))
+    }
+
     fn meet(&self, session: SessionId) -> io::Result<Box<dyn Place>> {
         let watch = bell();
         // A watch fires once at once.
@@ -167,8 +173,6 @@ impl Xen for FakeXen {
             session,
             watch,
             nodes: self.nodes.clone(),
-            domid: self.domid.clone(),
-            announced_in: None,
             asked: String::new(),
         }))
     }
@@ -216,8 +220,6 @@ struct FakePlace {
     session: SessionId,
     watch: OwnedFd,
     nodes: Arc<Mutex<HashMap<SessionId, Nodes>>>,
-    domid: Arc<AtomicU32>,
-    announced_in: Option<u32>,
     asked: String,
 }
 
@@ -248,7 +250,6 @@ impl Place for FakePlace {
     }
 
     fn announce(&mut self, announcement: &Announcement, by: &Instance, uid: u32) -> io::Result<()> {
-        self.announced_in = Some(self.domid.load(Ordering::SeqCst));
         let announcement = announcement.clone();
         let mut all = self.nodes.lock().unwrap();
         let nodes = all.entry(self.session).or_insert_with(|| Nodes {
@@ -300,11 +301,6 @@ impl Place for FakePlace {
     fn looked(&mut self) -> io::Result<()> {
         self.answer("look", true);
         Ok(())
-    }
-
-    fn is_other_domain(&self) -> bool {
-        let now = self.domid.load(Ordering::SeqCst);
-        self.announced_in.is_some_and(|then| then != now)
     }
 
     fn is_announced(&self) -> bool {

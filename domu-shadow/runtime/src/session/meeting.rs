@@ -2,7 +2,7 @@
 
 use super::identity::Identity;
 use super::xen::{self, XenRendezvous};
-use channel::agent::{self, AgentRendezvous};
+use channel::agent::{self, AgentRendezvous, AnnouncedIn};
 use channel::link::Rendezvous;
 use channel::loopback::LoopbackRendezvous;
 use std::ffi::{CStr, OsString};
@@ -27,7 +27,7 @@ pub(super) enum Meeting {
     /// By Xen's devices.
     XenStore,
     /// By the guest's agent, which listens at this path, or will.
-    Agent(PathBuf),
+    Agent(PathBuf, AnnouncedIn),
 }
 
 impl Meeting {
@@ -38,16 +38,20 @@ impl Meeting {
             return Some(Meeting::Loopback(path.into()));
         }
         if let Some(path) = named(agent) {
-            return Some(Meeting::Agent(path.into()));
+            return Some(Meeting::agent(path.into()));
         }
         let socket = PathBuf::from(agent::SOCKET);
         match xen::in_guest() {
             true if may_open_devices() => Some(Meeting::XenStore),
             // An agent that is started later is met then.
-            true => Some(Meeting::Agent(socket)),
+            true => Some(Meeting::agent(socket)),
             // A container has none of Xen's devices.
-            false => socket.exists().then_some(Meeting::Agent(socket)),
+            false => socket.exists().then_some(Meeting::agent(socket)),
         }
+    }
+
+    fn agent(socket: PathBuf) -> Meeting {
+        Meeting::Agent(socket, AnnouncedIn::default())
     }
 
     /// Pages to share by default.
@@ -59,7 +63,7 @@ impl Meeting {
         };
         match self {
             Meeting::Loopback(_) => MANY_PAGES,
-            Meeting::XenStore | Meeting::Agent(_) => {
+            Meeting::XenStore | Meeting::Agent(..) => {
                 quarter().unwrap_or(0).clamp(FEW_PAGES, MANY_PAGES)
             }
         }
@@ -69,14 +73,16 @@ impl Meeting {
         Ok(match self {
             Meeting::Loopback(path) => Box::new(LoopbackRendezvous::connect(path)?),
             Meeting::XenStore => Box::new(XenRendezvous::connect(identity)?),
-            Meeting::Agent(path) => Box::new(AgentRendezvous::connect(path)?),
+            Meeting::Agent(path, announced_in) => {
+                Box::new(AgentRendezvous::connect(path, announced_in)?)
+            }
         })
     }
 
     /// `error` of `connect`, for the program's user.
     pub(super) fn explain(&self, error: &io::Error) -> String {
         match self {
-            Meeting::Agent(path) => format!(
+            Meeting::Agent(path, _) => format!(
                 "this process may not open Xen's devices, and xl-gpu-agent at {}: {error} (systemctl status xl-gpu-agent; \
                  in a container, mount its socket)",
                 path.display()
@@ -108,7 +114,7 @@ mod tests {
             |loopback: &str, agent: &str| Meeting::find(Some(loopback.into()), Some(agent.into()));
         assert!(matches!(find("/a", "/b"), Some(Meeting::Loopback(path)) if path.ends_with("a")));
         let agent = find("", "/b").unwrap();
-        assert!(matches!(&agent, Meeting::Agent(path) if path.ends_with("b")));
+        assert!(matches!(&agent, Meeting::Agent(path, _) if path.ends_with("b")));
         let text = agent.explain(&io::ErrorKind::ConnectionRefused.into());
         assert!(
             text.contains("/b") && text.contains("xl-gpu-agent"),
