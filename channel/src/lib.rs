@@ -26,14 +26,20 @@
 //! | [`link`] | what a carrier provides: pages, a doorbell, a place to meet |
 //! | [`port`] | one end of an open link: both rings and the doorbell |
 //! | [`guest`], [`host`] | the two ends of the protocol |
+//! | [`datagram`], `mapping` | messages and descriptors over a socket; pages of a file |
 //! | [`loopback`] | the carrier without Xen: memfd, eventfd, a socket |
+//! | [`agent`] | the carrier of a program without rights: an agent lends it pages and a doorbell |
+//! | [`reference_seal`] | shows that the references in a directory are those that were granted |
+//! | [`this_domain`] | what tells a domain from the one before a move, by its nodes |
 //! | [`xenstore`] | names and values of the nodes by which the two ends meet over Xen |
 //!
 //! Xen's carrier, grants and event channels, is in the crates that call Xen's libraries. This one calls neither Xen's
 //! nor a GPU's.
 
+pub mod agent;
 mod answers;
 pub mod bus;
+pub mod datagram;
 pub mod doorbell;
 pub mod guest;
 pub mod host;
@@ -41,10 +47,13 @@ pub mod image;
 pub mod layout;
 pub mod link;
 pub mod loopback;
+mod mapping;
 pub mod memory;
 pub mod message;
 pub mod port;
+pub mod reference_seal;
 pub mod ring;
+pub mod this_domain;
 pub mod xenstore;
 
 /// An error of whoever uses this crate, with its type: a spool's, a stream's, a driver's.

@@ -8,7 +8,6 @@ mod guest;
 mod host;
 mod memfd;
 mod messages;
-mod socket;
 
 pub use guest::LoopbackRendezvous;
 pub use host::{LoopbackListener, LoopbackPeer};

@@ -2,7 +2,7 @@
 
 use super::memfd::{MemfdLink, Shared};
 use super::messages::{Asked, Told};
-use super::socket;
+use crate::datagram as socket;
 use crate::layout::MIN_PAGES;
 use crate::link::{Announcement, GuestLink, Rendezvous, Request};
 use std::io;

@@ -2,7 +2,7 @@
 
 use super::memfd::{MemfdLink, Shared};
 use super::messages::{Asked, Told};
-use super::socket;
+use crate::datagram as socket;
 use crate::layout::{Layout, MAX_PAGES, MIN_PAGES};
 use crate::link::{Announcement, Link, Peer, Request, wait_readable};
 use rustix::net::SocketFlags;

@@ -1,14 +1,15 @@
-//! Shared pages and doorbells of the loopback carrier. `unsafe` here is the mapping alone.
+//! Shared pages and doorbells of the loopback carrier.
+
+#![forbid(unsafe_code)]
 
 use crate::PAGE_SIZE;
 use crate::link::{GuestLink, Link};
+use crate::mapping::map;
 use crate::memory::SharedRegion;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{MemfdFlags, OFlags, SealFlags};
-use rustix::mm::{MapFlags, ProtFlags};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::ptr::NonNull;
 
 /// One side's link: the mapped pages, the peer's doorbell, our own.
 pub(super) struct MemfdLink {
@@ -23,40 +24,6 @@ pub(super) struct Shared {
     pub memfd: OwnedFd,
     pub host_doorbell: OwnedFd,
     pub guest_doorbell: OwnedFd,
-}
-
-struct Mapping(NonNull<u8>, usize);
-
-// SAFETY: only ever unmapped, once, by drop.
-unsafe impl Send for Mapping {}
-// SAFETY: as above.
-unsafe impl Sync for Mapping {}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: mapped by `map` with this length; the SharedRegion that used it owned this value.
-        if let Err(e) = unsafe { rustix::mm::munmap(self.0.as_ptr().cast(), self.1) } {
-            log::error!("munmap of the shared pages: {e}");
-        }
-    }
-}
-
-fn map(memfd: &OwnedFd, pages: usize) -> io::Result<SharedRegion> {
-    let len = pages * PAGE_SIZE;
-    // SAFETY: a fresh mapping at an address of the kernel's choice.
-    let base = unsafe {
-        rustix::mm::mmap(
-            std::ptr::null_mut(),
-            len,
-            ProtFlags::READ | ProtFlags::WRITE,
-            MapFlags::SHARED,
-            memfd,
-            0,
-        )?
-    };
-    let base = NonNull::new(base.cast()).ok_or_else(|| io::Error::other("mmap gave no address"))?;
-    // SAFETY: len bytes just mapped read-write; Mapping unmaps them when the region goes.
-    Ok(unsafe { SharedRegion::new(base, len, Box::new(Mapping(base, len))) })
 }
 
 impl MemfdLink {

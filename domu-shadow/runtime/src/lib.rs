@@ -20,6 +20,7 @@
 //! | [`reserve`] | descriptors and address space, held while no driver is there |
 //! | [`session`] | the thread that dom0 talks to |
 //! | [`thread`] | threads of ours |
+//! | [`trusted_env`] | the environment, but for programs that gain rights |
 //! | [`poll`], [`phase_timer`], `clock` | waiting without falling silent; what parts of a step take, and a suspend |
 
 mod at_load;
@@ -42,4 +43,5 @@ pub mod session;
 pub mod start;
 pub mod thread;
 mod thread_word;
+pub mod trusted_env;
 pub mod vendor;

@@ -6,6 +6,15 @@ pub fn current() -> i32 {
     unsafe { libc::gettid() }
 }
 
+/// Names the calling thread, as `/proc` shows it: 15 bytes at most.
+pub fn rename(name: &str) {
+    let mut text = [0u8; 16];
+    let len = name.len().min(text.len() - 1);
+    text[..len].copy_from_slice(&name.as_bytes()[..len]);
+    // SAFETY: prctl(2) reads 16 bytes with a zero among them, and cannot fail for them.
+    unsafe { libc::prctl(libc::PR_SET_NAME, text.as_ptr()) };
+}
+
 /// Runs `f` with every signal blocked, so that threads made in it never run the program's handlers.
 pub fn with_all_signals_blocked<T>(f: impl FnOnce() -> T) -> T {
     let mut all = std::mem::MaybeUninit::uninit();

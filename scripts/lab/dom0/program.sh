@@ -5,11 +5,11 @@ OPENCL=/usr/lib/xl-lab/guest/opencl
 DRIVER=stub # or cuda; or pocl, in a guest of 320 MiB
 
 # program_start GUEST NAME [wave's options]: runs until program_result; waits until it computes. PROGRAM is another one than wave, STUB what
-# tests/stub-cuda is told.
+# tests/stub-cuda is told, AS what it is started by.
 program_start() {
     local guest=$1 name=$2
     shift 2
-    guest "$guest" "cd /tmp; DRIVER=$DRIVER STUB=${STUB:-} $OPENCL ${PROGRAM:-wave} --pause-ms 100 $* >/tmp/$name.log 2>&1 & echo \$! >/tmp/$name.pid"
+    guest "$guest" "cd /tmp; DRIVER=$DRIVER STUB=${STUB:-} ${AS:-} $OPENCL ${PROGRAM:-wave} --pause-ms 100 $* >/tmp/$name.log 2>&1 & echo \$! >/tmp/$name.pid"
     guest --timeout 240 --line "/tmp/$name.log" '^step ' --pid "/tmp/$name.pid" "$guest"
 }
 

@@ -77,7 +77,7 @@ pub(super) fn hold() -> Option<impl Sized> {
 
 /// Those that are here, as the kernel's driver says; `None` where it says nothing.
 fn here() -> Option<Vec<Gpu>> {
-    let folder = std::env::var_os(PROC_VARIABLE).filter(|folder| !folder.is_empty());
+    let folder = runtime::trusted_env::var_os(PROC_VARIABLE).filter(|folder| !folder.is_empty());
     let folder = folder.map_or_else(|| PathBuf::from("/proc/driver/nvidia"), PathBuf::from);
     let entries = fs::read_dir(folder.join("gpus")).ok()?;
     let gpus = entries.flatten().filter_map(|entry| one(&entry.path()));

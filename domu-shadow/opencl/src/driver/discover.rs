@@ -4,7 +4,7 @@
 //! * `OCL_ICD_VENDORS` (both loaders): another folder of `.icd` files, one `.icd` file, or (ocl-icd) a library.
 //! * else `/etc/OpenCL/vendors/*.icd`, in the order of their names.
 
-use std::env;
+use runtime::trusted_env;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -15,8 +15,8 @@ const VENDORS: &str = "/etc/OpenCL/vendors";
 /// The vendor libraries to open, in order, each once.
 pub fn libraries() -> Vec<OsString> {
     from(
-        env::var_os("OCL_ICD_FILENAMES"),
-        env::var_os("OCL_ICD_VENDORS"),
+        trusted_env::var_os("OCL_ICD_FILENAMES"),
+        trusted_env::var_os("OCL_ICD_VENDORS"),
     )
 }
 
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn finds_by_file_name_folder_and_icd_file() {
-        let folder = env::temp_dir().join(format!("xl-gpu-icd-{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("xl-gpu-icd-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("b.icd"), "libb.so.1\n").unwrap();
         fs::write(folder.join("a.icd"), "  /opt/liba.so\nrest").unwrap();

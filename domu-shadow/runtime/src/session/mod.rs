@@ -1,24 +1,24 @@
 //! The session: this process's side of a migration.
 //!
 //! One thread announces the process to dom0 and then sleeps until dom0 asks for something. It finds
-//! dom0 through XenStore, or a loopback daemon where [`SOCKET_ENV`] names its socket. Without either
-//! the program runs as it would without us.
+//! dom0 through XenStore, by Xen's devices where it may open them, else by the guest's agent; or a loopback daemon where
+//! [`SOCKET_ENV`] names its socket. Without any the program runs as it would without us.
 
 mod fetch;
-mod grant_link;
 mod identity;
+mod meeting;
 mod send;
 mod slot_bytes;
 mod step;
-mod this_domain;
 mod workload;
 mod xen;
 
+use crate::trusted_env;
+use crate::vendor::foreign::SESSION_THREAD;
 use channel::guest::Session;
-use channel::link::{Announcement, Rendezvous, Residence};
-use channel::loopback::{LoopbackRendezvous, SOCKET_ENV};
-use std::ffi::OsString;
-use std::io;
+use channel::link::{Announcement, Residence};
+use channel::loopback::SOCKET_ENV;
+use meeting::Meeting;
 use std::path::PathBuf;
 use std::sync::{Once, OnceLock};
 use std::time::Duration;
@@ -26,17 +26,11 @@ use std::time::Duration;
 /// Environment variable: pages a session shares while it is open (4 KiB each, 5 to 32768).
 pub const PAGES_ENV: &str = "XL_GPU_PAGES";
 
-/// Four slots of 256 KiB: the guest's 1024 grants (gntalloc's default) serve three open sessions at once.
-const FEW_PAGES: usize = 263;
-
-/// Sixteen slots of 1 MiB, for transfers at the bus's rate.
-const MANY_PAGES: usize = 4200;
-
-/// How many pages the guest grants in all, of all its programs.
-const GRANTS_LIMIT: &str = "/sys/module/xen_gntalloc/parameters/limit";
-
-/// How long a lost XenStore connection or loopback daemon is left alone before the next attempt.
+/// How long a lost XenStore connection, agent or loopback daemon is left alone before the next attempt.
 const RECONNECT: Duration = Duration::from_millis(500);
+
+/// Name of the session's thread while dom0 cannot be met: other sessions tell dom0 that this process holds the GPU.
+const UNMET_THREAD: &str = "xl-gpu-unmet";
 
 /// Filled by test builds only, in which the process moves itself: starts that where it is asked for, and says at which socket the
 /// session meets it.
@@ -47,41 +41,6 @@ pub fn set_stress(start: fn() -> Option<PathBuf>) {
     let _ = STRESS.set(start);
 }
 
-/// Where dom0 can be met.
-enum Meeting {
-    Loopback(PathBuf),
-    XenStore,
-}
-
-impl Meeting {
-    fn find(loopback: Option<OsString>) -> Option<Meeting> {
-        match loopback {
-            Some(path) if !path.is_empty() => Some(Meeting::Loopback(path.into())),
-            _ => xen::in_guest().then_some(Meeting::XenStore),
-        }
-    }
-
-    /// Pages to share by default.
-    fn default_pages(&self) -> usize {
-        let quarter = || -> Option<usize> {
-            let limit = std::fs::read_to_string(GRANTS_LIMIT).ok()?;
-            // A page of each process is no link's: the node `alive`.
-            Some(limit.trim().parse::<usize>().ok()?.saturating_sub(64) / 4)
-        };
-        match self {
-            Meeting::Loopback(_) => MANY_PAGES,
-            Meeting::XenStore => quarter().unwrap_or(0).clamp(FEW_PAGES, MANY_PAGES),
-        }
-    }
-
-    fn connect(&self, identity: &identity::Identity) -> io::Result<Box<dyn Rendezvous>> {
-        Ok(match self {
-            Meeting::Loopback(path) => Box::new(LoopbackRendezvous::connect(path)?),
-            Meeting::XenStore => Box::new(xen::XenRendezvous::connect(identity)?),
-        })
-    }
-}
-
 /// Starts the session's thread; called once, when the program first uses a GPU.
 pub fn start() {
     static ONCE: Once = Once::new();
@@ -89,7 +48,9 @@ pub fn start() {
         let stress = STRESS.get().and_then(|start| start()).map(Into::into);
         // Stress has its own way to end: with the whole move.
         let is_stress = stress.is_some();
-        let Some(meeting) = Meeting::find(stress.or_else(|| std::env::var_os(SOCKET_ENV))) else {
+        let loopback = stress.or_else(|| trusted_env::var_os(SOCKET_ENV));
+        let agent = trusted_env::var_os(channel::agent::SOCKET_ENV);
+        let Some(meeting) = Meeting::find(loopback, agent) else {
             log::debug!("no Xen guest and no {SOCKET_ENV}: nothing to migrate with");
             return;
         };
@@ -98,7 +59,7 @@ pub fn start() {
         }
         let started = crate::thread::with_all_signals_blocked(|| {
             std::thread::Builder::new()
-                .name(crate::vendor::foreign::SESSION_THREAD.into())
+                .name(UNMET_THREAD.into())
                 .spawn(move || serve(&meeting))
         });
         if let Err(e) = started {
@@ -136,11 +97,16 @@ fn serve(meeting: &Meeting) {
             Ok(mut rendezvous) => {
                 told = false;
                 log::info!("session {} announced", identity.session);
+                crate::thread::rename(SESSION_THREAD);
                 let error = session.run(&mut *rendezvous);
+                crate::thread::rename(UNMET_THREAD);
                 log::warn!("session {}: dom0 lost: {error}", identity.session);
             }
             Err(e) if !told => {
-                log::warn!("cannot meet dom0, this program cannot be migrated until it can: {e}");
+                log::warn!(
+                    "cannot meet dom0, this program cannot be migrated until it can: {}",
+                    meeting.explain(&e)
+                );
                 told = true;
             }
             Err(_) => {}

@@ -18,6 +18,7 @@ use std::sync::OnceLock;
 
 use super::relocations::{self, Mapped, Replacement};
 use super::{ld_cache, note, paths};
+use crate::trusted_env;
 use libloading::os::unix::{Library, RTLD_LAZY, RTLD_LOCAL};
 
 /// Environment variables of this start, with the stem of a library's name behind (`XL_GPU_REAL_LIBCUDA`), say which file is the
@@ -134,7 +135,7 @@ impl Front {
     fn find(&self) -> Option<PathBuf> {
         let name = self.name.to_str().ok()?;
         let stem = name.split('.').next()?.to_uppercase();
-        if let Some(file) = env::var_os(format!("{REAL_VARIABLE}{stem}")) {
+        if let Some(file) = trusted_env::var_os(&format!("{REAL_VARIABLE}{stem}")) {
             let file = PathBuf::from(file);
             if file.is_file() && !note::is_in(&file) {
                 return Some(file);
@@ -145,7 +146,7 @@ impl Front {
             );
             return None;
         }
-        let path = env::var_os("LD_LIBRARY_PATH");
+        let path = trusted_env::var_os("LD_LIBRARY_PATH");
         // An empty part is the working directory, as for the linker; with a slash in it, the linker takes it for a path.
         let first = path
             .iter()

@@ -1,5 +1,6 @@
 //! Granted pages and an event channel as a link of the channel.
 
+use crate::DOM0;
 use channel::link::{GuestLink, Link};
 use channel::memory::SharedRegion;
 use std::io;
@@ -8,11 +9,8 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use xen_bindings::{EventChannel, GrantError, GrantShare};
 
-/// dom0's domain id.
-pub(super) const DOM0: u16 = 0;
-
 /// Pages granted to dom0, and a port for it to bind. Dropped in this order: port, then pages.
-pub(super) struct GrantLink {
+pub struct GrantLink {
     bell: EventChannel,
     memory: SharedRegion,
     share: Arc<GrantShare>,
@@ -28,7 +26,10 @@ fn is_limit(error: &GrantError) -> bool {
 
 impl GrantLink {
     /// Grants up to `pages` pages, half as many again and again while the guest's limit is in the way, or the process'.
-    pub(super) fn share(pages: usize) -> io::Result<GrantLink> {
+    ///
+    /// # Errors
+    /// What granting or binding said.
+    pub fn share(pages: usize) -> io::Result<GrantLink> {
         let mut wanted = pages;
         let share = loop {
             match GrantShare::new(DOM0, wanted, true) {
@@ -50,8 +51,13 @@ impl GrantLink {
         })
     }
 
+    /// The device's descriptor: whoever has it maps the pages from offset 0.
+    pub fn pages(&self) -> BorrowedFd<'_> {
+        self.share.as_fd()
+    }
+
     /// The event channel port dom0 is to bind.
-    pub(super) fn port(&self) -> u32 {
+    pub fn port(&self) -> u32 {
         self.bell.port()
     }
 }

@@ -1,5 +1,9 @@
 //! Which domain this is: what tells it from the one that the guest was in before it was moved or restored.
 
+#![forbid(unsafe_code)]
+
+use serde::{Deserialize, Serialize};
+
 /// Of this domain, relative to its home.
 const DOMID: &str = "domid";
 /// Path of what libxl says of the domain as a whole; a guest may read it.
@@ -8,8 +12,8 @@ const VM: &str = "vm";
 const START_TIME: &str = "start_time";
 
 /// A domain, as its own XenStore nodes name it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ThisDomain {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThisDomain {
     number: String,
     /// Numbers are given again, by another host or after a restart of this one. `None` where it cannot be read.
     started: Option<String>,
@@ -17,14 +21,14 @@ pub(super) struct ThisDomain {
 
 impl ThisDomain {
     /// By what `read` says of nodes; `None` where it cannot be told.
-    pub(super) fn read(read: impl Fn(&str) -> Option<String>) -> Option<ThisDomain> {
+    pub fn read(read: impl Fn(&str) -> Option<String>) -> Option<ThisDomain> {
         let number = read(DOMID)?;
         let started = read(VM).and_then(|vm| read(&format!("{vm}/{START_TIME}")));
         Some(ThisDomain { number, started })
     }
 
     /// Whether it is certainly another one.
-    pub(super) fn is_other_than(&self, before: &ThisDomain) -> bool {
+    pub fn is_other_than(&self, before: &ThisDomain) -> bool {
         let times = self.started.as_ref().zip(before.started.as_ref());
         self.number != before.number || times.is_some_and(|(now, then)| now != then)
     }

@@ -1,0 +1,105 @@
+//! What of a program's words goes to dom0.
+
+use crate::process::Process;
+use channel::bus::Bus;
+use channel::link::Announcement;
+
+/// Longest text of a program's, in characters. xenstored takes 2048 bytes of a guest in one node.
+const TEXT: usize = 400;
+/// Most other processes that it may name, and the length of a name.
+const HOLDERS: usize = 16;
+const HOLDER: usize = 100;
+
+/// Who the process is comes from the kernel; texts are cut, and have no control characters.
+pub(crate) fn vetted(told: Announcement, process: &Process) -> Announcement {
+    let mut others = told.others;
+    others.holders.truncate(HOLDERS);
+    others.holders.iter_mut().for_each(|h| *h = text(h, HOLDER));
+    Announcement {
+        pid: process.instance.pid(),
+        program: text(&process.program, TEXT),
+        blocked: told.blocked.map(|reason| text(&reason, TEXT)),
+        others,
+        bus: told.bus.and_then(|bus| vetted_bus(&bus, process.uid)),
+        session: told.session,
+        protocol: told.protocol,
+        state: told.state,
+        generation: told.generation,
+        left: told.left,
+    }
+}
+
+/// `words`, for people.
+pub(crate) fn text(words: &str, longest: usize) -> String {
+    let clean = |c: char| if c.is_control() { '?' } else { c };
+    words.chars().take(longest).map(clean).collect()
+}
+
+fn vetted_bus(bus: &Bus, uid: u32) -> Option<Bus> {
+    // A name with a line's end in it makes another device, which the program could have named outright.
+    let clean = bus
+        .to_string()
+        .replace(|c: char| c.is_control() && c != '\n', "?");
+    let mut bus: Bus = clean.parse().ok()?;
+    bus.may_rescan &= uid == 0;
+    Some(bus.fitting())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use channel::bus::BusDevice;
+    use channel::image::SessionId;
+    use channel::link::{Others, Residence};
+
+    #[test]
+    fn a_program_cannot_say_who_it_is_nor_write_what_it_likes() {
+        let uid = rustix::process::geteuid().as_raw();
+        let process = Process::of(std::process::id(), uid).unwrap();
+        let device = BusDevice {
+            vendor: 1,
+            device: 2,
+            address: "0000:00:05.0\0".into(),
+            unplaced: 0,
+            driver: Some("a\x1b[2J".into()),
+            was: None,
+            modules: Vec::new(),
+        };
+        let told = Announcement {
+            session: SessionId([7; 16]),
+            protocol: (1, 2),
+            pid: 1,
+            program: "init".into(),
+            state: Residence::Attached,
+            generation: 3,
+            blocked: Some("x\0".repeat(5000)),
+            others: Others {
+                holders: vec!["\n".repeat(5000); 500],
+                unseen: 1,
+            },
+            left: Default::default(),
+            bus: Some(Bus {
+                devices: vec![device; 99],
+                may_rescan: true,
+                ..Bus::default()
+            }),
+        };
+        let vetted = vetted(told, &process);
+        assert_eq!(vetted.pid, std::process::id());
+        assert_ne!(vetted.program, "init");
+        assert_eq!(vetted.generation, 3);
+        let blocked = vetted.blocked.unwrap();
+        assert_eq!(blocked.chars().count(), TEXT);
+        let holders = vetted.others.holders.join("\n");
+        assert!(holders.len() < 2000 && holders.lines().count() == HOLDERS);
+        let bus = vetted.bus.unwrap();
+        assert_eq!(bus.may_rescan, uid == 0);
+        for text in [blocked, holders, bus.to_string()] {
+            assert!(
+                !text.contains(|c: char| c.is_control() && c != '\n'),
+                "{text:?}"
+            );
+            assert!(text.len() < 2000);
+        }
+    }
+}
