@@ -155,7 +155,8 @@ gpud_config() {
 gpud_start() {
     [ -x "$XL_GPU/xl-gpud" ] || { echo "no xl-gpud in dom0: run scripts/stage" >&2; return 1; }
     [ -e /etc/xen/xl-gpu.conf ] || gpud_config
-    "$XL_GPU/xl-gpud" >>/share/out/xl-gpud.log 2>&1 </dev/null &
+    # Without the log of the job, which whoever started it waits for.
+    "$XL_GPU/xl-gpud" >>/share/out/xl-gpud.log 2>&1 </dev/null {report}>&- &
     echo $! >/run/xl-gpud.pid
     wait_until 20 test -S /run/xl-gpu/gpud.sock || { tail -n 20 /share/out/xl-gpud.log >&2; return 1; }
 }
