@@ -2,7 +2,8 @@
 
 use crate::common::workload::{Memory, some_objects};
 use crate::common::{Store, limits, patient};
-use crate::{AGES, Agent, announcement, until};
+use crate::until::{AGES, until};
+use crate::{Agent, announcement};
 use agent::limits::Limits;
 use channel::agent::{AgentRendezvous, AnnouncedIn};
 use channel::guest::Session;

@@ -9,6 +9,7 @@ mod conversation;
 mod fake;
 mod hostile;
 mod lifetime;
+mod until;
 
 use agent::limits::Limits;
 use agent::service::{self, Service};
@@ -22,10 +23,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
-
-/// Longer than anything takes unless it hangs.
-pub const AGES: Duration = Duration::from_secs(60);
+use std::time::Instant;
+use until::AGES;
 
 /// An agent of the test's own. Its threads end with the test's process.
 pub struct Agent {
@@ -115,14 +114,5 @@ pub fn refusal(socket: &OwnedFd) -> String {
             Ok(_) => {}
             Err(e) => panic!("no reason: {e}"),
         }
-    }
-}
-
-/// Waits for what must come.
-pub fn until(what: &str, mut is: impl FnMut() -> bool) {
-    let deadline = Instant::now() + AGES;
-    while !is() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(5));
     }
 }
