@@ -1,6 +1,7 @@
 //! Clients that keep no rule.
 
-use crate::{Agent, announcement, answer, refusal, tell, until};
+use crate::rig::{Agent, announcement, answer, refusal, tell};
+use crate::waiting::{AGES, until};
 use agent::limits::Limits;
 use channel::agent::{Answer, Told, VERSION};
 use channel::datagram;
@@ -183,5 +184,5 @@ fn descriptors_from_a_client_are_dropped() {
 }
 
 fn wait_for_request(requests: &OwnedFd) {
-    assert!(channel::link::wait_readable(&[requests.as_fd()], Some(crate::AGES)).unwrap());
+    assert!(channel::link::wait_readable(&[requests.as_fd()], Some(AGES)).unwrap());
 }

@@ -2,7 +2,8 @@
 
 use crate::child::Other;
 use crate::fake::{FakeXen, Nodes};
-use crate::{Agent, announcement, refusal, tell, until};
+use crate::rig::{Agent, announcement, refusal, tell};
+use crate::waiting::until;
 use agent::limits::Limits;
 use channel::agent::{Answer, Told};
 use channel::datagram;
