@@ -1,6 +1,6 @@
 //! Other processes: this program again, in another role.
 
-use crate::announcement;
+use crate::rig::announcement;
 use channel::agent::{AgentRendezvous, AnnouncedIn};
 use channel::image::SessionId;
 use channel::link::Rendezvous;

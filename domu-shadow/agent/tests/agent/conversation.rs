@@ -2,8 +2,9 @@
 
 use crate::common::workload::{Memory, some_objects};
 use crate::common::{Store, limits, patient};
-use crate::until::{AGES, until};
-use crate::{Agent, announcement};
+use crate::fake::FakeXen;
+use crate::rig::{Agent, announcement};
+use crate::waiting::{AGES, until};
 use agent::limits::Limits;
 use channel::agent::{AgentRendezvous, AnnouncedIn};
 use channel::guest::Session;
@@ -52,7 +53,7 @@ fn a_session_moves_there_and_back_by_the_agent() {
 
     xen.migrate();
     until("a new announcement", || xen.is_announced(id));
-    let state = |xen: &crate::FakeXen| xen.with(id, |n| n.announcement.state).unwrap();
+    let state = |xen: &FakeXen| xen.with(id, |n| n.announcement.state).unwrap();
     assert_eq!(state(&xen), Residence::Detached);
     let (link, layout) = xen.open(id).unwrap();
     let detached = Detached::new(link, layout, limits(), patient());

@@ -1,6 +1,6 @@
 //! A XenStore and devices in memory, and dom0's hands on them.
 
-use crate::until::until;
+use crate::waiting::until;
 use agent::xen::{LeftBehind, Lent, Place, Xen};
 use channel::PAGE_SIZE;
 use channel::image::SessionId;

@@ -1,7 +1,7 @@
 //! Clients that keep no rule.
 
-use crate::until::until;
-use crate::{Agent, announcement, answer, refusal, tell};
+use crate::rig::{Agent, announcement, answer, refusal, tell};
+use crate::waiting::{AGES, until};
 use agent::limits::Limits;
 use channel::agent::{Answer, Told, VERSION};
 use channel::datagram;
@@ -184,5 +184,5 @@ fn descriptors_from_a_client_are_dropped() {
 }
 
 fn wait_for_request(requests: &OwnedFd) {
-    assert!(channel::link::wait_readable(&[requests.as_fd()], Some(crate::until::AGES)).unwrap());
+    assert!(channel::link::wait_readable(&[requests.as_fd()], Some(AGES)).unwrap());
 }

@@ -2,8 +2,8 @@
 
 use crate::child::Other;
 use crate::fake::{FakeXen, Nodes};
-use crate::until::until;
-use crate::{Agent, announcement, refusal, tell};
+use crate::rig::{Agent, announcement, refusal, tell};
+use crate::waiting::until;
 use agent::limits::Limits;
 use channel::agent::{Answer, Told};
 use channel::datagram;
