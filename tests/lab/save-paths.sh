@@ -35,6 +35,17 @@ env -i PATH="$PATH" /etc/init.d/xendomains stop
 xl-gpu stream verify /var/lib/xen/save/gpu
 env -i PATH="$PATH" /etc/init.d/xendomains start
 went_along "saved and restored by xendomains"
+
+echo "--- the plugin is not in the helper: the save is ended, and the program goes on"
+stock=$(echo /usr/lib/xen-*/bin/libxl-save-helper.distrib)
+for command in "xl save gpu /var/tmp/gpu.save" "migrate gpu"; do
+    if LIBXL_SAVE_HELPER=$stock $command >/tmp/bare.log 2>&1; then echo "$command did not fail"; exit 1; fi
+    grep -a 'signal Terminated' /tmp/bare.log
+    wait_until 60 has_sessions gpu attached 1
+    program_goes_on gpu wave "after a save that was ended ($command)"
+done
+[ "$(grep -c "ran without xl-gpu's plugin" /share/out/xl-gpud.log)" = 2 ]
+xl-gpu status gpu | grep "without xl-gpu's plugin"
 program_result gpu wave
 guest_stop gpu
 

@@ -23,7 +23,7 @@ const HEAD: u64 = 512;
 
 /// Who runs when libxl starts its helper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum HelperState {
     /// The wrapper, and Xen's own by way of it.
     Diverted,
     /// Xen's own: saves run without the plugin.
@@ -32,12 +32,12 @@ pub enum Standing {
     Broken,
 }
 
-impl fmt::Display for Standing {
+impl fmt::Display for HelperState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Standing::Diverted => "diverted",
-            Standing::Stock => "stock",
-            Standing::Broken => "broken",
+            HelperState::Diverted => "diverted",
+            HelperState::Stock => "stock",
+            HelperState::Broken => "broken",
         })
     }
 }
@@ -47,7 +47,7 @@ impl fmt::Display for Standing {
 pub struct Helper {
     /// What libxl starts.
     pub path: PathBuf,
-    pub standing: Standing,
+    pub state: HelperState,
 }
 
 impl Helper {
@@ -55,20 +55,20 @@ impl Helper {
     pub fn of(folder: &Path) -> Option<Helper> {
         let path = folder.join(NAME);
         let diverted = distrib(&path).exists();
-        let standing = match (is_wrapper(&path), diverted) {
-            (true, true) => Standing::Diverted,
-            (true, false) => Standing::Broken,
-            (false, _) if path.exists() => Standing::Stock,
+        let state = match (is_wrapper(&path), diverted) {
+            (true, true) => HelperState::Diverted,
+            (true, false) => HelperState::Broken,
+            (false, _) if path.exists() => HelperState::Stock,
             (false, _) => return None,
         };
-        Some(Helper { path, standing })
+        Some(Helper { path, state })
     }
 
     /// Xen's own program.
     pub fn stock(&self) -> PathBuf {
-        match self.standing {
-            Standing::Diverted => distrib(&self.path),
-            Standing::Stock | Standing::Broken => self.path.clone(),
+        match self.state {
+            HelperState::Diverted => distrib(&self.path),
+            HelperState::Stock | HelperState::Broken => self.path.clone(),
         }
     }
 }
@@ -149,10 +149,14 @@ mod tests {
         put("lib/xen-common/bin/xl", "");
         put("libexec/xen/bin/libxl-save-helper", wrapper);
         let found = installed(&usr);
-        let standings: Vec<Standing> = found.iter().map(|h| h.standing).collect();
+        let states: Vec<HelperState> = found.iter().map(|h| h.state).collect();
         assert_eq!(
-            standings,
-            [Standing::Diverted, Standing::Stock, Standing::Broken]
+            states,
+            [
+                HelperState::Diverted,
+                HelperState::Stock,
+                HelperState::Broken
+            ]
         );
         let stock = found[0].stock();
         assert!(stock.ends_with("lib/xen-4.17/bin/libxl-save-helper.distrib"));

@@ -100,6 +100,22 @@ codes! {
     HelperUnset = "helper-unset",
     /// xl would run a helper that is not there.
     HelperMissing = "helper-missing",
+    /// Xen's own helper is in its place: saves run without the plugin.
+    HelperStock = "helper-stock",
+    /// The wrapper of the helper is in its place, and Xen's own is gone.
+    HelperBroken = "helper-broken",
+    /// xl-gpud does not answer.
+    DaemonDown = "daemon-down",
+    /// It is of another version than the command.
+    DaemonVersion = "daemon-version",
+    /// The host is no dom0.
+    NoDom0 = "no-dom0",
+    /// No IOMMU is on.
+    NoIommu = "no-iommu",
+    /// dom0 has no driver to assign devices by.
+    NoPciback = "no-pciback",
+    /// XenStore lets a guest have few sessions.
+    XenstoreQuota = "xenstore-quota",
     /// The wrapper of the helper has no plugin beside it.
     PluginMissing = "plugin-missing",
     /// The stock helper cannot be looked at.

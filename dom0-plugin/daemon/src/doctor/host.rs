@@ -1,7 +1,7 @@
 //! The host: who works on the domain, and what the toolstack would run.
 
 use super::patient::{Asked, Patient};
-use host::helper::Standing;
+use host::helper::HelperState;
 use protocol::diagnosis::{Code, Finding};
 use std::path::Path;
 use xen_bindings::guest::Version;
@@ -32,7 +32,7 @@ pub fn save_helper(patient: &Patient) -> Vec<Finding> {
     };
     let subject = "LIBXL_SAVE_HELPER";
     let finding = match save_helper {
-        None if toolstack.save_helper() == Some(Standing::Diverted) => return Vec::new(),
+        None if toolstack.save_helper() == Some(HelperState::Diverted) => return Vec::new(),
         None => Finding::warning(
             Code::HelperUnset,
             subject,

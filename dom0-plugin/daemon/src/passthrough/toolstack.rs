@@ -4,7 +4,7 @@ use super::chip::Gpu;
 use super::device::Device;
 use super::kind::GuestKind;
 use super::taken::Taken;
-use host::helper::Standing;
+use host::helper::HelperState;
 use std::io;
 
 /// Where pciback and pcifront are with each other.
@@ -93,7 +93,7 @@ pub trait Toolstack: Send + Sync {
     /// Path of the libxenguest that the toolstack's save helper runs with.
     fn libxenguest(&self) -> io::Result<String>;
     /// Who runs when libxl starts that helper; `None` where it is not known.
-    fn save_helper(&self) -> Option<Standing> {
+    fn save_helper(&self) -> Option<HelperState> {
         None
     }
     /// Whether the domain's VCPUs run; false while it is suspended. An error of kind `NotFound` where it is gone.

@@ -13,7 +13,7 @@ use crate::passthrough::kind::GuestKind;
 use crate::passthrough::taken::Taken;
 use crate::passthrough::toolstack::{Configuration, Emulated, InDom0, Link, Toolstack};
 use channel::xenstore;
-use host::helper::Standing;
+use host::helper::HelperState;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -135,8 +135,8 @@ impl Toolstack for Xl {
         helper::libxenguest()
     }
 
-    fn save_helper(&self) -> Option<Standing> {
-        Some(host::helper::running().ok()?.standing)
+    fn save_helper(&self) -> Option<HelperState> {
+        Some(host::helper::running().ok()?.state)
     }
 
     fn is_running(&self, domid: u32) -> io::Result<bool> {
