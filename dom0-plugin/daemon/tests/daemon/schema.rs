@@ -2,7 +2,7 @@
 //! the schema: a member that is not described is an error.
 
 use crate::doctor::{examine, with_device};
-use crate::host::{Host, eventually};
+use crate::host::eventually;
 use crate::program::{Program, objects};
 use serde_json::{Value, json};
 use std::os::fd::AsFd;
@@ -132,7 +132,7 @@ fn a_migration_under_way_and_its_failure_are_described() {
     assert_eq!(report["ram"]["pass_starts_s"].as_array().unwrap().len(), 1);
     assert!(report["stop_start_s"].is_number());
     assert_described("Report", &report);
-    eventually("the device is back", || toolstack.pci().away.is_empty());
+    eventually("the device is back", || toolstack.pci().away().is_empty());
 }
 
 #[test]
