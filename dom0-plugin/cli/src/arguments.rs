@@ -87,9 +87,12 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Say why a domain could not migrate now, and what to do about each reason
+    /// Say why a domain could not migrate now, or what this host lacks, and what to do about each reason
     ///
-    /// Looks at its sessions and opens them, at its PCI devices, the spool and the toolstack; nothing is stopped for it. Every
+    /// Without DOMAIN it looks at this host: the daemon, the hypervisor, the save helper of each Xen, IOMMU and pciback, XenStore's
+    /// quota, room in the spool. The daemon need not run for that.
+    ///
+    /// With one it looks at its sessions and opens them, at its PCI devices, the spool and the toolstack; nothing is stopped for it. Every
     /// migration and save begins with the same checks, and the first error refuses it before anything is detached or
     /// suspended. The environment of the `xl` to come is the one thing that cannot be known: `LIBXL_SAVE_HELPER` is looked at
     /// as it is set here.
@@ -98,8 +101,8 @@ pub enum Command {
     /// what to do. The word in brackets is its code, which stays the same over versions and is a heading of
     /// docs/troubleshooting.md.
     Doctor {
-        /// Name or number
-        domain: String,
+        /// Name or number; without it this host is looked at
+        domain: Option<String>,
         /// As JSON
         #[arg(long)]
         json: bool,

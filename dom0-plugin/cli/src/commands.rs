@@ -5,6 +5,7 @@ use crate::client::Client;
 use crate::exit::Exit;
 use crate::{bundle, generate, show, timeline, watch};
 use anyhow::Context;
+use host::examination::{Daemon, Host, examine};
 use protocol::control::{Control, Forgotten, Order, Outcome};
 use protocol::conversation::Done;
 use protocol::diagnosis::Diagnosis;
@@ -58,7 +59,24 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             let history: History = connect()?.ask(&Control::History { domain })?;
             show::print(&history, json, show::history::text)?;
         }
-        Command::Doctor { domain, json } => {
+        Command::Doctor { domain: None, json } => {
+            let daemon = connect().and_then(|mut client| client.status(None));
+            let daemon = match daemon {
+                Ok(status) => Daemon::Runs {
+                    version: status.version,
+                },
+                Err(e) => Daemon::Silent(format!("{e:#}")),
+            };
+            let found = examine(&Host::look(daemon, version::VERSION));
+            show::print(&found, json, show::diagnosis::host)?;
+            if !found.ready {
+                return Ok(Exit::CannotMigrate);
+            }
+        }
+        Command::Doctor {
+            domain: Some(domain),
+            json,
+        } => {
             let save_helper = std::env::var("LIBXL_SAVE_HELPER");
             let save_helper = save_helper.ok().filter(|path| !path.is_empty());
             let diagnosis: Diagnosis = connect()?.ask(&Control::Doctor {

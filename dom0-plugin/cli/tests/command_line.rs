@@ -113,6 +113,9 @@ fn exit_statuses() {
         "refused"
     );
     assert_eq!(code(without_daemon(&["status"])), 1);
+    let doctor = without_daemon(&["doctor"]);
+    assert!(text(&doctor.stdout).starts_with("error:   xl-gpud: it does not answer"));
+    assert_eq!(code(doctor), 2);
     assert_eq!(code(without_daemon(&["stream", "verify", "/dev/null"])), 1);
     for wrong in [
         &["frobnicate"][..],

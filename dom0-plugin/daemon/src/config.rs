@@ -82,6 +82,8 @@ pub struct Config {
     /// Command, with its arguments, to run after devices have been attached.
     #[serde(deserialize_with = "values::command")]
     pub pci_after_attach: Vec<String>,
+    /// Whether a save that runs without the plugin is ended where the domain has GPU sessions.
+    pub end_saves_without_plugin: bool,
     /// Where Prometheus is answered, if at all.
     #[serde(deserialize_with = "values::listen_at")]
     pub metrics: Option<SocketAddr>,
@@ -111,6 +113,7 @@ impl Default for Config {
             pci_attach: BTreeMap::new(),
             pci_before_detach: Vec::new(),
             pci_after_attach: Vec::new(),
+            end_saves_without_plugin: true,
             metrics: None,
         }
     }
@@ -214,6 +217,7 @@ mod tests {
             pci_attach = { vm = ["0000:3b:00.0", "0000:3c:00.1"] }
             pci_before_detach = ["/bin/true", "x"]
             pci_after_attach = ["/bin/false"]
+            end_saves_without_plugin = false
             metrics = "[::1]:9417"
             "#,
         );
@@ -242,6 +246,7 @@ mod tests {
             )]),
             pci_before_detach: vec!["/bin/true".into(), "x".into()],
             pci_after_attach: vec!["/bin/false".into()],
+            end_saves_without_plugin: false,
             metrics: Some("[::1]:9417".parse().unwrap()),
         };
         assert_eq!(config.unwrap(), expected);

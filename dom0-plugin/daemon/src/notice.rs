@@ -38,7 +38,7 @@ impl fmt::Display for OtherModel {
         write!(
             f,
             "its programs were on {wanted}, and this host has {here}: OpenCL programs go on there if the guest has its driver and they \
-             did not bring kernels as binaries; else they wait, their images are kept, and xl-gpu attach tries again"
+             did not bring kernels as binaries; else they wait, their images are kept, and xl-gpu request attach tries again"
         )
     }
 }

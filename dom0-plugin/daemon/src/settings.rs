@@ -24,6 +24,8 @@ pub struct Settings {
     pub passthrough: Policy,
     /// How RAM is pre-copied while they are assigned, if at all.
     pub ram: Option<RamLimits>,
+    /// Whether a save without the plugin is ended.
+    pub ends_bare_saves: bool,
 }
 
 impl From<&Config> for Settings {
@@ -47,6 +49,7 @@ impl From<&Config> for Settings {
                 bytes: config.precopy_bytes,
             },
             passthrough: Policy::from(config),
+            ends_bare_saves: config.end_saves_without_plugin,
             ram: config.ram_precopy.then_some(RamLimits {
                 threads: config.ram_threads,
                 passes: config.ram_passes,

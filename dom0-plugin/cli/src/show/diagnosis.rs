@@ -2,13 +2,14 @@
 
 use super::page::Width;
 use super::style::{BAD, FAINT, GOOD, HEADING, ODD, paint};
-use protocol::diagnosis::{Diagnosis, Severity};
+use host::examination::HostDiagnosis;
+use protocol::diagnosis::{Diagnosis, Finding, Severity};
 use std::fmt::Write as _;
 
-/// Findings, each with its remedy, and the verdict.
-pub fn text(diagnosis: &Diagnosis, width: Width) -> String {
+/// Findings, each with its remedy.
+fn findings(findings: &[Finding], width: Width) -> String {
     let mut out = String::new();
-    for finding in &diagnosis.findings {
+    for finding in findings {
         let style = match finding.severity {
             Severity::Error => BAD,
             Severity::Warning => ODD,
@@ -23,6 +24,23 @@ pub fn text(diagnosis: &Diagnosis, width: Width) -> String {
             let _ = write!(out, "{:<9}-> {}", "", remedy.trim_start());
         }
     }
+    out
+}
+
+/// Of a host: findings and the verdict.
+pub fn host(diagnosis: &HostDiagnosis, width: Width) -> String {
+    let mut out = findings(&diagnosis.findings, width);
+    let verdict = match diagnosis.ready {
+        true => paint(GOOD, "GPU state moves with its guests"),
+        false => paint(BAD, "GPU state would not move with its guests"),
+    };
+    let _ = writeln!(out, "{}: {verdict}", paint(HEADING, "this host"));
+    out
+}
+
+/// Of a domain: findings and the verdict.
+pub fn text(diagnosis: &Diagnosis, width: Width) -> String {
+    let mut out = findings(&diagnosis.findings, width);
     let verdict = match diagnosis.can_migrate {
         true => paint(GOOD, "could migrate now"),
         false => paint(BAD, "cannot migrate now"),
@@ -41,7 +59,7 @@ pub fn text(diagnosis: &Diagnosis, width: Width) -> String {
 mod tests {
     use super::*;
     use anstream::adapter::strip_str;
-    use protocol::diagnosis::{Code, Finding};
+    use protocol::diagnosis::Code;
 
     fn diagnosis(what: &str) -> Diagnosis {
         Diagnosis {
@@ -51,6 +69,17 @@ mod tests {
             can_migrate: false,
             findings: vec![Finding::error(Code::SpoolFull, "spool", what).remedy("make it larger")],
         }
+    }
+
+    #[test]
+    fn a_host_has_a_verdict_of_its_own() {
+        let diagnosis = HostDiagnosis {
+            ready: false,
+            findings: diagnosis("too small").findings,
+        };
+        let shown = strip_str(&host(&diagnosis, Width::ENDLESS)).to_string();
+        assert!(shown.starts_with("error:   spool: too small [spool-full]\n"));
+        assert!(shown.ends_with("this host: GPU state would not move with its guests\n"));
     }
 
     #[test]

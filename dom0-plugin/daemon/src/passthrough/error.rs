@@ -34,7 +34,7 @@ pub enum DeviceProblem {
         verdict: Verdict,
     },
     #[error(
-        "{absence} within {patience:?}: {}; the programs' images are kept, and xl-gpu attach tries again",
+        "{absence} within {patience:?}: {}; the programs' images are kept, and xl-gpu request attach tries again",
         .absence.remedy()
     )]
     NotFound {

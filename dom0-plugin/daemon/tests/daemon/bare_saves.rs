@@ -49,4 +49,11 @@ fn it_is_told_where_the_domain_has_sessions() {
     bare_save::look(&host.daemon, &unknown);
     assert!(told().contains("does not know libxenguest.so.4.99"));
     assert!(told().contains("Use an xl-gpu that knows this Xen"));
+
+    let host = Host::with(|config, _| config.end_saves_without_plugin = false);
+    let _program = Program::start(&host.programs, 1, objects(1, 1));
+    host.expect_sessions(1);
+    bare_save::look(&host.daemon, &SAVE);
+    let told = host.daemon.publisher.last_of(0).error;
+    assert!(told.contains("end_saves_without_plugin = false"), "{told}");
 }

@@ -12,6 +12,7 @@ mod hvm;
 mod left_to_driver;
 mod locks;
 mod manual;
+mod messages;
 mod migration;
 mod phases;
 mod program;
