@@ -28,8 +28,6 @@ went_along "after xl save -c"
 rm /var/tmp/gpu.save
 
 echo "--- xendomains saves all guests and restores them"
-mkdir -p /var/lib/xen/save /var/lock/subsys
-printf '%s\n' XENDOMAINS_SAVE=/var/lib/xen/save XENDOMAINS_RESTORE=true XENDOMAINS_MIGRATE= >/etc/default/xendomains
 env -i PATH="$PATH" /etc/init.d/xendomains stop
 ! xl domid gpu 2>/dev/null
 xl-gpu stream verify /var/lib/xen/save/gpu

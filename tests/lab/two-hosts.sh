@@ -11,12 +11,14 @@ ready() {
     $XL_GPU/save-helper-diversion status | grep -q diverted
     disks_let_go
     pci_assignable gpu # both call it so
+    # libxl leaves devices with names out of what it sends.
+    gpud_config "pci_attach = [ \"$DEVICE\" ]"
     gpud_start
 }
 for there in host1 host2; do on $there "$(declare -f ready); ready"; done
 [ "$DEVICE" != "$(on host2 'echo $DEVICE')" ]
 
-guest_start gpu 208 'pci = [ "name=gpu" ]'
+guest_start gpu 208 'pci = [ "name=gpu" ]' 'passthrough = "enabled"'
 guest gpu modprobe xen-pcifront
 wait_until 10 guest_has_device gpu
 program_start gpu wave --mib 8 --hot 1

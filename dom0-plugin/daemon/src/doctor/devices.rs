@@ -275,7 +275,7 @@ fn in_dom0(device: &Device, seen: &InDom0) -> Vec<Finding> {
                 "the other host has to have one at the same address that is assignable",
             )
             .remedy(format!(
-                "or give both a name: xl pci-assignable-add -n NAME {}, pci=[\"name=NAME\"]",
+                "where it is not at {}: xl migrate -C with a configuration that has none, and pci_attach in xl-gpu.conf there",
                 device.bdf
             )),
         );

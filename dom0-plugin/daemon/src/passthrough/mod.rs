@@ -12,8 +12,9 @@
 //! ```
 //!
 //! The configuration leaves before the devices are detached, so it lists them (libxl compares it with XenStore when `xl` asks
-//! for it). On the other host libxl assigns the devices of the same address or, better, of the same name
-//! (`xl pci-assignable-add -n`, `pci=["name=…"]`): nothing has to be mapped here. But it makes pcifront's nodes while the
+//! for it). On the other host libxl assigns the devices of the same address. It leaves out what the configuration calls by a name
+//! (`xl pci-assignable-add -n`, `pci=["name=…"]`; `COMPARE_PCI` in libxl_internal.h goes by addresses): that host's policy says then which
+//! device it is. libxl makes pcifront's nodes while the
 //! guest does not run yet, and Linux, when it is resumed, looks at none that it did not know: it has to be woken. What the kinds of guests
 //! do is in [`pv`] and [`hvm`]; [`guest`] chooses.
 //!
