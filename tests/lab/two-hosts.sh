@@ -12,7 +12,7 @@ ready() {
     disks_let_go
     pci_assignable gpu # both call it so
     # libxl leaves devices with names out of what it sends.
-    gpud_config "pci_attach = [ \"$DEVICE\" ]"
+    gpud_config "pci_attach = { gpu = [ \"$DEVICE\" ] }"
     gpud_start
 }
 for there in host1 host2; do on $there "$(declare -f ready); ready"; done
