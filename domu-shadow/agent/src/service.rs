@@ -23,7 +23,7 @@ const STACK: usize = 256 << 10;
 /// Least time between two lines about clients that are turned away.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// Listens at `path`, for every user; a socket left over there is replaced.
+/// Listens at `path`, for its own user and group; a socket left over there is replaced.
 ///
 /// # Errors
 /// What making the socket said.
@@ -34,7 +34,7 @@ pub fn bind(path: &Path) -> io::Result<OwnedFd> {
     }
     let socket = datagram::seqpacket()?;
     rustix::net::bind(&socket, &datagram::address(path)?)?;
-    rustix::fs::chmod(path, Mode::from_raw_mode(0o666))?;
+    rustix::fs::chmod(path, Mode::from_raw_mode(0o660))?;
     rustix::net::listen(&socket, 128)?;
     Ok(socket)
 }

@@ -117,6 +117,35 @@ fn users_cannot_crowd_each_other_out() {
 }
 
 #[test]
+fn a_session_that_needs_no_agent_is_left_alone() {
+    let agent = Agent::start(Limits::default());
+    let (socket, _requests) = agent.greeted();
+    let mut owner = std::process::Command::new("sleep")
+        .arg("60")
+        .spawn()
+        .unwrap();
+    agent.xen.insert(ONE, nodes(ONE, owner.id()));
+    let told = Told::Announce(Box::new(announcement(ONE)));
+    datagram::send(&socket, &told, &[]).unwrap();
+    assert!(refusal(&socket).contains("another process"));
+    let pid = agent.xen.with(ONE, |nodes| nodes.instance.pid());
+    assert_eq!(pid, Some(owner.id()));
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+}
+
+fn nodes(id: SessionId, pid: u32) -> Nodes {
+    Nodes {
+        announcement: announcement(id),
+        instance: Instance::of(pid).unwrap(),
+        uid: rustix::process::geteuid().as_raw(),
+        request: String::new(),
+        channel: None,
+        error: None,
+    }
+}
+
+#[test]
 fn the_next_agent_takes_over() {
     // Two processes whose sessions an earlier agent announced; one has ended since.
     let xen = Arc::new(FakeXen::default());
@@ -128,18 +157,8 @@ fn the_next_agent_takes_over() {
         .arg("60")
         .spawn()
         .unwrap();
-    let uid = rustix::process::geteuid().as_raw();
-    for (id, process) in [(ONE, &sleeper), (TWO, &gone)] {
-        let nodes = Nodes {
-            announcement: announcement(id),
-            instance: Instance::of(process.id()).unwrap(),
-            uid,
-            request: String::new(),
-            channel: None,
-            error: None,
-        };
-        xen.insert(id, nodes);
-    }
+    xen.insert(ONE, nodes(ONE, sleeper.id()));
+    xen.insert(TWO, nodes(TWO, gone.id()));
     gone.kill().unwrap();
     gone.wait().unwrap();
     let agent = Agent::beside(
