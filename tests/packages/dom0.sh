@@ -36,8 +36,8 @@ expect "the daemon takes the configuration" says_not xl-gpu.conf timeout 2 xl-gp
 rm -rf /tmp/run /tmp/programs /tmp/xl-gpud-* /var/lib/xl-gpu
 expect "manual pages" [ -e /usr/share/man/man8/xl-gpu.8.gz -a -e /usr/share/man/man8/xl-gpud.8.gz -a -e /usr/share/man/man5/xl-gpu.conf.5.gz ]
 expect "completions" [ -s /usr/share/bash-completion/completions/xl-gpu -a -s /usr/share/zsh/vendor-completions/_xl-gpu ]
-expect "doctor says that the daemon is down" says 'xl-gpud' xl-gpu doctor
-expect "doctor finds the helper in place" says_not 'libxl-save-helper:' xl-gpu doctor
+expect "doctor says that the daemon is down" says '[daemon-down]' xl-gpu doctor
+expect "doctor finds the helper in place" says_not 'helper-' xl-gpu doctor
 
 # Pieces that are lost.
 mv $plugin /tmp/plugin.so
@@ -61,11 +61,52 @@ cp "$helper.distrib" /tmp/own
 echo >>/tmp/own
 cp --remove-destination /tmp/own "$helper"
 expect "a helper put over the wrapper runs" runs_stock "$helper"
-expect "doctor finds it" says "$helper" xl-gpu doctor
+expect "doctor finds it" says '[helper-stock]' xl-gpu doctor
 /usr/lib/xl-gpu/save-helper-diversion add
-expect "and goes beside it" cmp /tmp/own "$helper.distrib"
+expect "the wrapper is back" runs_plugin "$helper"
+expect "the package's own is the one that counts" [ "$(md5sum <"$helper.distrib")" = "$sum" ]
+
+# Interrupted after each step, and Xen is upgraded then: the newer helper is the one that runs in the end.
+cp "$helper.distrib" /tmp/new
+upgraded() { # as dpkg does, by its record
+    if [ -n "$(dpkg-divert --listpackage "$helper")" ]; then cp --remove-destination /tmp/new "$helper.distrib"; else cp --remove-destination /tmp/new "$helper"; fi
+}
+diverts_new() {
+    "$diversion" add
+    is_wrapper "$helper" && cmp /tmp/new "$helper.distrib"
+    "$diversion" remove
+    cmp /tmp/new "$helper" && [ ! -e "$helper.distrib" ]
+    "$diversion" add
+}
+diversion=/usr/lib/xl-gpu/save-helper-diversion
+echo >>/tmp/new
+dpkg-divert --quiet --package xl-gpu-dom0 --remove --no-rename "$helper"
+upgraded
+expect "removal cut short after its first step" diverts_new
+"$diversion" remove
+cp "$helper" /tmp/old
+echo >>/tmp/new
+ln -f "$helper" "$helper.distrib"
+upgraded
+expect "addition cut short after its first step" diverts_new
+"$diversion" remove
+echo >>/tmp/new
+ln -f "$helper" "$helper.distrib"
+dpkg-divert --quiet --package xl-gpu-dom0 --add --no-rename --divert "$helper.distrib" "$helper"
+upgraded
+expect "addition cut short after its second step" diverts_new
 dpkg -i /var/xen/xen-utils-*.deb >/dev/null
-expect "Xen's is back there" [ "$(md5sum <"$helper.distrib")" = "$sum" ]
+expect "Xen's own is diverted" [ "$(md5sum <"$helper.distrib")" = "$sum" ]
+
+expect "the wrapper does not call itself" says 'calling init' env LD_DEBUG=libs XL_GPU_SAVE_HELPER="$helper" "$helper"
+mv "$helper.distrib" /tmp/distrib
+mkdir -p /usr/lib/xen-4.30/bin
+cp /tmp/distrib /usr/lib/xen-4.30/bin/libxl-save-helper
+expect "another Xen's helper is not taken" says "no libxl-save-helper of Xen's found" "$helper"
+expect "doctor finds that, too" says 'helper-broken' xl-gpu doctor
+rm -r /usr/lib/xen-4.30
+mv /tmp/distrib "$helper.distrib"
+
 dpkg -r --force-depends "xen-utils-$XEN" >/dev/null 2>&1
 expect "Xen removed: no wrapper is left, no diversion" [ ! -e "$helper" -a ! -e "$helper.distrib" ]
 expect "dpkg has forgotten it" nothing_diverted
@@ -76,6 +117,9 @@ expect "Xen is back: diverted again" runs_plugin "$helper"
 mkdir -p /usr/lib/xen-4.30/bin
 cp "$helper.distrib" /usr/lib/xen-4.30/bin/libxl-save-helper
 /usr/lib/xl-gpu/save-helper-diversion add
+cp --remove-destination /tmp/own /usr/lib/xen-4.30/bin/libxl-save-helper
+/usr/lib/xl-gpu/save-helper-diversion add
+expect "built anew without a package: the newer one counts" cmp /tmp/own /usr/lib/xen-4.30/bin/libxl-save-helper.distrib
 expect "a second Xen has the plugin" runs_plugin /usr/lib/xen-4.30/bin/libxl-save-helper
 expect "status names both" [ "$(/usr/lib/xl-gpu/save-helper-diversion status | grep -c ' diverted$')" = 2 ]
 
@@ -86,9 +130,9 @@ expect "upgraded" says 99 dpkg-query -W xl-gpu-dom0
 expect "the configuration is the administrator's" says 2G cat /etc/xen/xl-gpu.conf
 expect "the plugin is in the helper" runs_plugin "$helper"
 
-# An image is kept: programs wait for it.
+# The daemon says what is kept; or, if it cannot be asked, its files do.
 mkdir -p /run/xl-gpu/spool && touch /run/xl-gpu/spool/image.json
-expect "not removed while programs wait" says 'xl-gpu request attach' dpkg -r xl-gpu-dom0
+expect "not removed while programs wait" says 'guests need it' dpkg -r xl-gpu-dom0
 expect "it is still there" runs_plugin "$helper"
 rm -r /run/xl-gpu
 

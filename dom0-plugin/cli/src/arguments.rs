@@ -107,6 +107,14 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Say whether xl-gpud could be restarted now: the exit status is 0 then, and 3 while it works for a guest
+    ///
+    /// A restart ends a migration that is under way; what is kept for guests stays. Packages go by this.
+    Idle {
+        /// Say whether it could be removed: nothing may be kept for guests either
+        #[arg(long)]
+        removal: bool,
+    },
     /// Detach or attach all GPU sessions of a domain, or make a checkpoint of them
     ///
     /// `detach` captures the programs' GPU state into dom0's spool and unloads the driver: the GPU is free, GPU calls

@@ -6,7 +6,7 @@ use crate::exit::Exit;
 use crate::{bundle, generate, show, timeline, watch};
 use anyhow::Context;
 use host::examination::{Daemon, Host, examine};
-use protocol::control::{Control, Forgotten, Order, Outcome};
+use protocol::control::{Control, Forgotten, Idleness, Order, Outcome};
 use protocol::conversation::Done;
 use protocol::diagnosis::Diagnosis;
 use protocol::history::History;
@@ -86,6 +86,20 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             show::print(&diagnosis, json, show::diagnosis::text)?;
             if !diagnosis.can_migrate {
                 return Ok(Exit::CannotMigrate);
+            }
+        }
+        Command::Idle { removal } => {
+            let idleness: Idleness = connect()?.ask(&Control::Idle)?;
+            let kept = idleness.kept.iter().filter(|_| removal);
+            let lines: Vec<&str> = idleness
+                .under_way
+                .iter()
+                .chain(kept)
+                .map(String::as_str)
+                .collect();
+            if !lines.is_empty() {
+                show::print_text(&lines.join("\n"))?;
+                return Ok(Exit::NotIdle);
             }
         }
         Command::Request { domain, request } => {

@@ -9,8 +9,10 @@ pub enum Exit {
     Done = 0,
     /// Not done; standard error says why.
     Failed = 1,
-    /// `doctor` has found that a migration would be refused.
+    /// `doctor` has found that a migration would be refused, or that the host is not ready for one.
     CannotMigrate = 2,
+    /// `idle` has found that the daemon works for a guest.
+    NotIdle = 3,
     /// The command line makes no sense (`EX_USAGE` of sysexits.h): told from what `doctor` finds.
     Usage = 64,
 }

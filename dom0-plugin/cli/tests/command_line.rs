@@ -95,6 +95,7 @@ fn answers() -> Value {
         "doctor": {"domid": 5, "name": "web", "sessions": 1, "can_migrate": false, "findings": [
             {"code": "spool-full", "severity": "error", "subject": "spool", "what": "no room", "remedy": ""}]},
         "steer": {},
+        "idle": {"under_way": [], "kept": ["domain 5: the GPU state of 1 sessions"]},
     })
 }
 
@@ -112,6 +113,9 @@ fn exit_statuses() {
         1,
         "refused"
     );
+    assert_eq!(code(daemon.xl_gpu(&["idle"])), 0);
+    assert_eq!(code(daemon.xl_gpu(&["idle", "--removal"])), 3);
+    assert_eq!(code(without_daemon(&["idle"])), 1);
     assert_eq!(code(without_daemon(&["status"])), 1);
     let doctor = without_daemon(&["doctor"]);
     assert!(text(&doctor.stdout).starts_with("error:   xl-gpud: it does not answer"));

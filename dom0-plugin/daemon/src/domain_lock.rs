@@ -163,6 +163,18 @@ impl DomainLocks {
         })
     }
 
+    /// What is going on with all domains.
+    pub fn all(&self) -> Vec<(u32, &'static str)> {
+        let state = self.state();
+        let mut all: Vec<_> = state
+            .held
+            .iter()
+            .map(|(d, held)| (*d, held.what()))
+            .collect();
+        all.sort_unstable();
+        all
+    }
+
     /// What is going on with the domain, for people.
     pub fn what(&self, domid: u32) -> Option<&'static str> {
         self.state().held.get(&domid).map(Held::what)

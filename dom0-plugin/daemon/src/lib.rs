@@ -36,7 +36,7 @@
 //! | [`doctor`] | why a domain could not migrate |
 //! | [`daemon`] | the services above, wired up for the operations below |
 //! | [`migrate`], [`receive`] | the two ends of a save or migration |
-//! | [`rehearse`], [`manual`], [`status`] | what the command line and XenStore nodes ask for |
+//! | [`rehearse`], [`manual`], [`status`], [`idle`] | what the command line and XenStore nodes ask for |
 //! | [`bare_save`] | saves that run without the plugin |
 //! | [`conversation`], [`socket`], [`events`] | who asks |
 //! | [`metrics`] | Prometheus, if it may |
@@ -57,6 +57,7 @@ pub mod domain_lock;
 pub mod driver_costs;
 pub mod events;
 pub mod history;
+pub mod idle;
 pub mod image_source;
 pub mod images;
 pub mod laps;

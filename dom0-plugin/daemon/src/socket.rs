@@ -3,7 +3,7 @@
 use super::conversation::Conversation;
 use super::daemon::Daemon;
 use super::doctor::examination;
-use super::{manual, migrate, receive, rehearse, status, steering};
+use super::{idle, manual, migrate, receive, rehearse, status, steering};
 use protocol::control::{Control, Forgotten};
 use protocol::conversation::Caller;
 use protocol::helper::Request;
@@ -150,6 +150,8 @@ fn converse(daemon: &Arc<Daemon>, talk: &mut Conversation) {
 enum Refusal {
     #[error("the domains cannot be read: {0}")]
     Domains(#[source] io::Error),
+    #[error("what is kept for guests cannot be read: {0}")]
+    Idle(#[source] io::Error),
     #[error("there is no report of domain {0}")]
     NoReport(u32),
     #[error(transparent)]
@@ -188,6 +190,7 @@ fn obey(daemon: &Arc<Daemon>, talk: &Conversation, control: Control) -> Result<V
         } => json!(talk.work(&cancelled, || {
             examination::examine(daemon, &domain, save_helper)
         })?),
+        Control::Idle => json!(idle::idleness(daemon).map_err(Refusal::Idle)?),
         Control::Forget { domid, session } => {
             let images = status::forget(daemon, domid, session)?;
             json!(Forgotten { images })

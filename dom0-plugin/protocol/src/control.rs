@@ -40,6 +40,8 @@ pub enum Control {
         /// LIBXL_SAVE_HELPER where it is asked.
         save_helper: Option<String>,
     },
+    /// Whether the daemon could end now.
+    Idle,
     /// Removes what a dead process left.
     Forget {
         /// The domain.
@@ -89,6 +91,15 @@ pub struct Outcome {
     pub bytes: u64,
     /// Longest time a program's GPU calls had to wait so far, in nanoseconds.
     pub blackout_ns: u64,
+}
+
+/// What the daemon has to do yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Idleness {
+    /// What is under way for guests: an end of the daemon would end it.
+    pub under_way: Vec<String>,
+    /// What is kept for guests, for the next daemon to give back.
+    pub kept: Vec<String>,
 }
 
 /// What came of [`Control::Forget`].

@@ -9,6 +9,7 @@ mod history;
 mod host;
 mod hostile;
 mod hvm;
+mod idle;
 mod left_to_driver;
 mod locks;
 mod manual;
