@@ -24,7 +24,7 @@ fn assert_ok(program: Program) {
 
 #[test]
 fn a_program_is_moved_again_and_again() {
-    let host = Host::start();
+    let mut host = Host::start();
     let program = wave(&host, "wave");
     program.await_output("step ");
     eventually("it is announced", || host.sessions("attached") == 1);
@@ -46,6 +46,22 @@ fn a_program_is_moved_again_and_again() {
         assert!(report["gpu_blackout_s"].as_f64().unwrap() > 0.0);
         eventually("it goes on", || program.step() > before);
     }
+    let kept = |host: &Host| {
+        let history = host.xl_gpu(&["history", "loopback", "--json"]).unwrap();
+        let history: Value = serde_json::from_str(&history).unwrap();
+        history["migrations"].as_array().unwrap().clone()
+    };
+    let before = kept(&host);
+    assert_eq!(before.len(), 4);
+    assert!(before.iter().all(|m| m["outcome"] == "ok"), "{before:?}");
+    host.kill_daemon();
+    host.start_daemon();
+    assert_eq!(kept(&host), before, "a restart forgets nothing");
+    let drawing = host.folder().join("report.svg");
+    host.xl_gpu(&["report", "loopback", "--svg", drawing.to_str().unwrap()])
+        .unwrap();
+    let drawn = std::fs::read_to_string(drawing).unwrap();
+    assert!(drawn.contains("GPU round 0"), "{drawn}");
     assert_ok(program);
 }
 

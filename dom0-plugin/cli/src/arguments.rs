@@ -15,7 +15,7 @@ use std::path::PathBuf;
 ///
 /// DOMAIN is a name or a number. Where it is in brackets, it may be left out if only one domain has GPU sessions.
 #[derive(Debug, Parser)]
-#[command(name = "xl-gpu", version = version::VERSION, arg_required_else_help = true)]
+#[command(name = "xl-gpu", version = version::VERSION, arg_required_else_help = true, max_term_width = 100)]
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
@@ -26,7 +26,7 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Show sessions, their programs, what cannot be moved and why
+    /// Show sessions, their programs, and what cannot be moved
     ///
     /// Shows for each domain what is going on, its sessions with what is left to the driver's own checkpoint, its
     /// images in the spool, and how the last request and the last migration ended.
@@ -44,9 +44,9 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Show what the last migration of a domain cost, as this host saw it
+    /// Show or draw what a domain's last migration cost
     ///
-    /// The source knows each pre-copy round, why pre-copy ended, the blackout that was predicted then, and how long each
+    /// Each host shows what it saw. The source knows each pre-copy round, why pre-copy ended, the blackout that was predicted then, and how long each
     /// part of the stop took. The destination knows how long the programs' calls were blocked, for how much of that the
     /// VCPUs were paused, and how long the arrival took. The parts of the arrival and "elsewhere and in between" add up to
     /// the blackout.
@@ -76,9 +76,9 @@ pub enum Command {
         #[arg(long, value_name = "FILE", requires = "bundle")]
         output: Option<PathBuf>,
     },
-    /// Show how the last migrations ended, of one domain or of all
+    /// Show how the last migrations ended
     ///
-    /// Each host keeps 32 of each domain, by its name and UUID, over restarts. Failures and refusals are among them,
+    /// Those of one domain, or of all. Each host keeps 32 of each domain, by its name and UUID, over restarts. Failures and refusals are among them,
     /// with the reason.
     History {
         /// Name, UUID or number
@@ -87,7 +87,7 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Say why a domain could not migrate now, or what this host lacks, and what to do about each reason
+    /// Say why a domain cannot migrate, or what this host lacks
     ///
     /// Without DOMAIN it looks at this host: the daemon, the hypervisor, the save helper of each Xen, IOMMU and pciback, XenStore's
     /// quota, room in the spool. The daemon need not run for that.
@@ -115,7 +115,7 @@ pub enum Command {
         #[arg(long)]
         removal: bool,
     },
-    /// Detach or attach all GPU sessions of a domain, or make a checkpoint of them
+    /// Detach, attach or checkpoint a domain's sessions by hand
     ///
     /// `detach` captures the programs' GPU state into dom0's spool and unloads the driver: the GPU is free, GPU calls
     /// wait. `attach` gives the state back. `checkpoint` captures, and the programs go on.
@@ -128,26 +128,28 @@ pub enum Command {
         /// May be left out where only one has GPU sessions
         domain: Option<String>,
     },
-    /// Keep a migration in pre-copy: rounds go on, the programs are not stopped, until `release` or `force`
+    /// Keep a migration in pre-copy until `release` or `force`
     ///
-    /// Rounds of the GPU (two a second at most) and of memory go on. Limits do not end a hold; `release`, `force` and
+    /// The programs are not stopped. Rounds of the GPU (two a second at most) and of memory go on. Limits do not end a hold; `release`, `force` and
     /// `abort` do.
     Hold(OneDomain),
-    /// End a hold: the policy decides again when the programs are stopped
-    Release(OneDomain),
-    /// Have a migration stop the programs now, whatever blackout is predicted
+    /// End a hold
     ///
-    /// Ends pre-copy of the GPU and of the guest's memory. A round that is under way is finished first: what it sends would
+    /// The policy decides again when the programs are stopped.
+    Release(OneDomain),
+    /// Have a migration stop the programs now
+    ///
+    /// Whatever blackout is predicted. Ends pre-copy of the GPU and of the guest's memory. A round that is under way is finished first: what it sends would
     /// have to be sent with the programs stopped.
     Force(OneDomain),
-    /// Give a migration up: `xl migrate` fails, and the programs go on where they are
+    /// Give a migration up; the programs go on where they are
     ///
-    /// Works in the middle of a round, and until the guest is suspended. While memory is being copied it takes effect at the end
+    /// `xl migrate` fails. Works in the middle of a round, and until the guest is suspended. While memory is being copied it takes effect at the end
     /// of that pass.
     Abort(OneDomain),
-    /// Move sessions out of and into this host, through real migration records, without Xen's help
+    /// Try a move within this host, without moving the domain
     ///
-    /// Pre-copy rounds, stop-and-copy, unload, and the restore from what came out at the other end: everything of a
+    /// Real migration records go out of the daemon and into it: pre-copy rounds, stop-and-copy, unload, and the restore from what came out at the other end: everything of a
     /// migration but the domain. Shows whether a program can be moved, and what that will cost. Its calls are blocked
     /// meanwhile, as in a migration.
     MigrateLoopback {
@@ -160,7 +162,7 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Remove what a dead process left behind, and the images kept for it
+    /// Remove what a dead process left, and its images
     ///
     /// xl-gpud does that by itself when it looks at the domain and sees that the process has gone. It cannot see that of a
     /// session whose guest had no grant left for it: migrations are then refused until another session starts in the guest,
@@ -171,7 +173,7 @@ pub enum Command {
         /// The session's id, as `xl-gpu status` shows it
         session: SessionId,
     },
-    /// Look into the GPU records of an `xl save` file; the daemon is not needed
+    /// Look into the GPU records of an `xl save` file
     #[command(subcommand)]
     Stream(StreamCommand),
     /// Write manual pages or completions, for packages
@@ -189,7 +191,7 @@ pub struct OneDomain {
 pub enum StreamCommand {
     /// Check every GPU record, checksum and total of a saved domain
     ///
-    /// Shows what each GPU API has in it, and for each round what was sent, what was zero and what travelled by reference.
+    /// The daemon is not needed. Shows what each GPU API has in it, and for each round what was sent, what was zero and what travelled by reference.
     Verify {
         /// An `xl save` file, or a recorded migration stream; `-` for standard input
         file: PathBuf,
@@ -246,7 +248,7 @@ mod tests {
         fn check(command: &clap::Command) {
             for sub in command.get_subcommands().filter(|c| !c.is_hide_set()) {
                 let about = sub.get_about().expect("a line about it").to_string();
-                assert!(about.len() <= 110 && !about.ends_with('.'), "{about}");
+                assert!(about.len() <= 58 && !about.ends_with('.'), "{about}");
                 for argument in sub.get_arguments() {
                     assert!(argument.get_help().is_some(), "{argument}");
                 }

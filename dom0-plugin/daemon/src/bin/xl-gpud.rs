@@ -32,7 +32,7 @@ const STATE_DIR: &str = "/var/lib/xl-gpu";
 /// Runs in dom0, as root, in the foreground. Guests' sessions are found in XenStore, the plugin in
 /// libxl-save-helper and the command xl-gpu connect to its socket.
 #[derive(Parser)]
-#[command(name = "xl-gpud", version = version::VERSION)]
+#[command(name = "xl-gpud", version = version::VERSION, max_term_width = 100)]
 struct Arguments {
     /// Folder for the socket, reports and images in memory
     #[arg(long, value_name = "DIR", default_value = "/run/xl-gpu")]
@@ -146,13 +146,15 @@ fn answer_prometheus(daemon: &Arc<Daemon>, address: SocketAddr) {
         false => log::warn!("metrics: whoever reaches http://{address}/metrics may read them"),
     }
     let daemon = daemon.clone();
-    let page = move || match status::status(&daemon) {
+    let make = move || match status::status(&daemon) {
         Ok(status) => metrics::page::page(&status, daemon.reports.tallies()),
         Err(e) => {
             log::warn!("metrics: the domains cannot be read: {e}");
             String::new()
         }
     };
+    let last = metrics::page::LastPage::default();
+    let page = move || last.or_make(&make);
     let serving = std::thread::Builder::new()
         .name("metrics".into())
         .spawn(move || metrics::http::serve(&listener, page));

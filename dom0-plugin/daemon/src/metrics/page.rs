@@ -7,6 +7,28 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use protocol::status::Status;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// How long a page is good for: who asks more often must not make the daemon read XenStore each time.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// The last page, for whoever asks soon after.
+#[derive(Debug, Default)]
+pub struct LastPage(Mutex<Option<(Instant, String)>>);
+
+impl LastPage {
+    /// It, or a new one that `make` makes.
+    pub fn or_make(&self, make: impl FnOnce() -> String) -> String {
+        let mut last = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some((_, page)) = last.as_ref().filter(|(made, _)| made.elapsed() < FRESH) {
+            return page.clone();
+        }
+        let page = make();
+        *last = Some((Instant::now(), page.clone()));
+        page
+    }
+}
 
 /// In the text format of OpenMetrics.
 pub fn page(status: &Status, tallies: &Tallies) -> String {
@@ -86,7 +108,6 @@ mod tests {
     use protocol::report::{GpuBytes, Report, Role};
     use serde_json::{Value, json};
     use std::collections::BTreeSet;
-    use std::time::Duration;
 
     fn everything() -> String {
         let status: Status = serde_json::from_value(json!({
