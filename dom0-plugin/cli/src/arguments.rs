@@ -107,7 +107,9 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Say whether xl-gpud could be restarted now: the exit status is 0 then, and 3 while it works for a guest
+    /// Say whether xl-gpud could be restarted now
+    ///
+    /// The exit status is 0 then, and 3 while it works for a guest.
     ///
     /// A restart ends a migration that is under way; what is kept for guests stays. Packages go by this.
     Idle {
