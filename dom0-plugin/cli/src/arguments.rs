@@ -113,7 +113,7 @@ pub enum Command {
     ///
     /// A restart ends a migration that is under way; what is kept for guests stays. Packages go by this.
     Idle {
-        /// Say whether it could be removed: nothing may be kept for guests either
+        /// Whether it could be removed: nothing is kept for guests
         #[arg(long)]
         removal: bool,
     },
