@@ -191,7 +191,7 @@ pub struct OneDomain {
 
 #[derive(Debug, Subcommand)]
 pub enum StreamCommand {
-    /// Check each GPU record, checksum and total of a saved domain
+    /// Check GPU records, checksums and totals of a saved domain
     ///
     /// The daemon is not needed. Shows what each GPU API has in it, and for each round what was sent, what was zero and what travelled by reference.
     Verify {
