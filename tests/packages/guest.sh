@@ -19,7 +19,9 @@ files >/tmp/before
 expect "the loader's library at first" finds_stock env
 
 installs /packages/xl-gpu-guest_*.deb
-expect "every library is found" says_not 'not found' ldd $ours/libOpenCL.so.1
+expect "every library is found" says_not 'not found' ldd $ours/libOpenCL.so.1 $ours/xl-gpu-agent
+expect "the agent is enabled" [ -L /etc/systemd/system/sockets.target.wants/xl-gpu-agent.socket ]
+expect "a manual page" [ -e /usr/share/man/man7/xl-gpu-shadow.7.gz ]
 expect "ours by name" finds_ours env
 expect "ours for a program that is linked to it" says "libOpenCL.so.1 => $ours/" ldd /usr/bin/clinfo
 expect "such a program runs" says 'Number of platforms' clinfo
