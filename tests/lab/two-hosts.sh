@@ -30,7 +30,7 @@ timed "xl migrate" xl migrate gpu host2
 on host2 'pci_moved gpu wave "on the other host"; xl pci-list gpu'
 echo "--- what is left here"
 xl-gpu status
-xl-gpu report gpu
+xl-gpu history gpu
 
 echo "--- a receiver that dies once the GPU state has left"
 # In ssh's place: the stream passes through what breaks it, at the other end.
