@@ -136,6 +136,8 @@ codes! {
     DeviceNotTaken = "device-not-taken",
     /// The guest does not have a device as it should.
     DeviceAbsent = "device-absent",
+    /// The guest's device model has a device that the toolstack does not list.
+    DeviceGhost = "device-ghost",
     /// Something in the guest uses the device's driver.
     DeviceInUse = "device-in-use",
     /// Whether something does is not known.

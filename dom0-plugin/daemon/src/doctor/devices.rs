@@ -44,17 +44,20 @@ fn examine(patient: &Patient, toolstack: &dyn Toolstack) -> std::io::Result<Vec<
         .iter()
         .filter(|d| !assigned.iter().any(|a| a.bdf == d.bdf))
         .map(|d| {
-            Finding::warning(
+            // What is on record stays here, and the programs would wait for it there.
+            Finding::error(
                 Code::DeviceAway,
                 &format!("PCI device {d}"),
                 "it was detached for a migration and is not back yet",
             )
             .remedy(format!(
-                "xl-gpud attaches it; or: xl pci-attach {domid} {}",
-                d.bdf
+                "xl-gpud attaches it; or: xl pci-attach {domid} {}; to move without it: xenstore-rm {}/pci",
+                d.bdf,
+                channel::xenstore::control(domid)
             ))
         })
         .collect();
+    findings.extend(ghosts(patient, &assigned));
     if !assigned.is_empty() {
         findings.extend(would_go(patient, &assigned));
         findings.extend(
@@ -86,6 +89,23 @@ Code::DeviceLeaving,
         });
     }
     Ok(findings)
+}
+
+/// What nobody would take from the guest.
+fn ghosts(patient: &Patient, assigned: &[Device]) -> Vec<Finding> {
+    let ghosts = patient.devices.ghosts(patient.domid, assigned).into_iter();
+    let finding = |id: String| {
+        Finding::error(
+            Code::DeviceGhost,
+            &format!("guest of domain {}", patient.domid),
+            format!("its device model has {id}, and libxl does not list it: an attach broke off in the middle"),
+        )
+        .remedy(format!(
+            "wait if xl is at work; else: xl qemu-monitor-command {} 'device_del {id}', or shut the guest down",
+            patient.domid
+        ))
+    };
+    ghosts.map(finding).collect()
 }
 
 /// Whether the guest uses them, and would give them up.

@@ -3,13 +3,56 @@
 use rustix::fs::MemfdFlags;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How often a running command is looked at.
 const TICK: Duration = Duration::from_millis(10);
 /// Most that is kept of what a command says, in bytes.
 const KEPT: u64 = 64 << 10;
+
+/// How long one that was killed may take to end.
+const KILLED: Duration = Duration::from_secs(2);
+
+/// A process that was started.
+trait Process: Send + 'static {
+    fn kill(&mut self) -> io::Result<()>;
+    fn has_ended(&mut self) -> io::Result<bool>;
+    /// Waits for its end, however long that takes.
+    fn reap(&mut self);
+}
+
+impl Process for Child {
+    fn kill(&mut self) -> io::Result<()> {
+        Child::kill(self)
+    }
+
+    fn has_ended(&mut self) -> io::Result<bool> {
+        Ok(self.try_wait()?.is_some())
+    }
+
+    fn reap(&mut self) {
+        let _ = self.wait();
+    }
+}
+
+/// Kills it; whether it has ended within `patience`. One that waits in the kernel, for a device's reset say, does not: it is left to a
+/// thread of its own.
+fn kill(mut process: impl Process, patience: Duration) -> bool {
+    // One that has ended cannot be killed any more.
+    let _ = process.kill();
+    let started = Instant::now();
+    while !matches!(process.has_ended(), Ok(true)) {
+        if started.elapsed() >= patience {
+            let reaper = std::thread::Builder::new().name("reaper".into());
+            // Without a thread it stays a zombie until this daemon ends.
+            let _ = reaper.spawn(move || process.reap());
+            return false;
+        }
+        std::thread::sleep(TICK);
+    }
+    true
+}
 
 /// Runs `program` with `arguments` and `variables` and waits for it; what it said. An error where it fails, with its
 /// last words, or where it takes longer than `patience`: then it is killed.
@@ -42,11 +85,13 @@ pub fn run(
             break status;
         }
         if started.elapsed() >= patience {
-            child.kill()?;
-            child.wait()?;
+            let how = match kill(child, KILLED) {
+                true => "",
+                false => ", nor when it was killed: it hangs in dom0's kernel",
+            };
             return Err(io::Error::new(
                 io::ErrorKind::TimedOut,
-                format!("`{}` did not end within {patience:?}", named()),
+                format!("`{}` did not end within {patience:?}{how}", named()),
             ));
         }
         std::thread::sleep(TICK);
@@ -106,6 +151,31 @@ mod tests {
     fn one_that_hangs_is_ended() {
         let error = shell("exec sleep 1000", Duration::from_millis(20)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    /// Ends when it is reaped, as one does that waits in the kernel.
+    struct Hangs(std::sync::mpsc::Sender<&'static str>);
+
+    impl Process for Hangs {
+        fn kill(&mut self) -> io::Result<()> {
+            self.0.send("killed").map_err(io::Error::other)
+        }
+
+        fn has_ended(&mut self) -> io::Result<bool> {
+            Ok(false)
+        }
+
+        fn reap(&mut self) {
+            self.0.send("reaped").unwrap();
+        }
+    }
+
+    #[test]
+    fn one_that_hangs_in_the_kernel_holds_up_nobody() {
+        let (did, done) = std::sync::mpsc::channel();
+        assert!(!kill(Hangs(did), Duration::from_millis(20)));
+        assert_eq!(done.recv().unwrap(), "killed");
+        assert_eq!(done.recv().unwrap(), "reaped");
     }
 
     #[test]

@@ -9,13 +9,14 @@ use super::guest::Guest;
 use super::holders::unexplained;
 use super::homecoming::{Found, Homecoming};
 use super::hvm::Pulsed;
+use super::kind::GuestKind;
 use super::look::{PATIENCE, look};
 use super::policy::Policy;
 use super::standing::Standings;
 use super::taken::Taken;
 use super::toolstack::{InDom0, Toolstack};
 use super::wait::wait;
-use super::waits::Waits;
+use super::waits::{End, Waits};
 use crate::carrier::Carrier;
 use channel::bus::Module;
 use channel::image::SessionId;
@@ -147,13 +148,8 @@ impl Devices {
         let called = Instant::now();
         let lock = self.lock_of(domid);
         let _alone = lock.lock().unwrap_or_else(|e| e.into_inner());
-        let patience = self.policy.timeout;
-        match self.waits.since(domid, called) {
-            Some(None) => return Ok(false),
-            Some(Some(absence)) => {
-                return Err(DeviceProblem::NotFound { absence, patience }.of(domid));
-            }
-            None => {}
+        if let Some(end) = self.waits.since(domid, called) {
+            return end.problem().map(|()| false).map_err(|e| e.of(domid));
         }
         let unread = |e| DeviceProblem::Unread(e).of(domid);
         let standings = Standings::read(toolstack, domid).map_err(unread)?;
@@ -170,13 +166,12 @@ impl Devices {
             Instant::now(),
         );
         let found = homecoming.complete(&by_policy);
-        match &found {
-            Ok(_) => self.waits.ended(domid, began, None),
-            Err(DeviceError {
-                problem: DeviceProblem::NotFound { absence, .. },
-                ..
-            }) => self.waits.ended(domid, began, Some(absence.clone())),
-            Err(_) => {}
+        let end = match &found {
+            Ok(_) => Some(End::Used),
+            Err(e) => End::of(&e.problem),
+        };
+        if let Some(end) = end {
+            self.waits.ended(domid, began, end);
         }
         if found? == Found::Nothing {
             return Ok(false);
@@ -247,7 +242,8 @@ impl Devices {
         let sees_all = sees_all.map_err(|e| DeviceProblem::Link(e).of(domid))?;
         // With a record, they are brought back anyway.
         if !sees_all && self.policy.detach && standings.record.is_empty() {
-            self.homecoming(toolstack, &guest, standings).note_stale()?;
+            let mut homecoming = self.homecoming(toolstack, &guest, standings);
+            homecoming.note_stale(self.policy.timeout)?;
         }
         Ok(())
     }
@@ -261,6 +257,15 @@ impl Devices {
         guest
             .absence(devices)
             .map_err(|e| DeviceProblem::Link(e).of(domid))
+    }
+
+    /// What an HVM guest's device model passes through and libxl does not list; nothing where that cannot be told.
+    pub fn ghosts(&self, domid: u32, assigned: &[Device]) -> Vec<String> {
+        let hvm = |t: &&dyn Toolstack| matches!(t.kind(domid), Ok(GuestKind::Hvm));
+        let emulated = self.toolstack().filter(hvm).map(|t| t.emulated(domid));
+        let ids = emulated.into_iter().flatten().flatten().map(|e| e.id);
+        ids.filter(|id| !assigned.iter().any(|d| d.emulated_id() == *id))
+            .collect()
     }
 
     /// Modules of the drivers of `devices` in the guest that something beside its sessions uses, and how many sessions do not tell of

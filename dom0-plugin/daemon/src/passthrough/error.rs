@@ -44,9 +44,14 @@ pub enum DeviceProblem {
     #[error("the guest would not give its PCI devices up, something uses their driver: {}; {}", holders::names(.0), holders::remedy(.0))]
     InUse(Vec<Module>),
     #[error(
-        "the guest has not taken its PCI devices within {0:?}; is the module xen-pcifront loaded there?"
+        "xl has been at work with its PCI devices for {0:?} (pci-attach, pci-detach); they are looked after when it has ended"
     )]
-    NotTaken(Duration),
+    AtWork(Duration),
+    #[error(
+        "the guest's device model has PCI device {device}, libxl does not list it, and it cannot be unplugged: {error}; \
+         it leaves when the guest's driver gives it up, or when the guest is shut down"
+    )]
+    Ghost { device: String, error: io::Error },
     #[error("{setting}: {error}")]
     Hook {
         setting: &'static str,

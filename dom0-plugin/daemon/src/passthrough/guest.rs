@@ -97,11 +97,28 @@ impl<'a> Guest<'a> {
         }
     }
 
-    /// Those of `listed` that have left it without libxl's notice.
-    pub fn stale(&self, listed: &[Device]) -> Vec<Device> {
+    /// Those of `listed` that have left it without libxl's notice, and do so for `grace`.
+    pub fn stale(&self, listed: &[Device], grace: Duration) -> Vec<Device> {
         match self {
-            Guest::Hvm(guest) => guest.stale(listed),
-            _ => Vec::new(),
+            Guest::Hvm(guest) => guest.stale(listed, grace),
+            Guest::Pv(guest) => guest.stale(listed),
+            Guest::Pvh(_) => Vec::new(),
+        }
+    }
+
+    /// Those of `unlisted` that its device model has all the same. An error where that cannot be told.
+    pub fn ghosts(&self, unlisted: &[Device]) -> io::Result<Vec<Device>> {
+        match self {
+            Guest::Hvm(guest) => guest.ghosts(unlisted),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Unplugs one of those.
+    pub fn unplug(&self, device: &Device, patience: Duration) -> io::Result<()> {
+        match self {
+            Guest::Hvm(guest) => guest.unplug(device, patience),
+            _ => Ok(()),
         }
     }
 
@@ -109,7 +126,8 @@ impl<'a> Guest<'a> {
     pub fn strike(&self, device: &Device) -> io::Result<()> {
         match self {
             Guest::Hvm(guest) => guest.strike(device),
-            _ => Ok(()),
+            Guest::Pv(guest) => guest.strike(device),
+            Guest::Pvh(_) => Ok(()),
         }
     }
 

@@ -1,13 +1,19 @@
-//! Devices come back: what has left unnoticed is struck off, what is away is attached, and the guest is waited for.
+//! Devices come back: what libxl and the device model do not agree on is mended, what is away is attached, and the guest is waited for.
 
 use super::device::Device;
 use super::error::{DeviceError, DeviceProblem};
 use super::guest::Guest;
 use super::policy::Policy;
 use super::standing::{Standing, Standings};
+use super::taken::Removal;
 use super::toolstack::Toolstack;
 use super::verdict::verdict;
+use super::wait::wait;
 use std::io;
+use std::time::Duration;
+
+/// How often is looked whether the toolstack has ended.
+const PACE: Duration = Duration::from_millis(200);
 
 /// What came of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,17 +36,24 @@ pub struct Homecoming<'a> {
 impl Homecoming<'_> {
     /// All of it. `by_policy`: what a domain gets that has no device, and of which none was taken.
     pub fn complete(mut self, by_policy: &[Device]) -> Result<Found, DeviceError> {
-        if !self.standings.record.is_empty() {
-            self.strike_off_stale()?;
+        let mut failures = Vec::new();
+        if !self.standings.record.is_empty() || !by_policy.is_empty() {
+            self.await_toolstack()?;
+            self.take(by_policy)?;
+            self.strike_off_stale(&mut failures)?;
+            self.unplug_ghosts(&mut failures)?;
         }
         let away = self.standings.that_are(Standing::Away);
-        let missing = match away.is_empty() {
-            false => &away[..],
-            true => by_policy,
-        };
-        let was_settled = self.standings.is_settled() && missing.is_empty();
-        self.attach(missing)?;
-        let had_to_wait = self.await_guest(missing.is_empty())?;
+        let was_settled = self.standings.is_settled();
+        self.attach(&away, &mut failures)?;
+        // One that is lost keeps no other away; but a program that may need it is not served.
+        if let Some(first) = failures.into_iter().reduce(|first, other| {
+            log::error!("{other}");
+            first
+        }) {
+            return Err(first);
+        }
+        let had_to_wait = self.await_guest(away.is_empty())?;
         if was_settled && !had_to_wait {
             return Ok(Found::Nothing);
         }
@@ -48,46 +61,115 @@ impl Homecoming<'_> {
         Ok(Found::Done)
     }
 
+    /// In the middle of an attach or a detach libxl's list and the device model's say different things.
+    fn await_toolstack(&self) -> Result<(), DeviceError> {
+        let patience = self.policy.timeout;
+        let is_free = || Ok(!self.toolstack.is_at_work(self.domid)?);
+        match wait(patience, PACE, is_free) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(DeviceProblem::AtWork(patience).of(self.domid)),
+            Err(e) => Err(DeviceProblem::Link(e).of(self.domid)),
+        }
+    }
+
+    /// Puts devices on record: those that are attached before one fails, or this daemon does, are not all.
+    fn take(&mut self, devices: &[Device]) -> Result<(), DeviceError> {
+        match devices {
+            [] => Ok(()),
+            _ => {
+                self.standings.take(devices);
+                self.write()
+            }
+        }
+    }
+
     /// Devices that have left without libxl's notice are struck off its list; they are away then.
-    fn strike_off_stale(&mut self) -> Result<(), DeviceError> {
-        self.note_stale()?;
+    fn strike_off_stale(&mut self, failures: &mut Vec<DeviceError>) -> Result<(), DeviceError> {
+        self.note_stale(self.policy.timeout)?;
         for device in self.standings.that_are(Standing::Stale) {
-            self.guest.strike(&device).map_err(|error| {
-                let device = device.to_string();
-                DeviceProblem::NotDetached { device, error }.of(self.domid)
-            })?;
-            self.standings.struck(&device);
+            // Before: that it has left is known.
+            self.standings.set_removal(&device, Removal::Done);
+            self.write()?;
+            match self.guest.strike(&device) {
+                Ok(()) => self.standings.has_left(&device),
+                Err(error) => {
+                    let device = device.to_string();
+                    let problem = DeviceProblem::NotDetached { device, error };
+                    failures.push(problem.of(self.domid));
+                }
+            }
         }
         Ok(())
     }
 
-    /// Puts devices on record that have left without libxl's notice; whether there are any.
-    pub fn note_stale(&mut self) -> Result<bool, DeviceError> {
-        let stale = self.guest.stale(&self.standings.listed);
-        if stale.is_empty() {
+    /// Puts devices on record that have left without libxl's notice; whether there are any. What nobody here has taken may be in
+    /// somebody's own detach, which resets it before it ends: it has `grace`.
+    pub fn note_stale(&mut self, grace: Duration) -> Result<bool, DeviceError> {
+        let taken = self.standings.listed_on_record(true);
+        let others = self.standings.listed_on_record(false);
+        let mut stale = self.guest.stale(&taken, Duration::ZERO);
+        stale.extend(self.guest.stale(&others, grace));
+        let is_at_work = self.toolstack.is_at_work(self.domid);
+        if stale.is_empty() || is_at_work.unwrap_or(true) {
             return Ok(false);
         }
-        self.standings.note_gone(stale);
+        self.standings.note_gone(&stale);
         self.write().map(|()| true)
     }
 
-    fn attach(&mut self, missing: &[Device]) -> Result<(), DeviceError> {
-        for device in missing {
-            let attached = self.toolstack.attach(self.domid, device);
-            attached.map_err(|error| {
+    /// Devices that the device model has and libxl does not list: xl would not attach them, nor detach them. What somebody else has
+    /// detached for good goes off the record.
+    fn unplug_ghosts(&mut self, failures: &mut Vec<DeviceError>) -> Result<(), DeviceError> {
+        let unlisted = self.standings.unlisted();
+        if unlisted.is_empty() {
+            return Ok(());
+        }
+        match self.guest.ghosts(&unlisted) {
+            Ok(ghosts) => self.standings.note_emulated(&unlisted, &ghosts),
+            Err(e) => log::debug!("domain {}: {e}", self.domid),
+        }
+        for device in self.standings.that_are(Standing::Released) {
+            log::warn!(
+                "domain {}: PCI device {device}, which was to leave, was detached by somebody else: it does not come back by itself",
+                self.domid
+            );
+            self.standings.forget(&device);
+            self.write()?;
+        }
+        for device in self.standings.that_are(Standing::Ghost) {
+            match self.guest.unplug(&device, self.policy.timeout) {
+                Ok(()) => self.standings.has_left(&device),
+                Err(error) => {
+                    let device = device.to_string();
+                    failures.push(DeviceProblem::Ghost { device, error }.of(self.domid));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn attach(
+        &mut self,
+        away: &[Device],
+        failures: &mut Vec<DeviceError>,
+    ) -> Result<(), DeviceError> {
+        for device in away {
+            if let Err(error) = self.toolstack.attach(self.domid, device) {
                 let verdict = verdict(self.toolstack, self.domid, device, &error.to_string());
                 let device = device.to_string();
-                DeviceProblem::NotAttached {
+                let problem = DeviceProblem::NotAttached {
                     device,
                     error,
                     verdict,
-                }
-                .of(self.domid)
-            })?;
+                };
+                failures.push(problem.of(self.domid));
+                continue;
+            }
             // Whatever removal was under way, it was another one's.
-            self.standings.struck(device);
+            self.standings.has_come(device);
+            self.write()?;
         }
-        if !missing.is_empty() {
+        if !away.is_empty() {
             self.guest.was_given();
             self.standings.listed = self.assigned()?;
         }
@@ -103,7 +185,7 @@ impl Homecoming<'_> {
             // What has left without anybody's notice is to come back at the next attempt.
             if self.standings.record.is_empty()
                 && is_missing
-                && let Err(e) = self.note_stale()
+                && let Err(e) = self.note_stale(Duration::ZERO)
             {
                 log::warn!("{e}");
             }
@@ -116,9 +198,10 @@ impl Homecoming<'_> {
         let listed = self.assigned()?;
         let hook = &self.policy.after_attach;
         hook.run(self.toolstack, self.domid, &listed)?;
-        self.standings.settle(listed);
+        let is_at_work = self.toolstack.is_at_work(self.domid);
+        self.standings.settle(listed, is_at_work.unwrap_or(true));
         self.write()?;
-        for taken in &self.standings.record {
+        for taken in self.standings.record.iter().filter(|t| t.may_leave()) {
             log::warn!(
                 "domain {}: PCI device {} was to leave and has not: it may yet, whenever what uses its driver in the guest ends",
                 self.domid,

@@ -50,7 +50,7 @@ impl HvmGuest<'_> {
     pub fn diagnosis(&self, devices: &[Device]) -> io::Result<Option<Absence>> {
         let absence = self.absence(devices)?;
         let stale = match absence {
-            Some(Absence::Unseen { .. }) => self.stale(devices),
+            Some(Absence::Unseen { .. }) => self.stale(devices, LIBXL_LOOKS),
             _ => Vec::new(),
         };
         let stale = stale.first().map(|device| Absence::Stale {
@@ -228,7 +228,10 @@ impl HvmGuest<'_> {
     }
 
     /// Those of `listed` that libxl lists and the device model does not have; none where it cannot be asked.
-    pub fn stale(&self, listed: &[Device]) -> Vec<Device> {
+    pub fn stale(&self, listed: &[Device], grace: Duration) -> Vec<Device> {
+        if listed.is_empty() {
+            return Vec::new();
+        }
         let mut stale = listed.to_vec();
         let mut sieve = || -> io::Result<bool> {
             let emulated = self.toolstack.emulated(self.domid)?;
@@ -240,12 +243,47 @@ impl HvmGuest<'_> {
             Ok(stale.is_empty())
         };
         // Not in the middle of libxl's own work: someone may be detaching it by hand.
-        match wait(LIBXL_LOOKS, PACE, &mut sieve) {
+        match wait(grace.max(LIBXL_LOOKS), PACE, &mut sieve) {
             Ok(_) => stale,
             Err(e) => {
                 log::debug!("domain {}: {e}", self.domid);
                 Vec::new()
             }
+        }
+    }
+
+    /// Those of `unlisted` that the device model has: libxl lists a device last when it attaches it.
+    pub fn ghosts(&self, unlisted: &[Device]) -> io::Result<Vec<Device>> {
+        let mut ghosts = unlisted.to_vec();
+        wait(LIBXL_LOOKS, PACE, || {
+            let emulated = self.toolstack.emulated(self.domid)?;
+            let listed = self.toolstack.assigned(self.domid)?;
+            ghosts.retain(|device| {
+                let is_listed = listed.iter().any(|d| d.bdf == device.bdf);
+                !is_listed && find(&emulated, device).is_some()
+            });
+            Ok(ghosts.is_empty())
+        })?;
+        Ok(ghosts)
+    }
+
+    /// Has the device model unplug a device that libxl does not list, and waits until the guest has ejected it.
+    pub fn unplug(&self, device: &Device, patience: Duration) -> io::Result<()> {
+        log::warn!(
+            "domain {}: its device model has PCI device {device}, and libxl does not list it: it is unplugged",
+            self.domid
+        );
+        self.toolstack.unplug(self.domid, device)?;
+        let is_gone = || {
+            let emulated = self.toolstack.emulated(self.domid)?;
+            Ok(find(&emulated, device).is_none())
+        };
+        match wait(patience, PACE, is_gone)? {
+            true => Ok(()),
+            false => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("the guest has not ejected it within {patience:?}"),
+            )),
         }
     }
 

@@ -37,17 +37,44 @@ impl PvGuest<'_> {
         let is_connected = || Ok(self.toolstack.link(self.domid)? == Link::Connected);
         match wait(patience, PACE, is_connected).map_err(DeviceProblem::Link)? {
             true => Ok(true),
-            false => Err(DeviceProblem::NotTaken(patience)),
+            false => Err(DeviceProblem::NotFound {
+                absence: Absence::NotTaken,
+                patience,
+            }),
         }
+    }
+
+    /// Those of `listed` that it has given up without libxl's notice.
+    pub fn stale(&self, listed: &[Device]) -> Vec<Device> {
+        let mut stale = listed.to_vec();
+        stale.retain(|device| {
+            let has_let_go = self.toolstack.has_let_go(self.domid, device);
+            let unread = |e: &io::Error| log::warn!("domain {}: {e}", self.domid);
+            has_let_go.inspect_err(unread).unwrap_or(false)
+        });
+        stale
+    }
+
+    /// Takes one of those off libxl's list.
+    pub fn strike(&self, device: &Device) -> io::Result<()> {
+        self.toolstack.drop_stale(self.domid, device)?;
+        match self.is_listed(device)? {
+            false => Ok(()),
+            true => Err(io::Error::other(
+                "the guest has given it up, and libxl does not strike it off its list",
+            )),
+        }
+    }
+
+    fn is_listed(&self, device: &Device) -> io::Result<bool> {
+        let listed = self.toolstack.assigned(self.domid)?;
+        Ok(listed.iter().any(|d| d.bdf == device.bdf))
     }
 
     /// Takes a device away. `xl pci-detach` reports success also where the guest has not answered.
     pub fn detach(&self, device: &Device, patience: Duration) -> io::Result<()> {
         self.toolstack.detach(self.domid, device)?;
-        let is_gone = || {
-            let left = self.toolstack.assigned(self.domid)?;
-            Ok(!left.iter().any(|d| d.bdf == device.bdf))
-        };
+        let is_gone = || Ok(!self.is_listed(device)?);
         wait(patience, PACE, is_gone)?.then_some(()).ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::TimedOut,

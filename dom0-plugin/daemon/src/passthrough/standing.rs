@@ -10,7 +10,10 @@
 //! | yes | removal done | has it, or cannot be asked | back |
 //! | yes | removal pending or late | has it, or cannot be asked | leaving |
 //! | yes | yes | has it not | stale |
-//! | no | yes | | away |
+//! | no | yes | has it | a ghost |
+//! | no | removal late | has it not | released |
+//! | no | removal done or pending | has it not | away |
+//! | no | yes | cannot be asked | away |
 //!
 //! Whether the guest *uses* a device that is assigned, back or leaving is another matter: [`super::absence`].
 
@@ -32,16 +35,28 @@ pub enum Standing {
     Leaving,
     /// It has left without libxl's notice: to be struck off libxl's list, and then away.
     Stale,
+    /// The device model has it without libxl's notice: an attach broke off in the middle. To be unplugged, and then away.
+    Ghost,
+    /// It was to leave, and somebody else has seen to the end of that: nobody's any more.
+    Released,
 }
 
 impl Standing {
-    /// By the three lists. `is_gone`: the device model says that it does not have it.
-    pub fn of(is_listed: bool, record: Option<Removal>, is_gone: bool) -> Option<Standing> {
-        Some(match (is_listed, record, is_gone) {
-            (true, _, true) => Standing::Stale,
-            (true, None, false) => Standing::Assigned,
-            (true, Some(Removal::Done), false) => Standing::Back,
-            (true, Some(Removal::Pending | Removal::Late), false) => Standing::Leaving,
+    /// By the three lists. `emulated`: whether the device model has it; `None` where it was not asked, or cannot be.
+    pub fn of(
+        is_listed: bool,
+        record: Option<Removal>,
+        emulated: Option<bool>,
+    ) -> Option<Standing> {
+        use Removal::{Done, Late, Pending};
+        Some(match (is_listed, record, emulated) {
+            (true, _, Some(false)) => Standing::Stale,
+            (true, None, _) => Standing::Assigned,
+            (true, Some(Done), _) => Standing::Back,
+            (true, Some(Pending | Late), _) => Standing::Leaving,
+            (false, Some(_), Some(true)) => Standing::Ghost,
+            // Every removal that this daemon has seen the end of is done.
+            (false, Some(Late), Some(false)) => Standing::Released,
             (false, Some(_), _) => Standing::Away,
             (false, None, _) => return None,
         })
@@ -55,8 +70,8 @@ pub struct Standings {
     pub listed: Vec<Device>,
     /// What was taken, in the order in which it is to come back.
     pub record: Vec<Taken>,
-    /// Of those listed, what the device model does not have.
-    gone: Vec<Device>,
+    /// What is known of the device model: whether it has a device.
+    emulated: Vec<(Device, bool)>,
 }
 
 impl Standings {
@@ -65,7 +80,7 @@ impl Standings {
         Ok(Standings {
             record: toolstack.record(domid)?,
             listed: toolstack.assigned(domid)?,
-            gone: Vec::new(),
+            emulated: Vec::new(),
         })
     }
 
@@ -74,14 +89,41 @@ impl Standings {
         self.listed.is_empty() && self.record.is_empty()
     }
 
-    /// The device model does not have `gone`: they go on record, to come back.
-    pub fn note_gone(&mut self, gone: Vec<Device>) {
-        for device in &gone {
-            if !self.record.iter().any(|t| t.device.bdf == device.bdf) {
+    /// What is listed and on record, or listed and not.
+    pub fn listed_on_record(&self, is_on_record: bool) -> Vec<Device> {
+        let mut listed = self.listed.clone();
+        listed.retain(|device| self.removal(device).is_some() == is_on_record);
+        listed
+    }
+
+    /// What is on record and not listed.
+    pub fn unlisted(&self) -> Vec<Device> {
+        let record = self.record.iter().map(|t| &t.device);
+        let unlisted = record.filter(|device| !is_one_of(device, &self.listed));
+        unlisted.cloned().collect()
+    }
+
+    /// Puts devices on record that are not, as away.
+    pub fn take(&mut self, devices: &[Device]) {
+        for device in devices {
+            if self.removal(device).is_none() {
                 self.record.push(device.clone().into());
             }
         }
-        self.gone = gone;
+    }
+
+    /// The device model does not have `gone`: they go on record, to come back.
+    pub fn note_gone(&mut self, gone: &[Device]) {
+        self.take(gone);
+        self.note_emulated(gone, &[]);
+    }
+
+    /// Of `asked` the device model has `there`, and no others.
+    pub fn note_emulated(&mut self, asked: &[Device], there: &[Device]) {
+        self.emulated
+            .retain(|(device, _)| !is_one_of(device, asked));
+        let told = |device: &Device| (device.clone(), is_one_of(device, there));
+        self.emulated.extend(asked.iter().map(told));
     }
 
     /// All, with where they are.
@@ -90,11 +132,11 @@ impl Standings {
         let others = self.listed.iter().filter(|d| self.removal(d).is_none());
         taken.chain(others).filter_map(|device| {
             let is_listed = is_one_of(device, &self.listed);
-            let is_gone = is_one_of(device, &self.gone);
-            Some((
-                device,
-                Standing::of(is_listed, self.removal(device), is_gone)?,
-            ))
+            let mut known = self.emulated.iter();
+            let emulated = known.find(|(d, _)| d.bdf == device.bdf);
+            let emulated = emulated.map(|(_, is_there)| *is_there);
+            let standing = Standing::of(is_listed, self.removal(device), emulated)?;
+            Some((device, standing))
         })
     }
 
@@ -104,10 +146,25 @@ impl Standings {
         all.map(|(device, _)| device.clone()).collect()
     }
 
-    /// It was struck off libxl's list.
-    pub fn struck(&mut self, device: &Device) {
+    /// Neither libxl nor the device model has it any more.
+    pub fn has_left(&mut self, device: &Device) {
         self.listed.retain(|d| d.bdf != device.bdf);
         self.set_removal(device, Removal::Done);
+        self.note_emulated(std::slice::from_ref(device), &[]);
+    }
+
+    /// It was attached.
+    pub fn has_come(&mut self, device: &Device) {
+        if !is_one_of(device, &self.listed) {
+            self.listed.push(device.clone());
+        }
+        self.set_removal(device, Removal::Done);
+        self.emulated.retain(|(d, _)| d.bdf != device.bdf);
+    }
+
+    /// It is nobody's business any more.
+    pub fn forget(&mut self, device: &Device) {
+        self.record.retain(|t| t.device.bdf != device.bdf);
     }
 
     /// How far the removal of a device on record has come.
@@ -118,11 +175,17 @@ impl Standings {
         }
     }
 
-    /// The guest uses all that are listed, as `listed` is now: what is left on record may leave yet.
-    pub fn settle(&mut self, listed: Vec<Device>) {
-        self.record.retain(Taken::may_leave);
-        let late = self.record.iter_mut();
-        late.for_each(|taken| taken.removal = Removal::Late);
+    /// The guest uses all that are listed, as `listed` is now: what is left on record may leave yet, or is not there after all. A removal
+    /// that `is_under_way` in dom0 is not late yet.
+    pub fn settle(&mut self, listed: Vec<Device>, is_under_way: bool) {
+        self.record
+            .retain(|t| t.may_leave() || !is_one_of(&t.device, &listed));
+        for taken in self.record.iter_mut().filter(|t| t.may_leave()) {
+            taken.removal = match is_under_way {
+                true => Removal::Pending,
+                false => Removal::Late,
+            };
+        }
         self.listed = listed;
     }
 
@@ -146,70 +209,96 @@ fn is_one_of(device: &Device, devices: &[Device]) -> bool {
 mod tests {
     use super::*;
     use Removal::{Done, Late, Pending};
-    use Standing::{Assigned, Away, Back, Leaving, Stale};
+    use Standing::{Assigned, Away, Back, Ghost, Leaving, Released, Stale};
 
     #[test]
     fn the_table() {
-        for (is_listed, record, is_gone, standing) in [
-            (true, None, false, Some(Assigned)),
-            (true, None, true, Some(Stale)),
-            (true, Some(Done), false, Some(Back)),
-            (true, Some(Pending), false, Some(Leaving)),
-            (true, Some(Late), false, Some(Leaving)),
-            (true, Some(Done), true, Some(Stale)),
-            (true, Some(Late), true, Some(Stale)),
-            (false, Some(Done), false, Some(Away)),
-            (false, Some(Pending), false, Some(Away)),
-            (false, None, false, None),
+        let (has, has_not, unknown) = (Some(true), Some(false), None);
+        for (is_listed, record, emulated, standing) in [
+            (true, None, has, Some(Assigned)),
+            (true, None, unknown, Some(Assigned)),
+            (true, None, has_not, Some(Stale)),
+            (true, Some(Done), unknown, Some(Back)),
+            (true, Some(Pending), has, Some(Leaving)),
+            (true, Some(Late), unknown, Some(Leaving)),
+            (true, Some(Done), has_not, Some(Stale)),
+            (true, Some(Late), has_not, Some(Stale)),
+            (false, Some(Done), has_not, Some(Away)),
+            (false, Some(Pending), has_not, Some(Away)),
+            (false, Some(Late), unknown, Some(Away)),
+            (false, Some(Late), has_not, Some(Released)),
+            (false, Some(Pending), has, Some(Ghost)),
+            (false, None, has, None),
         ] {
-            assert_eq!(Standing::of(is_listed, record, is_gone), standing);
+            assert_eq!(Standing::of(is_listed, record, emulated), standing);
+        }
+    }
+
+    fn standings(listed: &[&Device], record: &[(&Device, Removal)]) -> Standings {
+        let taken = |(device, removal): &(&Device, Removal)| Taken {
+            device: (*device).clone(),
+            removal: *removal,
+        };
+        Standings {
+            listed: listed.iter().copied().cloned().collect(),
+            record: record.iter().map(taken).collect(),
+            emulated: Vec::new(),
         }
     }
 
     #[test]
     fn a_device_s_way_out_and_back() {
         let (first, second) = (Device::at("0000:01:00.0"), Device::at("0000:02:00.0"));
-        let mut standings = Standings {
-            listed: vec![first.clone(), second.clone()],
-            record: vec![second.clone().into()],
-            gone: Vec::new(),
-        };
-        assert_eq!(
-            (standings.that_are(Back), standings.that_are(Assigned)),
-            (vec![second.clone()], vec![first.clone()])
-        );
+        let mut standings = standings(&[&first, &second], &[(&second, Done)]);
+        assert_eq!(standings.that_are(Back), standings.listed_on_record(true));
+        assert_eq!(standings.that_are(Assigned), std::slice::from_ref(&first));
         standings.set_removal(&second, Pending);
         assert_eq!(standings.that_are(Leaving), std::slice::from_ref(&second));
         // Both have left the guest, and nobody had taken the first.
-        standings.note_gone(vec![first.clone(), second.clone()]);
+        standings.note_gone(&[first.clone(), second.clone()]);
         let stale = standings.that_are(Stale);
         assert_eq!(stale.len(), 2);
-        stale.iter().for_each(|device| standings.struck(device));
+        stale.iter().for_each(|device| standings.has_left(device));
+        let away = standings.that_are(Away);
+        assert_eq!(away, [second.clone(), first.clone()], "as recorded");
+        assert!(!standings.is_settled());
+        away.iter().for_each(|device| standings.has_come(device));
+        assert_eq!(standings.that_are(Back), away);
+        standings.settle(vec![second], false);
         assert_eq!(
             standings.that_are(Away),
-            [second.clone(), first.clone()],
-            "the recorded one first"
+            [first],
+            "it is not there after all"
         );
         assert!(!standings.is_settled());
-        standings.settle(vec![second, first]);
-        assert!(standings.record.is_empty() && standings.is_settled());
     }
 
     #[test]
     fn what_may_leave_stays_on_record() {
         let device = Device::at("0000:01:00.0");
-        let mut standings = Standings {
-            listed: vec![device.clone()],
-            record: vec![device.clone().into()],
-            gone: Vec::new(),
-        };
-        standings.set_removal(&device, Pending);
+        let mut standings = standings(&[&device], &[(&device, Pending)]);
         assert!(
             !standings.is_settled(),
             "nobody has looked whether it is used"
         );
-        standings.settle(vec![device.clone()]);
+        standings.settle(vec![device.clone()], true);
+        assert_eq!(standings.record[0].removal, Pending, "xl is still at it");
+        standings.settle(vec![device.clone()], false);
         assert!(standings.is_settled());
         assert_eq!(standings.that_are(Leaving), [device]);
+    }
+
+    #[test]
+    fn what_libxl_does_not_list_the_device_model_may_have() {
+        let (first, second) = (Device::at("0000:01:00.0"), Device::at("0000:02:00.0"));
+        let mut standings = standings(&[], &[(&first, Late), (&second, Done)]);
+        let unlisted = standings.unlisted();
+        standings.note_emulated(&unlisted, std::slice::from_ref(&second));
+        assert_eq!(standings.that_are(Released), std::slice::from_ref(&first));
+        assert_eq!(standings.that_are(Ghost), std::slice::from_ref(&second));
+        standings.forget(&first);
+        standings.has_left(&second);
+        assert_eq!(standings.that_are(Away), [second]);
+        assert_eq!(standings.record.len(), 1);
     }
 }

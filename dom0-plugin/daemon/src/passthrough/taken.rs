@@ -10,10 +10,12 @@ pub enum Removal {
     /// It has left, or was not asked to yet: it is to be with the domain.
     #[default]
     Done,
-    /// The guest was asked to give it up, and the end of that was not seen. A guest cannot be told to forget a removal that it has begun.
-    Pending,
-    /// The same; the guest was found to use it meanwhile. It may leave yet.
+    /// The guest was asked to give it up in vain, and was found to use it meanwhile. It may leave yet: a guest cannot be told to forget a
+    /// removal that it has begun.
     Late,
+    /// The guest was asked to give it up, and the end of that was not seen. A later version's word is taken for this one.
+    #[serde(other)]
+    Pending,
 }
 
 impl Removal {
@@ -61,6 +63,8 @@ mod tests {
         let text = serde_json::to_string(&taken).unwrap();
         assert!(text.ends_with(r#","removal":"pending"}"#), "{text}");
         assert_eq!(serde_json::from_str::<Taken>(&text).unwrap(), taken);
+        let later = text.replace("pending", "stuck");
+        assert_eq!(serde_json::from_str::<Taken>(&later).unwrap(), taken);
         // And the reverse.
         serde_json::from_str::<Device>(&text).unwrap();
     }

@@ -82,6 +82,12 @@ pub trait Toolstack: Send + Sync {
     fn detach(&self, domid: u32, device: &Device) -> io::Result<()>;
     /// Takes a device off the domain's list that its device model does not have any more.
     fn drop_stale(&self, domid: u32, device: &Device) -> io::Result<()>;
+    /// Has an HVM guest's device model unplug a device that the toolstack does not list.
+    fn unplug(&self, domid: u32, device: &Device) -> io::Result<()>;
+    /// Whether a paravirtual guest has given up a device that the toolstack lists.
+    fn has_let_go(&self, domid: u32, device: &Device) -> io::Result<bool>;
+    /// Whether the toolstack attaches or detaches something of the domain's just now, for whomever.
+    fn is_at_work(&self, domid: u32) -> io::Result<bool>;
     /// The domain that a device is assigned to.
     fn owner(&self, device: &Device) -> io::Result<Option<u32>>;
     /// What its configuration says of them. An error of kind `NotFound` where the toolstack itself is missing.

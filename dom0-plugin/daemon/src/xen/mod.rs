@@ -14,6 +14,7 @@ mod link;
 mod pages;
 mod peer;
 mod presence;
+mod processes;
 mod pv;
 mod store;
 mod sysfs;

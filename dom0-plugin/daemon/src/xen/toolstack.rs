@@ -5,7 +5,7 @@
 
 use super::domains::guard;
 use super::store::XenStore;
-use super::{configuration, helper, hvm, pv, sysfs};
+use super::{configuration, helper, hvm, processes, pv, sysfs};
 use crate::passthrough::chip::{self, Gpu};
 use crate::passthrough::command;
 use crate::passthrough::device::Device;
@@ -19,8 +19,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Most devices of a domain that are looked at.
-const MAX_DEVICES: u32 = 64;
 /// `xl` itself waits 10 s for a guest (`LIBXL_DESTROY_TIMEOUT`), twice in a detach.
 const XL_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -53,7 +51,7 @@ impl Toolstack for Xl {
         let read = |name: String| self.store.read(&format!("{folder}/{name}"));
         let count = read("num_devs".into())?.and_then(|n| n.parse().ok());
         let mut devices = Vec::new();
-        for n in 0..count.unwrap_or(0).min(MAX_DEVICES) {
+        for n in 0..count.unwrap_or(0).min(pv::MAX_DEVICES) {
             let Some(bdf) = read(format!("dev-{n}"))? else {
                 continue; // being removed
             };
@@ -106,6 +104,23 @@ impl Toolstack for Xl {
     fn drop_stale(&self, domid: u32, device: &Device) -> io::Result<()> {
         self.run(&["pci-detach", "-f", &domid.to_string(), &device.bdf])
             .map(drop)
+    }
+
+    fn unplug(&self, domid: u32, device: &Device) -> io::Result<()> {
+        let unplug = format!("device_del {}", device.emulated_id());
+        let arguments = ["qemu-monitor-command", &domid.to_string(), &unplug];
+        command::run("xl", &arguments, &[], MONITOR_PATIENCE).map(drop)
+    }
+
+    fn has_let_go(&self, domid: u32, device: &Device) -> io::Result<bool> {
+        pv::has_let_go(&self.store, domid, device)
+    }
+
+    fn is_at_work(&self, domid: u32) -> io::Result<bool> {
+        let name = self.name(domid)?;
+        processes::any(Path::new("/proc"), |words| {
+            processes::is_xl_for(words, &domid.to_string(), &name)
+        })
     }
 
     fn owner(&self, device: &Device) -> io::Result<Option<u32>> {

@@ -14,7 +14,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 /// The device on record.
-fn recorded(removal: Removal) -> Taken {
+pub fn recorded(removal: Removal) -> Taken {
     Taken {
         removal,
         ..Device::at(GPU).into()
@@ -23,10 +23,16 @@ fn recorded(removal: Removal) -> Taken {
 
 /// A save that comes to the stop; its stream is read by nobody in particular.
 fn stopped(host: &Host) -> (Talk, Result<serde_json::Value, String>) {
+    stopped_after(host, || ())
+}
+
+/// The same, with something that happens after the pre-flight.
+fn stopped_after(host: &Host, happens: impl FnOnce()) -> (Talk, Result<serde_json::Value, String>) {
     let (mut reader, writer) = std::io::pipe().unwrap();
     std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
     let (mut talk, begun) = host.save(writer.as_fd());
     begun.unwrap();
+    happens();
     let stopped = talk.ask(json!({"op": "stop"}));
     (talk, stopped)
 }
@@ -198,12 +204,12 @@ fn a_further_attempt_forgets_nothing_of_an_earlier_one() {
     let other = Device::at("0000:3c:00.0");
     let busy = [("nvidia", 3)];
     let (host, toolstack, program) = guest(Some(bus(0, &busy)));
-    let mut pci = toolstack.pci();
-    pci.record = vec![recorded(Removal::Late), other.clone().into()];
-    pci.attach_fails = Some("its slot is being reset".into());
-    drop(pci);
     program.state().bus.as_mut().unwrap().own = 3;
-    let (talk, refused) = stopped(&host);
+    let (talk, refused) = stopped_after(&host, || {
+        let mut pci = toolstack.pci();
+        pci.record = vec![recorded(Removal::Late), other.clone().into()];
+        pci.attach_fails = Some("its slot is being reset".into());
+    });
     let error = refused.unwrap_err();
     assert!(error.contains("something uses their driver"), "{error}");
     drop(talk);

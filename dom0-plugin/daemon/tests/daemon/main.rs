@@ -6,6 +6,7 @@ mod chips;
 mod departures;
 mod doctor;
 mod history;
+mod homecomings;
 mod host;
 mod hostile;
 mod hvm;

@@ -36,6 +36,14 @@ pub struct Pci {
     pub detach_fails: bool,
     /// What `xl pci-attach` says instead of attaching.
     pub attach_fails: Option<String>,
+    /// The one device that it says so of; all if `None`.
+    pub fails_for: Option<Device>,
+    /// A paravirtual guest does not hear when it is woken.
+    pub is_deaf: bool,
+    /// It has given up what is listed.
+    pub has_let_go: bool,
+    /// Somebody else's `xl` runs.
+    pub is_at_work: bool,
     /// Who has the device.
     pub owner: Option<u32>,
     /// `None`: there is no `xl`.
@@ -74,6 +82,10 @@ impl Default for Pci {
             when_woken: None,
             detach_fails: false,
             attach_fails: None,
+            fails_for: None,
+            is_deaf: false,
+            has_let_go: false,
+            is_at_work: false,
             owner: None,
             configuration: Some(Configuration {
                 passthrough: true,
@@ -104,7 +116,7 @@ impl FakeToolstack {
     }
 }
 
-fn plug(pci: &mut Pci, device: &Device) {
+pub fn plug(pci: &mut Pci, device: &Device) {
     if let Some(emulated) = &mut pci.emulated {
         emulated.push(Emulated {
             id: device.emulated_id(),
@@ -145,6 +157,7 @@ impl Toolstack for FakeToolstack {
                 pci.done.push("pulse".into());
                 pci.when_woken.iter().for_each(|woken| woken());
             }
+            _ if pci.is_deaf => pci.done.push("wake".into()),
             _ => pci.link = Link::Connected,
         }
         Ok(())
@@ -153,8 +166,14 @@ impl Toolstack for FakeToolstack {
     fn attach(&self, _: u32, device: &Device) -> io::Result<()> {
         let mut pci = self.pci();
         pci.done.push(format!("attach {}", device.bdf));
-        if let Some(said) = &pci.attach_fails {
+        if let Some(said) = &pci.attach_fails
+            && pci.fails_for.as_ref().is_none_or(|d| d == device)
+        {
             return Err(io::Error::other(said.clone()));
+        }
+        let id = device.emulated_id();
+        if pci.emulated.iter().flatten().any(|e| e.id == id) {
+            return Err(io::Error::other(format!("Duplicate device ID {id}")));
         }
         plug(&mut pci, device);
         pci.assigned.push(device.clone());
@@ -177,7 +196,23 @@ impl Toolstack for FakeToolstack {
         let mut pci = self.pci();
         pci.done.push(format!("drop {}", device.bdf));
         pci.assigned.retain(|d| d != device);
+        pci.has_let_go = false;
         Ok(())
+    }
+
+    fn unplug(&self, _: u32, device: &Device) -> io::Result<()> {
+        let mut pci = self.pci();
+        pci.done.push(format!("unplug {}", device.bdf));
+        unplug(&mut pci, device);
+        Ok(())
+    }
+
+    fn has_let_go(&self, _: u32, _: &Device) -> io::Result<bool> {
+        Ok(self.pci().has_let_go)
+    }
+
+    fn is_at_work(&self, _: u32) -> io::Result<bool> {
+        Ok(self.pci().is_at_work)
     }
 
     fn owner(&self, _: &Device) -> io::Result<Option<u32>> {
