@@ -182,7 +182,7 @@ fn a_device_that_can_go_is_no_error() {
     host.expect_sessions(1);
     let diagnosis = examine(&host);
     assert_eq!(diagnosis["can_migrate"], true, "{diagnosis:#}");
-    assert!(found(&diagnosis, "note")[0].contains("pci-assignable-add -n NAME"));
+    assert!(found(&diagnosis, "note")[0].contains("pci_attach in xl-gpu.conf there"));
     assert!(toolstack.pci().done.is_empty(), "nothing was detached");
 }
 
