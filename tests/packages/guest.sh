@@ -2,6 +2,7 @@
 . /packages/lib.sh
 
 ours=/usr/lib/xl-gpu
+export XDG_RUNTIME_DIR=/tmp # for xl-gpu-off
 finds_ours() {
     says "libOpenCL.so.1: $ours/libOpenCL.so.1" "$@" /packages/opens libOpenCL.so.1
     says "libcuda.so.1: $ours/libcuda.so.1" "$@" /packages/opens libcuda.so.1
