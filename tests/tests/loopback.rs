@@ -54,6 +54,12 @@ fn a_program_is_moved_again_and_again() {
     let before = kept(&host);
     assert_eq!(before.len(), 4);
     assert!(before.iter().all(|m| m["outcome"] == "ok"), "{before:?}");
+    let written = || {
+        let lines = std::fs::read_to_string(host.folder().join("history.jsonl")).unwrap();
+        let lines = lines.lines().map(serde_json::from_str);
+        lines.collect::<Result<Vec<Value>, _>>().unwrap()
+    };
+    eventually("all of it is written", || written() == before);
     host.kill_daemon();
     host.start_daemon();
     assert_eq!(kept(&host), before, "a restart forgets nothing");

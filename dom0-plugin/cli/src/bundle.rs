@@ -2,6 +2,7 @@
 
 use crate::client::Client;
 use anyhow::{Context, bail, ensure};
+use host::examination::HostDiagnosis;
 use protocol::control::Control;
 use protocol::status::Status;
 use serde_json::Value;
@@ -16,8 +17,12 @@ const CONFIGURATION: &str = "/etc/xen/xl-gpu.conf";
 /// Lines of the daemon's log.
 const LOG_LINES: &str = "20000";
 
-/// Packs it into `output`, or into a file in this folder; what there is to say about that.
-pub fn write(socket: &Path, output: Option<PathBuf>) -> anyhow::Result<String> {
+/// Packs it into `output`, or into a file in this folder, with what was found of this `host`; what there is to say about that.
+pub fn write(
+    socket: &Path,
+    host: &HostDiagnosis,
+    output: Option<PathBuf>,
+) -> anyhow::Result<String> {
     let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let name = format!(
         "xl-gpu-report-{}",
@@ -25,7 +30,7 @@ pub fn write(socket: &Path, output: Option<PathBuf>) -> anyhow::Result<String> {
     );
     let output = output.unwrap_or_else(|| PathBuf::from(format!("{name}.tar.gz")));
     let scratch = Scratch::new(&name)?;
-    let bundle = Bundle::collect(socket, &scratch.folder)?;
+    let bundle = Bundle::collect(socket, host, &scratch.folder)?;
     // For its owner only: it names domains and programs.
     let mut file = OpenOptions::new();
     let file = file.write(true).create(true).truncate(true).mode(0o600);
@@ -86,7 +91,7 @@ struct Bundle {
 }
 
 impl Bundle {
-    fn collect(socket: &Path, folder: &Path) -> anyhow::Result<Self> {
+    fn collect(socket: &Path, host: &HostDiagnosis, folder: &Path) -> anyhow::Result<Self> {
         let mut bundle = Bundle::default();
         let mut put = |name: &str, content: anyhow::Result<Vec<u8>>| -> anyhow::Result<()> {
             match content {
@@ -138,6 +143,7 @@ impl Bundle {
                 "short-iso-precise",
             ]),
         )?;
+        put("doctor.json", pretty(host))?;
         let status = ask::<Status>(socket, &Control::Status);
         let domains = status
             .as_ref()

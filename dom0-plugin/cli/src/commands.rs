@@ -5,7 +5,7 @@ use crate::client::Client;
 use crate::exit::Exit;
 use crate::{bundle, generate, show, timeline, watch};
 use anyhow::Context;
-use host::examination::{Daemon, Host, examine};
+use host::examination::{Daemon, Host, HostDiagnosis, examine};
 use protocol::control::{Control, Forgotten, Idleness, Order, Outcome};
 use protocol::conversation::Done;
 use protocol::diagnosis::Diagnosis;
@@ -40,7 +40,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             output,
             ..
         } => {
-            let written = bundle::write(&arguments.socket, output)?;
+            let written = bundle::write(&arguments.socket, &this_host(&arguments.socket), output)?;
             show::print_text(&written)?;
         }
         Command::Report {
@@ -60,14 +60,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             show::print(&history, json, show::history::text)?;
         }
         Command::Doctor { domain: None, json } => {
-            let daemon = connect().and_then(|mut client| client.status(None));
-            let daemon = match daemon {
-                Ok(status) => Daemon::Runs {
-                    version: status.version,
-                },
-                Err(e) => Daemon::Silent(format!("{e:#}")),
-            };
-            let found = examine(&Host::look(daemon, version::VERSION));
+            let found = this_host(&arguments.socket);
             show::print(&found, json, show::diagnosis::host)?;
             if !found.ready {
                 return Ok(Exit::CannotMigrate);
@@ -129,6 +122,18 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         }
     }
     Ok(Exit::Done)
+}
+
+/// What this host lacks, with the daemon or without.
+pub fn this_host(socket: &Path) -> HostDiagnosis {
+    let daemon = Client::connect(socket).and_then(|mut client| client.status(None));
+    let daemon = match daemon {
+        Ok(status) => Daemon::Runs {
+            version: status.version,
+        },
+        Err(e) => Daemon::Silent(format!("{e:#}")),
+    };
+    examine(&Host::look(daemon, version::VERSION))
 }
 
 fn steer(mut client: Client, one: OneDomain, order: Order) -> anyhow::Result<()> {

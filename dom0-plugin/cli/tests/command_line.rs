@@ -258,6 +258,7 @@ fn a_bundle_has_what_can_be_had() {
         "xl-gpu-version.txt",
         "status.json",
         "history.json",
+        "doctor.json",
         "doctor-5.json",
         "report-5.json",
         "kernel.txt",

@@ -1,14 +1,18 @@
 //! The last migrations of each domain, kept over restarts of the daemon.
 //!
-//! One JSON object a line, oldest first. The file is written anew for each change and renamed into place, so it is whole
+//! One JSON object a line, oldest first. The file is written anew after a change and renamed into place, so it is whole
 //! at any moment. A line that makes no sense is skipped, and gone with the next change.
+//!
+//! A thread of its own writes: whoever notes something may be in the middle of a domain's downtime, and the disk busy.
 
 use protocol::history::{History, Migration};
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Migrations of one domain that are kept.
 const EACH: usize = 32;
@@ -17,25 +21,34 @@ const ALL: usize = 2048;
 /// Longest reason that is kept, in characters.
 const REASON: usize = 2000;
 
+type Migrations = Arc<Mutex<Vec<Migration>>>;
+
 /// Migrations that are over, oldest first.
 #[derive(Debug, Default)]
 pub struct Histories {
-    file: Option<PathBuf>,
-    migrations: Mutex<Vec<Migration>>,
+    migrations: Migrations,
+    /// To the thread that writes.
+    changed: Option<Sender<()>>,
+}
+
+fn lock(migrations: &Migrations) -> MutexGuard<'_, Vec<Migration>> {
+    migrations.lock().unwrap_or_else(|e| e.into_inner())
 }
 
 impl Histories {
-    /// Those in `file`, which need not be there; new ones go there.
+    /// Those in `file`, which need not be there; new ones go there, soon.
     pub fn in_file(file: PathBuf) -> Self {
-        let migrations = Mutex::new(read(&file));
-        Histories {
-            file: Some(file),
-            migrations,
+        let migrations: Migrations = Arc::new(Mutex::new(read(&file)));
+        let (changed, changes) = channel();
+        let kept = migrations.clone();
+        let writer = std::thread::Builder::new().name("history".into());
+        if let Err(e) = writer.spawn(move || write_changes(&file, &kept, &changes)) {
+            log::error!("the history will not be kept, no thread can be had for it: {e}");
         }
-    }
-
-    fn migrations(&self) -> MutexGuard<'_, Vec<Migration>> {
-        self.migrations.lock().unwrap_or_else(|e| e.into_inner())
+        Histories {
+            migrations,
+            changed: Some(changed),
+        }
     }
 
     /// Keeps a migration, or what is new about one that is kept. Whether it is a new one.
@@ -43,7 +56,7 @@ impl Histories {
         if let Some(error) = &mut migration.error {
             *error = error.chars().take(REASON).collect();
         }
-        let mut kept = self.migrations();
+        let mut kept = lock(&self.migrations);
         let known = kept
             .iter_mut()
             .find(|m| m.id == migration.id && m.role == migration.role);
@@ -53,17 +66,17 @@ impl Histories {
             None => kept.push(migration),
         }
         forget_oldest(&mut kept);
-        if let Some(file) = &self.file
-            && let Err(e) = write(file, &kept)
-        {
-            log::warn!("{}: the history cannot be kept: {e}", file.display());
+        drop(kept);
+        if let Some(changed) = &self.changed {
+            // There is nobody to tell where the thread could not be had.
+            let _ = changed.send(());
         }
         is_new
     }
 
     /// Those of the domain of this name or UUID; of all where none is named.
     pub fn of(&self, domain: Option<&str>) -> History {
-        let kept = self.migrations();
+        let kept = lock(&self.migrations);
         let wanted = |m: &&Migration| {
             domain.is_none_or(|wanted| m.name == wanted || m.uuid.as_deref() == Some(wanted))
         };
@@ -112,6 +125,17 @@ fn read(file: &Path) -> Vec<Migration> {
     migrations
 }
 
+/// Writes what there is after a change, or after several that came meanwhile.
+fn write_changes(file: &Path, migrations: &Migrations, changes: &Receiver<()>) {
+    while changes.recv().is_ok() {
+        while changes.try_recv().is_ok() {}
+        let kept = lock(migrations).clone();
+        if let Err(e) = write(file, &kept) {
+            log::warn!("{}: the history cannot be kept: {e}", file.display());
+        }
+    }
+}
+
 fn write(file: &Path, migrations: &[Migration]) -> io::Result<()> {
     if let Some(folder) = file.parent() {
         std::fs::create_dir_all(folder)?;
@@ -122,7 +146,14 @@ fn write(file: &Path, migrations: &[Migration]) -> io::Result<()> {
         text.push(b'\n');
     }
     let new = file.with_extension("new");
-    let mut written = File::create(&new)?;
+    // Domains' names and what went wrong with them: root's, like the socket.
+    let mut open = OpenOptions::new();
+    let mut written = open
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&new)?;
     written.write_all(&text)?;
     // The name must not reach the disk before the contents.
     written.sync_data()?;
@@ -134,6 +165,16 @@ mod tests {
     use super::*;
     use protocol::history::Outcome;
     use protocol::report::{Report, Role};
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::Duration;
+
+    /// Waits for what must come.
+    fn eventually(is_so: impl Fn() -> bool) {
+        while !is_so() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
 
     fn migration(id: u64, name: &str) -> Migration {
         let mut report = Report::new(Role::Source, 1);
@@ -172,6 +213,9 @@ mod tests {
         let mut known = migration(1, "web");
         known.blackout_s = Some(0.25);
         assert!(!histories.note(known.clone()), "what is new about it");
+        eventually(|| read(&file) == histories.of(None).migrations);
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "root's alone");
 
         let mut text = std::fs::read_to_string(&file).unwrap();
         text.push_str("{\"id\": 7\n\u{0}\n{\"id\":9}\n");
@@ -213,7 +257,7 @@ mod tests {
         let many = 0..ALL as u64 + 10;
         let many = many.map(|id| migration(id, &format!("domain {id}")));
         let histories = Histories {
-            migrations: Mutex::new(many.collect()),
+            migrations: Arc::new(Mutex::new(many.collect())),
             ..Histories::default()
         };
         histories.note(migration(9999, "last"));
@@ -231,6 +275,22 @@ mod tests {
         histories.note(one);
         let kept = histories.of(None).migrations.remove(0).error.unwrap();
         assert_eq!(kept, "ö".repeat(REASON));
+    }
+
+    /// `note` is called while a domain waits for its restore to end.
+    #[test]
+    fn nobody_waits_for_the_disk() {
+        let folder = Folder::new("busy-disk");
+        std::fs::create_dir_all(&folder.0).unwrap();
+        // Opening it takes until somebody reads from it.
+        let stuck = folder.file().with_extension("new");
+        let mode = Mode::from_raw_mode(0o600);
+        mknodat(CWD, &stuck, FileType::Fifo, mode, 0).unwrap();
+        let histories = Histories::in_file(folder.file());
+        for id in 0..3 {
+            assert!(histories.note(migration(id, "web")));
+        }
+        assert_eq!(histories.of(Some("web")).migrations.len(), 3);
     }
 
     #[test]

@@ -147,10 +147,10 @@ fn answer_prometheus(daemon: &Arc<Daemon>, address: SocketAddr) {
     }
     let daemon = daemon.clone();
     let make = move || match status::status(&daemon) {
-        Ok(status) => metrics::page::page(&status, daemon.reports.tallies()),
+        Ok(status) => Some(metrics::page::page(&status, daemon.reports.tallies())),
         Err(e) => {
             log::warn!("metrics: the domains cannot be read: {e}");
-            String::new()
+            None
         }
     };
     let last = metrics::page::LastPage::default();

@@ -20,15 +20,15 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(address)
 }
 
-/// Answers for ever.
-pub fn serve(listener: &TcpListener, page: impl Fn() -> String + Send + Sync + 'static) {
+/// Answers for ever; `page` is none where it cannot be made now.
+pub fn serve(listener: &TcpListener, page: impl Fn() -> Option<String> + Send + Sync + 'static) {
     serve_for(listener, PATIENCE, page);
 }
 
 fn serve_for(
     listener: &TcpListener,
     patience: Duration,
-    page: impl Fn() -> String + Send + Sync + 'static,
+    page: impl Fn() -> Option<String> + Send + Sync + 'static,
 ) {
     // Each connection's thread holds one.
     let page = Arc::new(page);
@@ -59,17 +59,28 @@ fn serve_for(
     }
 }
 
-fn answer(stream: &TcpStream, deadline: Instant, page: &dyn Fn() -> String) -> io::Result<()> {
+fn answer(
+    stream: &TcpStream,
+    deadline: Instant,
+    page: &dyn Fn() -> Option<String>,
+) -> io::Result<()> {
     let head = request(stream, deadline)?;
     let mut words = head.split(' ');
     let (method, target) = (words.next(), words.next().unwrap_or_default());
     let path = target.split('?').next();
     let (status, content, body) = match (method, path) {
-        (Some("GET"), Some("/metrics")) => (
-            "200 OK",
-            "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            page(),
-        ),
+        (Some("GET"), Some("/metrics")) => match page() {
+            Some(page) => (
+                "200 OK",
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                page,
+            ),
+            None => (
+                "503 Service Unavailable",
+                "text/plain",
+                "the log of xl-gpud says why\n".into(),
+            ),
+        },
         (Some("GET"), _) => (
             "404 Not Found",
             "text/plain",
@@ -133,7 +144,11 @@ mod tests {
     fn server(patience: Duration, page: &'static str) -> SocketAddr {
         let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = listener.local_addr().unwrap();
-        std::thread::spawn(move || serve_for(&listener, patience, move || page.to_owned()));
+        std::thread::spawn(move || {
+            serve_for(&listener, patience, move || {
+                (!page.is_empty()).then(|| page.to_owned())
+            })
+        });
         address
     }
 
@@ -169,6 +184,12 @@ mod tests {
         }
         let query = ask(address, "GET /metrics?x=1 HTTP/1.1\r\n\r\n").unwrap();
         assert!(query.starts_with("HTTP/1.1 200"), "{query}");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_no_empty_page() {
+        let answer = ask(server(PATIENCE, ""), GET).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     }
 
     #[test]
