@@ -1,4 +1,4 @@
-//! The carrier of a program that may not open Xen's devices: an agent of the guest grants pages for it and relays its doorbell.
+//! The carrier of a program that may not open Xen's devices: an agent of the guest relays its channel.
 //!
 //! ```text
 //!   program                               agent                          XenStore, dom0
@@ -7,22 +7,25 @@
 //!     Announce ────────────────────────────>  writes the session's nodes ──>
 //!     <───────────────────────────── Domain
 //!     <════ requests: Open ═════════════════  <─────────────── request := "open"
-//!     Share { pages } ─────────────────────>  grants pages, binds a port
-//!     <──────── Lent { pages }, pages, doorbell
+//!     Share { pages } ─────────────────────>  grants as many, binds a port
+//!     <──────── Lent { pages }, memfd, doorbell
 //!     lays out the directory
-//!     Publish ─────────────────────────────>  writes `channel`, with a seal ──>
+//!     Publish ─────────────────────────────>  writes `channel` ────────────>
 //!     <─────────────────────────────── Done
-//!     <════ requests: Close ════════════════  unbinds the port  <── "close"
+//!     <═════ rings and slots of the memfd ══  ═══ rings and slots, granted ═>
+//!     <════ requests: Close ════════════════  unbinds, ends grants  <── "close"
 //!     Closed ──────────────────────────────>  request := "" ───────────────>
 //! ```
 //!
-//! Each message of the program's has one answer. What dom0 asks comes on a socket of its own. The lent pages begin with their references,
-//! a word each. `docs/agent.md` says why it is so; the agent itself is the crate `agent`.
+//! Each message of the program's has one answer. What dom0 asks comes on a socket of its own. `docs/agent.md` says why it is so; the
+//! agent itself is the crate `agent`.
 
 mod client;
+mod link;
 mod messages;
 
 pub use client::{AgentRendezvous, AnnouncedIn};
+pub use link::{ForProgram, SharedLink};
 pub use messages::{Answer, Asked, Told, VERSION};
 
 /// Where the agent listens.

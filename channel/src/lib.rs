@@ -29,7 +29,7 @@
 //! | [`datagram`], `mapping` | messages and descriptors over a socket; pages of a file |
 //! | [`loopback`] | the carrier without Xen: memfd, eventfd, a socket |
 //! | [`agent`] | the carrier of a program without rights: an agent lends it pages and a doorbell |
-//! | [`reference_seal`] | shows that the references in a directory are those that were granted |
+//! | [`relay`] | passes a program's channel on to dom0 |
 //! | [`this_domain`] | what tells a domain from the one before a move, by its nodes |
 //! | [`xenstore`] | names and values of the nodes by which the two ends meet over Xen |
 //!
@@ -51,7 +51,7 @@ mod mapping;
 pub mod memory;
 pub mod message;
 pub mod port;
-pub mod reference_seal;
+pub mod relay;
 pub mod ring;
 pub mod this_domain;
 pub mod xenstore;

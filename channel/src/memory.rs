@@ -233,6 +233,14 @@ impl<'a> SharedBytes<'a> {
         }
     }
 
+    /// Copies the bytes of another range in, of the same length. They must not overlap.
+    pub fn copy_from(&self, from: &SharedBytes<'_>) {
+        assert_eq!(from.len, self.len, "copy within shared memory");
+        // SAFETY: both ranges have self.len bytes of a mapping, and neither is ever behind a reference. An overlap, or a peer that
+        // writes meanwhile, gives wrong bytes.
+        unsafe { copy(from.base.as_ptr(), self.base.as_ptr(), self.len) }
+    }
+
     /// Copies `from` in. It must have the range's length.
     pub fn write(&self, from: &[u8]) {
         assert_eq!(from.len(), self.len, "copy into shared memory");

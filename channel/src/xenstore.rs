@@ -5,7 +5,6 @@
 
 use crate::layout::{MAX_PAGES, MIN_PAGES};
 use crate::link::{LeftToDriver, Residence};
-use crate::reference_seal::ReferenceSeal;
 use std::fmt;
 use std::str::FromStr;
 
@@ -111,14 +110,11 @@ pub struct PublishedChannel {
     pub port: u32,
     /// Pages in all.
     pub pages: usize,
-    /// Of the references of all pages, where somebody else granted them than who writes the directory.
-    pub seal: Option<ReferenceSeal>,
 }
 
 impl fmt::Display for PublishedChannel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", self.reference, self.port, self.pages)?;
-        self.seal.map_or(Ok(()), |seal| write!(f, " {seal}"))
+        write!(f, "{} {} {}", self.reference, self.port, self.pages)
     }
 }
 
@@ -130,8 +126,6 @@ impl PublishedChannel {
             reference: words.next()?.parse().ok()?,
             port: words.next()?.parse().ok()?,
             pages: words.next()?.parse().ok()?,
-            // A word that is no seal must not pass for none.
-            seal: words.next().map(str::parse).transpose().ok()?,
         };
         (words.next().is_none() && (MIN_PAGES..=MAX_PAGES).contains(&published.pages))
             .then_some(published)
@@ -190,19 +184,13 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_node_is_three_numbers_and_perhaps_a_seal() {
+    fn a_channel_node_is_three_numbers() {
         let published = PublishedChannel::parse("8 12 263").unwrap();
         assert_eq!(
             (published.reference, published.port, published.pages),
             (8, 12, 263)
         );
         assert_eq!(published.to_string(), "8 12 263");
-        let seal = ReferenceSeal::new(&[8, 9]).unwrap();
-        let sealed = PublishedChannel {
-            seal: Some(seal),
-            ..published
-        };
-        assert_eq!(PublishedChannel::parse(&sealed.to_string()), Some(sealed));
         for bad in [
             "",
             "8 12",

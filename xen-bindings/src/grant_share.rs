@@ -1,7 +1,6 @@
 //! Pages this domain grants to another one (`/dev/xen/gntalloc`).
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr::NonNull;
 
 use crate::error::GrantError;
@@ -159,14 +158,6 @@ impl GrantShare {
         // SAFETY: the handle is open and not used again. Closing ends what unsharing left.
         unsafe { (self.api.xengntshr_close)(self.handle.as_ptr()) };
         result
-    }
-}
-
-impl AsFd for GrantShare {
-    /// The device. Whoever has the descriptor can map the pages from offset 0, and grant further ones to any domain.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the handle is open, and its descriptor stays open as long as the handle, which outlives the borrow.
-        unsafe { BorrowedFd::borrow_raw((self.api.xengntshr_fd)(self.handle.as_ptr())) }
     }
 }
 

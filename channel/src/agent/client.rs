@@ -2,19 +2,15 @@
 
 #![forbid(unsafe_code)]
 
+use super::link::SharedLink;
 use super::messages::{Answer, Asked, Told, VERSION};
 use crate::datagram;
 use crate::layout::{MAX_PAGES, MIN_PAGES};
-use crate::link::{Announcement, GuestLink, Link, Rendezvous, Request, wait_readable};
-use crate::mapping::map;
-use crate::memory::SharedRegion;
+use crate::link::{Announcement, GuestLink, Rendezvous, Request, wait_readable};
 use crate::this_domain::ThisDomain;
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -149,7 +145,7 @@ impl Rendezvous for AgentRendezvous {
                 (other, _) => return Err(instead(other)),
             };
             let [file, doorbell] = descriptors(fds)?;
-            match LentLink::new(&file, lent, doorbell) {
+            match SharedLink::map(&file, lent, doorbell) {
                 // A process may map only so much.
                 Err(e) if e.kind() == io::ErrorKind::OutOfMemory && lent / 2 >= MIN_PAGES => {
                     wanted = lent / 2;
@@ -181,71 +177,5 @@ impl Rendezvous for AgentRendezvous {
 
     fn looked(&mut self) -> io::Result<()> {
         self.tell_only(&Told::Looked)
-    }
-}
-
-/// Lent pages, mapped, and the agent's end of a doorbell.
-struct LentLink {
-    doorbell: OwnedFd,
-    memory: SharedRegion,
-    references: Vec<u32>,
-}
-
-impl LentLink {
-    fn new(file: &OwnedFd, pages: usize, doorbell: OwnedFd) -> io::Result<LentLink> {
-        let memory = map(file, pages)?;
-        let references = (0..pages)
-            .map(|page| memory.load(page * 4, Ordering::Relaxed))
-            .collect();
-        Ok(LentLink {
-            doorbell,
-            memory,
-            references,
-        })
-    }
-}
-
-impl Link for LentLink {
-    fn memory(&self) -> &SharedRegion {
-        &self.memory
-    }
-
-    fn notify(&self) -> io::Result<()> {
-        ring(&self.doorbell)
-    }
-
-    fn fd(&self) -> BorrowedFd<'_> {
-        self.doorbell.as_fd()
-    }
-
-    fn clear(&self) -> io::Result<()> {
-        let mut rings = [0; 512];
-        loop {
-            match rustix::net::recv(&self.doorbell, &mut rings[..], RecvFlags::DONTWAIT) {
-                Ok((0, _)) | Err(Errno::CONNRESET) => {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                }
-                Ok((got, _)) if got < rings.len() => return Ok(()),
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return Ok(()),
-                Err(e) => return Err(e.into()),
-            }
-        }
-    }
-}
-
-/// Rings a doorbell that is a connected socket.
-fn ring(doorbell: &OwnedFd) -> io::Result<()> {
-    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-    match rustix::net::send(doorbell, &[1], flags) {
-        // No room: rings are waiting already.
-        Ok(_) | Err(Errno::AGAIN) => Ok(()),
-        Err(e) => Err(e.into()),
-    }
-}
-
-impl GuestLink for LentLink {
-    fn references(&self) -> &[u32] {
-        &self.references
     }
 }

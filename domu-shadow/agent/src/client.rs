@@ -1,10 +1,10 @@
 //! One client's conversation.
 
-use crate::announcement::{text, vetted};
+use crate::announcement::{short, text, vetted};
 use crate::limits::{Allowance, Limits};
 use crate::loan::Loan;
 use crate::process::Process;
-use crate::registry::Seat;
+use crate::registry::{NotYours, Seat};
 use crate::xen::{Place, Xen};
 use channel::agent::{Answer, Asked, Told, VERSION};
 use channel::datagram;
@@ -17,12 +17,12 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Longest reason of a failure, in characters.
 const REASON: usize = 400;
-/// How long a client may take to announce a session, in seconds.
-const FIRST_WORD: i64 = 60;
+/// How long a client may take to announce a session.
+const FIRST_WORD: Duration = Duration::from_secs(60);
 
 /// How a conversation ended.
 #[derive(Debug)]
@@ -41,16 +41,6 @@ impl From<io::Error> for End {
     fn from(e: io::Error) -> Self {
         End::Dropped(e.to_string())
     }
-}
-
-/// What is lent at the moment.
-enum Lending {
-    Nothing,
-    Lent(Loan),
-    /// dom0 has unmapped, port and grants have ended; the program is to say that it has unmapped, too.
-    Ending {
-        _bell: Option<OwnedFd>,
-    },
 }
 
 /// The session that a client has announced.
@@ -77,10 +67,12 @@ impl Session {
         Ok(Answer::Domain(self.domain.clone()))
     }
 
-    /// Whether the domain has become another one since, as far as can be told: its nodes are gone, or it says so.
+    /// Whether the domain has become another one since. By what no program can touch; its nodes it can have removed.
     fn has_moved(&self, xen: &dyn Xen) -> bool {
-        let domains = xen.domain().zip(self.domain.as_ref());
-        !self.place.is_announced() || domains.is_some_and(|(now, then)| now.is_other_than(then))
+        match xen.domain().zip(self.domain.as_ref()) {
+            Some((now, then)) => now.is_other_than(then),
+            None => !self.place.is_announced(),
+        }
     }
 }
 
@@ -93,7 +85,7 @@ pub(crate) struct Client<'a> {
     /// This end of the socket of requests, once the client has said hello.
     requests: Option<OwnedFd>,
     session: Option<Session>,
-    lending: Lending,
+    loan: Option<Loan>,
     /// dom0 waits for a channel.
     asked_to_open: bool,
     allowance: Allowance,
@@ -116,15 +108,15 @@ impl<'a> Client<'a> {
             socket,
             requests: None,
             session: None,
-            lending: Lending::Nothing,
+            loan: None,
             asked_to_open: false,
             allowance: Allowance::new(limits, Instant::now()),
         }
     }
 
-    /// Serves the client until one of both ends it. Nothing is lent afterwards. Says where the GPU state of the session
-    /// is that it has announced.
-    pub(crate) fn serve(mut self) -> (End, Option<Residence>) {
+    /// Serves the client until one of both ends it. Nothing is lent afterwards. Gives the session
+    /// that it has announced, and where its GPU state is.
+    pub(crate) fn serve(mut self) -> (End, Option<(SessionId, Residence)>) {
         let end = loop {
             if let Err(end) = self.turn() {
                 break end;
@@ -135,30 +127,32 @@ impl<'a> Client<'a> {
             // As a courtesy: a client that does not read learns nothing.
             let _ = datagram::send(&self.socket, &Answer::Refused(reason.clone()), &[]);
         }
-        (end, self.session.map(|s| s.state))
+        (end, self.session.map(|s| (s.id, s.state)))
     }
 
     /// Waits for something and deals with it.
     fn turn(&mut self) -> Result<(), End> {
-        let loan = match &self.lending {
-            Lending::Lent(loan) => Some(loan),
-            _ => None,
-        };
         let place = self.session.as_ref().map(|s| s.place.fd());
         let mut fds: Vec<PollFd<'_>> = [self.process.as_fd(), self.seat.as_fd()]
             .into_iter()
             .chain([self.socket.as_fd()])
             .chain(place)
-            .chain(loan.into_iter().flat_map(Loan::fds))
+            .chain(self.loan.iter().flat_map(Loan::fds))
             .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
             .collect();
-        let first_word = Timespec {
-            tv_sec: FIRST_WORD,
-            tv_nsec: 0,
+        let patience = match (&self.session, &self.loan) {
+            (None, _) => Some(FIRST_WORD),
+            (_, Some(loan)) => Some(loan.patience()),
+            (_, None) => None,
         };
-        let limit = self.session.is_none().then_some(&first_word);
-        match poll(&mut fds, limit) {
-            Ok(0) => return Err(End::Dropped("it has announced no session".into())),
+        let limit = patience.map(|p| Timespec {
+            tv_sec: p.as_secs() as i64,
+            tv_nsec: p.subsec_nanos().into(),
+        });
+        match poll(&mut fds, limit.as_ref()) {
+            Ok(0) if self.session.is_none() => {
+                return Err(End::Dropped("it has announced no session".into()));
+            }
             Ok(_) => {}
             Err(Errno::INTR) => return Ok(()),
             Err(e) => return Err(io::Error::from(e).into()),
@@ -167,21 +161,24 @@ impl<'a> Client<'a> {
         let mut next = || ready.next().unwrap_or(false);
         let (ended, superseded, said) = (next(), next(), next());
         let stirred = place.is_some() && next();
-        let (from_dom0, from_program) = (next(), next());
+        let (rang, rang_too) = (next(), next());
         if ended {
             return Err(End::ProcessEnded);
         }
         if superseded {
             return Err(End::Superseded);
         }
-        if let Lending::Lent(loan) = &mut self.lending {
-            loan.relay(from_dom0, from_program)?;
-        }
         if stirred {
             self.pass_requests_on()?;
         }
         if said {
             self.hear()?;
+        }
+        if let Some(loan) = &mut self.loan
+            && let Err(e) = loan.pass(rang || rang_too)
+        {
+            log::debug!("a channel ends: {e}");
+            self.end_loan();
         }
         Ok(())
     }
@@ -192,9 +189,21 @@ impl<'a> Client<'a> {
             && let Some(request) = session.place.next()?
         {
             match request {
-                Request::Open => self.asked_to_open = true,
-                // dom0 has unmapped (or has never mapped). What the client does now cannot keep anything bound.
-                Request::Close | Request::Announce => self.end_loan(),
+                // If there is a channel, this is a dom0 that knows nothing of it.
+                Request::Open => {
+                    self.end_loan();
+                    self.asked_to_open = true;
+                }
+                // dom0 has unmapped (or has never mapped). The client need not be asked.
+                Request::Close => {
+                    self.asked_to_open = false;
+                    self.end_loan();
+                    self.with_place(|place| place.closed())?;
+                }
+                Request::Announce => {
+                    self.asked_to_open = false;
+                    self.end_loan();
+                }
                 Request::Look | Request::Rescan => {}
             }
             self.allowance.asked();
@@ -207,18 +216,21 @@ impl<'a> Client<'a> {
         Ok(())
     }
 
+    /// What is lent ends. dom0 hears first, so that it maps nothing else under these numbers.
     fn end_loan(&mut self) {
-        self.lending = match std::mem::replace(&mut self.lending, Lending::Nothing) {
-            Lending::Lent(loan) => {
-                let session = self.session.as_ref();
-                let bell = match session.is_some_and(|s| s.has_moved(self.xen)) {
-                    true => loan.forget(),
-                    false => loan.end(),
-                };
-                Lending::Ending { _bell: bell }
-            }
-            other => other,
+        let Some(loan) = self.loan.take() else {
+            return;
         };
+        let session = self.session.as_ref();
+        if session.is_some_and(|s| s.has_moved(self.xen)) {
+            return loan.forget();
+        }
+        if loan.is_published()
+            && let Err(e) = self.with_place(|place| place.retract())
+        {
+            log::warn!("a channel that ends is still published: {e}");
+        }
+        drop(loan);
     }
 
     /// One message of the client's.
@@ -236,10 +248,7 @@ impl<'a> Client<'a> {
             Ok(answer) => answer,
             Err(e) => (Answer::Failed(text(&e.to_string(), REASON)), Vec::new()),
         };
-        let mut passed: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
-        if let (Answer::Lent { .. }, Lending::Lent(loan)) = (&answer, &self.lending) {
-            passed.insert(0, loan.pages());
-        }
+        let passed: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
         datagram::send(&self.socket, &answer, &passed).map_err(|e| match e.kind() {
             io::ErrorKind::WouldBlock => End::Dropped("it does not read its answers".into()),
             _ => End::HungUp,
@@ -261,21 +270,13 @@ impl<'a> Client<'a> {
                 .map(|answer| (answer, Vec::new()))),
             (Told::Where, true, _) => Ok(Ok((Answer::Domain(self.xen.domain()), Vec::new()))),
             (Told::Share { pages }, true, Some(_)) => Ok(self.lend(pages)),
-            (Told::Publish, true, Some(s)) => match &self.lending {
-                Lending::Lent(loan) if self.asked_to_open => {
-                    self.asked_to_open = false;
-                    done(loan.channel().and_then(|c| s.place.publish(&c)))
-                }
-                _ => done(Err(io::Error::other("dom0 does not wait for pages"))),
-            },
+            (Told::Publish, true, Some(_)) => done(self.publish()),
             (Told::Closed, true, Some(_)) => {
                 self.end_loan();
-                self.lending = Lending::Nothing;
                 done(self.with_place(|place| place.closed()))
             }
             (Told::Failed(reason), true, Some(_)) => {
                 self.end_loan();
-                self.lending = Lending::Nothing;
                 self.asked_to_open = false;
                 let reason = text(&reason, REASON);
                 done(self.with_place(|place| place.fail(&reason)))
@@ -311,10 +312,13 @@ impl<'a> Client<'a> {
         // Of one who was here before this agent, or does without.
         let owner = place.owner()?;
         if owner.is_some_and(|owner| owner != self.process.instance) {
-            return Err(dropped(&crate::registry::Taken(id)));
+            return Err(dropped(&NotYours::Taken(id)));
         }
         if let Some(before) = self.seat.claim(id).map_err(|e| dropped(&e))? {
-            log::info!("session {before}: its process runs another program");
+            log::info!(
+                "session {}: its process runs another program",
+                short(before)
+            );
             self.xen.remove(before)?;
         }
         let session = self.session.insert(Session {
@@ -325,7 +329,8 @@ impl<'a> Client<'a> {
         });
         let answer = session.announce(told, self.process, self.xen)?;
         log::info!(
-            "session {id}: process {} of user {}, {}",
+            "session {}: process {} of user {}, {}",
+            short(id),
             self.process.instance.pid(),
             self.process.uid,
             text(&self.process.program, REASON)
@@ -334,16 +339,24 @@ impl<'a> Client<'a> {
     }
 
     fn lend(&mut self, pages: usize) -> io::Result<(Answer, Vec<OwnedFd>)> {
-        self.end_loan();
-        self.lending = Lending::Nothing;
         if !self.asked_to_open {
             return Err(io::Error::other("dom0 does not wait for pages"));
         }
+        self.end_loan();
         let most = self.limits.pages.max(MIN_PAGES);
         let lent = self.xen.lend(pages.clamp(MIN_PAGES, most))?;
-        let (loan, theirs) = Loan::new(lent)?;
+        let (loan, given) = Loan::new(lent)?;
         let answer = Answer::Lent { pages: loan.len() };
-        self.lending = Lending::Lent(loan);
-        Ok((answer, vec![theirs]))
+        self.loan = Some(loan);
+        Ok((answer, vec![given.pages, given.doorbell]))
+    }
+
+    fn publish(&mut self) -> io::Result<()> {
+        let waits = std::mem::take(&mut self.asked_to_open);
+        let loan = self.loan.take_if(|_| waits);
+        let loan = loan.ok_or_else(|| io::Error::other("dom0 does not wait for pages"))?;
+        let (loan, channel) = loan.open()?;
+        self.loan = Some(loan);
+        self.with_place(|place| place.publish(&channel))
     }
 }

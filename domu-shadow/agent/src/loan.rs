@@ -1,114 +1,140 @@
-//! Pages and a doorbell, lent to a program while dom0 has its session open.
+//! A program's channel, relayed while dom0 has its session open.
 //!
-//! The agent keeps its own mapping of the pages as long as dom0 may map them. So the program cannot end their grants, whatever it does
-//! with the descriptor, and no other page gets their references meanwhile. The port never leaves the agent: one that is bound across a
-//! suspend makes the guest's kernel BUG when it is closed.
+//! The program shares memory with the agent alone. Granted pages, their references and the port never leave the agent: whoever has a
+//! descriptor of gntalloc is as good as root, and a port that is bound across a suspend makes the guest's kernel BUG when it is closed.
 
 use crate::xen::Lent;
-use channel::layout::MIN_PAGES;
-use channel::reference_seal::ReferenceSeal;
+use channel::agent::{ForProgram, SharedLink};
+use channel::layout::{Layout, MIN_PAGES};
+use channel::link::Link;
+use channel::relay::{Next, Relay};
 use channel::xenstore::PublishedChannel;
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::Ordering;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+/// A channel on which nothing is said for so long is closed: longer than either end waits by itself.
+const SILENCE: Duration = Duration::from_secs(70 * 60);
+/// How soon a full ring is looked at again.
+const RETRY: Duration = Duration::from_millis(1);
 
 /// What a program has been lent.
 pub(crate) struct Loan {
-    lent: Box<dyn Lent>,
-    /// This end of the doorbell; none once the program has closed its own.
-    bell: Option<OwnedFd>,
+    channel: Channel,
+    /// dom0 may have mapped it.
+    is_published: bool,
+    said: Instant,
+    next: Next,
+}
+
+enum Channel {
+    /// The program lays its pages out.
+    New(SharedLink, Box<dyn Lent>),
+    Open(Relay<SharedLink, Box<dyn Lent>>),
 }
 
 impl Loan {
-    /// Lends what `lent` is; the second value is the program's end of the doorbell.
-    pub(crate) fn new(lent: Box<dyn Lent>) -> io::Result<(Loan, OwnedFd)> {
-        let references = lent.references();
-        if references.len() < MIN_PAGES {
-            let pages = references.len();
+    /// Lends as many pages as `lent` has.
+    pub(crate) fn new(lent: Box<dyn Lent>) -> io::Result<(Loan, ForProgram)> {
+        let pages = lent.references().len();
+        if pages < MIN_PAGES {
             return Err(io::Error::other(format!(
                 "only {pages} pages to be had, a channel takes {MIN_PAGES} or more"
             )));
         }
-        for (page, reference) in references.iter().enumerate() {
-            let memory = lent.memory();
-            memory.store(page * 4, *reference, Ordering::Relaxed);
-        }
-        // Each end has flags of its own, which those of an eventfd would not be: nobody can make the agent wait.
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let (ours, theirs) =
-            rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        let (link, given) = SharedLink::new(pages)?;
         let loan = Loan {
-            lent,
-            bell: Some(ours),
+            channel: Channel::New(link, lent),
+            is_published: false,
+            said: Instant::now(),
+            next: Next::Wait,
         };
-        Ok((loan, theirs))
+        Ok((loan, given))
     }
 
     /// Pages in all.
     pub(crate) fn len(&self) -> usize {
-        self.lent.references().len()
+        match &self.channel {
+            Channel::New(_, lent) => lent.references().len(),
+            Channel::Open(relay) => relay.layout().pages(),
+        }
     }
 
-    /// What the program maps.
-    pub(crate) fn pages(&self) -> BorrowedFd<'_> {
-        self.lent.pages()
+    pub(crate) fn is_published(&self) -> bool {
+        self.is_published
     }
 
-    /// What dom0 is to map, and nothing else.
-    pub(crate) fn channel(&self) -> io::Result<PublishedChannel> {
-        let references = self.lent.references();
-        Ok(PublishedChannel {
+    /// The program has laid its pages out: so are those for dom0, and what is said is passed on from now on.
+    pub(crate) fn open(self) -> io::Result<(Loan, PublishedChannel)> {
+        let Channel::New(program, lent) = self.channel else {
+            return Err(io::Error::other("it is open"));
+        };
+        let references = lent.references();
+        let theirs = Layout::read(program.memory(), references.len()).map_err(io::Error::other)?;
+        let layout = Layout::format(lent.memory(), references);
+        if theirs != layout {
+            return Err(io::Error::other(
+                "its pages are laid out in another way than the agent's",
+            ));
+        }
+        let published = PublishedChannel {
             reference: references[0],
-            port: self.lent.port(),
+            port: lent.port(),
             pages: references.len(),
-            seal: Some(ReferenceSeal::new(references)?),
-        })
+        };
+        let loan = Loan {
+            channel: Channel::Open(Relay::new(program, lent, layout)),
+            is_published: true,
+            // The program may have written before it said so.
+            next: Next::Again,
+            ..self
+        };
+        Ok((loan, published))
     }
 
-    /// Readable when dom0 rang, and when the program rang.
-    pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        std::iter::once(self.lent.fd()).chain(self.bell.as_ref().map(AsFd::as_fd))
+    /// Readable when there is something to pass on.
+    pub(crate) fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        match &self.channel {
+            Channel::New(program, _) => vec![program.fd()],
+            Channel::Open(relay) => relay.fds().into(),
+        }
     }
 
-    /// Passes on what was rung, once each way.
-    pub(crate) fn relay(&mut self, from_dom0: bool, from_program: bool) -> io::Result<()> {
-        if from_dom0 {
-            self.lent.clear()?;
-            if let Some(bell) = &self.bell {
-                let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-                match rustix::net::send(bell, &[1], flags) {
-                    // No room: it has rings waiting.
-                    Ok(_) | Err(Errno::AGAIN) => {}
-                    // It is about to give the pages back.
-                    Err(_) => self.bell = None,
-                }
+    /// How long to wait for that.
+    pub(crate) fn patience(&self) -> Duration {
+        match self.next {
+            Next::Wait => SILENCE.saturating_sub(self.said.elapsed()),
+            Next::Again => Duration::ZERO,
+            Next::Retry => RETRY,
+        }
+    }
+
+    /// Passes on what was said. An error ends the loan: an end has hung up, broken a rule, or fallen silent.
+    pub(crate) fn pass(&mut self, rang: bool) -> io::Result<()> {
+        if !rang && self.next == Next::Wait {
+            return match self.said.elapsed() < SILENCE {
+                true => Ok(()),
+                false => Err(io::ErrorKind::TimedOut.into()),
+            };
+        }
+        self.said = Instant::now();
+        match &mut self.channel {
+            Channel::New(program, _) => program.clear(),
+            Channel::Open(relay) => {
+                self.next = relay.pass().map_err(io::Error::other)?;
+                Ok(())
             }
         }
-        if from_program && let Some(bell) = &self.bell {
-            let mut rings = [0; 512];
-            match rustix::net::recv(bell, &mut rings[..], RecvFlags::DONTWAIT) {
-                Ok((0, _)) => self.bell = None,
-                Ok(_) => self.lent.notify()?,
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                Err(_) => self.bell = None,
-            }
-        }
-        Ok(())
-    }
-
-    /// Ends port and grants; what is given back keeps the program's doorbell from falling silent before it is told.
-    pub(crate) fn end(self) -> Option<OwnedFd> {
-        self.bell
     }
 
     /// Forgets port and grants: they were another domain's, and ending them would hit whatever has their numbers in this one.
-    pub(crate) fn forget(self) -> Option<OwnedFd> {
+    pub(crate) fn forget(self) {
         log::warn!(
             "the domain was moved with a session open, by somebody who did not ask: do not stop the agent before the guest is rebooted"
         );
-        std::mem::forget(self.lent);
-        self.bell
+        match self.channel {
+            Channel::New(_, lent) => std::mem::forget(lent),
+            Channel::Open(relay) => std::mem::forget(relay.into_dom0()),
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! Who a client is: by the kernel's word, not its own.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use xen_session::instance::Instance;
 
 /// A process of this guest.
@@ -39,10 +40,10 @@ impl Process {
     /// # Errors
     /// [`Unknown`] where it is not there any longer, or another has its number by now.
     pub fn of_peer(socket: impl AsFd) -> Result<Process, Unknown> {
-        let peer = rustix::net::sockopt::socket_peercred(socket)
-            .map_err(|e| Unknown::Credentials(e.into()))?;
-        let pid = peer.pid.as_raw_nonzero().get();
-        Process::of(pid.unsigned_abs(), peer.uid.as_raw())
+        let peer = credentials(socket.as_fd()).map_err(Unknown::Credentials)?;
+        // 0: it is not visible from here.
+        let pid = u32::try_from(peer.pid).ok().filter(|pid| *pid > 0);
+        Process::of(pid.ok_or(Unknown::NotVisible)?, peer.uid)
     }
 
     /// Process `pid`, which must be user `uid`'s.
@@ -53,30 +54,28 @@ impl Process {
         let number = i32::try_from(pid).ok().and_then(Pid::from_raw);
         let number = number.ok_or(Unknown::NotVisible)?;
         // First: what is read of `/proc` while this has not ended is of this process.
-        let handle = pidfd_open(number, PidfdFlags::empty()).map_err(|_| Unknown::Ended { pid })?;
-        let failed = |source| Unknown::Proc { pid, source };
-        let read = |name| std::fs::read_to_string(format!("/proc/{pid}/{name}")).map_err(failed);
-        let now = effective_uid(&read("status")?)
-            .ok_or_else(|| failed(io::Error::other("its status names no user")))?;
-        if now != uid {
-            return Err(Unknown::AnotherUser { pid, uid, now });
-        }
-        let process = Process {
-            instance: Instance::of(pid).map_err(failed)?,
-            uid,
-            program: read("comm")?.trim_end().to_owned(),
-            handle,
-        };
-        match process.has_ended() {
-            false => Ok(process),
+        let handle = pidfd_open(number, PidfdFlags::empty()).map_err(|e| match e {
+            Errno::SRCH => Unknown::Ended { pid },
+            e => Unknown::Proc {
+                pid,
+                source: e.into(),
+            },
+        })?;
+        let seen = look(pid, uid);
+        match is_over(&handle) {
             true => Err(Unknown::Ended { pid }),
+            false => seen.map(|(instance, program)| Process {
+                instance,
+                uid,
+                program,
+                handle,
+            }),
         }
     }
 
     /// Whether it has ended.
     pub fn has_ended(&self) -> bool {
-        let mut fds = [PollFd::new(&self.handle, PollFlags::IN)];
-        matches!(poll(&mut fds, Some(&Timespec::default())), Ok(1))
+        is_over(&self.handle)
     }
 }
 
@@ -84,6 +83,52 @@ impl AsFd for Process {
     /// Readable once it has ended.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.handle.as_fd()
+    }
+}
+
+fn is_over(handle: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(handle, PollFlags::IN)];
+    matches!(poll(&mut fds, Some(&Timespec::default())), Ok(1))
+}
+
+/// Which process has the number now, which must be user `uid`'s, and its program's name.
+fn look(pid: u32, uid: u32) -> Result<(Instance, String), Unknown> {
+    let failed = |source| Unknown::Proc { pid, source };
+    // A name that is cut within a character is no text.
+    let read = |name| {
+        let bytes = std::fs::read(format!("/proc/{pid}/{name}")).map_err(failed)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let now = effective_uid(&read("status")?)
+        .ok_or_else(|| failed(io::Error::other("its status names no user")))?;
+    if now != uid {
+        return Err(Unknown::AnotherUser { pid, uid, now });
+    }
+    let instance = Instance::of(pid).map_err(failed)?;
+    Ok((instance, read("comm")?.trim_end().to_owned()))
+}
+
+/// Who connected the socket (unix(7)).
+fn credentials(socket: BorrowedFd<'_>) -> io::Result<libc::ucred> {
+    let mut found = libc::ucred {
+        pid: 0,
+        uid: 0,
+        gid: 0,
+    };
+    let mut len = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: the descriptor is open, and `found` has room for `len` bytes, which any values are good for.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut found).cast(),
+            &raw mut len,
+        )
+    };
+    match result {
+        0 => Ok(found),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

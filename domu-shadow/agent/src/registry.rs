@@ -1,5 +1,6 @@
 //! The processes that have a session. Each has one: who connects anew takes its own earlier place.
 
+use crate::announcement::short;
 use crate::limits::Limits;
 use crate::process::Process;
 use channel::image::SessionId;
@@ -21,10 +22,14 @@ pub(crate) enum Full {
     Descriptor(#[source] io::Error),
 }
 
-/// The session's name is another process's.
+/// A process cannot have the name that it wants.
 #[derive(Debug, thiserror::Error)]
-#[error("session {0} is another process's")]
-pub(crate) struct Taken(pub(crate) SessionId);
+pub(crate) enum NotYours {
+    #[error("session {} is another process's", short(*.0))]
+    Taken(SessionId),
+    #[error("the process has connected anew")]
+    Superseded,
+}
 
 struct Holder {
     uid: u32,
@@ -122,15 +127,15 @@ pub(crate) struct Seat {
 impl Seat {
     /// Takes `session` as the process's name for itself; gives the name that it had before, if that was another: it runs
     /// another program now.
-    pub(crate) fn claim(&self, session: SessionId) -> Result<Option<SessionId>, Taken> {
+    pub(crate) fn claim(&self, session: SessionId) -> Result<Option<SessionId>, NotYours> {
         let mut holders = self.registry.holders();
         let others = holders.iter().filter(|(of, _)| **of != self.instance);
         if others.into_iter().any(|(_, h)| h.session == Some(session)) {
-            return Err(Taken(session));
+            return Err(NotYours::Taken(session));
         }
         let own = holders.get_mut(&self.instance);
         let own = own.filter(|holder| holder.turn == self.turn);
-        let before = own.and_then(|holder| holder.session.replace(session));
+        let before = own.ok_or(NotYours::Superseded)?.session.replace(session);
         Ok(before.filter(|before| *before != session))
     }
 
@@ -224,6 +229,7 @@ mod tests {
         let second = registry.enter(&one.1).unwrap();
         assert_eq!(second.session(), Some(name));
         assert!(is_readable(&first) && !is_readable(&second));
+        first.claim(other).unwrap_err();
         drop(first);
         thief.claim(name).unwrap_err();
         assert_eq!(second.claim(name).unwrap(), None);

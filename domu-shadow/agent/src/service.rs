@@ -1,9 +1,10 @@
 //! The socket, and a thread for each client: one that is slow or hostile holds up itself.
 
+use crate::announcement::short;
 use crate::lifetime;
 use crate::limits::Limits;
-use crate::process::Process;
-use crate::registry::Registry;
+use crate::process::{Process, Unknown};
+use crate::registry::{Registry, Seat};
 use crate::xen::Xen;
 use channel::agent::Answer;
 use channel::datagram;
@@ -13,8 +14,8 @@ use rustix::net::SocketFlags;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,7 @@ const STACK: usize = 256 << 10;
 /// Least time between two lines about clients that are turned away.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// Listens at `path`, for its own user and group; a socket left over there is replaced.
+/// Listens at `path`, for every user; a socket left over there is replaced.
 ///
 /// # Errors
 /// What making the socket said.
@@ -34,7 +35,7 @@ pub fn bind(path: &Path) -> io::Result<OwnedFd> {
     }
     let socket = datagram::seqpacket()?;
     rustix::net::bind(&socket, &datagram::address(path)?)?;
-    rustix::fs::chmod(path, Mode::from_raw_mode(0o660))?;
+    rustix::fs::chmod(path, Mode::from_raw_mode(0o666))?;
     rustix::net::listen(&socket, 128)?;
     Ok(socket)
 }
@@ -77,9 +78,9 @@ impl Service {
     /// Takes over the sessions of an earlier agent, which will connect anew, and serves clients at `listener` for ever.
     ///
     /// # Errors
-    /// What XenStore or the listening socket said.
+    /// What the listening socket said.
     pub fn run(&self, listener: BorrowedFd<'_>) -> io::Result<std::convert::Infallible> {
-        self.take_over()?;
+        self.take_over();
         let mut told: Option<Instant> = None;
         loop {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -94,42 +95,67 @@ impl Service {
                 Err(e) => return Err(e.into()),
             };
             if let Err(reason) = self.admit(&socket) {
-                let reason = reason.to_string();
-                if told.is_none_or(|at| at.elapsed() >= QUIET) {
-                    told = Some(Instant::now());
-                    log::warn!("a program is turned away: {reason}");
-                }
-                let _ = datagram::send(&socket, &Answer::Refused(reason), &[]);
+                self.turn_away(&socket, reason.to_string(), &mut told);
             }
         }
     }
 
-    fn admit(&self, socket: &OwnedFd) -> Result<(), Box<dyn std::error::Error>> {
-        let process = Process::of_peer(socket)?;
-        let seat = self.registry.enter(&process)?;
-        let socket = socket.try_clone()?;
-        let (xen, limits) = (self.xen.clone(), self.limits);
-        self.spawn(move || lifetime::serve(&*xen, &limits, &process, &seat, socket))
+    /// Says no to a client, and not too often to the log.
+    fn turn_away(&self, socket: &OwnedFd, reason: String, told: &mut Option<Instant>) {
+        if told.is_none_or(|at| at.elapsed() >= QUIET) {
+            *told = Some(Instant::now());
+            log::warn!("a program is turned away: {reason}");
+        }
+        // As a courtesy: a client that does not read learns nothing.
+        let _ = datagram::send(socket, &Answer::Refused(reason), &[]);
     }
 
-    fn take_over(&self) -> io::Result<()> {
-        for left in self.xen.left_behind()? {
-            let process = Process::of(left.instance.pid(), left.uid);
-            let process = process.ok().filter(|p| p.instance == left.instance);
-            let Some(process) = process else {
-                log::info!("session {}: its process has ended", left.session);
-                self.xen.remove(left.session)?;
-                continue;
+    /// The thread first: a seat that is taken is somebody's to look after. And in the order in which clients came: the last one of a
+    /// process has its seat.
+    fn admit(&self, socket: &OwnedFd) -> Result<(), Box<dyn std::error::Error>> {
+        let (xen, limits) = (self.xen.clone(), self.limits);
+        let (seated, comes) = mpsc::channel::<(Process, Seat, OwnedFd)>();
+        self.spawn(move || {
+            if let Ok((process, seat, socket)) = comes.recv() {
+                lifetime::serve(&*xen, &limits, &process, &seat, socket);
+            }
+        })?;
+        let socket = socket.try_clone()?;
+        let process = Process::of_peer(&socket)?;
+        let seat = self.registry.enter(&process)?;
+        Ok(seated.send((process, seat, socket))?)
+    }
+
+    /// One that cannot be told about is left as it is, for its process to connect.
+    fn take_over(&self) {
+        let left = self.xen.left_behind().unwrap_or_else(|e| {
+            log::warn!("sessions of an earlier agent: {e}");
+            Vec::new()
+        });
+        let mut waiting = Vec::new();
+        for left in left {
+            let remove = || {
+                log::info!("session {}: its process has ended", short(left.session));
+                if let Err(e) = self.xen.remove(left.session) {
+                    log::warn!("{e}");
+                }
             };
-            let seat = self.registry.readmit(&process, left.session);
-            let seat = seat.map_err(io::Error::other)?;
-            let xen = self.xen.clone();
-            // Where its GPU state is, the session says when it connects.
-            let waiting = move || lifetime::outlast(&*xen, &process, &seat, left.session, None);
-            self.spawn(waiting)
-                .map_err(|e| io::Error::other(e.to_string()))?;
+            match Process::of(left.instance.pid(), left.uid) {
+                Ok(process) if process.instance == left.instance => {
+                    match self.registry.readmit(&process, left.session) {
+                        Ok(seat) => waiting.push((process, seat, left.session)),
+                        Err(e) => log::warn!("session {}: {e}", short(left.session)),
+                    }
+                }
+                Ok(_) | Err(Unknown::Ended { .. }) => remove(),
+                // Its user may have changed, or `/proc` be hidden: no proof that it has ended.
+                Err(e) => log::warn!("session {}: {e}", short(left.session)),
+            }
         }
-        Ok(())
+        let xen = self.xen.clone();
+        if let Err(e) = self.spawn(move || lifetime::outlast_all(&*xen, waiting)) {
+            log::warn!("sessions of an earlier agent: {e}");
+        }
     }
 
     fn spawn(

@@ -69,6 +69,11 @@ pub trait Place: Send {
     /// # Errors
     /// What XenStore said.
     fn publish(&mut self, channel: &PublishedChannel) -> io::Result<()>;
+    /// Takes a published channel back, before its pages and port end.
+    ///
+    /// # Errors
+    /// What XenStore said.
+    fn retract(&mut self) -> io::Result<()>;
     /// Acknowledges the `Close`.
     ///
     /// # Errors
@@ -90,17 +95,11 @@ pub trait Place: Send {
 
 /// Granted pages and a bound port. Dropped, both end; forgotten, neither does.
 pub trait Lent: GuestLink {
-    /// What a program maps from offset 0.
-    fn pages(&self) -> BorrowedFd<'_>;
     /// For dom0 to bind.
     fn port(&self) -> u32;
 }
 
 impl Lent for GrantLink {
-    fn pages(&self) -> BorrowedFd<'_> {
-        GrantLink::pages(self)
-    }
-
     fn port(&self) -> u32 {
         GrantLink::port(self)
     }
@@ -186,6 +185,10 @@ impl Place for XenPlace {
     fn publish(&mut self, channel: &PublishedChannel) -> io::Result<()> {
         let _turn = one_at_a_time();
         self.0.publish(channel).map_err(to_io)
+    }
+
+    fn retract(&mut self) -> io::Result<()> {
+        self.0.retract().map_err(to_io)
     }
 
     fn closed(&mut self) -> io::Result<()> {

@@ -51,11 +51,6 @@ impl GrantLink {
         })
     }
 
-    /// The device's descriptor: whoever has it maps the pages from offset 0.
-    pub fn pages(&self) -> BorrowedFd<'_> {
-        self.share.as_fd()
-    }
-
     /// The event channel port dom0 is to bind.
     pub fn port(&self) -> u32 {
         self.bell.port()

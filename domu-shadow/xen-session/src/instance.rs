@@ -50,9 +50,23 @@ impl Instance {
 
     /// True where the process is certainly gone: of our pid namespace, and no such process runs in it.
     pub fn is_dead(&self) -> bool {
-        namespace().is_ok_and(|ours| ours == self.namespace)
-            && start_time(self.pid) != Some(self.start)
+        let is_ours = namespace().is_ok_and(|ours| ours == self.namespace);
+        is_ours
+            && match start_time(self.pid) {
+                Some(start) => start != self.start,
+                // `/proc` may be hidden from us (hidepid): no proof.
+                None => is_free(self.pid),
+            }
     }
+}
+
+/// Whether no process has the number.
+fn is_free(pid: u32) -> bool {
+    let pid = i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw);
+    let answer = pid.map(rustix::process::test_kill_process);
+    answer == Some(Err(rustix::io::Errno::SRCH))
 }
 
 fn namespace() -> io::Result<String> {
@@ -63,7 +77,8 @@ fn namespace() -> io::Result<String> {
 
 /// Field 22 of `/proc/<pid>/stat` (proc(5)); the program's name before it may hold spaces and brackets.
 fn start_time(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let stat = String::from_utf8_lossy(&stat);
     stat.rsplit_once(')')?
         .1
         .split_ascii_whitespace()

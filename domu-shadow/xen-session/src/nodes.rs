@@ -159,6 +159,14 @@ impl SessionNodes {
         self.answer(xenstore::request::OPEN, Some((CHANNEL, &channel)), true)
     }
 
+    /// Takes a published channel back, before its pages and port end: their numbers may be others' then. Acknowledges nothing.
+    ///
+    /// # Errors
+    /// What XenStore said.
+    pub fn retract(&self) -> Result<(), StoreError> {
+        self.store.remove(&self.node(CHANNEL))
+    }
+
     /// Acknowledges a `close`: nothing is shared any longer.
     ///
     /// # Errors

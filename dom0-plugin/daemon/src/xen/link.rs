@@ -51,7 +51,6 @@ impl MappedLink {
             )));
         }
         each_once(&references)?;
-        granted(&published, &references)?;
         let memory = map(domid, &references)?;
         let bell = EventChannel::connect(domid, published.port).map_err(io::Error::other)?;
         let link = MappedLink {
@@ -74,16 +73,6 @@ fn each_once(references: &[u32]) -> io::Result<()> {
             "grant reference {} is listed twice in its directory",
             pair[0]
         ))),
-    }
-}
-
-/// Where a program without rights writes the directory, an agent of its guest has sealed what it granted.
-fn granted(published: &PublishedChannel, references: &[u32]) -> io::Result<()> {
-    match published.seal {
-        Some(seal) if !seal.fits(references) => Err(invalid(
-            "its directory lists other pages than the guest's agent granted for it: the program may be hostile",
-        )),
-        _ => Ok(()),
     }
 }
 
@@ -126,22 +115,6 @@ impl Link for MappedLink {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use channel::reference_seal::ReferenceSeal;
-
-    #[test]
-    fn pages_that_the_agent_did_not_grant_are_refused() {
-        let published = |seal| PublishedChannel {
-            reference: 8,
-            port: 1,
-            pages: 3,
-            seal,
-        };
-        let sealed = published(Some(ReferenceSeal::new(&[8, 9, 10]).unwrap()));
-        granted(&sealed, &[8, 9, 10]).unwrap();
-        let error = granted(&sealed, &[8, 9, 77]).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-        granted(&published(None), &[8, 9, 77]).unwrap();
-    }
 
     #[test]
     fn no_page_is_mapped_twice() {

@@ -141,6 +141,11 @@ impl XenPeer {
         })?;
         let domid = u16::try_from(self.domid).map_err(io::Error::other)?;
         let (link, layout) = MappedLink::map(domid, published, &self.pages, self.presence()?)?;
+        // A guest that has closed meanwhile may have granted the same numbers to others: what is mapped may be theirs.
+        if self.read(CHANNEL)?.as_deref() != Some(&channel) {
+            let what = "it closed while its pages were mapped";
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, what));
+        }
         Ok((Box::new(link), layout))
     }
 }

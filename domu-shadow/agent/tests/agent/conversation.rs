@@ -66,7 +66,8 @@ fn a_session_moves_there_and_back_by_the_agent() {
     // A look at the bus, and a domain that was moved without a word.
     xen.ask_and_wait(id, "look");
     let bus = xen.with(id, |n| n.announcement.bus.clone()).unwrap();
-    assert!(bus.is_some());
+    // As the agent sees it: a machine may have none.
+    assert!(bus.is_none_or(|bus| !bus.devices.is_empty()));
     xen.migrate();
     until("an announcement in the third domain", || {
         xen.is_announced(id)

@@ -61,7 +61,7 @@ fn silence(bell: &OwnedFd) {
     let _ = rustix::io::read(bell, &mut [0u8; 8]);
 }
 
-fn map(file: &OwnedFd, pages: usize) -> SharedRegion {
+pub fn map(file: &OwnedFd, pages: usize) -> SharedRegion {
     let len = pages * PAGE_SIZE;
     let both = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: a fresh mapping, never unmapped, with no reference into it.
@@ -132,7 +132,6 @@ impl FakeXen {
         let mut references = vec![channel.reference];
         references.extend(layout.references(&memory));
         assert_eq!(references, pages.references);
-        assert!(channel.seal.expect("the agent seals").fits(&references));
         Ok((Box::new(HostLink { memory, pages }), layout))
     }
 
@@ -287,6 +286,11 @@ impl Place for FakePlace {
         Ok(())
     }
 
+    fn retract(&mut self) -> io::Result<()> {
+        self.with(|nodes| nodes.channel = None);
+        Ok(())
+    }
+
     fn closed(&mut self) -> io::Result<()> {
         self.answer("close", false);
         Ok(())
@@ -347,10 +351,6 @@ impl GuestLink for FakeLent {
 }
 
 impl Lent for FakeLent {
-    fn pages(&self) -> BorrowedFd<'_> {
-        self.pages.file.as_fd()
-    }
-
     fn port(&self) -> u32 {
         self.pages.port
     }

@@ -1,11 +1,13 @@
 //! Clients that keep no rule.
 
+use crate::fake::map;
 use crate::rig::{Agent, announcement, answer, refusal, tell};
 use crate::waiting::{AGES, until};
 use agent::limits::Limits;
 use channel::agent::{Answer, Told, VERSION};
 use channel::datagram;
 use channel::image::SessionId;
+use channel::layout::Layout;
 use rustix::net::SendFlags;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -126,48 +128,107 @@ fn nothing_is_lent_unless_dom0_waits_for_it() {
     let (lent, fds) = share(usize::MAX);
     assert_eq!(lent, Answer::Lent { pages: 300 }, "no more than its share");
     assert_eq!((fds.len(), agent.xen.bound()), (2, 1));
-    let (lent, _) = share(0);
+    let (lent, fds) = share(0);
     assert_eq!(lent, Answer::Lent { pages: 5 });
+    Layout::format(&map(&fds[0], 5), &[0; 5]);
     assert_eq!(agent.xen.bound(), 1, "one at a time");
     assert_eq!(tell(&socket, &Told::Publish).unwrap().0, Answer::Done);
     assert!(
         matches!(share(20).0, Answer::Failed(_)),
         "dom0 has what it asked for"
     );
-    assert_eq!(agent.xen.bound(), 0);
+    assert!(matches!(
+        tell(&socket, &Told::Publish).unwrap().0,
+        Answer::Failed(_)
+    ));
+    assert_eq!(agent.xen.bound(), 1, "it has it as before");
+}
+
+/// dom0 has asked, and the client has published.
+fn opened(agent: &Agent) -> (OwnedFd, OwnedFd, Vec<OwnedFd>) {
+    let (socket, requests) = agent.announced(ID);
+    agent.xen.ask(ID, "open");
+    wait_for_request(&requests);
+    let (_, fds) = tell(&socket, &Told::Share { pages: 20 }).unwrap();
+    Layout::format(&map(&fds[0], 20), &[0; 20]);
+    assert_eq!(tell(&socket, &Told::Publish).unwrap().0, Answer::Done);
+    assert_eq!(agent.xen.bound(), 1);
+    (socket, requests, fds)
+}
+
+fn is_published(agent: &Agent) -> bool {
+    agent.xen.with(ID, |nodes| nodes.channel.is_some()) == Some(true)
 }
 
 #[test]
 fn a_client_that_does_not_close_keeps_nothing_bound() {
     let agent = Agent::start(Limits::default());
+    let (socket, _requests, _fds) = opened(&agent);
+    agent.xen.ask_and_wait(ID, "close");
+    assert_eq!((agent.xen.bound(), is_published(&agent)), (0, false));
+    let (late, _) = tell(&socket, &Told::Share { pages: 20 }).unwrap();
+    assert!(
+        matches!(late, Answer::Failed(_)),
+        "an idle session holds nothing"
+    );
+}
+
+#[test]
+fn an_open_that_is_over_is_over() {
+    let agent = Agent::start(Limits::default());
     let (socket, requests) = agent.announced(ID);
     agent.xen.ask(ID, "open");
     wait_for_request(&requests);
-    tell(&socket, &Told::Share { pages: 20 }).unwrap();
-    assert_eq!(tell(&socket, &Told::Publish).unwrap().0, Answer::Done);
-    assert_eq!(agent.xen.bound(), 1);
-    agent.xen.ask(ID, "close");
-    until("nothing bound", || agent.xen.bound() == 0);
-    assert!(
-        !agent.xen.is_acknowledged(ID),
-        "the client's pages are still mapped"
-    );
-    assert_eq!(tell(&socket, &Told::Closed).unwrap().0, Answer::Done);
-    assert!(agent.xen.is_acknowledged(ID));
+    // dom0 has waited long enough.
+    agent.xen.ask_and_wait(ID, "close");
+    let (late, _) = tell(&socket, &Told::Share { pages: 20 }).unwrap();
+    assert!(matches!(late, Answer::Failed(_)));
+    assert_eq!(agent.xen.bound(), 0);
 }
 
 #[test]
 fn a_client_that_goes_keeps_nothing_bound() {
     let agent = Agent::start(Limits::default());
+    let (socket, _requests, fds) = opened(&agent);
+    drop(socket);
+    until("nothing bound", || agent.xen.bound() == 0);
+    assert!(!is_published(&agent));
+    drop(fds);
+}
+
+#[test]
+fn a_client_that_drops_its_link_keeps_nothing_bound() {
+    let agent = Agent::start(Limits::default());
+    let (socket, _requests, fds) = opened(&agent);
+    // As it does when the link breaks: it says nothing, and goes on.
+    drop(fds);
+    until("nothing bound", || agent.xen.bound() == 0);
+    assert!(!is_published(&agent));
+    assert_eq!(tell(&socket, &Told::Looked).unwrap().0, Answer::Done);
+}
+
+#[test]
+fn pages_laid_out_in_another_way_are_not_published() {
+    let agent = Agent::start(Limits::default());
     let (socket, requests) = agent.announced(ID);
     agent.xen.ask(ID, "open");
     wait_for_request(&requests);
-    let (_, fds) = tell(&socket, &Told::Share { pages: 20 }).unwrap();
-    assert_eq!(agent.xen.bound(), 1);
-    // The descriptors that it was lent are still there.
-    drop(socket);
+    let _lent = tell(&socket, &Told::Share { pages: 20 }).unwrap();
+    let (answer, _) = tell(&socket, &Told::Publish).unwrap();
+    assert!(matches!(answer, Answer::Failed(why) if why.contains("magic")));
+    assert_eq!((agent.xen.bound(), is_published(&agent)), (0, false));
+}
+
+#[test]
+fn noise_in_the_pages_ends_the_channel_alone() {
+    let agent = Agent::start(Limits::default());
+    let (socket, _requests, fds) = opened(&agent);
+    let memory = map(&fds[0], 20);
+    // An index that no pushes give.
+    memory.store(64, 0x7fff_ffff, std::sync::atomic::Ordering::Release);
+    rustix::net::send(&fds[1], &[1], SendFlags::NOSIGNAL).unwrap();
     until("nothing bound", || agent.xen.bound() == 0);
-    drop(fds);
+    assert_eq!(tell(&socket, &Told::Looked).unwrap().0, Answer::Done);
 }
 
 #[test]
@@ -179,6 +240,7 @@ fn descriptors_from_a_client_are_dropped() {
     assert_eq!(answer(&socket).unwrap().0, Answer::Done);
     drop(writer);
     // Ends at once if nobody has the other end.
+    assert!(channel::link::wait_readable(&[reader.as_fd()], Some(AGES)).unwrap());
     assert_eq!(rustix::io::read(&reader, &mut [0u8; 1]), Ok(0));
     assert_eq!(tell(&socket, &Told::Looked).unwrap().0, Answer::Done);
 }

@@ -105,8 +105,6 @@ impl Rendezvous for XenRendezvous {
             reference: *first,
             port,
             pages: references.len(),
-            // Who may open the devices could grant any page.
-            seal: None,
         };
         self.nodes.publish(&published).map_err(to_io)
     }
