@@ -335,6 +335,6 @@ mod tests {
             .collect();
         assert_eq!(parse(&example).unwrap(), Config::default());
         let names = |text: &str| text.lines().filter(|line| line.contains(" = ")).count();
-        assert_eq!(names(&example), 22, "all of them");
+        assert_eq!(names(&example), 23, "all of them");
     }
 }
