@@ -47,8 +47,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             domain, json, svg, ..
         } => {
             let mut client = connect()?;
-            let domid = client.find(domain.as_deref())?;
-            let report: Report = client.ask(&Control::Report { domid })?;
+            let report = report(&mut client, domain)?;
             match svg {
                 Some(file) => std::fs::write(&file, timeline::svg(&report))
                     .with_context(|| format!("cannot write {}", file.display()))?,
@@ -134,6 +133,15 @@ pub fn this_host(socket: &Path) -> HostDiagnosis {
         Err(e) => Daemon::Silent(format!("{e:#}")),
     };
     examine(&Host::look(daemon, version::VERSION))
+}
+
+/// The last report of a domain, which may have left this host.
+fn report(client: &mut Client, domain: Option<String>) -> anyhow::Result<Report> {
+    match (client.find(domain.as_deref()), domain) {
+        (Ok(domid), _) => client.ask(&Control::Report { domid }),
+        (Err(_), Some(domain)) => client.ask(&Control::ReportOf { domain }),
+        (Err(e), None) => Err(e),
+    }
 }
 
 fn steer(mut client: Client, one: OneDomain, order: Order) -> anyhow::Result<()> {

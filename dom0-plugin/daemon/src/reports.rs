@@ -95,6 +95,14 @@ impl Reports {
         self.last().get(&domid).map(|entry| entry.report.clone())
     }
 
+    /// The newest report of a domain of this name or UUID, which need not be here any more.
+    pub fn of(&self, domain: &str) -> Option<Report> {
+        let last = self.last();
+        let of = last.values().map(|entry| &entry.report);
+        let of = of.filter(|r| r.name == domain || r.uuid.as_deref() == Some(domain));
+        of.max_by_key(|report| report.id).cloned()
+    }
+
     /// The clock of the domain's blackout, if one is running here.
     pub fn laps(&self, domid: u32) -> Option<Laps> {
         self.last().get(&domid)?.laps.clone()
@@ -185,6 +193,21 @@ mod tests {
     use channel::image::SessionId;
     use channel::link::LeftToDriver;
     use protocol::report::{Role, SessionReport};
+
+    #[test]
+    fn a_domain_that_has_left_is_known_by_its_name() {
+        let reports = Reports::new(None, Histories::default());
+        for (domid, id) in [(3, 20), (9, 10)] {
+            let mut report = Report::new(Role::Source, domid);
+            (report.id, report.name) = (id, "web".into());
+            report.uuid = Some("6f2c".into());
+            reports.put(report, None);
+        }
+        for known in ["web", "6f2c"] {
+            assert_eq!(reports.of(known).unwrap().domid, 3, "the newest");
+        }
+        assert_eq!(reports.of("db"), None);
+    }
 
     #[test]
     fn a_report_outlives_the_daemon() {

@@ -154,6 +154,8 @@ enum Refusal {
     Idle(#[source] io::Error),
     #[error("there is no report of domain {0}")]
     NoReport(u32),
+    #[error("there is no report of domain `{0}`")]
+    NoReportOf(String),
     #[error(transparent)]
     Request(#[from] manual::RequestError),
     #[error(transparent)]
@@ -180,6 +182,10 @@ fn obey(daemon: &Arc<Daemon>, talk: &Conversation, control: Control) -> Result<V
         Control::Report { domid } => {
             let report = daemon.reports.get(domid);
             json!(report.ok_or(Refusal::NoReport(domid))?)
+        }
+        Control::ReportOf { domain } => {
+            let report = daemon.reports.of(&domain);
+            json!(report.ok_or(Refusal::NoReportOf(domain))?)
         }
         Control::History { domain } => {
             json!(status::history(daemon, domain.as_deref()).map_err(Refusal::Domains)?)

@@ -28,6 +28,11 @@ pub enum Control {
         /// The domain.
         domid: u32,
     },
+    /// The same of a domain that may have left: the last report of its name or UUID.
+    ReportOf {
+        /// One of these.
+        domain: String,
+    },
     /// The last migrations.
     History {
         /// Name, UUID or number of a domain; without it, those of all.
