@@ -13,7 +13,8 @@ finds_stock() {
 }
 
 # A driver of NVIDIA's, by name, where their packages put it; and a folder that CUDA's packages put first.
-cp /usr/lib/x86_64-linux-gnu/libz.so.1 /usr/lib/x86_64-linux-gnu/libcuda.so.1
+cp libcuda.so.1 /usr/lib/x86_64-linux-gnu
+ldconfig
 mkdir -p /opt/cuda/lib
 cp -L /usr/lib/x86_64-linux-gnu/libOpenCL.so.1 /opt/cuda/lib/libOpenCL.so.1
 files >/tmp/before
