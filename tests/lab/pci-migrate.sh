@@ -20,7 +20,7 @@ echo "--- stock Xen"
 source=$(domid gpu)
 if migrate gpu >/tmp/stock.log 2>&1; then echo "stock Xen has migrated it"; exit 1; fi
 # xl-gpud ends such a save, if Xen has not refused it before.
-grep -aE 'Failed to enable logdirty|signal Terminated' /tmp/stock.log
+grep -aE 'Failed to enable logdirty|Bad file descriptor|signal Terminated' /tmp/stock.log || { cat /tmp/stock.log; exit 1; }
 [ "$(domid gpu)" = "$source" ]
 guest_has_device gpu
 for program in $programs; do program_goes_on gpu $program "after the refusal"; done

@@ -71,14 +71,15 @@ pub struct Unreadable {
 /// A session gave its state up and does not announce it; its image is kept.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "session {} did not say within {ANNOUNCE_PATIENCE:?} that it is detached; image {key} is kept for it",
+    "session {} did not say within {patience:?} that it is detached; image {key} is kept for it",
     .key.session
 )]
 pub struct Unannounced {
     pub key: SessionKey,
+    pub patience: Duration,
 }
 
-/// How long a guest may take to say that it is detached, or attached, once it has closed.
+/// How long a guest may take to say that it is attached, once it has closed.
 pub const ANNOUNCE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A session, for people.
@@ -108,14 +109,23 @@ impl dyn Carrier + '_ {
     }
 
     /// Waits until all sessions of `keys` say themselves that they are detached: what the guest has in flight to XenStore
-    /// should not be cut in two by a suspend.
-    pub fn await_detached(&self, domid: u32, keys: &[SessionKey]) -> Result<(), Unannounced> {
+    /// should not be cut in two by a suspend. Each has `patience`.
+    pub fn await_detached(
+        &self,
+        domid: u32,
+        keys: &[SessionKey],
+        patience: Duration,
+    ) -> Result<(), Unannounced> {
         let silent = |key: &&SessionKey| {
-            !self.await_state(domid, key.session, Residence::Detached, ANNOUNCE_PATIENCE)
+            !self.await_state(domid, key.session, Residence::Detached, patience)
+        };
+        let unannounced = |key: &SessionKey| Unannounced {
+            key: *key,
+            patience,
         };
         keys.iter()
             .find(silent)
-            .map_or(Ok(()), |key| Err(Unannounced { key: *key }))
+            .map_or(Ok(()), |key| Err(unannounced(key)))
     }
 }
 

@@ -144,7 +144,8 @@ fn detach(
     let (purpose, laps) = (Purpose::Held, &mut Laps::start());
     let keys = capture.release(&daemon.images, identity.as_deref(), purpose, false, laps)?;
     outcome.sessions = keys.len();
-    daemon.carrier.await_detached(domid, &keys)?;
+    let patience = daemon.settings.open_patience;
+    daemon.carrier.await_detached(domid, &keys, patience)?;
     Ok(outcome)
 }
 

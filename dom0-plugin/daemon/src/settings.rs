@@ -12,7 +12,7 @@ use std::time::Duration;
 pub struct Settings {
     /// Bounds of what a session may send.
     pub limits: StepLimits,
-    /// How long a session may take to share its pages.
+    /// How long a session may take to share its pages, and to say that it is detached.
     pub open_patience: Duration,
     /// How long a program's queues may take to become idle at a stop.
     pub drain_timeout: Duration,

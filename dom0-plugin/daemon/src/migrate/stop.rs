@@ -115,7 +115,8 @@ impl<'a, 'd> Stop<'a, 'd> {
     /// Nothing in the guest holds the GPU any more: it says so, and its devices go.
     pub fn let_devices_go(&mut self, detached: &[SessionKey]) -> Result<(), MigrationError> {
         let (daemon, domid) = (self.out.daemon, self.out.domid);
-        daemon.carrier.await_detached(domid, detached)?;
+        let patience = daemon.settings.open_patience;
+        daemon.carrier.await_detached(domid, detached, patience)?;
         self.laps.end(Part::Close);
         if self.out.leaves() && self.out.devices > 0 {
             let devices = daemon.devices.send_away(domid)?;
