@@ -182,6 +182,8 @@ fn on_a_terminal(daemon: &Daemon, variables: &[(&str, &str)]) -> String {
         ])
         .env("XL_GPU_SOCKET", daemon.folder.0.join("socket"))
         .env_remove("NO_COLOR")
+        // Where builds are run, the crate takes a dumb terminal for one with colours.
+        .env_remove("CI")
         .env("TERM", "xterm")
         .envs(variables.iter().copied())
         .output()
