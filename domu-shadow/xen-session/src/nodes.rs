@@ -239,7 +239,7 @@ pub struct Announced {
 /// What XenStore said.
 pub fn announced(store: &Store) -> Result<Vec<Announced>, StoreError> {
     let mut sessions = Vec::new();
-    for session in store.directory(SESSIONS).unwrap_or_default() {
+    for session in store.directory(SESSIONS)? {
         let Ok(session) = session.parse::<SessionId>() else {
             continue;
         };
@@ -263,7 +263,10 @@ pub fn remove(store: &Store, session: SessionId) -> Result<(), StoreError> {
 
 /// Removes the nodes of processes that were killed: nobody else can, and they would hold up a migration.
 pub fn clean_up_after_the_dead(store: &Store) {
-    let sessions = announced(store).unwrap_or_default();
+    let sessions = announced(store).unwrap_or_else(|e| {
+        log::warn!("nodes of ended processes stay: {e}");
+        Vec::new()
+    });
     let dead = |a: &Announced| a.instance.as_ref().is_some_and(Instance::is_dead);
     for ended in sessions.into_iter().filter(dead) {
         log::info!("session {}: its process is gone", ended.session);
